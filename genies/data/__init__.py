@@ -1,0 +1,1 @@
+"""Distributions, pairs, views, shifts, archives and the demo world."""

@@ -1,0 +1,314 @@
+"""Archives of distributions: downloaded, verified file by file and laid out, or not at all.
+
+An archive is a tar file, plain or compressed with xz, gzip or bzip2 (told by its content), that holds
+``distributions/<id>/train.json`` and so on at its top or below one top folder. It may come from anywhere, so nothing
+in it is trusted: only files that a list of SHA-256 digests names are taken, their bytes are checked before they are
+put in place, and no name, link or size from the archive reaches the file system.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import lzma
+import posixpath
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+from genies.data.distributions import MAX_FILE_BYTES
+from genies.errors import DataError
+from genies.files import sync_file, sync_folder
+
+_OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+}
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
+_CHUNK_BYTES = 2**20
+_EXTENSION_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may ask for. The published data are 183 files of 98 MiB, packed 14 times smaller by xz."""
+
+    members: int = 100_000
+    """Entries of the archive, whether they are taken or not."""
+    file_bytes: int = MAX_FILE_BYTES
+    """Size of a file that is taken."""
+    total_bytes: int = 8 * 2**30
+    """Size of the archive, both as downloaded and after decompression."""
+    ratio: int = 200
+    """Decompressed bytes per compressed byte, once a MiB has been read."""
+    header_bytes: int = 2**16
+    """Size of an extension header (long names, attributes)."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def published_digests() -> dict[str, str]:
+    """SHA-256 of each file of the 61 published distributions, by path (``distributions/<id>/<file>``)."""
+    lines = Path(__file__).with_name("genies.sha256").read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def published_distributions() -> list[str]:
+    """Names of the 61 published distributions, sorted."""
+    return sorted({name.split("/")[1] for name in published_digests()})
+
+
+def unpack(
+    source: str, destination: Path, digests: Mapping[str, str], *, downloads: Path, limits: Limits = DEFAULT_LIMITS
+) -> None:
+    """Lay out the files that ``digests`` names from an archive below ``destination``.
+
+    Everything is verified in a temporary folder beside ``destination`` first; nothing is laid out unless all is right.
+    What ``digests`` does not name is ignored.
+
+    Args:
+        source: path of a tar archive, or its http or https URL.
+        destination: folder that receives ``distributions/<id>/…``; files that are there are replaced.
+        digests: SHA-256 (hexadecimal) by path in the archive, without the top folder.
+        downloads: folder that keeps downloaded archives. One that turns out to be wrong is deleted.
+        limits: what the archive may ask for.
+
+    Raises:
+        DataError: the archive cannot be fetched or read, is hostile, or lacks a file; or a file has another digest.
+    """
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
+        _unpack_file(Path(source), source, Path(destination), digests, limits)
+        return
+    archive = download(source, downloads, limits=limits)
+    try:
+        _unpack_file(archive, source, Path(destination), digests, limits)
+    except DataError as error:
+        # Kept, it would be taken for the archive for ever after.
+        archive.unlink(missing_ok=True)
+        raise DataError(f"{error} (the download was deleted)") from None
+
+
+def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
+    """Path in ``folder`` of the file at ``url``, fetched unless it is there; an interrupted download starts again.
+
+    Raises:
+        DataError: the URL is not of http or https, or cannot be fetched whole.
+    """
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        raise DataError(f"{_shown(url)}: only http and https are downloaded; fetch the archive and give its path")
+    import pooch
+
+    # pooch would advise, at level INFO, to pin the archive's digest; its files' digests are checked instead.
+    pooch.get_logger().setLevel("WARNING")
+    name = f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.tar"
+    downloader = pooch.HTTPDownloader(progressbar=_Progress(url, limits.total_bytes), chunk_size=_CHUNK_BYTES)
+    try:
+        return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=downloader))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{_shown(url)}: download failed ({reason}); try again, or give a local path") from None
+
+
+class _Progress:
+    """A progress bar that ends a download which exceeds ``limit`` bytes. Its methods are those that pooch calls."""
+
+    def __init__(self, url: str, limit: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            desc=f"download {url.rsplit('/', 1)[-1][:40]}", unit="B", unit_scale=True, delay=0.5, mininterval=0.5
+        )
+        self._url = url
+        self._limit = limit
+
+    @property
+    def total(self) -> int | None:
+        return self._bar.total
+
+    @total.setter
+    def total(self, value: int) -> None:
+        self._bar.total = value
+
+    def update(self, count: int) -> None:
+        self._bar.update(count)
+        if self._bar.n > self._limit + _CHUNK_BYTES:
+            raise DataError(f"{_shown(self._url)}: more than {self._limit} bytes; give the URL of the data archive")
+
+    def reset(self) -> None:
+        self._bar.reset()
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping[str, str], limits: Limits) -> None:
+    shown = _shown(source)
+    if not archive.is_file():
+        problem = "is a folder, not an archive" if archive.is_dir() else "no such file"
+        raise DataError(f"{shown}: {problem}; give the path or URL of a tar archive of distributions")
+    destination = destination.resolve()
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".partial-", dir=destination.parent) as partial:
+            _extract(archive, shown, Path(partial), digests, limits)
+            _lay_out(Path(partial), destination, digests)
+    except _DAMAGE as error:
+        raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
+    except OSError as error:
+        if error.errno is None:  # from a decompressor, not from the system
+            raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
+        raise DataError(f"{error.filename or shown}: {error.strerror} while {shown} was unpacked") from None
+
+
+def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str], limits: Limits) -> None:
+    """Write every listed file to ``folder``, verified."""
+    found: dict[str, str] = {}
+    tops: set[str] = set()
+    with archive.open("rb") as raw:
+        reader = _LimitedReader(raw, shown, limits)
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_limited_header(shown, limits)) as tar:
+            for number, member in enumerate(tar, start=1):
+                if number > limits.members:
+                    raise DataError(f"{shown}: more than {limits.members} members; give an archive of distributions")
+                name, top = _listed_name(member, shown, digests)
+                if name is None:
+                    continue
+                tops.add(top)
+                if name in found or len(tops) > 1:
+                    rivals = f"{_shown(found.get(name, next(iter(found.values()))))} and {_shown(member.name)}"
+                    raise DataError(f"{shown}: members {rivals} stand for the same data; keep one of them")
+                found[name] = member.name
+                _write_member(tar, member, shown, folder / name, digests[name], limits)
+    missing = sorted(digests.keys() - found.keys())
+    if missing:
+        count = f"{len(missing)} of {len(digests)} files are missing, the first is {missing[0]}"
+        raise DataError(f"{shown}: {count}; the archive is cut short or is not the one that the digests describe")
+
+
+def _listed_name(member: tarfile.TarInfo, shown: str, digests: Mapping[str, str]) -> tuple[str | None, str]:
+    """The listed path that a member stands for (None: ignore it), and the top folder it lies below.
+
+    Raises:
+        DataError: the member is hostile.
+    """
+    parts = [part for part in member.name.split("/") if part not in ("", ".")]
+    offence = None
+    if member.name.startswith("/") or ".." in parts:
+        offence = "lies outside the archive's folder"
+    elif (member.issym() or member.islnk()) and _leads_outside(member):
+        offence = "is a link that leads outside the archive's folder"
+    elif member.isdev():
+        offence = "is a device or a pipe"
+    names = ("/".join(parts), "/".join(parts[1:]))
+    listed = next((number for number, name in enumerate(names) if name in digests), None)
+    regular = member.isreg() and not member.issparse()
+    if listed is not None and not regular:
+        offence = offence or "is not a regular file"
+    elif not (regular or member.isdir()) and _holds_listed(names, digests):
+        offence = offence or "is not a folder"
+    if offence:
+        raise DataError(f"{shown}: member {_shown(member.name)} {offence}; the archive is not to be trusted")
+    return (None, "") if listed is None else (names[listed], "/".join(parts[:listed]))
+
+
+def _holds_listed(names: tuple[str, ...], digests: Mapping[str, str]) -> bool:
+    return any(listed.startswith(f"{name}/") for listed in digests for name in names if name)
+
+
+def _leads_outside(member: tarfile.TarInfo) -> bool:
+    # A symbolic link starts from its own folder, a hard link from the top of the archive.
+    start = posixpath.dirname(member.name) if member.issym() else ""
+    target = posixpath.normpath(posixpath.join(start, member.linkname))
+    return target.startswith("/") or target.split("/")[0] == ".."
+
+
+def _write_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, shown: str, path: Path, expected: str, limits: Limits
+) -> None:
+    shown = f"{shown}: member {_shown(member.name)}"
+    if member.size > limits.file_bytes:
+        raise DataError(f"{shown} has more than {limits.file_bytes} bytes; give an archive of distributions")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    stream = tar.extractfile(member)
+    with path.open("wb") as file:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != expected.lower():
+        raise DataError(f"{shown} has SHA-256 {digest.hexdigest()}, expected {expected}; fetch the archive again")
+    sync_file(path)
+
+
+def _lay_out(partial: Path, destination: Path, digests: Mapping[str, str]) -> None:
+    for name in sorted(digests):
+        (destination / name).parent.mkdir(parents=True, exist_ok=True)
+        (partial / name).replace(destination / name)
+    for folder in {(destination / name).parent for name in digests}:
+        sync_folder(folder)
+
+
+class _LimitedReader:
+    """The decompressed bytes of an archive, within ``limits``."""
+
+    def __init__(self, raw: BinaryIO, shown: str, limits: Limits) -> None:
+        start = raw.read(6)
+        raw.seek(0)
+        opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
+        self._stream = opener(raw) if opener else raw
+        self._raw = raw
+        self._shown = shown
+        self._limits = limits
+        self._bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._bytes += len(data)
+        limits = self._limits
+        if self._bytes > min(limits.total_bytes, limits.ratio * max(self._raw.tell(), 2**20)):
+            many = f"unpacks to more than {limits.total_bytes} bytes or {limits.ratio} times its size"
+            raise DataError(f"{self._shown}: {many}; give an archive of distributions")
+        return data
+
+
+def _limited_header(shown: str, limits: Limits) -> type[tarfile.TarInfo]:
+    """A header class that checks sizes before tarfile acts on them.
+
+    tarfile reads extension headers whole into memory, and seeks by whatever size a header states.
+    """
+
+    class Header(tarfile.TarInfo):
+        def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+            limit = limits.header_bytes if self.type in _EXTENSION_TYPES else limits.total_bytes
+            check(self, limit)
+            member = super()._proc_member(archive)
+            check(member, limits.total_bytes)  # an extension header can state another size
+            return member
+
+    def check(header: tarfile.TarInfo, limit: int) -> None:
+        if not 0 <= header.size <= limit:
+            raise DataError(
+                f"{shown}: member {_shown(header.name)} states a size of {header.size} bytes; fetch it again"
+            )
+
+    return Header
+
+
+def _shown(text: str) -> str:
+    """Text from outside as it can stand in one line of a message."""
+    text = text if len(text) <= 200 else f"{text[:200]}…"
+    return text if text.isprintable() else repr(text)

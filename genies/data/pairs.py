@@ -1,0 +1,51 @@
+"""Pairs of responses: which ones an intervention is fitted on, and which ones it is tested on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genies.data.distributions import Example
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two responses of one example, by index into ``Example.responses``.
+
+    ``number`` is the index of the worse response among the example's worse responses, in file order.
+    """
+
+    example: int
+    number: int
+    best: int
+    worse: int
+
+
+def text_seed(seed: int, *texts: str) -> int:
+    """A 64-bit number decided by ``seed`` and the texts alone; the order of records in a file plays no part."""
+    digest = hashlib.sha256(str(seed).encode())
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return int.from_bytes(digest.digest()[:8], "little")
+
+
+def test_pairs(examples: Sequence[Example]) -> list[Pair]:
+    """Every (best, worse) pair of every example, in file order."""
+    return [
+        Pair(index, number, example.best, worse)
+        for index, example in enumerate(examples)
+        for number, worse in enumerate(example.worse)
+    ]
+
+
+def training_pairs(examples: Sequence[Example], seed: int) -> list[Pair]:
+    """One (best, worse) pair per example; the worse response is drawn by ``seed`` and the example's own texts."""
+    pairs = []
+    for index, example in enumerate(examples):
+        ranked = sorted(range(len(example.worse)), key=lambda n: example.responses[example.worse[n]])
+        draw = text_seed(seed, example.prompt, *(example.responses[example.worse[n]] for n in ranked))
+        number = ranked[draw % len(ranked)]
+        pairs.append(Pair(index, number, example.best, example.worse[number]))
+    return pairs

@@ -1,0 +1,164 @@
+"""Distribution shifts: which distribution an intervention is fitted on, and which one it is tested on.
+
+Source: GENIES (arXiv 2311.07723), sections 3 and 5, and its published shift lists. A list is a YAML file of mappings
+with the keys of ``Shift``; ``source`` and ``target`` are required. Entries are counted from 0 in messages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genies.errors import DataError
+
+MAX_FILE_BYTES = 2**20
+"""Longer lists are refused unread (1 MiB; the published one has 7 KiB)."""
+OWN = "own"
+"""Label and category of shifts that name none."""
+
+# Names become parts of paths and of command lines, so they hold nothing that either would interpret.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}")
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
+_NAMES = ("source", "target", "target_reference")
+_TEXTS = ("label", "category", "note")
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A source, on which interventions are fitted, and a target, on which they are tested.
+
+    ``target_reference`` is the distribution on which capability is measured; it differs from the target where the
+    target has spurious cues. ``label`` is extreme or probing for published shifts, ``category`` their group within it.
+    ``published_entries`` says how often the published list of 69 has the shift (None: never).
+    """
+
+    source: str
+    target: str
+    target_reference: str
+    label: str = OWN
+    category: str = OWN
+    published_entries: int | None = None
+    note: str | None = None
+
+
+KEYS = tuple(field.name for field in fields(Shift))
+
+
+def read_shifts(*paths: Path) -> list[Shift]:
+    """Read shift lists and merge them in the order given.
+
+    Raises:
+        DataError: a file is missing or is no YAML list, an entry breaks the format, or two entries have the same
+            source and target.
+    """
+    return merge_shifts((str(path), parse_shifts(_load(Path(path)), str(path))) for path in paths)
+
+
+def parse_shifts(entries: Any, place: str) -> list[Shift]:
+    """Check a parsed list of mappings and fill in the defaults.
+
+    Args:
+        entries: the list.
+        place: where it stands, for messages.
+
+    Raises:
+        DataError: an entry breaks the format.
+    """
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"{place}: holds no list of shifts; write entries as '- {{source: …, target: …}}'")
+    return [_parse_entry(entry, f"{place}: entry {number} (counted from 0)") for number, entry in enumerate(entries)]
+
+
+def merge_shifts(lists: Iterable[tuple[str, Sequence[Shift]]]) -> list[Shift]:
+    """Join lists of shifts, each given with the place where it stands.
+
+    Raises:
+        DataError: two entries have the same source and target.
+    """
+    places: dict[tuple[str, str], str] = {}
+    merged = []
+    for place, shifts in lists:
+        for number, shift in enumerate(shifts):
+            here = f"{place}: entry {number} (counted from 0)"
+            pair = (shift.source, shift.target)
+            if pair in places:
+                names = " → ".join(pair)
+                raise DataError(f"{here}: the shift {names} stands already in {places[pair]}; delete one of them")
+            places[pair] = here
+            merged.append(shift)
+    return merged
+
+
+def _parse_entry(entry: Any, place: str) -> Shift:
+    if not isinstance(entry, dict):
+        raise DataError(f"{place}: is not a mapping; write {{source: …, target: …}}")
+    for key in entry:
+        if key not in KEYS:
+            nearest = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0)[0]
+            raise DataError(f"{place}: unknown key {_shown(key)}; did you mean {nearest}?")
+    for key in ("source", "target"):
+        if key not in entry:
+            raise DataError(f"{place}: has no {key}; add '{key}: <name of a distribution>'")
+    for key in _NAMES:
+        if key in entry and not (isinstance(entry[key], str) and _NAME.fullmatch(entry[key])):
+            rule = "up to 128 letters, digits and _ . + @ -, the first one a letter, a digit or _"
+            raise DataError(f"{place}: {key} is {_shown(entry[key])}, not a name of a distribution ({rule})")
+    for key in _TEXTS:
+        if key in entry and not (isinstance(entry[key], str) and entry[key] and entry[key].isprintable()):
+            raise DataError(f"{place}: {key} is {_shown(entry[key])}; write a text of one line, or leave it out")
+    count = entry.get("published_entries")
+    if count is not None and not _COUNT.fullmatch(str(count)):
+        raise DataError(f"{place}: published_entries is {_shown(count)}; write a whole number above 0, or leave it out")
+    published = None if count is None else int(count)
+    return Shift(**{"target_reference": entry["target"], **entry, "published_entries": published})
+
+
+class _Loader(yaml.BaseLoader):
+    """YAML without tags (every scalar is a string, so that ``no`` can be a name), aliases and repeated keys.
+
+    A few lines of aliases can stand for gigabytes.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed, write the entry out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.MarkedYAMLError(problem="a key stands twice in one mapping", problem_mark=node.start_mark)
+        return mapping
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DataError(f"{path}: more than {MAX_FILE_BYTES} bytes; a shift list has some hundred lines")
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, _Loader)
+    except FileNotFoundError:
+        raise DataError(f"{path}: file not found; check the name of the shift list") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8; save the file in UTF-8") from None
+    except RecursionError:
+        raise DataError(f"{path}: nested too deeply to be read; a shift list has two levels") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise DataError(f"{path}: {line}not a shift list ({problem}); correct the file") from None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

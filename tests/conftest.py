@@ -1,0 +1,19 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import FAMILIES, save_model
+
+# Small models are slower with several threads, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of a small random model by family: Llama with grouped heads, and GPT-NeoX."""
+    root = tmp_path_factory.mktemp("models")
+    return {family: save_model(root / f"tiny-{family.replace('_', '-')}", family) for family in FAMILIES}
