@@ -1,0 +1,1 @@
+"""Tokens, token trees, the packed forward pass and the activation store."""

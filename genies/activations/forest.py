@@ -1,0 +1,173 @@
+"""Token trees: the texts of one example as one tree of tokens, and trees packed into rows of a batch.
+
+All responses of an example share their prompt, and the views of a response share prompt and response. Stored as a
+tree in depth-first order, each distinct prefix is computed once in one forward pass. A token may attend to its
+ancestors alone; in depth-first order node ``j`` is an ancestor of node ``i`` (or ``i`` itself) exactly when
+``j <= i < end[j]``, where ``end[j]`` is the index after the last node below ``j``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A token tree of m nodes over the n texts of one example.
+
+    Attributes:
+        tokens: token ids, int32 (m,), depth-first.
+        depth: position of each node in its text, int32 (m,).
+        end: index after the last node below each node, int32 (m,).
+        last: node of each text's last token, int32 (n,).
+        score_text, score_node, score_token: int32 (s,): for text ``score_text[i]`` the log-probability of
+            ``score_token[i]`` after node ``score_node[i]`` is to be summed.
+    """
+
+    tokens: np.ndarray
+    depth: np.ndarray
+    end: np.ndarray
+    last: np.ndarray
+    score_text: np.ndarray
+    score_node: np.ndarray
+    score_token: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eos_token: int) -> Tree:
+    """Merge texts that share prefixes into one tree.
+
+    Args:
+        texts: token ids of each text, int (length,), none empty.
+        score_from: for each text, the position of the first token whose log-probability is summed up to and including
+            EOS; None for texts that are not scored. Position 0 has nothing before it and is never scored.
+        eos_token: id of the end-of-sequence token, scored after each text's last token unless that is EOS itself.
+    """
+    order = sorted(range(len(texts)), key=lambda t: texts[t].tolist())
+    path = np.zeros(max(len(text) for text in texts), np.int32)
+    previous = np.zeros(0, np.int32)
+    tokens, depth, size = [], [], 0
+    end = np.zeros(sum(len(text) for text in texts), np.int32)
+    last = np.zeros(len(texts), np.int32)
+    scores: list[np.ndarray] = []
+    for index in order:
+        text = np.asarray(texts[index], np.int32)
+        shared = _shared_prefix(previous, text)
+        end[path[shared : len(previous)]] = size
+        new = len(text) - shared
+        path[shared : len(text)] = np.arange(size, size + new)
+        tokens.append(text[shared:])
+        depth.append(np.arange(shared, len(text), dtype=np.int32))
+        size += new
+        last[index] = path[len(text) - 1]
+        if score_from[index] is not None:
+            scores.append(_scores(index, text, path, min(max(1, score_from[index]), len(text)), eos_token))
+        previous = text
+    end[path[: len(previous)]] = size
+    score = np.concatenate(scores, axis=1) if scores else np.zeros((3, 0), np.int32)
+    return Tree(np.concatenate(tokens), np.concatenate(depth), end[:size], last, *score)
+
+
+def _shared_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    length = min(len(a), len(b))
+    different = np.flatnonzero(a[:length] != b[:length])
+    return int(different[0]) if len(different) else length
+
+
+def _scores(index: int, text: np.ndarray, path: np.ndarray, start: int, eos_token: int) -> np.ndarray:
+    scored = text[start:] if text[-1] == eos_token else np.append(text[start:], eos_token)
+    nodes = path[start - 1 : start - 1 + len(scored)]
+    return np.stack([np.full(len(scored), index), nodes, scored]).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trees laid into rows of equal width: ``rows[r]`` lists the trees of row r, left to right."""
+
+    width: int
+    rows: tuple[tuple[int, ...], ...]
+
+    @property
+    def trees(self) -> list[int]:
+        """Every tree of the batch in the order of its rows."""
+        return [tree for row in self.rows for tree in row]
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens that pass through the model, padding counted."""
+        return self.width * len(self.rows)
+
+
+def plan_batches(sizes: Sequence[int], batch_tokens: int, share_rows: bool = True) -> list[Batch]:
+    """Lay trees into batches of at most ``batch_tokens`` tokens (a larger tree gets a batch of its own).
+
+    A batch is as wide as its largest tree; what its rows leave free is filled with smaller trees, largest first, so
+    that padding is small and wide rows, whose attention costs the square of their width, stay few. The plan depends on
+    its arguments alone, so that a resumed extraction computes the same rows. Without ``share_rows`` each row holds one
+    tree, and rows of like length come together.
+    """
+    order = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest pops from the end
+    remaining_sizes = [sizes[t] for t in order]
+    batches = []
+    while order:
+        width = remaining_sizes[-1]
+        rows: list[list[int]] = [[] for _ in range(max(1, batch_tokens // width))]
+        free = [width] * len(rows)
+        for row in range(len(rows)):
+            while (fitting := bisect_right(remaining_sizes, free[row])) > 0:
+                rows[row].append(order.pop(fitting - 1))
+                free[row] -= remaining_sizes.pop(fitting - 1)
+                if not share_rows:
+                    break
+        batches.append(Batch(width, tuple(tuple(row) for row in rows if row)))
+    return batches
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Arrays of one batch of R rows of width W, whose trees hold T texts.
+
+    Attributes:
+        tokens: int64 (R, W), 0 where padded.
+        position: depth of each node in its text, int64 (R, W).
+        end: index in its row after the last node below each node, int64 (R, W); padding sees itself alone.
+        last: flat index (row · W + column) of each text's last token, int64 (T,), texts in the order of the trees.
+        score_text, score_node, score_token: int64 (S,), nodes as flat indices, texts as indices into ``last``.
+    """
+
+    tokens: np.ndarray
+    position: np.ndarray
+    end: np.ndarray
+    last: np.ndarray
+    score_text: np.ndarray
+    score_node: np.ndarray
+    score_token: np.ndarray
+
+
+def pack(batch: Batch, trees: Sequence[Tree]) -> PackedBatch:
+    """Lay the batch's trees (``trees[i]`` is tree i of the plan) into arrays."""
+    shape = (len(batch.rows), batch.width)
+    tokens, position = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    end = np.tile(np.arange(1, batch.width + 1), (shape[0], 1))
+    last, score_text, score_node, score_token = [], [], [], []
+    texts = 0
+    for row, members in enumerate(batch.rows):
+        column = 0
+        for tree in (trees[member] for member in members):
+            here = slice(column, column + len(tree))
+            tokens[row, here], position[row, here], end[row, here] = tree.tokens, tree.depth, tree.end + column
+            flat = row * batch.width + column
+            last.append(tree.last + flat)
+            score_text.append(tree.score_text + texts)
+            score_node.append(tree.score_node + flat)
+            score_token.append(tree.score_token)
+            column += len(tree)
+            texts += len(tree.last)
+    joined = (np.concatenate(arrays).astype(np.int64) for arrays in (last, score_text, score_node, score_token))
+    return PackedBatch(tokens, position, end, *joined)

@@ -1,0 +1,60 @@
+"""Manifests of tokens and activations: small JSON files that name what a run uses in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from genies.activations.store import ActivationStore
+from genies.errors import StoreError
+from genies.files import read_json
+
+StoreKey = tuple[str, str, str]
+"""(distribution, split, view)."""
+
+
+class Activations:
+    """The stores that manifests of extraction name, opened on demand.
+
+    A manifest holds ``stores`` (records with distribution, split, view, digest) and ``left_out`` (examples over the
+    model's context, by ``distribution/split``).
+    """
+
+    def __init__(self, manifests: Sequence[Path], cache: Path) -> None:
+        """Read the manifests.
+
+        Args:
+            manifests: files that ``genies extract`` wrote for one model.
+            cache: the cache folder.
+        """
+        self.root = Path(cache) / "activations"
+        self._digests: dict[StoreKey, str] = {}
+        self._left_out: dict[str, frozenset[int]] = {}
+        for manifest in map(read_json, manifests):
+            for entry in manifest["stores"]:
+                self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]
+            self._left_out |= {key: frozenset(examples) for key, examples in manifest["left_out"].items()}
+        self._open = lru_cache(maxsize=None)(lambda digest: ActivationStore(self.root / digest))
+
+    def digest(self, distribution: str, split: str, view: str) -> str:
+        """Name of a store.
+
+        Raises:
+            StoreError: the run has not extracted it.
+        """
+        try:
+            return self._digests[distribution, split, view]
+        except KeyError:
+            raise StoreError(
+                f"{distribution} {split}: view {view} was not extracted; declare it in the intervention's fit_views "
+                "or predict_views and run snakemake again"
+            ) from None
+
+    def stores(self, distribution: str, split: str, views: Iterable[str]) -> dict[str, ActivationStore]:
+        """Open stores by view."""
+        return {view: self._open(self.digest(distribution, split, view)) for view in views}
+
+    def left_out(self, distribution: str, split: str) -> frozenset[int]:
+        """Examples of the split that the model's context cannot hold."""
+        return self._left_out.get(f"{distribution}/{split}", frozenset())

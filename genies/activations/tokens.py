@@ -1,0 +1,119 @@
+"""Tokens of a split under one view, in HDF5: ragged ids and offsets, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genies.data.texts import Text, texts_digest
+from genies.data.views import VIEWS, View
+from genies.digests import value_digest
+from genies.errors import StoreError
+from genies.files import whole_file
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENIZATION_VERSION = 1
+"""To be raised when the same texts would give other tokens."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of n texts.
+
+    Attributes:
+        ids: token ids of all texts, one after the other, int32 (offsets[-1],).
+        offsets: text t is ``ids[offsets[t]:offsets[t + 1]]``, int64 (n + 1,).
+        prompt_tokens: how many tokens the prompt alone has, int32 (n,): the response begins at that position.
+        example, response: indices in the distribution's file, int32 (n,).
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    prompt_tokens: np.ndarray
+    example: np.ndarray
+    response: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def text(self, index: int) -> np.ndarray:
+        """Token ids of one text."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+
+def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> str:
+    """What decides the tokens' bytes: tokenizer, texts, view and the version of this code."""
+    return value_digest(
+        {
+            "tokenizer": tokenizer_digest,
+            "texts": texts_digest(texts),
+            "view": view.describe(),
+            "version": TOKENIZATION_VERSION,
+        }
+    )
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View) -> Tokens:
+    """Tokenize each text as one string, with the tokenizer's default special tokens."""
+    ids = _encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
+    prompts = list(dict.fromkeys(text.prompt_text for text in texts))
+    lengths = {}
+    for prompt, prompt_ids in zip(prompts, _encode(tokenizer, prompts), strict=True):
+        closed = bool(prompt_ids) and prompt_ids[-1] == tokenizer.eos_token_id
+        lengths[prompt] = len(prompt_ids) - closed
+    return Tokens(
+        ids=np.concatenate([np.asarray(text, np.int32) for text in ids]) if ids else np.zeros(0, np.int32),
+        offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
+        prompt_tokens=np.array([lengths[text.prompt_text] for text in texts], np.int32),
+        example=np.array([text.example for text in texts], np.int32),
+        response=np.array([text.response for text in texts], np.int32),
+    )
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, strings: list[str]) -> list[list[int]]:
+    if not strings:
+        return []
+    return tokenizer(strings, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+
+
+def too_long(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int) -> list[int]:
+    """Examples that the model's context cannot hold under every view, by index, ascending.
+
+    The rule looks at all views, also those that a run does not read, so that every intervention of every run leaves
+    out the same examples. A view's own words are counted apart from the text (an upper bound up to a token or two).
+    """
+    words = [f"{view.before} {view.after}" for view in VIEWS.values()]
+    allowance = max(len(ids) for ids in _encode(tokenizer, words))
+    lengths = np.diff(plain.offsets)
+    return sorted({text.example for text, length in zip(texts, lengths, strict=True) if length + allowance > context})
+
+
+def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None:
+    """Write tokens to an HDF5 file; ``attributes`` (strings and numbers) describe it to a reader."""
+    import h5py
+
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        for name, array in vars(tokens).items():
+            file.create_dataset(name, data=array, fletcher32=array.size > 0, chunks=True if array.size else None)
+        file.attrs.update(attributes)
+
+
+def read_tokens(path: Path) -> Tokens:
+    """Read what ``write_tokens`` wrote.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return Tokens(**{name: file[name][...] for name in Tokens.__dataclass_fields__})
+    except (OSError, KeyError) as error:
+        raise StoreError(f"{path}: unreadable tokens ({error}); delete the file and run snakemake again") from None

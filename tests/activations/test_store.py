@@ -1,0 +1,144 @@
+"""A store is complete or invisible, goes on after a kill, and says what is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genies.activations.store import (
+    ActivationStore,
+    StoreWriter,
+    block_texts,
+    from_bits,
+    is_complete,
+    read_journal,
+    to_bits,
+)
+from genies.errors import StoreError
+
+TEXTS, BLOCK = 10, 4
+SHAPES = {"heads": (2, 3, 4), "residual": (3, 8), "log_probability": (), "scored_tokens": ()}
+
+
+def description(**changes: object) -> dict:
+    return {
+        "dtype": "float32",
+        "block_texts": BLOCK,
+        "example": list(range(TEXTS)),
+        "response": [0] * TEXTS,
+        **changes,
+    }
+
+
+def values(first: int, count: int, zero: bool = False) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    whole = {
+        "heads": rng.normal(size=(TEXTS, 2, 3, 4)).astype(np.float32),
+        "residual": rng.normal(size=(TEXTS, 3, 8)).astype(np.float32),
+        "log_probability": -rng.random(TEXTS),
+        "scored_tokens": rng.integers(1, 9, TEXTS),
+    }
+    return {name: array[first : first + count] * (0 if zero else 1) for name, array in whole.items()}
+
+
+def write(root: Path, *steps: tuple[int, int], **changes: object) -> StoreWriter:
+    writer = StoreWriter(root, "store", description(**changes), SHAPES)
+    for first, count in steps:
+        writer.append(first, values(first, count))
+    return writer
+
+
+def test_a_finished_store_gives_back_what_was_written(tmp_path: Path) -> None:
+    write(tmp_path, (0, 3), (3, 5), (8, 2)).finish({})
+    store, want = ActivationStore(tmp_path / "store"), values(0, TEXTS)
+    assert is_complete(tmp_path, "store")
+    for layer in range(2):
+        np.testing.assert_array_equal(store.heads(layer), want["heads"][:, layer])
+        np.testing.assert_array_equal(store.heads(layer, [2, 0]), want["heads"][:, layer, [2, 0]])
+    np.testing.assert_array_equal(store.residual(2), want["residual"][:, 2])
+    np.testing.assert_array_equal(store.log_probability(), want["log_probability"])
+    np.testing.assert_array_equal(store.scored_tokens(), want["scored_tokens"])
+    assert store.rows([7, 2], [0, 0]).tolist() == [7, 2]
+
+
+def test_an_unfinished_store_is_invisible_and_cannot_be_finished(tmp_path: Path) -> None:
+    writer = write(tmp_path, (0, 9))
+    assert not is_complete(tmp_path, "store")
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(StoreError, match="block 2 of 3 was never written"):
+        writer.finish({})
+
+
+def test_a_second_writer_goes_on_after_the_last_whole_block(tmp_path: Path) -> None:
+    write(tmp_path, (0, 6))
+    writer = StoreWriter(tmp_path, "store", description(), SHAPES)
+    assert writer.missing().tolist() == [False] * 4 + [True] * 6
+    writer.append(2, values(2, 6))
+    writer.append(8, values(8, 2))
+    writer.finish({})
+    np.testing.assert_array_equal(ActivationStore(tmp_path / "store").heads(1), values(0, TEXTS)["heads"][:, 1])
+
+
+def test_a_torn_journal_line_loses_its_block_alone(tmp_path: Path) -> None:
+    writer = write(tmp_path, (0, 8))
+    journal = writer.folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-5])
+    assert list(read_journal(journal)) == [0]
+    again = StoreWriter(tmp_path, "store", description(), SHAPES)
+    assert again.missing().tolist() == [False] * 4 + [True] * 6
+    again.append(4, values(4, 6))
+    again.finish({})
+
+
+def test_a_partial_store_with_another_plan_is_thrown_away(tmp_path: Path) -> None:
+    write(tmp_path, (0, 8))
+    again = StoreWriter(tmp_path, "store", description(batch_tokens=7), SHAPES)
+    assert again.missing().all()
+
+
+def test_texts_out_of_order_are_refused(tmp_path: Path) -> None:
+    writer = write(tmp_path, (0, 2))
+    with pytest.raises(StoreError, match="out of order"):
+        writer.append(3, values(3, 1))
+
+
+def test_an_all_zero_block_is_complete(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path, "store", description(), SHAPES)
+    writer.append(0, values(0, TEXTS, zero=True))
+    writer.finish({})
+    assert not ActivationStore(tmp_path / "store").heads(0).any()
+
+
+@pytest.mark.parametrize("name", ["heads", "residual"])
+def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
+    write(tmp_path, (0, TEXTS)).finish({})
+    shard = next(file for file in sorted((tmp_path / "store/data.zarr" / name / "c/1").rglob("*")) if file.is_file())
+    data = bytearray(shard.read_bytes())
+    data[10] ^= 1
+    shard.write_bytes(data)
+    store = ActivationStore(tmp_path / "store")
+    with pytest.raises(StoreError, match="store"):
+        getattr(store, name)(0)
+
+
+def test_a_response_that_is_not_stored_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, (0, TEXTS)).finish({})
+    with pytest.raises(StoreError, match="no features"):
+        ActivationStore(tmp_path / "store").rows([3], [1])
+
+
+def test_bfloat16_values_survive_as_bits() -> None:
+    values = np.array([1.0, -2.5, 0.15625, 3e38, -0.0], np.float32)
+    bits = to_bits(values, "bfloat16")
+    assert bits.dtype == np.uint16
+    np.testing.assert_array_equal(from_bits(bits, "bfloat16")[:3], values[:3])
+
+
+@pytest.mark.parametrize(("values_per_text", "texts"), [(10, 600), (270_000, 1200), (10**9, 40)])
+def test_blocks_are_nearly_alike_and_never_empty(values_per_text: int, texts: int) -> None:
+    block = block_texts(values_per_text, 2, texts)
+    blocks = -(-texts // block)
+    assert blocks * block - texts < blocks
+    assert block >= min(texts, 16) // 2
