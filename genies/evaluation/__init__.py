@@ -1,0 +1,1 @@
+"""Evaluation of fitted interventions, metrics and their uncertainty."""

@@ -1,0 +1,124 @@
+"""The stage ``evaluate``: fitted interventions give each test pair of their targets a probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genies.activations.features import StoredPairs
+from genies.activations.manifest import Activations
+from genies.data.distributions import Example, read_split
+from genies.data.pairs import Pair, test_pairs, text_seed
+from genies.errors import DataError, StoreError
+from genies.files import read_json, whole_file
+from genies.interventions.base import Intervention
+from genies.interventions.fit import fits_folder
+from genies.interventions.registry import load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Target:
+    """The test pairs of a distribution, each in an order drawn by seed and texts (bool (n,): best first)."""
+
+    name: str
+    pairs: list[Pair]
+    best_first: np.ndarray
+
+
+def read_target(file: Path, activations: Activations, seed: int) -> Target:
+    """Test pairs of ``<distribution>/test.json`` without the examples that the model's context cannot hold."""
+    name = file.parent.name
+    examples = read_split(file)
+    left_out = activations.left_out(name, "test")
+    pairs = [pair for pair in test_pairs(examples) if pair.example not in left_out]
+    return Target(name, pairs, np.array([_best_first(examples[p.example], p, seed) for p in pairs], bool))
+
+
+def _best_first(example: Example, pair: Pair, seed: int) -> bool:
+    """A coin thrown by the texts, so that neither the order of records nor of responses plays a part."""
+    best, worse = example.responses[pair.best], example.responses[pair.worse]
+    smaller_first = text_seed(seed, example.prompt, *sorted((best, worse))) % 2 == 0
+    return smaller_first == (best < worse)
+
+
+def evaluate_pairs(intervention: Intervention, target: Target, activations: Activations) -> pl.DataFrame:
+    """A row per test pair: target, example, pair, probability of the best response, score_best, score_worse.
+
+    Raises:
+        StoreError: the intervention gives something that is no probability.
+    """
+    import polars as pl
+
+    stores = activations.stores(target.name, "test", intervention.predict_views)
+    labelled = intervention.reads_test_labels
+    pairs = StoredPairs(target.pairs, stores, target.best_first, labelled)
+    probability = np.asarray(intervention.predict_proba(pairs), np.float64)
+    scores = np.asarray(intervention.decision_function(pairs), np.float64)
+    name = type(intervention).__name__
+    if probability.shape != (len(pairs),) or scores.shape != (len(pairs), 2):
+        raise StoreError(
+            f"{name} on {target.name}: gives shapes {probability.shape}, {scores.shape} for {len(pairs)} pairs"
+        )
+    if not (np.all(probability >= 0) and np.all(probability <= 1)) or np.isnan(scores).any():
+        raise StoreError(f"{name} on {target.name}: gives a probability outside [0, 1] or a score that is not a number")
+    first = target.best_first
+    return pl.DataFrame(
+        {
+            "target": [target.name] * len(pairs),
+            "example": pairs.example,
+            "pair": np.array([pair.number for pair in target.pairs], np.int64),
+            "probability": np.where(first, probability, 1 - probability),
+            "score_best": np.where(first, scores[:, 0], scores[:, 1]),
+            "score_worse": np.where(first, scores[:, 1], scores[:, 0]),
+        },
+        schema_overrides={"target": pl.String},
+    )
+
+
+def evaluate_fits(
+    fits: Path,
+    targets: dict[str, Sequence[str]],
+    files: Sequence[Path],
+    manifests: Sequence[Path],
+    seed: int,
+    cache: Path,
+    output: Path,
+) -> None:
+    """Evaluate every fit of an intervention on its targets: one parquet file per source in the folder ``output``.
+
+    Args:
+        fits: manifest of ``genies fit``.
+        targets: target names by source.
+        files: ``<distribution>/test.json`` of every target.
+        manifests: manifests of ``genies extract``.
+        seed: throws the order of each pair.
+        cache: the cache folder.
+        output: folder of the parquet files.
+    """
+    import polars as pl
+
+    activations = Activations(manifests, cache)
+    by_name = {file.parent.name: file for file in files}
+    known: dict[str, Target] = {}
+    manifest = read_json(fits)
+    digests: dict[str, str] = manifest["fits"]
+    for source, names in targets.items():
+        if source not in digests:
+            raise StoreError(f"{fits}: names no fit on {source}; run snakemake again to make it")
+        intervention = load(fits_folder(cache, digests[source]), manifest["intervention"])
+        frames = []
+        for name in names:
+            if name not in by_name:
+                raise DataError(f"{name}: target of {source}, but its test.json was not given")
+            if name not in known:
+                known[name] = read_target(by_name[name], activations, seed)
+            frames.append(evaluate_pairs(intervention, known[name], activations))
+        with whole_file(output / f"{source}.parquet") as partial:
+            pl.concat(frames).write_parquet(partial)

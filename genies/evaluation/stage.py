@@ -1,0 +1,33 @@
+"""The stage ``metrics``: tables of a run from its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genies.data.shifts import read_shifts
+from genies.evaluation import tables
+
+
+def write_tables(
+    evaluations: Path,
+    models: Sequence[str],
+    interventions: Sequence[str],
+    shifts: Sequence[Path],
+    capability_interventions: Sequence[str],
+    output: Path,
+) -> None:
+    """Write the metrics of every shift, the leaderboard and the elicitation by category.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
+        models, interventions: those of the run, in its order.
+        shifts: shift lists.
+        capability_interventions: whose best accuracy on a reference is the capability there.
+        output: folder of the tables.
+    """
+    cells = tables.cells(evaluations, models, interventions)
+    metrics = tables.generalization_metrics(cells, read_shifts(*shifts), capability_interventions)
+    tables.write_csv(metrics, output / tables.METRICS_FILE)
+    tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)
+    tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)

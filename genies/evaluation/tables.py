@@ -1,0 +1,406 @@
+"""The stage ``tables``: from probabilities of single pairs to metrics of shifts, and from those to averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from genies.errors import StoreError
+from genies.evaluation import metrics as metric
+from genies.evaluation.uncertainty import accuracy_interval, mean_interval
+from genies.files import whole_file
+
+if TYPE_CHECKING:
+    from genies.data.shifts import Shift
+
+PAIR_COLUMNS = {
+    "target": pl.String,
+    "example": pl.Int64,
+    "pair": pl.Int64,
+    "probability": pl.Float64,
+    "score_best": pl.Float64,
+    "score_worse": pl.Float64,
+}
+"""Columns of an evaluation, a row per test pair."""
+
+CELL_COLUMNS = {
+    "model": pl.String,
+    "intervention": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "RMS_calibration_error": pl.Float64,
+    "calibration_error": pl.Float64,
+    "brier": pl.Float64,
+    "test_pairs": pl.Int64,
+}
+
+METRIC_COLUMNS = {
+    "model": pl.String,
+    "intervention": pl.String,
+    "label": pl.String,
+    "category": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "target_reference": pl.String,
+    "generalization_accuracy": pl.Float64,
+    "baseline_accuracy": pl.Float64,
+    "baseline_intervention": pl.String,
+    "target_tuned_capability": pl.Float64,
+    "target_tuned_capability_intervention": pl.String,
+    "source_ID_accuracy": pl.Float64,
+    "RMS_calibration_error": pl.Float64,
+    "differential_elicitation": pl.Float64,
+    "elicitation": pl.Float64,
+    "calibration_error": pl.Float64,
+    "brier": pl.Float64,
+    "generalization_accuracy_low": pl.Float64,
+    "generalization_accuracy_high": pl.Float64,
+    "test_pairs": pl.Int64,
+    "published_entries": pl.Int64,
+}
+"""Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published."""
+
+AVERAGED = {
+    "generalization_accuracy": (0.0, 1.0),
+    "elicitation": (0.0, None),
+    "differential_elicitation": (None, None),
+    "calibration_error": (0.0, 1.0),
+    "brier": (0.0, 1.0),
+}
+"""Metrics that are averaged over shifts, and their range, at which intervals end."""
+
+LEADERBOARD_COLUMNS = {
+    **dict.fromkeys(("model", "label", "averaged_over", "intervention"), pl.String),
+    **dict.fromkeys(("shifts", "entries"), pl.Int64),
+    **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, "difference_to_best") for end in ("", "_low", "_high")},
+}
+"""Columns of ``leaderboard.csv``."""
+
+CATEGORY_COLUMNS = {
+    **dict.fromkeys(("model", "label", "category", "intervention"), pl.String),
+    "shifts": pl.Int64,
+    **dict.fromkeys(("elicitation", "elicitation_low", "elicitation_high", "random_elicitation"), pl.Float64),
+}
+"""Columns of ``elicitation_by_category.csv``."""
+
+METRICS_FILE = "generalization_metrics.csv"
+LEADERBOARD_FILE = "leaderboard.csv"
+CATEGORIES_FILE = "elicitation_by_category.csv"
+
+ALL_LABELS = "all"
+DISTINCT, PUBLISHED = "distinct", "published"
+
+Cell = Mapping[str, Any]
+
+
+def cells(
+    evaluations: Path, models: Sequence[str] | None = None, interventions: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELL_COLUMNS``.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, columns as in ``PAIR_COLUMNS``.
+        models: those to read, in the order wanted (a folder may hold more than the configuration asks for); default
+            all, by name.
+        interventions: likewise.
+
+    Raises:
+        StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
+            not there; or a model's interventions were tested on different pairs of one target.
+    """
+    rows = [
+        {"model": model, "intervention": intervention, "source": path.stem, **cell}
+        for model in _folders(evaluations, models)
+        for intervention in _folders(evaluations / model, interventions)
+        for path in sorted((evaluations / model / intervention).glob("[!.]*.parquet"))
+        for cell in _file_cells(path)
+    ]
+    if not rows:
+        raise StoreError(f"{evaluations}: holds no evaluations; run snakemake again to make them")
+    frame = pl.DataFrame(rows, schema=CELL_COLUMNS)
+    counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
+    for model, target, sizes in counts.filter(pl.col("test_pairs").list.len() > 1).iter_rows():
+        raise StoreError(
+            f"{evaluations / model}: {target} was evaluated on {sizes[0]} pairs by one intervention and on {sizes[-1]} "
+            "by another; delete the folder and run snakemake again"
+        )
+    return frame
+
+
+def _folders(parent: Path, names: Sequence[str] | None) -> list[str]:
+    found = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+    for name in names or ():
+        if name not in found:
+            raise StoreError(f"{parent / name}: holds no evaluations; run snakemake again to make them")
+    return found if names is None else list(names)
+
+
+def _file_cells(path: Path) -> Iterable[dict[str, Any]]:
+    pairs = read_evaluation(path)
+    for (target,), rows in pairs.group_by("target", maintain_order=True):
+        try:
+            yield {"target": target, **_cell(rows)}
+        except ValueError as error:
+            raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
+
+
+def _cell(pairs: pl.DataFrame) -> dict[str, Any]:
+    probability = pairs["probability"].to_numpy()
+    correct = metric.correctness(probability)
+    low, high = accuracy_interval(correct, pairs["example"].to_numpy())
+    published = metric.published_rms_calibration_error(probability)
+    return {
+        "accuracy": float(correct.mean()),
+        "low": low,
+        "high": high,
+        "RMS_calibration_error": None if np.isnan(published) else published,
+        "calibration_error": metric.calibration_error(probability),
+        "brier": metric.brier(probability),
+        "test_pairs": len(pairs),
+    }
+
+
+def read_evaluation(path: Path) -> pl.DataFrame:
+    """One evaluation, a row per test pair sorted by target, example and pair; columns as in ``PAIR_COLUMNS``.
+
+    Raises:
+        StoreError: the file is no parquet, its columns are others, or a pair stands twice.
+    """
+    remedy = "delete the file and run snakemake again"
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from None
+    if dict(frame.schema) != PAIR_COLUMNS:
+        raise StoreError(f"{path}: has the columns {dict(frame.schema)}, not {PAIR_COLUMNS}; {remedy}")
+    keys = ["target", "example", "pair"]
+    twice = frame.filter(frame.select(keys).is_duplicated())
+    if len(twice):
+        target, example, pair = twice.select(keys).row(0)
+        raise StoreError(f"{path}: {target}, example {example}, pair {pair} stands twice; {remedy}")
+    return frame.sort(keys)
+
+
+def generalization_metrics(
+    cells: pl.DataFrame,
+    shifts: Sequence[Shift],
+    capability_interventions: Sequence[str],
+    baseline: str = "zero_shot",
+) -> pl.DataFrame:
+    """Metrics of every (model, intervention, shift), columns as in ``METRIC_COLUMNS``.
+
+    ``target_tuned_capability`` is the best accuracy on the reference after fitting on it, over those of
+    ``capability_interventions`` that the model was run with (the earlier one of equals). What cannot be said is null:
+    capability where none of them was run, baseline where ``baseline`` was not run, elicitation where capability is
+    null or 0, and the published calibration error where no bin has enough pairs.
+
+    Raises:
+        StoreError: an intervention that was run lacks a cell that a shift needs.
+    """
+    rows = []
+    for (model,), of_model in cells.group_by("model", maintain_order=True):
+        table = _CellTable(str(model), of_model)
+        for intervention in table.interventions:
+            for shift in shifts:
+                rows.append(_shift_row(table, intervention, shift, capability_interventions, baseline))
+    return pl.DataFrame(rows, schema=METRIC_COLUMNS)
+
+
+class _CellTable:
+    """Cells of one model by (intervention, source, target)."""
+
+    def __init__(self, model: str, cells: pl.DataFrame) -> None:
+        self.model = model
+        self.interventions = cells["intervention"].unique(maintain_order=True).to_list()
+        self._cells = {(c["intervention"], c["source"], c["target"]): c for c in cells.iter_rows(named=True)}
+
+    def cell(self, intervention: str, source: str, target: str, shift: Shift) -> Cell:
+        try:
+            return self._cells[intervention, source, target]
+        except KeyError:
+            raise StoreError(
+                f"{self.model}: no evaluation of {intervention} fitted on {source} and tested on {target}, which the "
+                f"shift {shift.source} → {shift.target} needs; run snakemake again to make it"
+            ) from None
+
+
+def _shift_row(
+    table: _CellTable, intervention: str, shift: Shift, capability_interventions: Sequence[str], baseline: str
+) -> dict[str, Any]:
+    reference = shift.target_reference or shift.target
+    cell = table.cell(intervention, shift.source, shift.target, shift)
+    accuracy = cell["accuracy"]
+    base = None
+    if baseline in table.interventions:
+        base = table.cell(baseline, shift.source, shift.target, shift)["accuracy"]
+    capability, best = None, None
+    for name in capability_interventions:
+        if name in table.interventions:
+            candidate = table.cell(name, reference, reference, shift)["accuracy"]
+            if capability is None or candidate > capability:
+                capability, best = candidate, name
+    return {
+        "model": table.model,
+        "intervention": intervention,
+        "label": shift.label,
+        "category": shift.category,
+        "source": shift.source,
+        "target": shift.target,
+        "target_reference": reference,
+        "generalization_accuracy": accuracy,
+        "baseline_accuracy": base,
+        "baseline_intervention": None if base is None else baseline,
+        "target_tuned_capability": capability,
+        "target_tuned_capability_intervention": best,
+        "source_ID_accuracy": table.cell(intervention, shift.source, shift.source, shift)["accuracy"],
+        "differential_elicitation": (
+            None if base is None or not capability else metric.differential_elicitation(accuracy, base, capability)
+        ),
+        "elicitation": metric.elicitation(accuracy, capability) if capability else None,
+        "generalization_accuracy_low": cell["low"],
+        "generalization_accuracy_high": cell["high"],
+        "published_entries": shift.published_entries,
+        **{name: cell[name] for name in ("RMS_calibration_error", "calibration_error", "brier", "test_pairs")},
+    }
+
+
+def leaderboard(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Averages over shifts of every (model, intervention), best accuracy first, with 95 % intervals over shifts.
+
+    A block of rows for each ``label`` (``all`` first) and each way of averaging: ``distinct`` weighs every shift once,
+    ``published`` every published shift as often as the published list has it. Columns: model, label, averaged_over,
+    intervention, shifts, entries, then ``X``, ``X_low``, ``X_high`` for each metric of ``AVERAGED``, then
+    ``difference_to_best`` with its interval: the mean difference of accuracy to the best intervention of the block,
+    paired by shift (null for the best one itself). A metric that is null for one shift has no average, and an average
+    over one shift has no interval.
+    """
+    rows = []
+    for (model,), of_model in metrics.group_by("model", maintain_order=True):
+        labels = of_model["label"].drop_nulls().unique(maintain_order=True).to_list()
+        for label in (ALL_LABELS, *labels):
+            chosen = of_model if label == ALL_LABELS else of_model.filter(pl.col("label") == label)
+            published = chosen.filter(pl.col("published_entries").is_not_null())
+            for averaged_over, shifts in ((DISTINCT, chosen), (PUBLISHED, published)):
+                if len(shifts):
+                    block = {"model": model, "label": label, "averaged_over": averaged_over}
+                    rows += [{**block, **row} for row in _ranking(shifts, weighted=averaged_over == PUBLISHED)]
+    return pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
+
+
+def _ranking(shifts: pl.DataFrame, weighted: bool) -> list[dict[str, Any]]:
+    """Rows of one block of the leaderboard, best accuracy first."""
+    rows, accuracies = [], {}
+    for (intervention,), own in shifts.group_by("intervention", maintain_order=True):
+        weights = (own["published_entries"] if weighted else pl.repeat(1, len(own), eager=True)).to_numpy()
+        row = {"intervention": intervention, "shifts": len(own), "entries": int(weights.sum())}
+        for name, (smallest, largest) in AVERAGED.items():
+            row |= _average(name, own[name], weights, smallest, largest)
+        rows.append(row)
+        # Joined by shift, not by position: what is paired must be the same shift.
+        keys = zip(own["source"], own["target"], strict=True)
+        accuracies[intervention] = dict(
+            zip(keys, zip(own["generalization_accuracy"], weights, strict=True), strict=True)
+        )
+    rows.sort(key=lambda row: -row["generalization_accuracy"])
+    best = accuracies[rows[0]["intervention"]]
+    for row in rows[1:]:
+        own = accuracies[row["intervention"]]
+        shared = [key for key in own if key in best]
+        difference = pl.Series([own[key][0] - best[key][0] for key in shared], dtype=pl.Float64)
+        row |= _average("difference_to_best", difference, np.array([own[key][1] for key in shared]))
+    return rows
+
+
+def _average(
+    name: str,
+    values: pl.Series,
+    weights: np.ndarray,
+    smallest: float | None = None,
+    largest: float | None = None,
+) -> dict[str, float | None]:
+    """Weighted mean of ``values`` and its interval, which ends where the metric's range does."""
+    result: dict[str, float | None] = dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    if values.null_count() or not len(values):
+        return result
+    numbers = values.to_numpy()
+    result[name] = float(np.average(numbers, weights=weights))
+    if len(numbers) > 1:
+        low, high = mean_interval(numbers, weights=weights)
+        result[f"{name}_low"] = low if smallest is None else max(low, smallest)
+        result[f"{name}_high"] = high if largest is None else min(high, largest)
+    return result
+
+
+def by_category(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Mean elicitation of every (model, intervention, label, category) over its distinct shifts.
+
+    Columns: model, label, category, intervention, shifts, elicitation, elicitation_low, elicitation_high (95 %, over
+    shifts; null where there is one shift) and random_elicitation, what answering at random would elicit: the mean of
+    0.5 / target_tuned_capability.
+    """
+    rows = []
+    for (model, label, category, intervention), own in metrics.group_by(
+        "model", "label", "category", "intervention", maintain_order=True
+    ):
+        capability = own["target_tuned_capability"]
+        floor = None if capability.null_count() or (capability <= 0).any() else float((0.5 / capability).mean())
+        rows.append(
+            {
+                "model": model,
+                "label": label,
+                "category": category,
+                "intervention": intervention,
+                "shifts": len(own),
+                **_average("elicitation", own["elicitation"], np.ones(len(own)), *AVERAGED["elicitation"]),
+                "random_elicitation": floor,
+            }
+        )
+    return pl.DataFrame(rows, schema=CATEGORY_COLUMNS)
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all; null becomes an empty field.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which stands for a mistake upstream.
+    """
+    for name, kind in frame.schema.items():
+        if kind.is_float() and not frame[name].drop_nulls().is_finite().all():
+            raise ValueError(f"{path}: column {name} holds a number that is not finite")
+    with whole_file(path) as partial:
+        frame.write_csv(partial)
+
+
+def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The metrics, leaderboard and category tables of a run, as they were written.
+
+    Raises:
+        StoreError: one is missing or damaged.
+    """
+    return (
+        _read_csv(folder / METRICS_FILE, METRIC_COLUMNS),
+        _read_csv(folder / LEADERBOARD_FILE, LEADERBOARD_COLUMNS),
+        _read_csv(folder / CATEGORIES_FILE, CATEGORY_COLUMNS),
+    )
+
+
+def _read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    try:
+        header = pl.read_csv(path, n_rows=0, glob=False).columns
+        if header != list(columns):
+            raise StoreError(f"{path}: has the columns {header}; delete it and run snakemake again")
+        return pl.read_csv(path, schema=dict(columns), glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({_reason(error)}); run snakemake again to make it") from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of another library's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

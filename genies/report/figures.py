@@ -1,0 +1,356 @@
+"""Figures of the report as Vega-Lite specifications, without their data: the page brings each table along once.
+
+Names of models, interventions and distributions are data wherever they occur; no expression is built from them. Rows
+and filters go by index instead. Colours are CSS variables of the page, so that figures follow light and dark themes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from genies.evaluation.tables import ALL_LABELS, DISTINCT
+
+MODEL_COLORS = tuple(f"var(--model-{number})" for number in range(8))
+"""Okabe and Ito's palette (page.css), which the common kinds of colour blindness tell apart."""
+MODEL_SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "triangle-down",
+    "cross",
+    "triangle-right",
+    "triangle-left",
+)
+MODEL_SIGNS = "●■▲◆▼✚▶◀"
+"""The same shapes as characters, for keys."""
+ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
+"""Edges of the eleven colours of the heatmap; the colour in the middle, 0.45 to 0.55, stands for guessing."""
+RANDOM_ACCURACY = 0.5
+ELICITATION_LIMIT = 1.25
+"""Where the axis of elicitation ends; intervals over few shifts reach beyond."""
+HEATMAP_COLUMNS = (
+    "intervention",
+    "label",
+    "category",
+    "source",
+    "target",
+    "generalization_accuracy",
+    "generalization_accuracy_low",
+    "generalization_accuracy_high",
+    "baseline_accuracy",
+    "target_tuned_capability",
+    "target_tuned_capability_intervention",
+    "elicitation",
+    "test_pairs",
+)
+
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": "var(--rule)",
+        "gridColor": "var(--rule)",
+        "labelColor": "var(--ink)",
+        "labelFontSize": 12,
+        "tickColor": "var(--rule)",
+        "titleColor": "var(--soft)",
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "text": {"color": "var(--ink)", "fontSize": 12},
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawing: its specification for wide screens, another for narrow ones where it needs one, and its texts."""
+
+    id: str
+    title: str
+    description: str
+    wide: dict[str, Any]
+    narrow: dict[str, Any] | None = None
+
+
+@dataclass
+class Figures:
+    """All figures of a page with the tables that they share (rows as JSON values, by name)."""
+
+    data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    leaderboard: list[Figure] = field(default_factory=list)
+    heatmaps: list[Figure] = field(default_factory=list)
+    categories: list[Figure] = field(default_factory=list)
+
+    def all(self) -> list[Figure]:
+        return [*self.leaderboard, *self.heatmaps, *self.categories]
+
+
+def draw(metrics: pl.DataFrame, leaderboard: pl.DataFrame, by_category: pl.DataFrame) -> Figures:
+    """Every figure of the report; the tables are those of ``genies.evaluation.tables``."""
+    models = metrics["model"].unique(maintain_order=True).to_list()
+    overall = leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
+    ranked = overall["intervention"].unique(maintain_order=True).to_list()
+    figures = Figures()
+    figures.data["leaderboard"] = overall.to_dicts()
+    figures.leaderboard = [_leaderboard(models, ranked)]
+    _heatmaps(figures, metrics, models)
+    _categories(figures, by_category, models, ranked)
+    return figures
+
+
+def _source(name: str) -> alt.NamedData:
+    return alt.NamedData(name=name)
+
+
+def _model_scales(models: list[str]) -> tuple[alt.Scale, alt.Scale]:
+    """Colour and shape of each model; both say the same, so that neither is needed."""
+    colors = [MODEL_COLORS[i % len(MODEL_COLORS)] for i in range(len(models))]
+    shapes = [MODEL_SHAPES[i % len(MODEL_SHAPES)] for i in range(len(models))]
+    return alt.Scale(domain=models, range=colors), alt.Scale(domain=models, range=shapes)
+
+
+def _dots(
+    data: str, metric: str, x: alt.X, models: list[str], order: list[str], tooltip: list[alt.Tooltip], index: int | None
+) -> tuple[alt.Chart, alt.Chart]:
+    """Intervals and dots of ``metric``, a row per intervention, within it one per model."""
+    colors, shapes = _model_scales(models)
+    base = alt.Chart(_source(data))
+    if index is not None:
+        base = base.transform_filter(f"datum.index === {index}")
+    base = base.encode(
+        y=alt.Y("intervention:N", sort=None, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelLimit=160)),
+        yOffset=alt.YOffset("model:N", sort=None, scale=alt.Scale(domain=models)),
+        color=alt.Color("model:N", scale=colors, legend=None),
+        tooltip=tooltip,
+    )
+    intervals = base.mark_rule(strokeWidth=2, clip=True).encode(x=x, x2=alt.X2(f"{metric}_high"))
+    dots = base.mark_point(filled=True, size=60, opacity=1, clip=True).encode(
+        x=alt.X(f"{metric}:Q"), shape=alt.Shape("model:N", scale=shapes, legend=None)
+    )
+    return intervals, dots
+
+
+def _dots_height(models: list[str], order: list[str]) -> int:
+    return len(order) * max(24, 12 * len(models))
+
+
+def _sized(chart: alt.LayerChart, height: int) -> dict[str, Any]:
+    """The specification of a chart as wide as its element; pixels, because Vega-Lite warns of steps in such charts."""
+    return chart.properties(width="container", height=height).to_dict()
+
+
+def _leaderboard(models: list[str], order: list[str]) -> Figure:
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("intervention:N"),
+        alt.Tooltip("generalization_accuracy:Q", title="mean accuracy", format=".3f"),
+        alt.Tooltip("generalization_accuracy_low:Q", title="95 % from", format=".3f"),
+        alt.Tooltip("generalization_accuracy_high:Q", title="95 % to", format=".3f"),
+        alt.Tooltip("shifts:Q", title="shifts"),
+    ]
+    axis = alt.Axis(format=".4~f", values=[0, 0.25, 0.5, 0.75, 1], grid=True)
+    x = alt.X(
+        "generalization_accuracy_low:Q", title="generalization accuracy", scale=alt.Scale(domain=[0, 1]), axis=axis
+    )
+    intervals, dots = _dots("leaderboard", "generalization_accuracy", x, models, order, tooltip, None)
+    chart = alt.layer(_line(RANDOM_ACCURACY), intervals, dots, _line_label(RANDOM_ACCURACY, "random 0.5"))
+    return Figure(
+        "figure-leaderboard",
+        "Generalization accuracy, mean over shifts",
+        "Dots with 95 % intervals: mean generalization accuracy of each intervention, and 0.5, which guessing gives.",
+        _sized(chart, _dots_height(models, order)),
+    )
+
+
+def _line(x: float) -> alt.Chart:
+    """A dashed vertical line, the floor that answering at random gives."""
+    return (
+        alt.Chart(alt.InlineData(values=[{"x": x}])).mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="x:Q")
+    )
+
+
+def _line_label(x: float, text: str) -> alt.Chart:
+    mark = {"align": "center", "baseline": "bottom", "fontSize": 11, "color": "var(--soft)", "dy": -3}
+    return (
+        alt.Chart(alt.InlineData(values=[{"x": x, "text": text}]))
+        .mark_text(**mark)
+        .encode(x="x:Q", y=alt.value(0), text="text:N")
+    )
+
+
+def _group_name(label: str, category: str) -> str:
+    return category if label == category else f"{label} · {category}"
+
+
+@dataclass
+class _Rows:
+    """Where a heatmap's rows stand: indices in the wide layout, and in the narrow one, where names have own rows."""
+
+    cells: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    headings: list[dict[str, Any]] = field(default_factory=list)
+    names: list[dict[str, Any]] = field(default_factory=list)
+    wide_labels: list[str] = field(default_factory=list)
+    narrow: int = 0
+
+
+def _rows(metrics: pl.DataFrame) -> _Rows:
+    """Rows of a heatmap: the shifts of each category under its heading."""
+    rows = _Rows()
+    shifts = metrics.select("label", "category", "source", "target").unique(maintain_order=True)
+    for (label, category), members in shifts.group_by("label", "category", maintain_order=True):
+        heading = {"text": _group_name(label, category), "wide": len(rows.wide_labels), "narrow": rows.narrow}
+        rows.headings.append(heading)
+        rows.wide_labels.append("")
+        rows.narrow += 1
+        for source, target in members.select("source", "target").iter_rows():
+            name = f"{source} → {target}"
+            rows.cells[source, target] = {"wide": len(rows.wide_labels), "narrow": rows.narrow + 1}
+            rows.names.append({"text": name, "narrow": rows.narrow})
+            rows.wide_labels.append(name)
+            rows.narrow += 2
+    return rows
+
+
+def _heatmaps(figures: Figures, metrics: pl.DataFrame, models: list[str]) -> None:
+    """Accuracy of every shift and intervention, one figure per model; rows in groups of one category."""
+    for number, model in enumerate(models):
+        own = metrics.filter(pl.col("model") == model)
+        rows = _rows(own)
+        figures.data[f"headings-{number}"] = rows.headings
+        figures.data[f"shifts-{number}"] = rows.names
+        figures.data[f"cells-{number}"] = [
+            {**row, **rows.cells[row["source"], row["target"]]}
+            for row in own.select(HEATMAP_COLUMNS).iter_rows(named=True)
+        ]
+        order = own["intervention"].unique(maintain_order=True).to_list()
+        known = [name for name in HEATMAP_COLUMNS if own[name].null_count() < len(own)]
+        figures.heatmaps.append(
+            Figure(
+                f"figure-heatmap-{number}",
+                model,
+                "A row per shift, a column per intervention; colour and number are the generalization accuracy.",
+                _heatmap(number, order, known, rows.wide_labels),
+                _narrow_heatmap(number, order, known, rows.narrow),
+            )
+        )
+
+
+def _heatmap_layers(
+    number: int, order: list[str], known: list[str], row: str, rows: int, axis: alt.Axis | None
+) -> list[alt.Chart]:
+    """Cells, their numbers and the headings of groups; ``row`` names the column of row indices."""
+    y = alt.Y(f"{row}:O", scale=alt.Scale(domain=list(range(rows)), paddingInner=0.06), axis=axis, title=None)
+    level = len(order) <= 5 and axis is not None
+    across = alt.Axis(
+        orient="top",
+        labelAngle=0 if level else -40,
+        labelAlign="center" if level else "left",
+        domain=False,
+        ticks=False,
+        labelLimit=110,
+    )
+    # Columns are set by hand: sort=None would follow each layer's data.
+    x = alt.X("intervention:N", sort=None, scale=alt.Scale(domain=order, paddingInner=0.04), axis=across, title=None)
+    cells = alt.Chart(_source(f"cells-{number}")).encode(x=x, y=y, tooltip=_heatmap_tooltip(known))
+    steps = {"domain": list(ACCURACY_STEPS), "type": "threshold"}
+    fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
+    ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
+    value = "generalization_accuracy:Q"
+    return [
+        cells.mark_rect().encode(color=alt.Color(value, scale=fill, legend=None)),
+        cells.mark_text(fontSize=11).encode(
+            text=alt.Text(value, format=".2f"), color=alt.Color(value, scale=ink, legend=None)
+        ),
+        alt.Chart(_source(f"headings-{number}"))
+        .mark_text(align="left", baseline="middle", fontWeight="bold", dy=2, limit=330)
+        .encode(x=alt.value(0), y=y, text="text:N"),
+    ]
+
+
+def _heatmap_tooltip(known: list[str]) -> list[alt.Tooltip]:
+    """What a cell tells when pointed at, of the columns that hold anything."""
+    titles = {
+        "generalization_accuracy": "accuracy",
+        "generalization_accuracy_low": "95 % from",
+        "generalization_accuracy_high": "95 % to",
+        "baseline_accuracy": "baseline",
+        "target_tuned_capability": "capability",
+        "elicitation": "elicitation",
+    }
+    names = ("source", "target", "label", "category", "intervention")
+    return [
+        *(alt.Tooltip(f"{name}:N") for name in names),
+        *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title in titles.items() if name in known),
+        *(
+            alt.Tooltip(f"{name}:N", title="capability by")
+            for name in known
+            if name.endswith("capability_intervention")
+        ),
+        alt.Tooltip("test_pairs:Q", title="test pairs"),
+    ]
+
+
+def _heatmap(number: int, order: list[str], known: list[str], labels: list[str]) -> dict[str, Any]:
+    axis = alt.Axis(domain=False, ticks=False, labelExpr="labels[datum.value]", labelLimit=330, labelFontSize=11.5)
+    layers = _heatmap_layers(number, order, known, "wide", len(labels), axis)
+    chart = alt.layer(*layers).resolve_scale(color="independent")
+    return _sized(chart.add_params(alt.param(name="labels", value=labels)), 20 * len(labels))
+
+
+def _narrow_heatmap(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:
+    """Names of shifts stand above their cells, so that the cells have the whole width of a phone."""
+    layers = _heatmap_layers(number, order, known, "narrow", rows, None)
+    names = (
+        alt.Chart(_source(f"shifts-{number}"))
+        .mark_text(align="left", baseline="middle", fontSize=11, dy=2, limit=330)
+        .encode(x=alt.value(0), y=alt.Y("narrow:O"), text="text:N")
+    )
+    chart = alt.layer(*layers, names).resolve_scale(color="independent")
+    return _sized(chart, 17 * rows)
+
+
+def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], order: list[str]) -> None:
+    """Mean elicitation of each intervention, one figure per category; none where no capability is known."""
+    known = by_category.filter(pl.col("elicitation").is_not_null())
+    figures.data["categories"] = []
+    for index, ((label, category), rows) in enumerate(known.group_by("label", "category", maintain_order=True)):
+        figures.data["categories"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
+        count = rows["shifts"].max()
+        figures.categories.append(
+            Figure(
+                f"figure-category-{index}",
+                f"{_group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
+                "Dots with 95 % intervals over shifts: mean elicitation of each intervention.",
+                _category(index, models, order),
+            )
+        )
+
+
+def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]:
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("intervention:N"),
+        alt.Tooltip("elicitation:Q", title="mean elicitation", format=".3f"),
+        alt.Tooltip("elicitation_low:Q", title="95 % from", format=".3f"),
+        alt.Tooltip("elicitation_high:Q", title="95 % to", format=".3f"),
+        alt.Tooltip("random_elicitation:Q", title="guessing elicits", format=".3f"),
+        alt.Tooltip("shifts:Q"),
+    ]
+    scale = alt.Scale(domain=[0, ELICITATION_LIMIT])
+    axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1, 1.25], format=".4~f", grid=True)
+    x = alt.X("elicitation_low:Q", title="elicitation", scale=scale, axis=axis)
+    floor = alt.Chart(_source("categories")).transform_filter(f"datum.index === {index}")
+    # Capability, and so what guessing elicits, differs between models: a band from the least to the most of them.
+    band = floor.mark_rect(color="var(--soft)", opacity=0.25).encode(
+        x="min(random_elicitation):Q", x2="max(random_elicitation)"
+    )
+    line = floor.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="mean(random_elicitation):Q")
+    intervals, dots = _dots("categories", "elicitation", x, models, order, tooltip, index)
+    chart = alt.layer(band, line, intervals, dots)
+    return _sized(chart, _dots_height(models, order))

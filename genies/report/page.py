@@ -1,0 +1,185 @@
+"""The stage ``report``: one page that explains a run, works offline and asks no other host for anything.
+
+Names in data are hostile text here. Jinja escapes them in HTML, JSON is embedded without ``<``, and the page's
+Content-Security-Policy allows only its own scripts and styles, by hash, and neither ``eval`` nor the network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import jinja2
+import polars as pl
+import vl_convert
+from markupsafe import Markup
+
+from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_tables
+from genies.files import read_json, whole_file
+from genies.report import figures as drawing
+
+FOLDER = Path(__file__).parent
+
+
+def write_report_from_tables(
+    tables: Path, run: str, config: Mapping[str, Any], models: Sequence[Path], output: Path
+) -> None:
+    """Write the report of a run from its tables.
+
+    Args:
+        tables: folder of the tables that ``genies metrics`` wrote.
+        run: name of the run, the page's title.
+        config: configuration to state under provenance.
+        models: model manifests to state under provenance.
+        output: the page (HTML).
+    """
+    from genies import __version__
+
+    provenance = {
+        "genies": __version__,
+        "models": [read_json(path) for path in models],
+        "configuration": dict(config),
+    }
+    write_report(run, *read_tables(tables), provenance, output)
+
+
+def write_report(
+    run: str,
+    metrics: pl.DataFrame,
+    leaderboard: pl.DataFrame,
+    by_category: pl.DataFrame,
+    provenance: Mapping[str, Any],
+    output: Path,
+) -> None:
+    """Write the report page, whole or not at all. Equal arguments give equal bytes.
+
+    Args:
+        run: name of the run, the page's title.
+        metrics: of ``tables.generalization_metrics``.
+        leaderboard: of ``tables.leaderboard``.
+        by_category: of ``tables.by_category``.
+        provenance: JSON values to state: what was run, on what, with what.
+        output: the page (HTML).
+    """
+    page = render(run, metrics, leaderboard, by_category, provenance)
+    with whole_file(output) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def render(
+    run: str,
+    metrics: pl.DataFrame,
+    leaderboard: pl.DataFrame,
+    by_category: pl.DataFrame,
+    provenance: Mapping[str, Any],
+) -> str:
+    """The report page as HTML; arguments as in ``write_report``."""
+    figures = drawing.draw(metrics, leaderboard, by_category)
+    style = _own_file("page.css")
+    scripts = [_vega(), _own_file("page.js")]
+    shifts = metrics.select("source", "target", "published_entries").unique(maintain_order=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = _number
+    environment.globals["counted"] = _counted
+    return environment.get_template("page.html").render(
+        run=run,
+        models=metrics["model"].unique(maintain_order=True).to_list(),
+        signs=drawing.MODEL_SIGNS,
+        interventions=metrics["intervention"].n_unique(),
+        shifts=len(shifts),
+        entries=shifts["published_entries"].sum(),
+        single=bool((by_category["shifts"] == 1).any()),
+        capability=metrics["target_tuned_capability_intervention"].drop_nulls().unique(maintain_order=True).to_list(),
+        boards=_boards(leaderboard),
+        figures=figures,
+        provenance=provenance,
+        policy=_policy(scripts, style),
+        style=Markup(style),
+        scripts=[Markup(script) for script in scripts],
+        content=_embedded_json(
+            {
+                "config": drawing.CONFIG,
+                "data": figures.data,
+                "figures": [
+                    {"id": figure.id, "wide": figure.wide, "narrow": figure.narrow} for figure in figures.all()
+                ],
+            }
+        ),
+    )
+
+
+def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
+    """Tables of the leaderboard by model, the mean over all distinct shifts first."""
+    boards = []
+    for (model,), of_model in leaderboard.group_by("model", maintain_order=True):
+        blocks: list[dict[str, Any]] = []
+        for (label, averaged_over), block in of_model.group_by("label", "averaged_over", maintain_order=True):
+            rows = block.drop("label", "averaged_over").to_dicts()
+            # One label only, or every shift listed once: the table would repeat an earlier one.
+            if any(rows == earlier["rows"] for earlier in blocks):
+                continue
+            over = "distinct shift" if averaged_over == DISTINCT else "entry of the published list"
+            count = rows[0]["shifts"] if averaged_over == DISTINCT else rows[0]["entries"]
+            of = "" if label == ALL_LABELS else f" of label {label}"
+            blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
+        boards.append({"model": model, "blocks": blocks})
+    return boards
+
+
+def _own_file(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+@cache
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes specifications for."""
+    version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
+    script = vl_convert.javascript_bundle(vl_version=version)
+    lowered = script.lower()
+    if "</script" in lowered or "<!--" in lowered or "\r" in script:
+        raise RuntimeError("the Vega bundle of vl-convert cannot stand in a page as it is")
+    return script
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    """A Content-Security-Policy that allows these scripts and this style, and nothing else."""
+    allowed, styles = " ".join(_source_hash(script) for script in scripts), _source_hash(style)
+    return f"default-src 'none'; script-src {allowed}; style-src {styles}; base-uri 'none'; form-action 'none'"
+
+
+def _source_hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _embedded_json(value: Any) -> Markup:
+    """JSON that can stand in a script element: no ``<``, ``>`` or ``&``, so nothing ends the element early."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """A number for reading, with a true minus sign; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    # A value that rounds to zero has no sign.
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _plural(noun: str, number: int) -> str:
+    """``noun`` for ``number`` of them: its first word that can takes the plural."""
+    if number == 1:
+        return noun
+    return noun.replace("entry", "entries") if noun.startswith("entry") else f"{noun}s"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {_plural(noun, number)}"

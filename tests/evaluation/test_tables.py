@@ -1,0 +1,353 @@
+"""Tables, from parquet files of single pairs to averages over shifts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genies.data.shifts import Shift
+from genies.errors import StoreError
+from genies.evaluation import metrics as metric
+from genies.evaluation import tables
+from genies.evaluation.uncertainty import accuracy_interval, mean_interval
+
+SHIFTS = [
+    Shift("a", "b", "b", "extreme", "skill", 1),
+    Shift("a", "c", "r", "probing", "personas", 2),
+    Shift("b", "c", "c", "probing", "personas", 2),
+]
+
+
+def write_evaluation(folder: Path, model: str, intervention: str, source: str, targets: dict[str, list[float]]) -> Path:
+    """One parquet file; two pairs per example."""
+    frames = [
+        pl.DataFrame(
+            {
+                "target": [target] * len(p),
+                "example": np.arange(len(p)) // 2,
+                "pair": np.arange(len(p)) % 2,
+                "probability": p,
+                "score_best": np.array(p) * 3,
+                "score_worse": np.zeros(len(p)),
+            },
+            schema=tables.PAIR_COLUMNS,
+        )
+        for target, p in targets.items()
+    ]
+    path = folder / model / intervention / f"{source}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.concat(frames).write_parquet(path)
+    return path
+
+
+def make_cells(accuracies: dict[tuple[str, str, str], float], model: str = "m") -> pl.DataFrame:
+    """A cells table with the accuracies given by (intervention, source, target)."""
+    rows = [
+        {
+            "model": model,
+            "intervention": intervention,
+            "source": source,
+            "target": target,
+            "accuracy": accuracy,
+            "low": accuracy - 0.1,
+            "high": accuracy + 0.1,
+            "RMS_calibration_error": 0.3,
+            "calibration_error": 0.1,
+            "brier": 0.2,
+            "test_pairs": 10,
+        }
+        for (intervention, source, target), accuracy in accuracies.items()
+    ]
+    return pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+
+
+def full_cells(*interventions: str, model: str = "m") -> pl.DataFrame:
+    """Every cell that SHIFTS can need, each with an accuracy of its own."""
+    places = [("a", "a"), ("a", "b"), ("a", "c"), ("b", "b"), ("b", "c"), ("c", "c"), ("r", "r")]
+    return make_cells(
+        {
+            (intervention, *place): 0.4 + 0.05 * row + 0.011 * column
+            for row, intervention in enumerate(interventions)
+            for column, place in enumerate(places)
+        },
+        model,
+    )
+
+
+def test_cells_hold_the_metrics_of_each_target(tmp_path):
+    p = np.random.default_rng(0).random(300).tolist()
+    write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 10, "b": p})
+    frame = tables.cells(tmp_path)
+    assert dict(frame.schema) == tables.CELL_COLUMNS
+    cell = frame.row(by_predicate=pl.col("target") == "b", named=True)
+    low, high = accuracy_interval(metric.correctness(p), np.arange(300) // 2)
+    assert cell == {
+        "model": "m",
+        "intervention": "mms",
+        "source": "a",
+        "target": "b",
+        "accuracy": metric.accuracy(p),
+        "low": low,
+        "high": high,
+        "RMS_calibration_error": metric.published_rms_calibration_error(p),
+        "calibration_error": pytest.approx(metric.calibration_error(p)),
+        "brier": pytest.approx(metric.brier(p)),
+        "test_pairs": 300,
+    }
+    # Ten pairs fill no bin of the published error.
+    assert frame.row(by_predicate=pl.col("target") == "a", named=True)["RMS_calibration_error"] is None
+
+
+def test_the_order_of_rows_in_a_file_plays_no_part(tmp_path):
+    path = write_evaluation(tmp_path, "m", "mms", "a", {"a": np.random.default_rng(0).random(60).tolist()})
+    before = tables.cells(tmp_path)
+    pl.read_parquet(path).reverse().write_parquet(path)
+    assert tables.cells(tmp_path).equals(before)
+
+
+def test_cells_read_what_is_asked_for_in_that_order_and_no_partial_files(tmp_path):
+    for model in ("m", "old"):
+        for intervention in ("mms", "ccs", "random"):
+            write_evaluation(tmp_path, model, intervention, "a", {"a": [0.9, 0.1]})
+    (tmp_path / "m" / "mms" / ".partial-x.parquet").write_bytes(b"half written")
+    frame = tables.cells(tmp_path, ["m"], ["random", "mms"])
+    assert frame.select("model", "intervention").rows() == [("m", "random"), ("m", "mms")]
+
+
+@pytest.mark.parametrize("value", [1.5, -0.1, float("nan")])
+def test_a_value_that_is_no_probability_is_named_with_its_file_and_target(tmp_path, value):
+    path = write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1], "b": [0.3, value]})
+    with pytest.raises(StoreError) as caught:
+        tables.cells(tmp_path)
+    assert str(path) in str(caught.value) and "b: probability 1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_foreign_and_doubled_evaluations_are_refused(tmp_path):
+    path = write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
+    good = pl.read_parquet(path)
+    pl.concat([good, good]).write_parquet(path)
+    with pytest.raises(StoreError, match="example 0, pair 0 stands twice"):
+        tables.cells(tmp_path)
+    good.drop("score_best").write_parquet(path)
+    with pytest.raises(StoreError, match="columns"):
+        tables.cells(tmp_path)
+    path.write_bytes(b"PAR1 no more")
+    with pytest.raises(StoreError, match="cannot be read") as caught:
+        tables.cells(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_asked_for_and_missing_is_refused(tmp_path):
+    write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
+    for models, interventions, missing in ((["m", "large"], ["mms"], "large"), (["m"], ["mms", "ccs"], "m/ccs")):
+        with pytest.raises(StoreError, match=f"{missing}: holds no evaluations"):
+            tables.cells(tmp_path, models, interventions)
+
+
+def test_no_evaluations_and_uneven_ones_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="no evaluations"):
+        tables.cells(tmp_path / "absent")
+    write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
+    write_evaluation(tmp_path, "m", "ccs", "a", {"a": [0.9, 0.1, 0.2]})
+    with pytest.raises(StoreError, match="a was evaluated on 2 pairs by one intervention and on 3"):
+        tables.cells(tmp_path)
+
+
+def test_metrics_have_the_published_columns_in_order():
+    frame = tables.generalization_metrics(full_cells("zero_shot", "mms"), SHIFTS, ["mms"])
+    assert ",".join(frame.columns) == (
+        "model,intervention,label,category,"
+        "source,target,target_reference,generalization_accuracy,baseline_accuracy,baseline_intervention,"
+        "target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,RMS_calibration_error,"
+        "differential_elicitation,"
+        "elicitation,calibration_error,brier,generalization_accuracy_low,generalization_accuracy_high,test_pairs,"
+        "published_entries"
+    )
+    assert len(frame) == 2 * len(SHIFTS)
+
+
+def test_metrics_of_a_shift_come_from_the_right_cells():
+    cells = full_cells("zero_shot", "mms", "lora")
+    frame = tables.generalization_metrics(cells, SHIFTS, ["mms", "lora"])
+    row = frame.row(
+        by_predicate=(pl.col("intervention") == "mms") & (pl.col("source") == "a") & (pl.col("target") == "c"),
+        named=True,
+    )
+    at = {(c["intervention"], c["source"], c["target"]): c["accuracy"] for c in cells.iter_rows(named=True)}
+    accuracy, capability = at["mms", "a", "c"], at["lora", "r", "r"]
+    assert row == {
+        "model": "m",
+        "intervention": "mms",
+        "label": "probing",
+        "category": "personas",
+        "source": "a",
+        "target": "c",
+        "target_reference": "r",
+        "generalization_accuracy": accuracy,
+        "baseline_accuracy": at["zero_shot", "a", "c"],
+        "baseline_intervention": "zero_shot",
+        "target_tuned_capability": capability,
+        "target_tuned_capability_intervention": "lora",
+        "source_ID_accuracy": at["mms", "a", "a"],
+        "RMS_calibration_error": 0.3,
+        "differential_elicitation": pytest.approx((accuracy - at["zero_shot", "a", "c"]) / capability),
+        "elicitation": pytest.approx(accuracy / capability),
+        "calibration_error": 0.1,
+        "brier": 0.2,
+        "generalization_accuracy_low": accuracy - 0.1,
+        "generalization_accuracy_high": accuracy + 0.1,
+        "test_pairs": 10,
+        "published_entries": 2,
+    }
+
+
+def test_capability_goes_to_the_earlier_of_equals():
+    cells = full_cells("mms", "lora").with_columns(accuracy=pl.lit(0.8))
+    for order in (["mms", "lora"], ["lora", "mms"]):
+        frame = tables.generalization_metrics(cells, SHIFTS, order)
+        assert set(frame["target_tuned_capability_intervention"]) == {order[0]}
+
+
+def test_what_was_not_run_is_null_and_not_zero():
+    frame = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["lora"])
+    for name in (
+        "baseline_accuracy",
+        "baseline_intervention",
+        "target_tuned_capability",
+        "target_tuned_capability_intervention",
+        "elicitation",
+        "differential_elicitation",
+    ):
+        assert frame[name].null_count() == len(frame), name
+    board = tables.leaderboard(frame)
+    assert board["elicitation"].null_count() == len(board)
+    assert board["generalization_accuracy"].null_count() == 0
+
+
+def test_a_capability_of_zero_gives_no_elicitation():
+    cells = full_cells("mms").with_columns(accuracy=pl.when(pl.col("source") == "r").then(0.0).otherwise("accuracy"))
+    frame = tables.generalization_metrics(cells, SHIFTS, ["mms"])
+    assert frame.filter(pl.col("target_reference") == "r")["elicitation"].to_list() == [None]
+    assert frame.filter(pl.col("target_reference") != "r")["elicitation"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    "place", [("mms", "a", "c"), ("mms", "a", "a"), ("mms", "r", "r"), ("zero_shot", "a", "c")], ids="-".join
+)
+def test_a_missing_cell_is_named_with_its_shift(place):
+    cells = full_cells("zero_shot", "mms")
+    intervention, source, target = place
+    there = (pl.col("intervention") == intervention) & (pl.col("source") == source) & (pl.col("target") == target)
+    with pytest.raises(StoreError) as caught:
+        tables.generalization_metrics(cells.filter(~there), SHIFTS[1:2], ["mms"])
+    message = str(caught.value)
+    assert f"{intervention} fitted on {source} and tested on {target}" in message
+    assert "a → c" in message and "\n" not in message
+
+
+def block(board: pl.DataFrame, label: str, averaged_over: str) -> pl.DataFrame:
+    return board.filter((pl.col("label") == label) & (pl.col("averaged_over") == averaged_over))
+
+
+def test_leaderboard_averages_over_distinct_shifts_and_over_published_entries():
+    metrics = tables.generalization_metrics(full_cells("zero_shot", "mms"), SHIFTS, ["mms"])
+    board = tables.leaderboard(metrics)
+    own = metrics.filter(pl.col("intervention") == "mms")["generalization_accuracy"].to_numpy()
+    for averaged_over, weights, entries in (("distinct", [1, 1, 1], 3), ("published", [1, 2, 2], 5)):
+        row = block(board, "all", averaged_over).row(by_predicate=pl.col("intervention") == "mms", named=True)
+        assert (row["shifts"], row["entries"]) == (3, entries)
+        assert row["generalization_accuracy"] == pytest.approx(np.average(own, weights=weights))
+        low, high = mean_interval(own, weights=weights)
+        assert row["generalization_accuracy_low"] == pytest.approx(max(low, 0))
+        assert row["generalization_accuracy_high"] == pytest.approx(min(high, 1))
+
+
+def test_leaderboard_ranks_and_pairs_differences_by_shift():
+    cells = full_cells("zero_shot", "mms", "lora")
+    metrics = tables.generalization_metrics(cells, SHIFTS, ["mms"])
+    # Another order of rows for one intervention must not change what is paired.
+    shuffled = pl.concat(
+        [metrics.filter(pl.col("intervention") != "mms"), metrics.filter(pl.col("intervention") == "mms").reverse()]
+    )
+    rows = block(tables.leaderboard(shuffled), "all", "distinct").rows(named=True)
+    assert [row["intervention"] for row in rows] == ["lora", "mms", "zero_shot"]
+    assert rows[0]["difference_to_best"] is None
+    # Each intervention is a constant below the next, so that paired differences do not vary.
+    for row, expected in zip(rows[1:], (-0.05, -0.1), strict=True):
+        assert row["difference_to_best"] == pytest.approx(expected)
+        assert row["difference_to_best_low"] == pytest.approx(expected)
+        assert row["difference_to_best_high"] == pytest.approx(expected)
+
+
+def test_leaderboard_has_a_block_for_each_label_and_none_over_own_shifts_as_published():
+    metrics = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
+    board = tables.leaderboard(metrics)
+    assert board.select("label", "averaged_over").unique(maintain_order=True).rows() == [
+        (label, over) for label in ("all", "extreme", "probing") for over in ("distinct", "published")
+    ]
+    own = [replace(shift, published_entries=None) for shift in SHIFTS]
+    board = tables.leaderboard(tables.generalization_metrics(full_cells("mms"), own, ["mms"]))
+    assert set(board["averaged_over"]) == {"distinct"}
+
+
+def test_one_shift_has_a_mean_and_no_interval():
+    metrics = tables.generalization_metrics(full_cells("mms", "lora"), SHIFTS, ["mms"])
+    row = block(tables.leaderboard(metrics), "extreme", "distinct").row(0, named=True)
+    assert row["generalization_accuracy"] is not None
+    assert row["generalization_accuracy_low"] is None and row["generalization_accuracy_high"] is None
+    categories = tables.by_category(metrics)
+    skill = categories.filter(pl.col("category") == "skill")
+    assert skill["shifts"].to_list() == [1, 1]
+    assert skill["elicitation"].null_count() == 0
+    assert skill["elicitation_low"].null_count() == 2
+
+
+def test_by_category_averages_elicitation_and_what_guessing_elicits():
+    metrics = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
+    row = tables.by_category(metrics).row(by_predicate=pl.col("category") == "personas", named=True)
+    own = metrics.filter(pl.col("category") == "personas")
+    low, high = mean_interval(own["elicitation"])
+    assert row["elicitation"] == pytest.approx(own["elicitation"].mean())
+    assert (row["elicitation_low"], row["elicitation_high"]) == pytest.approx((max(low, 0), high))
+    assert row["random_elicitation"] == pytest.approx(np.mean(0.5 / own["target_tuned_capability"].to_numpy()))
+
+
+def test_models_are_kept_apart():
+    cells = pl.concat([full_cells("mms", model="small"), full_cells("lora", "mms", model="large")])
+    metrics = tables.generalization_metrics(cells, SHIFTS, ["lora", "mms"])
+    assert metrics["model"].unique(maintain_order=True).to_list() == ["small", "large"]
+    assert set(metrics.filter(pl.col("model") == "small")["target_tuned_capability_intervention"]) == {"mms"}
+    assert tables.leaderboard(metrics).filter(pl.col("model") == "small")["intervention"].unique().to_list() == ["mms"]
+
+
+def test_written_tables_read_back_equal_even_with_awkward_names(tmp_path):
+    shifts = [replace(SHIFTS[0], label="1", category='a,"b"'), *SHIFTS[1:]]
+    metrics = tables.generalization_metrics(full_cells("007", "mms", model="1e3"), shifts, ["lora"])
+    written = (metrics, tables.leaderboard(metrics), tables.by_category(metrics))
+    for frame, name in zip(
+        written, (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE), strict=True
+    ):
+        tables.write_csv(frame, tmp_path / name)
+    for before, after in zip(written, tables.read_tables(tmp_path), strict=True):
+        assert after.equals(before)
+
+
+def test_tables_that_are_missing_or_foreign_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="cannot be read"):
+        tables.read_tables(tmp_path)
+    (tmp_path / tables.METRICS_FILE).write_text("model,source\nm,a\n")
+    with pytest.raises(StoreError, match="has the columns"):
+        tables.read_tables(tmp_path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_not_written(tmp_path, value):
+    with pytest.raises(ValueError, match="column x"):
+        tables.write_csv(pl.DataFrame({"x": [0.5, None, value]}), tmp_path / "t.csv")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,241 @@
+"""The report page: what it says, that hostile names stay text, and that a real browser draws it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from genies.data.shifts import Shift
+from genies.evaluation import tables
+from genies.report import figures
+from genies.report.page import render, write_report, write_report_from_tables
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = (
+    "</script><script>document.title='broken'</script>",
+    '"><img src=x onerror="document.title=\'broken\'">',
+    "{{ 7 * 7 }}${7*7}<!--",
+    "']; document.title='broken'; ['",
+    "datum.x\u2028\u2029\\u003cscript\\u003e&lt;b&gt;",
+)
+
+
+def make_tables(
+    models: list[str], interventions: list[str], shifts: list[Shift], capability: list[str] | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Tables of a small run with invented accuracies."""
+    places = {(s.source, s.source) for s in shifts} | {(s.source, s.target) for s in shifts}
+    places |= {(s.target_reference, s.target_reference) for s in shifts}
+    rows = []
+    for m, model in enumerate(models):
+        for i, intervention in enumerate(interventions):
+            for p, (source, target) in enumerate(sorted(places)):
+                accuracy = 0.5 if intervention == "random" else 0.3 + (0.17 * p + 0.09 * i + 0.05 * m) % 0.6
+                errors = {"RMS_calibration_error": None, "calibration_error": 0.1, "brier": 0.2, "test_pairs": 40}
+                interval = {"accuracy": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05}
+                key = {"model": model, "intervention": intervention, "source": source, "target": target}
+                rows.append(key | interval | errors)
+    cells = pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+    metrics = tables.generalization_metrics(cells, shifts, interventions if capability is None else capability)
+    return metrics, tables.leaderboard(metrics), tables.by_category(metrics)
+
+
+SHIFTS = [
+    Shift("easy", "hard", "hard", "extreme", "difficulty", 1),
+    Shift("easy", "code", "code", "extreme", "skill", 1),
+    Shift("hard", "code", "code", "extreme", "skill", 1),
+    Shift("plain", "persona", "plain", "probing", "personas", 2),
+]
+TABLES = make_tables(["small", "large"], ["random", "zero_shot", "mms"], SHIFTS)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page: its elements with their attributes, and the text of each kind."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.contents: list[tuple[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.contents.append((tag, ""))
+
+    def handle_data(self, data):
+        if self.contents:
+            tag, text = self.contents[-1]
+            self.contents[-1] = (tag, text + data)
+
+    def texts(self, tag: str) -> list[str]:
+        return [text.strip() for name, text in self.contents if name == tag]
+
+    def content(self) -> dict:
+        scripts = [e for e in self.elements if e[0] == "script"]
+        index = next(i for i, (_, attributes) in enumerate(scripts) if attributes.get("id") == "content")
+        return json.loads(self.texts("script")[index])
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render("trial", *TABLES, {"genies": "0", "configuration": {"seed": 3, "shifts": ["list.yaml"]}})
+
+
+def test_page_states_title_results_intervals_and_provenance(page):
+    parsed = Page(page)
+    assert parsed.texts("title") == ["trial: how reward models generalize"]
+    board = TABLES[1].filter((pl.col("label") == "all") & (pl.col("averaged_over") == "distinct"))
+    for row in board.iter_rows(named=True):
+        assert f"<td>{row['generalization_accuracy']:.3f}" in page
+    first = board.row(0, named=True)
+    assert f"{first['generalization_accuracy_low']:.3f} to {first['generalization_accuracy_high']:.3f}" in page
+    assert "5 entries of the published list" in page
+    assert dict(zip(parsed.texts("dt"), parsed.texts("dd"), strict=True))["seed"] == "3"
+
+
+def test_every_figure_has_its_element_and_its_data(page):
+    parsed = Page(page)
+    content = parsed.content()
+    ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
+    assert {figure["id"] for figure in content["figures"]} <= ids
+    # One overall, one heatmap per model, one per category.
+    assert len(content["figures"]) == 1 + 2 + 3
+    for figure in content["figures"]:
+        for spec in (figure["wide"], figure["narrow"]):
+            names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
+            assert {name for name in names if not name.startswith("data-")} <= set(content["data"])
+    assert len(content["data"]["cells-0"]) == 3 * len(SHIFTS)
+
+
+def test_figures_show_what_guessing_gives(page):
+    content = Page(page).content()
+    by_id = {figure["id"]: json.dumps(figure["wide"]) for figure in content["figures"]}
+    assert '"x": 0.5' in by_id["figure-leaderboard"] and "strokeDash" in by_id["figure-leaderboard"]
+    assert all("random_elicitation" in spec for name, spec in by_id.items() if "category" in name)
+    # An odd number of colours, the middle one around 0.5.
+    assert figures.ACCURACY_STEPS[4:6] == (0.45, 0.55) and len(figures.ACCURACY_STEPS) == 10
+
+
+def test_policy_allows_only_what_the_page_holds(page):
+    parsed = Page(page)
+    policy = next(a["content"] for tag, a in parsed.elements if a.get("http-equiv") == "Content-Security-Policy")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    styles = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    hashes = {
+        kind: [f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in texts]
+        for kind, texts in (("script-src", scripts), ("style-src", styles))
+    }
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives == {
+        "default-src": "'none'",
+        "script-src": " ".join(hashes["script-src"]),
+        "style-src": " ".join(hashes["style-src"]),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert len(scripts) == 2 and len(styles) == 1
+    assert not any("src" in a or "style" in a or any(k.startswith("on") for k in a) for _, a in parsed.elements)
+    assert all(a["href"].startswith("#") for _, a in parsed.elements if "href" in a)
+
+
+@pytest.fixture(scope="module")
+def hostile_page() -> str:
+    a, b, c, d, e = HOSTILE
+    shifts = [Shift(a, b, b, d, c, 1), Shift(a, e, e, d, c, 1), Shift(b, a, a, e, d, 2)]
+    return render(a, *make_tables([b, c], [d, "mms", e, a], shifts), {a: {b: [c, d]}, "list": [{e: None}]})
+
+
+def test_hostile_names_stay_text(hostile_page):
+    parsed = Page(hostile_page)
+    assert len([tag for tag, _ in parsed.elements if tag == "script"]) == 3
+    assert not [tag for tag, _ in parsed.elements if tag in ("img", "b")]
+    assert parsed.texts("title") == [f"{HOSTILE[0]}: how reward models generalize"]
+    assert HOSTILE[2] in parsed.texts("h3")
+    # Not even a harmless <: some sequences of it change how a browser reads the rest of a script element.
+    assert "<" not in re.search(r'id="content">(.*?)</script>', hostile_page, re.DOTALL)[1]
+    content = parsed.content()
+    assert {row["intervention"] for row in content["data"]["leaderboard"]} == {
+        HOSTILE[3],
+        "mms",
+        HOSTILE[4],
+        HOSTILE[0],
+    }
+
+
+def test_no_name_becomes_part_of_an_expression(hostile_page):
+    content = Page(hostile_page).content()
+    expressions = re.findall(
+        r'"(?:filter|labelExpr|expr|test|calculate)": "((?:[^"\\]|\\.)*)"', json.dumps(content["figures"])
+    )
+    assert expressions
+    assert all(re.fullmatch(r"datum\.index === [0-9]+|labels\[datum\.value\]", text) for text in expressions)
+
+
+def test_equal_tables_give_equal_bytes(tmp_path):
+    for name in ("one.html", "two.html"):
+        write_report("trial", *TABLES, {"seed": 3}, tmp_path / name)
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
+    assert '"title":"baseline"' in page and '"title":"capability by"' in page
+    assert '"title":"baseline"' not in hostile_page
+
+
+def test_a_run_without_capability_says_so_instead_of_drawing():
+    page = render("trial", *make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
+    assert "no elicitation to show" in page
+    assert len(Page(page).content()["figures"]) == 2
+
+
+def test_one_model_one_shift_needs_no_interval_and_no_key():
+    page = render("trial", *make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
+    assert "1 distribution shift\n" in page
+    assert ("ul", {"class": "key", "aria-label": "Models"}) not in Page(page).elements
+    assert "a category with one shift\nhas none" in page
+
+
+def test_report_is_made_from_written_tables(tmp_path):
+    names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
+    for frame, name in zip(TABLES, names, strict=True):
+        tables.write_csv(frame, tmp_path / name)
+    manifest = tmp_path / "model.json"
+    manifest.write_text('{"name": "small", "weights": "0123abcd"}')
+    write_report_from_tables(tmp_path, "trial", {"seed": 11}, [manifest], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "0123abcd" in page
+    assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd"), strict=True))["seed"] == "11"
+    assert Page(page).content()["data"] == Page(render("trial", *TABLES, {})).content()["data"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")
+@pytest.mark.parametrize("width", [1400, 500])
+def test_a_browser_draws_every_figure_of_a_hostile_page_without_a_complaint(tmp_path, hostile_page, width):
+    file = tmp_path / "report.html"
+    file.write_text(hostile_page, encoding="utf-8")
+    result = open_in_browser(file, tmp_path / "profile", width)
+    drawn = re.findall(r'<div class="figure[^>]*data-drawn', result.stdout)
+    assert len(drawn) == len(Page(hostile_page).content()["figures"])
+    assert result.stdout.count("<svg") >= len(drawn)
+    assert "<title>broken" not in result.stdout
+    # Breaches of the policy and errors of scripts are reported on the console.
+    assert "CONSOLE" not in result.stderr, result.stderr
+
+
+def open_in_browser(file: Path, profile: Path, width: int) -> subprocess.CompletedProcess[str]:
+    """The page's elements after its scripts have run (stdout), and the console (stderr)."""
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --enable-logging=stderr --dump-dom --virtual-time-budget=10000"
+    )
+    command = [BROWSER, *flags.split(), f"--window-size={width},900", f"--user-data-dir={profile}", file.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
