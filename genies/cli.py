@@ -1,0 +1,282 @@
+"""The command line: one verb per rule of the workflow, and verbs for work by hand.
+
+Imports stand inside the verbs, so that ``genies --help`` loads neither torch nor zarr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from genies import __version__
+from genies.errors import GeniesError
+
+Verb = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns the exit status: 0 when everything asked for was done, 2 for bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _set_up_logging(options.log)
+    try:
+        options.run(options)
+    except GeniesError as error:
+        logging.getLogger("genies").error("error: %s", error)
+        return error.status
+    return 0
+
+
+def _set_up_logging(file: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("genies: %(message)s"))
+    logger = logging.getLogger("genies")
+    logger.handlers[:] = handlers
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="genies", description=(sys.modules["genies"].__doc__ or "").strip())
+    parser.add_argument("--version", action="version", version=f"genies {__version__}")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the messages to this file")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    for add in (
+        _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_model, _add_tokenize,
+        _add_extract, _add_fit, _add_evaluate, _add_metrics, _add_report,
+    ):  # fmt: skip
+        add(verbs)
+    return parser
+
+
+def _verb(verbs: argparse._SubParsersAction, name: str, run: Verb, text: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _output(verb: argparse.ArgumentParser, text: str) -> None:
+    verb.add_argument("--output", type=Path, required=True, metavar="PATH", help=text)
+
+
+def _seed(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--seed", type=int, default=0, help="seed of everything drawn (default 0)")
+
+
+def _cache(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--cache", type=Path, default=Path("cache"), help="cache folder (default cache)")
+
+
+def _splits(verb: argparse.ArgumentParser) -> None:
+    for split in ("train", "test"):
+        verb.add_argument(f"--{split}-views", nargs="*", default=[], metavar="VIEW", help=f"views of {split} splits")
+
+
+def _views(options: argparse.Namespace) -> dict:
+    return {"train": options.train_views, "test": options.test_views}
+
+
+def _add_validate(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.distributions import violations, validate_folder
+        from genies.errors import DataError
+
+        if found := violations(options.folder):
+            print(*found, sep="\n")
+            raise DataError(f"{options.folder}: {len(found)} violations")
+        print(validate_folder(options.folder))
+
+    verb = _verb(verbs, "validate", run, "check every example of a distribution's folder")
+    verb.add_argument("folder", type=Path, help="folder with train.json and test.json")
+
+
+def _add_shifts(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.shifts import read_shifts
+
+        for path in options.lists:
+            shifts = read_shifts(path)
+            print(f"{path}: {len(shifts)} shifts, {sum(s.published_entries or 0 for s in shifts)} published entries")
+            for shift in shifts:
+                reference = f" (reference {shift.target_reference})" if shift.target_reference != shift.target else ""
+                print(f"  {shift.label}, {shift.category}: {shift.source} → {shift.target}{reference}")
+
+    verb = _verb(verbs, "shifts", run, "print shift lists")
+    default = [Path("config/shifts/published69.yaml"), Path("config/shifts/genies15.yaml")]
+    verb.add_argument("lists", type=Path, nargs="*", default=default, help="YAML files (default: the published ones)")
+
+
+def _add_unpack(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.archive import published_digests, unpack
+
+        unpack(options.archive, options.output, published_digests(), downloads=options.cache / "downloads")
+
+    verb = _verb(verbs, "unpack", run, "verify an archive of the published distributions and lay it out")
+    verb.add_argument("archive", help="path or URL of a tar, tar.gz or tar.xz")
+    _output(verb, "folder to lay the distributions out in")
+    _cache(verb)
+
+
+def _add_demo_world(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.demo_world import make_world
+
+        make_world(options.output, options.seed)
+
+    verb = _verb(verbs, "demo-world", run, "make the demo's distributions and corpus")
+    _output(verb, "folder to make them in")
+    _seed(verb)
+
+
+def _add_demo_model(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.demo_model import train_demo_model
+
+        train_demo_model(options.corpus, options.output, options.seed)
+
+    verb = _verb(verbs, "demo-model", run, "train the demo's small Llama on its corpus")
+    verb.add_argument("--corpus", type=Path, required=True, metavar="FILE")
+    _output(verb, "folder of the model")
+    _seed(verb)
+
+
+def _add_model(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.files import write_json
+        from genies.models import describe_model
+
+        remembered = options.cache / "models" / "sha256.json"
+        write_json(options.output, describe_model(options.model, options.revision, remembered))
+
+    verb = _verb(verbs, "model", run, "find or download a model and write the manifest that pins it")
+    verb.add_argument("model", help="local folder or hub id")
+    verb.add_argument("--revision", help="hub revision: branch, tag or commit")
+    _output(verb, "manifest (JSON)")
+    _cache(verb)
+
+
+def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.activations.stages import tokenize_splits
+
+        files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
+        tokenize_splits(options.model, files, _views(options), options.seed, options.cache, options.output)
+
+    verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
+    verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
+    for split in ("train", "test"):
+        verb.add_argument(f"--{split}", type=Path, nargs="*", default=[], metavar="FILE", help=f"{split}.json files")
+    _splits(verb)
+    _seed(verb)
+    _cache(verb)
+    _output(verb, "manifest (JSON)")
+
+
+def _add_extract(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.activations.extraction import Settings
+        from genies.activations.stages import extract_distributions
+
+        settings = Settings(options.dtype, options.attention, options.batch_tokens)
+        extract_distributions(
+            options.model, options.tokens, options.distributions, _views(options), settings, options.device,
+            options.cache, options.output,
+        )  # fmt: skip
+
+    verb = _verb(verbs, "extract", run, "compute the activation stores that are missing")
+    verb.add_argument("distributions", nargs="*", help="names of distributions in the token manifest")
+    verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
+    _splits(verb)
+    verb.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    verb.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
+    verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
+    verb.add_argument("--batch-tokens", type=int, default=4096, help="tokens of one forward pass (default 4096)")
+    _cache(verb)
+    _output(verb, "manifest (JSON)")
+
+
+def _add_fit(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.interventions.fit import fit_sources
+
+        fit_sources(
+            options.intervention, options.parameters, options.train, options.activations, options.seed,
+            options.cache, options.output,
+        )  # fmt: skip
+
+    verb = _verb(verbs, "fit", run, "fit an intervention on the training pairs of its sources")
+    verb.add_argument("intervention", help="name, or path of a Python file")
+    verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
+    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
+    verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    _seed(verb)
+    _cache(verb)
+    _output(verb, "manifest (JSON)")
+
+
+def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.evaluate import evaluate_fits
+
+        targets: dict[str, list[str]] = {}
+        for pair in options.pairs:
+            source, _, target = pair.partition(":")
+            targets.setdefault(source, []).append(target)
+        evaluate_fits(
+            options.fits, targets, options.test, options.activations, options.seed, options.cache, options.output
+        )
+
+    verb = _verb(verbs, "evaluate", run, "give every test pair of the targets a probability")
+    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
+    verb.add_argument("--fits", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
+    verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    _seed(verb)
+    _cache(verb)
+    _output(verb, "folder of the parquet files")
+
+
+def _add_metrics(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.stage import write_tables
+
+        write_tables(
+            options.evaluations,
+            options.models,
+            options.interventions,
+            options.shifts,
+            options.capability,
+            options.output,
+        )
+
+    verb = _verb(verbs, "metrics", run, "compute the metrics of every shift and the leaderboard")
+    verb.add_argument("evaluations", type=Path, help="folder of the parquet files of all models and interventions")
+    verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
+    verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
+    verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
+    verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    _output(verb, "folder of the tables")
+
+
+def _add_report(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.report.page import write_report_from_tables
+
+        write_report_from_tables(options.tables, options.title, options.config, options.models, options.output)
+
+    verb = _verb(verbs, "report", run, "draw the report page")
+    verb.add_argument("tables", type=Path, help="folder of the tables")
+    verb.add_argument("--title", required=True)
+    verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    verb.add_argument("--config", type=json.loads, default={}, metavar="JSON", help="configuration to state")
+    _output(verb, "page (HTML)")

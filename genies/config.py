@@ -1,0 +1,138 @@
+"""The configuration: one typed schema with its defaults; unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from genies.errors import ConfigError
+from genies.models import model_name
+
+
+def _plain_name(name: str) -> str:
+    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+        raise ValueError(f"{name!r} is not a plain name: letters, digits, '.', '_' and '-' only")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+
+
+class Section(BaseModel):
+    """A block of the configuration; nothing unknown passes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Extraction(Section):
+    """How activations are extracted."""
+
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights and of stored features.")
+    attention: Literal["sdpa", "eager"] = Field("sdpa", description="Attention implementation of transformers.")
+    device: str = Field("auto", description="torch device; auto takes the first CUDA device, else the CPU.")
+    batch_tokens: int = Field(4096, ge=1, description="Tokens of one forward pass, padding counted.")
+    jobs_per_model: int = Field(
+        1, ge=1, description="Jobs among which the distributions of a model are shared; each loads the model once."
+    )
+
+
+class Folders(Section):
+    """Where things are kept; a scratch disk may be named here."""
+
+    resources: str = Field("resources", description="Downloaded and made data and models.")
+    cache: str = Field("cache", description="Tokens, activations and fitted interventions, by digest.")
+    results: str = Field("results", description="Tables, figures and reports, by run.")
+
+
+class Config(Section):
+    """Everything a run can be told."""
+
+    run: PlainName = Field(description="Name of the run; its results lie in results/<run>.")
+    models: tuple[str, ...] = Field(
+        (), description="Causal language models: local folders (safetensors and tokenizer) or hub ids."
+    )
+    model: str | None = Field(None, description="One model in place of `models`; for the command line.")
+    revisions: dict[str, str] = Field({}, description="Hub revision (branch, tag or commit) by hub id.")
+    data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
+    distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")
+    shifts: tuple[str, ...] = Field(min_length=1, description="Shift lists (YAML), joined in this order.")
+    interventions: tuple[str, ...] = Field(
+        ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),
+        min_length=1,
+        description="Interventions by name, or paths of Python files that define one.",
+    )
+    intervention_parameters: dict[str, dict[str, Any]] = Field(
+        {}, description="Parameters by intervention, as its class takes them."
+    )
+    capability_interventions: tuple[str, ...] = Field(
+        ("mms", "lat_stim_1", "lat_pca"),
+        description="Interventions of which the best on a target reference gives the capability there.",
+    )
+    protocol: Literal["paper", "corrected"] = Field(
+        "corrected", description="Methods as published, or with their flaws corrected (see methods)."
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
+    extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
+    folders: Folders = Field(default_factory=Folders, description="Where things are kept.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.model is None and not self.models:
+            raise ValueError("models: no model is named; give `models` or `model`")
+        names = [model_name(m) for m in self.chosen_models]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
+        for name in names:
+            _plain_name(name)
+        return self
+
+    @property
+    def chosen_models(self) -> tuple[str, ...]:
+        """The models of the run: `model` alone where it is given."""
+        return (self.model,) if self.model else self.models
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """Check a configuration.
+
+    Raises:
+        ConfigError: one line that names the key and, for an unknown one, the nearest known key.
+    """
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"config: unknown key {'.'.join(path)}{hint}"
+    if problem["type"] == "missing":
+        return f"config: {'.'.join(path)} is missing"
+    where = f"{'.'.join(path)}: " if path else ""
+    return f"config: {where}{problem['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    section: Any = Config
+    for part in path:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
+
+
+def check_readable(path: Path, what: str) -> Path:
+    """The path, if it is a readable file.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: {what} not found")
+    return path

@@ -1,0 +1,215 @@
+"""What a run needs, from its configuration alone: the Snakefile asks, nothing is read but shift lists and code.
+
+Importing this module and planning load neither torch nor zarr, and write nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from genies.config import Config, check_readable
+from genies.data import demo_world
+from genies.data.archive import published_digests
+from genies.data.shifts import Shift, read_shifts
+from genies.data.texts import Split
+from genies.digests import code_digest
+from genies.errors import ConfigError
+from genies.interventions.registry import check_parameters, load_class, module_of, name_of
+from genies.models import is_folder, model_files, model_name
+
+BASELINE = "zero_shot"
+
+
+class Plan:
+    """The distributions, splits, views and files of a run."""
+
+    def __init__(self, config: Config) -> None:
+        """Read the shift lists and look the interventions up.
+
+        Raises:
+            ConfigError, DataError, ModelError: something named does not exist; one line says what is nearest.
+        """
+        self.config = config
+        self.shifts: list[Shift] = read_shifts(*map(Path, config.shifts))
+        self.resources = Path(config.folders.resources)
+        self.cache = Path(config.folders.cache)
+        self.results = Path(config.folders.results) / config.run
+        self.interventions = {name_of(spec): spec for spec in config.interventions}
+        if len(self.interventions) < len(config.interventions):
+            raise ConfigError("interventions: two of them have the same name")
+        for name, spec in self.interventions.items():
+            check_parameters(spec, self.parameters(name))
+        self._check_distributions()
+        self._check_data()
+        for identifier in config.chosen_models:
+            if is_folder(identifier) and Path(identifier) != self.demo_model:
+                model_files(Path(identifier))
+
+    # Models
+
+    @property
+    def demo_model(self) -> Path:
+        """Folder of the model that the workflow itself trains on the demo world."""
+        return self.resources / "demo" / "demo-llama"
+
+    @cached_property
+    def models(self) -> dict[str, str]:
+        """Identifier (folder or hub id) by model name."""
+        return {model_name(identifier): identifier for identifier in self.config.chosen_models}
+
+    def model_files(self, model: str) -> list[Path]:
+        """Files of a local model that its manifest depends on; none for a hub model."""
+        identifier = self.models[model]
+        if Path(identifier) == self.demo_model:
+            return [self.demo_model / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
+        return model_files(Path(identifier)) if is_folder(identifier) else []
+
+    def revision_option(self, model: str) -> str:
+        """Command-line option for the hub revision of a model, empty where none is configured."""
+        revision = self.config.revisions.get(self.models[model])
+        return f"--revision {revision}" if revision else ""
+
+    # Distributions
+
+    @property
+    def local_archive(self) -> list[Path]:
+        """The data archive, unless it is a URL."""
+        source = self.config.data_archive or ""
+        return [] if "://" in source else [Path(source)]
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """Distributions that shifts start from."""
+        return sorted({shift.source for shift in self.shifts})
+
+    @cached_property
+    def fit_sources(self) -> list[str]:
+        """Distributions that interventions are fitted on: sources, and references where a capability is asked for."""
+        references = {shift.target_reference for shift in self.shifts} if self.capability_interventions else set()
+        return sorted({*self.sources, *references})
+
+    @cached_property
+    def targets(self) -> dict[str, list[str]]:
+        """Targets by fit source: those of its shifts, and itself."""
+        targets = {source: {source} for source in self.fit_sources}
+        for shift in self.shifts:
+            targets[shift.source].add(shift.target)
+        return {source: sorted(names) for source, names in targets.items()}
+
+    @cached_property
+    def test_distributions(self) -> list[str]:
+        """Distributions whose test split is read."""
+        return sorted({name for names in self.targets.values() for name in names})
+
+    @cached_property
+    def train_distributions(self) -> list[str]:
+        """Distributions whose training split is extracted: the fit sources, if any intervention reads features there."""
+        return self.fit_sources if self.views["train"] else []
+
+    @cached_property
+    def distributions(self) -> list[str]:
+        """Every distribution of the run."""
+        return sorted({*self.test_distributions, *self.fit_sources})
+
+    @cached_property
+    def own_distributions(self) -> dict[str, Path]:
+        """Folders of own distributions by name."""
+        return {Path(folder).name: Path(folder) for folder in self.config.distributions}
+
+    def distribution_file(self, distribution: str, split: Split) -> Path:
+        """File of a split: in the own folder, in the demo world, or among the published data."""
+        return self._folder(distribution) / f"{split}.json"
+
+    def published_files(self) -> list[Path]:
+        """Every file of the published data, as it is laid out under the resources."""
+        return [self.resources / "genies" / name for name in published_digests()]
+
+    def demo_files(self) -> list[Path]:
+        """Every file of the demo world."""
+        folder = self.resources / "demo" / "distributions"
+        return [folder / name / f"{split}.json" for name in demo_world.DISTRIBUTIONS for split in ("train", "test")]
+
+    def _folder(self, distribution: str) -> Path:
+        if distribution in self.own_distributions:
+            return self.own_distributions[distribution]
+        world = "demo" if distribution in demo_world.DISTRIBUTIONS else "genies"
+        return self.resources / world / "distributions" / distribution
+
+    def _check_distributions(self) -> None:
+        published = {Path(name).parent.name for name in published_digests()}
+        known = {*published, *demo_world.DISTRIBUTIONS, *self.own_distributions}
+        if twice := sorted({*published, *demo_world.DISTRIBUTIONS} & set(self.own_distributions)):
+            raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; rename the folder")
+        for shift in self.shifts:
+            for name in (shift.source, shift.target, shift.target_reference):
+                if name not in known:
+                    near = difflib.get_close_matches(name, known, n=1)
+                    hint = f"; did you mean {near[0]}?" if near else ""
+                    raise ConfigError(
+                        f"shift {shift.source} → {shift.target}: unknown distribution {name}{hint} "
+                        "(name own folders under `distributions`)"
+                    )
+
+    def _check_data(self) -> None:
+        if self.config.data_archive:
+            for archive in self.local_archive:
+                check_readable(archive, "data archive")
+            return
+        folder = self.resources / "genies" / "distributions"
+        for name in self.distributions:
+            if self._folder(name).parent == folder and not self.distribution_file(name, "test").is_file():
+                raise ConfigError(
+                    f"data_archive: {name} is a published distribution and not in {folder} yet; name the archive, "
+                    "for example --config data_archive=genies-datasets.tar.xz"
+                )
+
+    # Interventions
+
+    def parameters(self, intervention: str) -> dict:
+        """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
+        own = self.config.intervention_parameters.get(intervention, {})
+        return {"protocol": self.config.protocol, "seed": self.config.seed, **own}
+
+    def parameters_json(self, intervention: str) -> str:
+        """The same as one JSON string with sorted keys."""
+        return json.dumps(self.parameters(intervention), sort_keys=True)
+
+    @cached_property
+    def capability_interventions(self) -> list[str]:
+        """Configured capability interventions that the run has."""
+        return [name for name in self.config.capability_interventions if name in self.interventions]
+
+    @cached_property
+    def views(self) -> dict[Split, list[str]]:
+        """Views that the interventions read, by split."""
+        classes = [load_class(spec) for spec in self.interventions.values()]
+        return {
+            "train": sorted({view for cls in classes for view in cls.fit_views}),
+            "test": sorted({view for cls in classes for view in cls.predict_views}),
+        }
+
+    # Jobs
+
+    @property
+    def batches(self) -> list[str]:
+        """Names of a model's extraction jobs."""
+        return [str(number) for number in range(self.config.extraction.jobs_per_model)]
+
+    def batch(self, batch: str) -> list[str]:
+        """Distributions of one extraction job. A distribution's job depends on its name alone, not on the others."""
+        jobs = self.config.extraction.jobs_per_model
+
+        def number(name: str) -> int:
+            return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little") % jobs
+
+        return [name for name in self.distributions if number(name) == int(batch)]
+
+    def code(self, *modules: str, intervention: str | None = None) -> str:
+        """Digest of the code that a stage runs, for the rule to notice its edits."""
+        own: Sequence[str] = [module_of(self.interventions[intervention])] if intervention else []
+        return code_digest(*modules, *own)

@@ -1,0 +1,229 @@
+"""Real Snakemake on a miniature project: what runs, and what runs again after a change."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from helpers import save_model, write_distribution
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Project:
+    """A copy of the workflow and the package, so that both can be edited, with a small configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Snakefile", "workflow", "genies", "config"):
+            source = REPOSITORY / name
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
+        for number, name in enumerate(("north", "south", "west")):
+            write_distribution(folder / "data" / name, offset=31 * number)
+        save_model(folder / "tiny-llama", "llama")
+        self.config = {
+            "run": "mini",
+            "models": ["tiny-llama"],
+            "distributions": ["data/north", "data/south", "data/west"],
+            "shifts": ["shifts.yaml"],
+            "interventions": ["random", "zero_shot", "mms"],
+            "capability_interventions": ["mms"],
+        }
+        self.shifts = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
+        (self.folder / "shifts.yaml").write_text(yaml.safe_dump(self.shifts))
+        return self.snakemake("--configfile", "config.yaml", *options)
+
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def jobs(self, *options: str) -> Counter[str]:
+        """Run to the end; which jobs were executed, as rule or rule:intervention."""
+        result = self.run(*options)
+        assert result.returncode == 0, result.stderr
+        executed: Counter[str] = Counter()
+        for block in re.split(r"\n(?=(?:local)?rule )", result.stderr):
+            if rule := re.match(r"(?:local)?rule (\w+):", block):
+                intervention = re.search(r"wildcards: .*intervention=(\w+)", block)
+                executed[rule[1] + (f":{intervention[1]}" if intervention else "")] += 1
+        del executed["all"]
+        return executed
+
+    def forward_passes(self) -> int:
+        log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
+        return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has run once."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    executed = project.jobs()
+    assert executed == {
+        **dict.fromkeys(("model", "tokenize", "extract", "metrics", "report"), 1),
+        **{f"{rule}:{name}": 1 for rule in ("fit", "evaluate") for name in project.config["interventions"]},
+    }
+    assert project.forward_passes() > 0
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, times kept."""
+    copy = Project.__new__(Project)
+    copy.folder = tmp_path / "project"
+    shutil.copytree(finished.folder, copy.folder)
+    copy.config, copy.shifts = json.loads(json.dumps(finished.config)), json.loads(json.dumps(finished.shifts))
+    return copy
+
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def test_results_have_the_promised_shape(finished: Project) -> None:
+    results = finished.folder / "results/mini"
+    table = pl.read_csv(results / "generalization_metrics.csv")
+    assert table.columns == (
+        "model,intervention,label,category,source,target,target_reference,generalization_accuracy,baseline_accuracy,"
+        "baseline_intervention,target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,"
+        "RMS_calibration_error,differential_elicitation,elicitation,calibration_error,brier,"
+        "generalization_accuracy_low,generalization_accuracy_high,test_pairs,published_entries"
+    ).split(",")
+    assert table.select("model", "intervention", "source", "target").rows() == [
+        ("tiny-llama", name, "north", "south") for name in ("random", "zero_shot", "mms")
+    ]
+    assert table["generalization_accuracy"].is_not_null().all()
+    assert table.row(0, named=True)["generalization_accuracy"] == 0.5
+    pairs = pl.read_parquet(results / "evaluations/tiny-llama/zero_shot/north.parquet")
+    assert pairs.columns == ["target", "example", "pair", "probability", "score_best", "score_worse"]
+    assert set(pairs["target"]) == {"north", "south"}
+    assert (pairs["score_best"] < 0).all()
+    assert "</html>" in (results / "report.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(project: Project) -> None:
+    result = project.run()
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stderr
+
+
+def test_an_intervention_on_stored_views_runs_no_extraction(project: Project) -> None:
+    project.config["interventions"].append("lat_stim_1")
+    assert project.jobs() == {"fit:lat_stim_1": 1, "evaluate:lat_stim_1": 1, "metrics": 1, "report": 1}
+
+
+def test_an_intervention_with_new_views_computes_those_alone(project: Project) -> None:
+    stores = set((project.folder / "cache/activations").iterdir())
+    project.config["interventions"].append("lat_stim_2")
+    executed = project.jobs()
+    assert executed["extract"] == executed["tokenize"] == executed["fit:lat_stim_2"] == 1
+    assert project.forward_passes() > 0
+    added = [json.loads((s / "store.json").read_text()) for s in (project.folder / "cache/activations").iterdir() if s not in stores]
+    assert added and {store["view"] for store in added} == {"lat_template"}
+    fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
+    assert "fitted on 0 sources, 2 more were in the cache" in fits
+
+
+def test_editing_an_intervention_fits_it_again_and_nothing_else(project: Project) -> None:
+    module = project.folder / "genies/interventions/mms.py"
+    module.write_text(module.read_text() + "\nEDITED = True\n")
+    assert project.jobs() == {"fit:mms": 1, "evaluate:mms": 1, "metrics": 1, "report": 1}
+    fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
+    assert "fitted on 2 sources, 0 more were in the cache" in fits
+
+
+def test_a_shift_between_cached_distributions_runs_no_forward_pass(project: Project) -> None:
+    project.shifts.append({"source": "south", "target": "north"})
+    assert "extract" not in project.jobs()
+    table = pl.read_csv(project.folder / "results/mini/generalization_metrics.csv")
+    assert set(table.select("source", "target").rows()) == {("north", "south"), ("south", "north")}
+
+
+def test_a_shift_with_a_new_distribution_extracts_that_one_alone(project: Project) -> None:
+    stores = set((project.folder / "cache/activations").iterdir())
+    project.shifts.append({"source": "north", "target": "west"})
+    assert project.jobs()["extract"] == 1
+    added = [json.loads((s / "store.json").read_text()) for s in (project.folder / "cache/activations").iterdir() if s not in stores]
+    assert {store["distribution"] for store in added} == {"west"}
+    fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
+    assert "fitted on 1 sources, 2 more were in the cache" in fits
+
+
+def test_a_comment_in_the_package_reruns_nothing(project: Project) -> None:
+    module = project.folder / "genies/interventions/mms.py"
+    module.write_text("# A remark.\n" + module.read_text())
+    assert "Nothing to be done" in project.run().stderr
+
+
+def test_another_configuration_shares_the_cache(project: Project) -> None:
+    project.config["run"] = "other"
+    assert project.jobs()["extract"] == 1
+    log = (project.folder / "results/other/logs/extract/tiny-llama/0.log").read_text()
+    assert "tiny-llama: 0 forward passes" in log
+
+
+def _refused(project: Project, *options: str) -> str:
+    result = project.run(*options)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "test.json: "),
+        ('[{"prompt": "p", "responses": {"a": 0, "b": 0}}]', "record 0"),
+        ('[{"prompt": "p", "responses": {"a": 1, "b": 1}}]', "record 0"),
+        ('[{"prompt": "p", "responses": {"a": 1}}]', "record 0"),
+    ],
+    ids=["not JSON", "empty", "no best", "two best", "one response"],
+)
+def test_bad_data_ends_with_one_line_and_leaves_no_result(project: Project, text: str, message: str) -> None:
+    (project.folder / "data/south/test.json").write_text(text)
+    stderr = _refused(project)
+    (line,) = {line for line in stderr.splitlines() if line.startswith("genies: error:")}
+    assert message in line and "data/south/test.json" in line
+    assert not (project.folder / "results/mini/tokens/tiny-llama.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"interventions": ["mms", "zero_shoot"]}, "zero_shot"),
+        ({"shifs": ["shifts.yaml"]}, "unknown key shifs; did you mean shifts"),
+        ({"model": "./missing"}, "missing: model folder not found"),
+        ({"shifts": ["elsewhere.yaml"]}, "elsewhere.yaml"),
+        ({"distributions": ["data/north"]}, "unknown distribution south"),
+        ({"data_archive": "missing.tar"}, "missing.tar"),
+    ],
+)
+def test_a_bad_configuration_is_refused_before_anything_runs(
+    finished: Project, tmp_path: Path, change: dict, message: str
+) -> None:
+    config = tmp_path / "bad.yaml"
+    config.write_text(yaml.safe_dump({**finished.config, **change}))
+    result = finished.snakemake("--configfile", str(config), "--dry-run")
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

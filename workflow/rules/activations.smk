@@ -1,0 +1,76 @@
+# Models, tokens and activations. What they make lies in the cache by digest; the outputs here name it.
+
+
+rule model:
+    input:
+        lambda wildcards: plan.model_files(wildcards.model),
+    output:
+        plan.results / "models" / "{model}.json",
+    params:
+        identifier=lambda wildcards: plan.models[wildcards.model],
+        revision=lambda wildcards: plan.revision_option(wildcards.model),
+        cache=plan.cache,
+        code=plan.code("genies.models"),
+    log:
+        plan.results / "logs" / "model" / "{model}.log",
+    benchmark:
+        plan.results / "benchmarks" / "model" / "{model}.tsv"
+    threads: 1
+    shell:
+        "genies --log {log} model {params.identifier:q} {params.revision} "
+        "--cache {params.cache:q} --output {output:q}"
+
+
+rule tokenize:
+    input:
+        model=rules.model.output,
+        train=[plan.distribution_file(name, "train") for name in plan.train_distributions],
+        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+    output:
+        plan.results / "tokens" / "{model}.json",
+    params:
+        train_views=plan.views["train"],
+        test_views=plan.views["test"],
+        seed=plan.config.seed,
+        cache=plan.cache,
+        code=plan.code("genies.activations.tokens"),
+    log:
+        plan.results / "logs" / "tokenize" / "{model}.log",
+    benchmark:
+        plan.results / "benchmarks" / "tokenize" / "{model}.tsv"
+    threads: 2
+    shell:
+        "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
+        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} "
+        "--cache {params.cache:q} --output {output:q}"
+
+
+rule extract:
+    input:
+        model=rules.model.output,
+        tokens=rules.tokenize.output,
+    output:
+        plan.results / "activations" / "{model}" / "{batch}.json",
+    params:
+        distributions=lambda wildcards: plan.batch(wildcards.batch),
+        train_views=plan.views["train"],
+        test_views=plan.views["test"],
+        dtype=plan.config.extraction.dtype,
+        attention=plan.config.extraction.attention,
+        cache=plan.cache,
+        code=plan.code("genies.activations.stages"),
+    log:
+        plan.results / "logs" / "extract" / "{model}" / "{batch}.log",
+    benchmark:
+        plan.results / "benchmarks" / "extract" / "{model}" / "{batch}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        # How the work is cut and where it runs does not decide what comes out, so it triggers no rerun.
+        device=plan.config.extraction.device,
+        batch_tokens=plan.config.extraction.batch_tokens,
+    shell:
+        "genies --log {log} extract {params.distributions} --model {input.model:q} --tokens {input.tokens:q} "
+        "--train-views {params.train_views} --test-views {params.test_views} "
+        "--dtype {params.dtype} --attention {params.attention} --device {resources.device} "
+        "--batch-tokens {resources.batch_tokens} --cache {params.cache:q} --output {output:q}"

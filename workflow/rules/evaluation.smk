@@ -1,0 +1,55 @@
+# Evaluations: a probability for every test pair of every target; metrics: tables over all shifts.
+
+
+rule evaluate:
+    input:
+        fits=rules.fit.output,
+        activations=rules.fit.input.activations,
+        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+    output:
+        [
+            plan.results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
+            for source in plan.fit_sources
+        ],
+    params:
+        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
+        folder=subpath(output[0], parent=True),
+        seed=plan.config.seed,
+        cache=plan.cache,
+        code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
+    log:
+        plan.results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
+    benchmark:
+        plan.results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    shell:
+        "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
+        "--activations {input.activations:q} --seed {params.seed} --cache {params.cache:q} --output {params.folder:q}"
+
+
+rule metrics:
+    input:
+        evaluations=expand(rules.evaluate.output, model=plan.models, intervention=plan.interventions),
+        shifts=plan.config.shifts,
+    output:
+        metrics=plan.results / "generalization_metrics.csv",
+        leaderboard=plan.results / "leaderboard.csv",
+        categories=plan.results / "elicitation_by_category.csv",
+    params:
+        evaluations=plan.results / "evaluations",
+        folder=plan.results,
+        models=list(plan.models),
+        interventions=list(plan.interventions),
+        capability=plan.capability_interventions,
+        code=plan.code("genies.evaluation.stage"),
+    log:
+        plan.results / "logs" / "metrics.log",
+    benchmark:
+        plan.results / "benchmarks" / "metrics.tsv"
+    threads: 1
+    shell:
+        "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
+        "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "
+        "--output {params.folder:q}"
