@@ -5,13 +5,14 @@ CORES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
 	@echo "make test    run the tests"
 	@echo "make lint    check format, lint and the workflow"
 	@echo "make format  format the code"
+	@echo "make docs    write what is generated from the schema"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genies needs Python 3.11 or later")'
@@ -39,6 +40,9 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
+
+docs: $(VENV)/.installed
+	$(BIN)/python -c 'from genies.config_docs import render; print(render(), end="")' > config/README.md
 
 clean:
 	rm -rf $(VENV)

@@ -86,7 +86,7 @@ def _views(options: argparse.Namespace) -> dict:
 
 def _add_validate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.data.distributions import violations, validate_folder
+        from genies.data.distributions import validate_folder, violations
         from genies.errors import DataError
 
         if found := violations(options.folder):

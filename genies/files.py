@@ -49,7 +49,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.chmod(0o666 & ~umask)
         yield partial
         sync_file(partial)
-        os.replace(partial, path)
+        partial.replace(path)
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)

@@ -108,7 +108,7 @@ class Plan:
 
     @cached_property
     def train_distributions(self) -> list[str]:
-        """Distributions whose training split is extracted: the fit sources, if any intervention reads features there."""
+        """Distributions whose training split is extracted: the fit sources, if any intervention reads them."""
         return self.fit_sources if self.views["train"] else []
 
     @cached_property

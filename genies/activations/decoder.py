@@ -136,7 +136,7 @@ class Decoder:
         )
 
     def _mask(self, end: torch.Tensor) -> torch.Tensor:
-        """Tree-causal mask (R, 1, W, W), additive: eager attention misreads bool, and sdpa converts it in each block."""
+        """Tree-causal mask (R, 1, W, W), additive: eager misreads bool, and sdpa converts it in every block."""
         node = torch.arange(end.shape[1], device=end.device)
         allowed = (node[None, :] <= node[:, None]) & (node[None, :, None] < end[:, None, :])
         mask = torch.zeros(allowed.shape, dtype=self.dtype, device=end.device)

@@ -263,7 +263,7 @@ def describe(counted: Statistics) -> str:
     trees = max(1, counted.tree_tokens)
     return (
         f"{counted.forward_passes} forward passes; tokens computed ÷ distinct tree tokens = "
-        f"{counted.computed_tokens / trees:.4f}; the texts one by one hold {counted.text_tokens / trees:.2f} times as many"
+        f"{counted.computed_tokens / trees:.4f}; as separate texts {counted.text_tokens / trees:.2f}"
     )
 
 

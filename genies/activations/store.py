@@ -146,7 +146,7 @@ class StoreWriter:
             ActivationStore(self.folder).check_block(block)
         if self.final.exists():
             shutil.rmtree(self.final)
-        os.replace(self.folder, self.final)
+        self.folder.replace(self.final)
         sync_folder(self.final.parent)
 
     def _resume(self) -> bool:
@@ -224,7 +224,7 @@ class StoreWriter:
             sync_file(file)
             for folder in list(file.parents)[: stored.ndim + 1]:
                 sync_folder(folder)
-        with open(self.folder / "journal.jsonl", "a", encoding="utf-8") as journal:
+        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
             journal.write(_journal_line(block, digests))
             journal.flush()
             os.fsync(journal.fileno())

@@ -21,7 +21,8 @@ def write_tables(
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
-        models, interventions: those of the run, in its order.
+        models: those of the run, in its order.
+        interventions: likewise.
         shifts: shift lists.
         capability_interventions: whose best accuracy on a reference is the capability there.
         output: folder of the tables.

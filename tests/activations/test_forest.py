@@ -42,7 +42,8 @@ def test_scores_name_each_token_after_its_predecessor_and_end_with_eos(texts: li
     for index, text in enumerate(texts):
         mine = tree.score_text == index
         scored = [
-            (path_to(tree, node), int(token)) for node, token in zip(tree.score_node[mine], tree.score_token[mine])
+            (path_to(tree, node), int(token))
+            for node, token in zip(tree.score_node[mine], tree.score_token[mine], strict=True)
         ]
         full = [*text, EOS]
         first = min(max(1, start), len(text))

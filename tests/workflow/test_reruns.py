@@ -137,7 +137,11 @@ def test_an_intervention_with_new_views_computes_those_alone(project: Project) -
     executed = project.jobs()
     assert executed["extract"] == executed["tokenize"] == executed["fit:lat_stim_2"] == 1
     assert project.forward_passes() > 0
-    added = [json.loads((s / "store.json").read_text()) for s in (project.folder / "cache/activations").iterdir() if s not in stores]
+    added = [
+        json.loads((s / "store.json").read_text())
+        for s in (project.folder / "cache/activations").iterdir()
+        if s not in stores
+    ]
     assert added and {store["view"] for store in added} == {"lat_template"}
     fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
     assert "fitted on 0 sources, 2 more were in the cache" in fits
@@ -162,7 +166,11 @@ def test_a_shift_with_a_new_distribution_extracts_that_one_alone(project: Projec
     stores = set((project.folder / "cache/activations").iterdir())
     project.shifts.append({"source": "north", "target": "west"})
     assert project.jobs()["extract"] == 1
-    added = [json.loads((s / "store.json").read_text()) for s in (project.folder / "cache/activations").iterdir() if s not in stores]
+    added = [
+        json.loads((s / "store.json").read_text())
+        for s in (project.folder / "cache/activations").iterdir()
+        if s not in stores
+    ]
     assert {store["distribution"] for store in added} == {"west"}
     fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
     assert "fitted on 1 sources, 2 more were in the cache" in fits

@@ -6,16 +6,16 @@ rule model:
         lambda wildcards: plan.model_files(wildcards.model),
     output:
         plan.results / "models" / "{model}.json",
-    params:
-        identifier=lambda wildcards: plan.models[wildcards.model],
-        revision=lambda wildcards: plan.revision_option(wildcards.model),
-        cache=plan.cache,
-        code=plan.code("genies.models"),
     log:
         plan.results / "logs" / "model" / "{model}.log",
     benchmark:
         plan.results / "benchmarks" / "model" / "{model}.tsv"
     threads: 1
+    params:
+        identifier=lambda wildcards: plan.models[wildcards.model],
+        revision=lambda wildcards: plan.revision_option(wildcards.model),
+        cache=plan.cache,
+        code=plan.code("genies.models"),
     shell:
         "genies --log {log} model {params.identifier:q} {params.revision} "
         "--cache {params.cache:q} --output {output:q}"
@@ -28,17 +28,17 @@ rule tokenize:
         test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
     output:
         plan.results / "tokens" / "{model}.json",
+    log:
+        plan.results / "logs" / "tokenize" / "{model}.log",
+    benchmark:
+        plan.results / "benchmarks" / "tokenize" / "{model}.tsv"
+    threads: 2
     params:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
         seed=plan.config.seed,
         cache=plan.cache,
         code=plan.code("genies.activations.tokens"),
-    log:
-        plan.results / "logs" / "tokenize" / "{model}.log",
-    benchmark:
-        plan.results / "benchmarks" / "tokenize" / "{model}.tsv"
-    threads: 2
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} "
@@ -51,14 +51,6 @@ rule extract:
         tokens=rules.tokenize.output,
     output:
         plan.results / "activations" / "{model}" / "{batch}.json",
-    params:
-        distributions=lambda wildcards: plan.batch(wildcards.batch),
-        train_views=plan.views["train"],
-        test_views=plan.views["test"],
-        dtype=plan.config.extraction.dtype,
-        attention=plan.config.extraction.attention,
-        cache=plan.cache,
-        code=plan.code("genies.activations.stages"),
     log:
         plan.results / "logs" / "extract" / "{model}" / "{batch}.log",
     benchmark:
@@ -69,6 +61,14 @@ rule extract:
         # How the work is cut and where it runs does not decide what comes out, so it triggers no rerun.
         device=plan.config.extraction.device,
         batch_tokens=plan.config.extraction.batch_tokens,
+    params:
+        distributions=lambda wildcards: plan.batch(wildcards.batch),
+        train_views=plan.views["train"],
+        test_views=plan.views["test"],
+        dtype=plan.config.extraction.dtype,
+        attention=plan.config.extraction.attention,
+        cache=plan.cache,
+        code=plan.code("genies.activations.stages"),
     shell:
         "genies --log {log} extract {params.distributions} --model {input.model:q} --tokens {input.tokens:q} "
         "--train-views {params.train_views} --test-views {params.test_views} "

@@ -7,11 +7,6 @@ if plan.config.data_archive:
             archive=plan.local_archive,
         output:
             plan.published_files(),
-        params:
-            source=plan.config.data_archive,
-            folder=plan.resources / "genies",
-            cache=plan.cache,
-            code=plan.code("genies.data.archive"),
         log:
             plan.results / "logs" / "unpack.log",
         benchmark:
@@ -19,6 +14,11 @@ if plan.config.data_archive:
         threads: 1
         resources:
             mem_mb=2000,
+        params:
+            source=plan.config.data_archive,
+            folder=plan.resources / "genies",
+            cache=plan.cache,
+            code=plan.code("genies.data.archive"),
         shell:
             "genies --log {log} unpack {params.source:q} --output {params.folder:q} --cache {params.cache:q}"
 
@@ -27,15 +27,15 @@ rule demo_world:
     output:
         plan.demo_files(),
         corpus=plan.resources / "demo" / "corpus.txt",
-    params:
-        folder=plan.resources / "demo",
-        seed=plan.config.seed,
-        code=plan.code("genies.data.demo_world"),
     log:
         plan.results / "logs" / "demo_world.log",
     benchmark:
         plan.results / "benchmarks" / "demo_world.tsv"
     threads: 1
+    params:
+        folder=plan.resources / "demo",
+        seed=plan.config.seed,
+        code=plan.code("genies.data.demo_world"),
     shell:
         "genies --log {log} demo-world --output {params.folder:q} --seed {params.seed}"
 
@@ -47,14 +47,14 @@ rule demo_model:
         plan.demo_model / "config.json",
         plan.demo_model / "model.safetensors",
         plan.demo_model / "tokenizer.json",
-    params:
-        folder=plan.demo_model,
-        seed=plan.config.seed,
-        code=plan.code("genies.data.demo_model"),
     log:
         plan.results / "logs" / "demo_model.log",
     benchmark:
         plan.results / "benchmarks" / "demo_model.tsv"
     threads: 2
+    params:
+        folder=plan.demo_model,
+        seed=plan.config.seed,
+        code=plan.code("genies.data.demo_model"),
     shell:
         "genies --log {log} demo-model --corpus {input.corpus:q} --output {params.folder:q} --seed {params.seed}"

@@ -11,12 +11,6 @@ rule evaluate:
             plan.results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
             for source in plan.fit_sources
         ],
-    params:
-        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
-        folder=subpath(output[0], parent=True),
-        seed=plan.config.seed,
-        cache=plan.cache,
-        code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     log:
         plan.results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
     benchmark:
@@ -24,6 +18,12 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
+        folder=subpath(output[0], parent=True),
+        seed=plan.config.seed,
+        cache=plan.cache,
+        code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     shell:
         "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
         "--activations {input.activations:q} --seed {params.seed} --cache {params.cache:q} --output {params.folder:q}"
@@ -37,6 +37,11 @@ rule metrics:
         metrics=plan.results / "generalization_metrics.csv",
         leaderboard=plan.results / "leaderboard.csv",
         categories=plan.results / "elicitation_by_category.csv",
+    log:
+        plan.results / "logs" / "metrics.log",
+    benchmark:
+        plan.results / "benchmarks" / "metrics.tsv"
+    threads: 1
     params:
         evaluations=plan.results / "evaluations",
         folder=plan.results,
@@ -44,11 +49,6 @@ rule metrics:
         interventions=list(plan.interventions),
         capability=plan.capability_interventions,
         code=plan.code("genies.evaluation.stage"),
-    log:
-        plan.results / "logs" / "metrics.log",
-    benchmark:
-        plan.results / "benchmarks" / "metrics.tsv"
-    threads: 1
     shell:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "

@@ -7,12 +7,6 @@ rule fit:
         activations=[plan.results / "activations" / "{model}" / f"{batch}.json" for batch in plan.batches],
     output:
         plan.results / "interventions" / "{model}" / "{intervention}.json",
-    params:
-        intervention=lambda wildcards: plan.interventions[wildcards.intervention],
-        parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
-        seed=plan.config.seed,
-        cache=plan.cache,
-        code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     log:
         plan.results / "logs" / "fit" / "{model}" / "{intervention}.log",
     benchmark:
@@ -20,6 +14,12 @@ rule fit:
     threads: 1
     resources:
         mem_mb=4000,
+    params:
+        intervention=lambda wildcards: plan.interventions[wildcards.intervention],
+        parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
+        seed=plan.config.seed,
+        cache=plan.cache,
+        code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     shell:
         "genies --log {log} fit {params.intervention:q} --parameters {params.parameters:q} "
         "--train {input.train:q} --activations {input.activations:q} --seed {params.seed} "

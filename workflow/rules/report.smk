@@ -7,16 +7,16 @@ rule report:
         models=expand(rules.model.output, model=plan.models),
     output:
         plan.results / "report.html",
-    params:
-        folder=plan.results,
-        title=plan.config.run,
-        config=plan.config.model_dump_json(),
-        code=plan.code("genies.report.page"),
     log:
         plan.results / "logs" / "report.log",
     benchmark:
         plan.results / "benchmarks" / "report.tsv"
     threads: 1
+    params:
+        folder=plan.results,
+        title=plan.config.run,
+        config=plan.config.model_dump_json(),
+        code=plan.code("genies.report.page"),
     shell:
         "genies --log {log} report {params.folder:q} --title {params.title:q} --config {params.config:q} "
         "--models {input.models:q} --output {output:q}"

@@ -1,0 +1,39 @@
+"""What is written about the project is what the project is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genies.config import load_config
+from genies.config_docs import render
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_configuration_page_is_that_of_the_schema() -> None:
+    page = (REPOSITORY / "config/README.md").read_text(encoding="utf-8")
+    assert page == render(), "run `make docs`"
+
+
+def test_the_worked_example_of_the_readme_is_the_file_that_the_tests_run() -> None:
+    example = (REPOSITORY / "tests/interventions/own_probe.py").read_text(encoding="utf-8").strip()
+    assert f"```python\n{example}\n```" in README
+    assert len(example.splitlines()) <= 30
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_ready_configuration_is_valid_and_named_like_its_file(path: Path) -> None:
+    config = load_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert config.run == ("demo" if path.stem == "config" else path.stem)
+    assert all((REPOSITORY / shifts).is_file() for shifts in config.shifts)
+
+
+def test_every_path_that_the_pages_name_exists() -> None:
+    for page in (REPOSITORY / "README.md", REPOSITORY / "docs/architecture.md"):
+        for name in re.findall(r"`((?:genies|config|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):
+            assert (REPOSITORY / name).exists(), f"{page.name} names {name}"

@@ -1,0 +1,65 @@
+"""A model's manifest says what it is; what cannot be used is refused by name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from genies.errors import ModelError
+from genies.models import describe_model, is_folder, model_files, model_name
+
+
+def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(
+    model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    first = describe_model(str(folder), None, tmp_path / "sha256.json")
+    assert first["name"] == "copy"
+    assert first["eos_token"] == 2
+    assert first["context"] == 512
+
+    tokenizer = folder / "tokenizer_config.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    second = describe_model(str(folder), None, tmp_path / "sha256.json")
+    assert second["weights_digest"] == first["weights_digest"]
+    assert second["tokenizer_digest"] != first["tokenizer_digest"]
+
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    third = describe_model(str(folder), None, tmp_path / "sha256.json")
+    assert third["weights_digest"] != second["weights_digest"]
+    assert third["tokenizer_digest"] == second["tokenizer_digest"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "pickle weights are never loaded"),
+        ("tokenizer*", "tokenizer"),
+    ],
+)
+def test_an_incomplete_folder_is_refused(
+    missing: str, message: str, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    for file in folder.glob(missing):
+        file.unlink()
+    with pytest.raises(ModelError, match=message):
+        model_files(folder)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not found"):
+        model_files(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "folder"),
+    [("EleutherAI/pythia-410m", False), ("gpt2", False), ("/models/llama-7b", True), ("./here", True), ("a/b/c", True)],
+)
+def test_hub_ids_and_folders_are_told_apart(identifier: str, folder: bool) -> None:
+    assert is_folder(identifier) is folder
+    assert "/" not in model_name(identifier)
