@@ -1,0 +1,1 @@
+"""Interventions: one module each, found by its name."""

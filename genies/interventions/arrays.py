@@ -1,0 +1,133 @@
+"""Pairs held in memory, so that an intervention can be fitted on arrays of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+import numpy as np
+
+from genies.errors import DataError
+
+
+class ArrayPairs:
+    """n pairs of responses whose features are arrays; fulfils ``genies.interventions.base.Pairs``.
+
+    Give what the intervention reads. Axis 0 counts pairs, axis 1 is (first, second); for ``fit`` the best response
+    comes first. Example::
+
+        train = ArrayPairs(residual={"plain": activations})  # (n, 2, layers, hidden)
+        probe = LatStim1().fit(train)
+        probability = probe.predict_proba(ArrayPairs(residual={"plain": others}))
+
+    Args:
+        heads: by view, attention-head outputs at the last token, (n, 2, layers, heads, head_dim).
+        residual: by view, the residual stream at the last token, (n, 2, L + 1, hidden), from the embedding to the state
+            after the last of L blocks and the final norm.
+        log_probability: summed natural log-probability of each response, (n, 2).
+        scored_tokens: how many tokens each one sums over, (n, 2).
+        example: index of each pair's example, (n,); pairs of one example stay together when pairs are split. Default: a
+            pair is an example.
+        label: True where the first response is the best one, (n,).
+
+    Raises:
+        DataError: nothing given, or shapes that do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        heads: Mapping[str, np.ndarray] | None = None,
+        residual: Mapping[str, np.ndarray] | None = None,
+        log_probability: np.ndarray | None = None,
+        scored_tokens: np.ndarray | None = None,
+        example: np.ndarray | None = None,
+        label: np.ndarray | None = None,
+    ) -> None:
+        self._features = {
+            "heads": {view: _checked(array, f"heads, view {view}", 5) for view, array in (heads or {}).items()},
+            "residual": {
+                view: _checked(array, f"residual, view {view}", 4) for view, array in (residual or {}).items()
+            },
+        }
+        self._scalars = {
+            name: _checked(array, name, 2)
+            for name, array in (("log_probability", log_probability), ("scored_tokens", scored_tokens))
+            if array is not None
+        }
+        arrays = [*self._features["heads"].values(), *self._features["residual"].values(), *self._scalars.values()]
+        sizes = {len(array) for array in arrays} | {len(x) for x in (example, label) if x is not None}
+        if len(sizes) != 1 or not arrays:
+            raise DataError(
+                f"ArrayPairs: arrays of {sorted(sizes)} pairs; give at least one feature, all of equal length"
+            )
+        self.example = np.arange(sizes.pop()) if example is None else np.asarray(example, dtype=np.int64)
+        self.label = None if label is None else np.asarray(label, dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def layers(self, feature: Literal["heads", "residual"]) -> int:
+        """How many layers the feature has."""
+        views = self._features[feature]
+        if not views:
+            raise DataError(f"ArrayPairs: no {feature} given; pass {feature}={{view: array}}")
+        return next(iter(views.values())).shape[2]
+
+    def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
+        """Attention-head outputs of one layer, float32 (n, 2, heads, head_dim)."""
+        features = self._view("heads", view)[:, :, layer]
+        return np.asarray(features if heads is None else features[:, :, list(heads)], dtype=np.float32)
+
+    def residual(self, view: str, layer: int) -> np.ndarray:
+        """Residual stream of one layer, float32 (n, 2, hidden)."""
+        return np.asarray(self._view("residual", view)[:, :, layer], dtype=np.float32)
+
+    def log_probability(self) -> np.ndarray:
+        """Summed natural log-probabilities, float64 (n, 2)."""
+        return np.asarray(self._scalar("log_probability"), dtype=np.float64)
+
+    def scored_tokens(self) -> np.ndarray:
+        """How many tokens each log-probability sums over, int64 (n, 2)."""
+        return np.asarray(self._scalar("scored_tokens"), dtype=np.int64)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """The pairs of these rows, in their order."""
+        return self._map(lambda array: array[rows], example=self.example[rows], label=_maybe(self.label, rows))
+
+    def swapped(self) -> Self:
+        """The same pairs with first and second exchanged."""
+        return self._map(
+            lambda array: array[:, ::-1], example=self.example, label=None if self.label is None else ~self.label
+        )
+
+    def _map(self, change, **rest) -> Self:
+        features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}
+        return type(self)(**features, **{name: change(a) for name, a in self._scalars.items()}, **rest)
+
+    def _view(self, feature: str, view: str) -> np.ndarray:
+        views = self._features[feature]
+        if view not in views:
+            given = ", ".join(views) or "none"
+            raise DataError(
+                f"ArrayPairs: no {feature} of view {view} (given: {given}); pass {feature}={{{view!r}: array}}"
+            )
+        return views[view]
+
+    def _scalar(self, name: str) -> np.ndarray:
+        if name not in self._scalars:
+            raise DataError(f"ArrayPairs: no {name} given; pass {name}=array of shape (n, 2)")
+        return self._scalars[name]
+
+
+def _checked(array: np.ndarray, name: str, dimensions: int) -> np.ndarray:
+    array = np.asarray(array)
+    if array.ndim != dimensions or array.shape[1] != 2:
+        raise DataError(
+            f"ArrayPairs: {name} has shape {array.shape}; needed are {dimensions} axes, the second of size 2"
+        )
+    return array
+
+
+def _maybe(array: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if array is None else array[rows]

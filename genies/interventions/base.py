@@ -1,0 +1,131 @@
+"""The interface of every intervention, and what it is given: pairs of responses with their cached features."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+
+import numpy as np
+
+from genies.errors import ConfigError
+
+Protocols = Literal["paper", "corrected"]
+Features = Literal["heads", "residual", "log_probability"]
+
+
+class Pairs(Protocol):
+    """n pairs of responses (first, second) of one split, and the features of their texts, read on demand.
+
+    Training pairs come best response first. Test pairs come in an order drawn by seed, so that no method can use
+    position; ``label`` is then None unless the caller grants it.
+    """
+
+    example: np.ndarray
+    """Index of each pair's example in its file, int64 (n,)."""
+    label: np.ndarray | None
+    """True where the first response is the best one, bool (n,)."""
+
+    def __len__(self) -> int: ...
+
+    def layers(self, feature: Literal["heads", "residual"]) -> int:
+        """How many layers the feature has (residual: the embedding counts, and the final norm is the last)."""
+        ...
+
+    def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
+        """Attention-head outputs of one layer at the last token, float32 (n, 2, heads, head_dim)."""
+        ...
+
+    def residual(self, view: str, layer: int) -> np.ndarray:
+        """Residual stream at the last token, float32 (n, 2, hidden).
+
+        Layer 0 is the embedding, layer i < L the stream after the i-th of L blocks, layer L the state after the last
+        block and the final norm.
+        """
+        ...
+
+    def log_probability(self) -> np.ndarray:
+        """Summed natural log-probability of response + EOS given the prompt, float64 (n, 2)."""
+        ...
+
+    def scored_tokens(self) -> np.ndarray:
+        """How many tokens each log-probability sums over (response tokens + 1 for EOS), int64 (n, 2)."""
+        ...
+
+
+class Intervention(ABC):
+    """An estimator of which of two responses is better, in the manner of scikit-learn.
+
+    Parameters go in by keyword and stay as attributes; ``fit`` sets attributes whose names end with an underscore.
+    A subclass alone in a module of this folder is found by the module's name; nothing else lists it.
+    """
+
+    features: ClassVar[tuple[Features, ...]] = ()
+    """What is read of each text."""
+    fit_views: ClassVar[tuple[str, ...]] = ()
+    """Views that ``fit`` reads (names in ``genies.data.views.VIEWS``)."""
+    predict_views: ClassVar[tuple[str, ...]] = ()
+    """Views that ``predict_proba`` reads."""
+
+    def __init__(self, *, protocol: Protocols = "corrected", seed: int = 0) -> None:
+        if protocol not in get_args(Protocols):
+            raise ConfigError(
+                f"parameter protocol: {protocol!r} is unknown; choose one of {', '.join(get_args(Protocols))}"
+            )
+        self.protocol = protocol
+        self.seed = seed
+
+    @property
+    def reads_test_labels(self) -> bool:
+        """Whether predictions read ``pairs.label``: True only where a published rule, a flaw, has to be reproduced."""
+        return False
+
+    @classmethod
+    def parameter_names(cls) -> list[str]:
+        """Names that the constructor takes; ``**parameters`` stands for those of the next class."""
+        names: dict[str, None] = {}
+        for kind in cls.__mro__:
+            if "__init__" not in vars(kind):
+                continue
+            signature = inspect.signature(kind.__init__).parameters.values()
+            named = [p.name for p in signature if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+            names |= dict.fromkeys(name for name in named if name != "self")
+            if not any(p.kind is p.VAR_KEYWORD for p in signature):
+                break
+        return sorted(names)
+
+    def get_params(self) -> dict[str, Any]:
+        """Every parameter and its value, in the manner of scikit-learn."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+    @abstractmethod
+    def fit(self, pairs: Pairs) -> Self:
+        """Fit on training pairs, best response first. Returns self."""
+
+    @abstractmethod
+    def decision_function(self, pairs: Pairs) -> np.ndarray:
+        """Raw scores of (first, second), float64 (n, 2); the higher one is the response that is preferred."""
+
+    @abstractmethod
+    def predict_proba(self, pairs: Pairs) -> np.ndarray:
+        """Probability that the first response is the better one, float64 (n,)."""
+
+    def predict(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
+
+        A subclass whose probabilities follow from its scores may save itself reading the features twice.
+        """
+        return self.predict_proba(pairs), self.decision_function(pairs)
+
+    @abstractmethod
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What ``fit`` learned: arrays (saved as safetensors) and JSON values."""
+
+    @abstractmethod
+    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
+        """Restore what ``get_state`` gave. Returns self."""
+
+    def published_accuracy(self, pairs: Pairs) -> float | None:
+        """Accuracy on test pairs by the published rule where that is another than the share ranked right; else None."""
+        return None

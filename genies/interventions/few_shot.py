@@ -1,0 +1,180 @@
+"""Few-shot: as zero-shot, after some training examples of the source with their best responses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+import numpy as np
+
+from genies.data.pairs import text_seed
+from genies.errors import ConfigError, DataError
+from genies.interventions.steps.calibration import sigmoid
+from genies.interventions.steps.checks import check_count, check_training_pairs
+from genies.interventions.zero_shot import Normalization
+from genies.tuning.base import TextIntervention, TextPairs, check_choice
+
+if TYPE_CHECKING:
+    from genies.activations.forest import PackedBatch
+    from genies.tuning.scoring import Scorer, TextGroup
+
+log = logging.getLogger(__name__)
+
+BREAK = "\n\n"
+"""Stands before each example, that to be judged included."""
+
+
+class FewShot(TextIntervention):
+    """Log-probability of response and EOS after ``shots`` training examples of the source and the prompt.
+
+    Each example is a prompt with its best response after a blank line, and so is the prompt to be judged. The examples
+    are drawn for each prompt by ``seed`` and the prompt's text. Where the context is too short for a prompt's longest
+    response, shots are dropped from the front, for all its responses alike. Source: GENIES (arXiv 2311.07723),
+    section 4; as published, ``paper`` gives the probabilities 0, ½ or 1.
+
+    Args:
+        shots: training examples before each prompt; published: 4.
+        normalization: ``sum`` of the tokens' log-probabilities, or their ``mean`` per token.
+        **parameters: those of ``TextIntervention``.
+
+    Attributes:
+        examples_: the training texts to draw from, sorted.
+        dropped_shots_: shots dropped in the last call of ``decision_function``, over all its examples.
+    """
+
+    def __init__(self, *, shots: int = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
+        super().__init__(**parameters)
+        check_choice("normalization", normalization, get_args(Normalization))
+        if self.protocol == "paper" and normalization != "sum":
+            raise ConfigError("parameter normalization: the protocol paper decides by sum; choose sum or corrected")
+        self.shots = check_count("shots", shots)
+        self.normalization = normalization
+
+    def fit(self, pairs: TextPairs) -> Self:
+        """Remember prompts and best responses of training pairs.
+
+        Raises:
+            DataError: fewer distinct ones than ``shots``, or a pair with its worse response first.
+        """
+        check_training_pairs(pairs)
+        self.examples_ = sorted({prompt + best for prompt, best in zip(pairs.prompt, pairs.first, strict=True)})
+        if len(self.examples_) < self.shots:
+            raise DataError(
+                f"training pairs: {len(self.examples_)} distinct examples, {self.shots} shots are asked for; give more "
+                "training examples or set shots lower"
+            )
+        return self
+
+    def decision_function(self, pairs: TextPairs) -> np.ndarray:
+        """Natural log-probabilities of (first, second), summed over tokens or their mean, float64 (n, 2).
+
+        Raises:
+            DataError: a prompt and a response alone are longer than the model's context.
+        """
+        from genies.tuning.scoring import distinct_texts
+
+        if self._scorer is None:
+            self._scorer = self._load()
+        texts, rows = distinct_texts(pairs)
+        groups, kept = self._groups(list(texts.values()), list(texts))
+        dropped = self.shots - kept
+        self.dropped_shots_ = int(dropped.sum())
+        if self.dropped_shots_:
+            log.warning(
+                "few_shot: %d shots dropped in %d of %d examples, the context of %d tokens being full",
+                self.dropped_shots_, np.count_nonzero(dropped), len(groups), self._model["context"],
+            )  # fmt: skip
+        scores = self._scorer.scores(groups, label="few_shot")
+        if self.normalization == "mean":
+            scores /= [self._scored_tokens(*text) for g in groups for text in zip(g.tokens, g.score_from, strict=True)]
+        return scores[rows]
+
+    def predict_proba(self, pairs: TextPairs) -> np.ndarray:
+        """Softmax over the two scores, under ``paper`` their comparison, float64 (n,)."""
+        scores = self.decision_function(pairs)
+        advantage = scores[:, 0] - scores[:, 1]
+        return 0.5 * (1 + np.sign(advantage)) if self.protocol == "paper" else sigmoid(advantage)
+
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {}, {"examples": self.examples_}
+
+    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
+        self.examples_ = values["examples"]
+        return self
+
+    def draw(self, prompt: str) -> list[str]:
+        """The training texts that stand before a prompt, first to last."""
+        generator = np.random.default_rng(text_seed(self.seed, prompt))
+        return [self.examples_[index] for index in generator.choice(len(self.examples_), self.shots, replace=False)]
+
+    def _forget_model(self) -> None:
+        self._scorer: Scorer | None = None
+
+    def _load(self) -> Scorer:
+        from genies.activations.decoder import DTYPES, Decoder, resolve_device
+        from genies.models import load_tokenizer
+        from genies.tuning.scoring import Reading, Scorer, resolve_dtype
+
+        folder, device = Path(self._model["path"]), resolve_device(self._device)
+        dtype = resolve_dtype(self.dtype, device)
+        attention = None if self.attention == "auto" else self.attention
+        decoder = Decoder.load(folder, dtype, str(device), attention)
+        self._tokenizer = load_tokenizer(folder)
+
+        def read(batch: PackedBatch, packed: bool) -> Reading:
+            features = decoder.read(batch) if packed else decoder.read_separately(batch)
+            return Reading(features.log_probability, features.residual[:, -1])
+
+        return Scorer(
+            read,
+            self._model["eos_token"],
+            self.batch_tokens,
+            DTYPES[dtype],
+        )
+
+    def _groups(
+        self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]
+    ) -> tuple[list[TextGroup], np.ndarray]:
+        """Tokens of each example's texts after as many shots as fit, and how many those are, int64 (examples,)."""
+        from genies.tuning.scoring import check_lengths
+
+        context = self._model["context"]
+        groups: list[TextGroup | None] = [None] * len(texts)
+        kept = np.full(len(texts), self.shots)
+        waiting = list(range(len(texts)))
+        while waiting:
+            for index, group in zip(waiting, self._encode([texts[i] for i in waiting], kept[waiting]), strict=True):
+                groups[index] = group
+            waiting = [i for i in waiting if kept[i] and context and max(map(len, groups[i].tokens)) > context]
+            kept[waiting] -= 1
+        check_lengths(groups, examples, context)
+        return groups, kept
+
+    def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
+        from genies.tuning.scoring import TextGroup, encode
+
+        befores = [
+            [
+                "".join(BREAK + shot for shot in self.draw(prompt)[self.shots - kept :]) + BREAK + prompt
+                for prompt, _ in group
+            ]
+            for group, kept in zip(texts, shots, strict=True)
+        ]
+        flat = [before for group in befores for before in group]
+        distinct = list(dict.fromkeys(flat))
+        # A tokenizer that closes texts by EOS closes the prompt, too, but the response stands before that EOS.
+        start = {
+            before: len(ids) - (ids[-1:] == [self._model["eos_token"]])
+            for before, ids in zip(distinct, encode(self._tokenizer, distinct), strict=True)
+        }
+        responses = [response for group in texts for _, response in group]
+        tokens = iter(encode(self._tokenizer, [b + r for b, r in zip(flat, responses, strict=True)]))
+        return [
+            TextGroup(tuple(np.array(next(tokens), np.int32) for _ in group), tuple(start[before] for before in group))
+            for group in befores
+        ]
+
+    def _scored_tokens(self, tokens: np.ndarray, start: int) -> int:
+        return len(tokens) - max(1, start) + int(tokens[-1] != self._model["eos_token"])

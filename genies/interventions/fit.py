@@ -1,0 +1,91 @@
+"""The stage ``fit``: an intervention fitted on the training pairs of every source, kept by digest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.activations.features import StoredPairs
+from genies.activations.manifest import Activations
+from genies.data.framing import Framing, read_framed
+from genies.data.pairs import Pair, training_pairs
+from genies.digests import code_digest, value_digest
+from genies.errors import DataError
+from genies.files import write_json
+from genies.interventions.registry import load_class, make, module_of, name_of, save
+
+log = logging.getLogger(__name__)
+
+
+def fits_folder(cache: Path, digest: str) -> Path:
+    """Folder of a fitted intervention in the cache."""
+    return Path(cache) / "interventions" / digest
+
+
+def fit_sources(
+    intervention: str,
+    parameters: dict[str, Any],
+    files: Sequence[Path],
+    manifests: Sequence[Path],
+    seed: int,
+    framing: Framing,
+    cache: Path,
+    output: Path,
+) -> None:
+    """Fit an intervention on each source; a fit whose digest is in the cache is taken from there.
+
+    Args:
+        intervention: name, or path of a Python file.
+        parameters: keyword arguments of its class.
+        files: ``<distribution>/train.json`` of every source.
+        manifests: manifests of ``genies extract``.
+        seed: draws the training pairs.
+        framing: of the distributions.
+        cache: the cache folder.
+        output: manifest to write: ``fits`` (digest by source).
+    """
+    activations = Activations(manifests, cache)
+    views = load_class(intervention).fit_views
+    code = code_digest(__name__, module_of(intervention))
+    fits, reused = {}, 0
+    for file in files:
+        source = file.parent.name
+        left_out = activations.left_out(source, "train")
+        pairs = [
+            pair for pair in training_pairs(read_framed(file, framing).examples, seed) if pair.example not in left_out
+        ]
+        digest = fit_digest(
+            intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
+        )
+        folder = fits_folder(cache, digest)
+        if (folder / "intervention.json").exists():
+            reused += 1
+        else:
+            stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))
+            try:
+                fitted = make(intervention, parameters).fit(stored)
+            except DataError as error:
+                raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
+            save(fitted, folder)
+        fits[source] = digest
+    write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits})
+    log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
+
+
+def fit_digest(
+    intervention: str, parameters: dict[str, Any], code: str, pairs: Sequence[Pair], stores: dict[str, str]
+) -> str:
+    """What decides a fit: the class and its code, its parameters, the training pairs and the stores of their texts."""
+    return value_digest(
+        {
+            "intervention": name_of(intervention),
+            "parameters": parameters,
+            "code": code,
+            "pairs": [[pair.example, pair.best, pair.worse] for pair in pairs],
+            "stores": stores,
+        }
+    )

@@ -1,0 +1,26 @@
+"""LAT as its authors describe it (Zou et al., arXiv 2310.01405, section 3.1): a principal component of differences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genies.interventions.steps.direction_probe import DirectionProbe
+
+
+class LatPca(DirectionProbe):
+    """First principal component of the pair differences in each kept layer of the residual stream."""
+
+    features = ("residual",)
+    fit_views = predict_views = ("plain",)
+
+    def direction(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:
+        """Unit vector (sites, dim) along which the differences (n, sites, dim) vary most.
+
+        Differences count in both orders, so that their mean is zero and labels play no part but in the sign: best
+        responses lie ahead of worse ones, on average, over the pairs given. Differences that are all zero give zero.
+        """
+        differences = (best - worse).transpose(1, 0, 2)
+        component = np.linalg.svd(differences, full_matrices=False).Vh[:, 0]
+        lead = np.einsum("snd,sd->s", differences, component)
+        sign = np.where(lead < 0, -1.0, 1.0) * differences.any(axis=(1, 2))
+        return component * sign[:, None]

@@ -1,0 +1,30 @@
+"""Logistic regression on the best layer of the residual stream (Alain & Bengio, arXiv 1610.01644)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from genies.errors import ConfigError
+from genies.interventions.steps.layer_probe import LayerProbe
+from genies.interventions.steps.selection import logistic_regression, texts_of
+
+
+class Logistic(LayerProbe):
+    """L2 logistic regression of best against worse on single texts.
+
+    Args:
+        strength: scikit-learn's C, the inverse of the penalty's weight.
+        **parameters: those of ``LayerProbe``.
+    """
+
+    def __init__(self, *, strength: float = 1.0, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if not 0 < strength < np.inf:
+            raise ConfigError(f"parameter strength: {strength!r} is not a positive number")
+        self.strength = strength
+
+    def weights(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:
+        texts, labels = texts_of(np.stack([best, worse], axis=1))
+        return logistic_regression(texts, labels, self.strength)[0]

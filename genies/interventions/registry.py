@@ -1,0 +1,210 @@
+"""Interventions by name (a module of this folder, or a file of the user's own), and how fitted ones are stored."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from genies.digests import file_sha256, value_digest
+from genies.errors import ConfigError, GeniesError, StoreError
+from genies.files import read_json, whole_file, write_json
+from genies.interventions.base import Intervention
+
+FORMAT = 1
+"""Version of the folder that ``save`` writes."""
+RECORD_FILE = "intervention.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+_FOLDER = Path(__file__).parent
+_PACKAGE = __name__.rpartition(".")[0]
+_NOT_INTERVENTIONS = frozenset({"__init__", "arrays", "base", "fit", "registry"})
+"""Modules of this folder beside the interventions; what interventions share is in ``steps``."""
+
+
+def available() -> list[str]:
+    """Names of the interventions in this folder, sorted; nothing is imported."""
+    return sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in _NOT_INTERVENTIONS)
+
+
+def name_of(name_or_path: str) -> str:
+    """Name that results carry: the name itself, or a file's stem."""
+    return Path(name_or_path).stem if _is_path(name_or_path) else name_or_path
+
+
+def module_of(name_or_path: str) -> str:
+    """What ``genies.digests.code_digest`` takes: the dotted module of a name, or the path as given.
+
+    Raises:
+        ConfigError: no intervention has this name, or there is no such file.
+    """
+    if _is_path(name_or_path):
+        if not Path(name_or_path).is_file():
+            raise ConfigError(f"{name_or_path}: file not found; give the path of a Python file with an intervention")
+        return name_or_path
+    if name_or_path not in available():
+        raise ConfigError(
+            f"intervention {name_or_path!r} is unknown{_nearest(name_or_path, available())}; "
+            "give a name of genies/interventions or the path of a .py file"
+        )
+    return f"{_PACKAGE}.{name_or_path}"
+
+
+def load_class(name_or_path: str) -> type[Intervention]:
+    """The one class of an intervention.
+
+    Args:
+        name_or_path: name of a module in this folder (``mms``), or path of a file of one's own, ending in ``.py``. A
+            file is run afresh at each call.
+
+    Raises:
+        ConfigError: unknown name, missing file, a file that cannot be imported, or not exactly one subclass in it.
+    """
+    where = module_of(name_or_path)
+    if not _is_path(name_or_path):
+        return _only_class(importlib.import_module(where), where)
+    try:
+        module = _import_file(Path(name_or_path))
+    except GeniesError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{name_or_path}: cannot be imported ({type(error).__name__}: {reason}); mend it") from error
+    return _only_class(module, name_or_path)
+
+
+def check_parameters(name_or_path: str, parameters: Mapping[str, Any]) -> None:
+    """Raise ConfigError, as ``make`` does, where these parameters cannot be used."""
+    make(name_or_path, parameters)
+
+
+def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Intervention:
+    """A new intervention with these parameters, not fitted yet.
+
+    Raises:
+        ConfigError: as ``load_class``; or a parameter is unknown, or has a value that cannot be used.
+    """
+    kind = load_class(name_or_path)
+    known = kind.parameter_names()
+    for parameter in parameters or {}:
+        if parameter not in known:
+            raise ConfigError(
+                f"intervention {name_of(name_or_path)}: parameter {parameter!r} is unknown"
+                f"{_nearest(parameter, known)}; it takes {', '.join(known)}"
+            )
+    return kind(**(parameters or {}))
+
+
+def save(intervention: Intervention, folder: Path) -> None:
+    """Write a fitted intervention: its arrays to ``weights.safetensors``, all else to ``intervention.json``.
+
+    The JSON file comes last and holds a digest of the other, so that a folder left by a kill is not taken for whole.
+
+    Raises:
+        ConfigError: the class is not in a file, so that nothing could load it again.
+    """
+    from safetensors.numpy import save_file
+
+    folder = Path(folder)
+    arrays, values = intervention.get_state()
+    with whole_file(folder / WEIGHTS_FILE) as partial:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    record = {
+        "format": FORMAT,
+        "intervention": _spec_of(type(intervention)),
+        "parameters": intervention.get_params(),
+        "values": values,
+        "weights_sha256": file_sha256(folder / WEIGHTS_FILE),
+    }
+    write_json(folder / RECORD_FILE, record)
+
+
+def load(folder: Path, name_or_path: str | None = None) -> Intervention:
+    """Read what ``save`` wrote. Predictions are those of the saved one, bit for bit.
+
+    Args:
+        folder: where it lies.
+        name_or_path: the intervention, where a file of one's own has moved since; default: as recorded, a path being
+            relative to the working directory.
+
+    Raises:
+        StoreError: a file is missing or damaged, or was written by a version with another format.
+        ConfigError: as ``make``.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    record, weights = read_json(folder / RECORD_FILE), folder / WEIGHTS_FILE
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise StoreError(
+            f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; delete it and fit again"
+        )
+    if not weights.is_file() or file_sha256(weights) != record["weights_sha256"]:
+        raise StoreError(
+            f"{weights}: missing, or not the file that {RECORD_FILE} names; delete the folder and fit again"
+        )
+    intervention = make(name_or_path or record["intervention"], record["parameters"])
+    try:
+        return intervention.set_state(load_file(weights), record["values"])
+    except (SafetensorError, KeyError) as error:
+        raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
+
+
+def _is_path(name_or_path: str) -> bool:
+    return name_or_path.endswith(".py")
+
+
+def _import_file(path: Path) -> ModuleType:
+    # The path's digest keeps two files of one name apart.
+    name = f"genies_own_{path.stem}_{value_digest(str(path.resolve()))[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _only_class(module: ModuleType, where: str) -> type[Intervention]:
+    classes = dict.fromkeys(value for value in vars(module).values() if isinstance(value, type))
+    defined = [kind for kind in classes if issubclass(kind, Intervention) and kind.__module__ == module.__name__]
+    complete = [kind for kind in defined if not inspect.isabstract(kind)]
+    if len(complete) == 1:
+        return complete[0]
+    if complete:
+        names = ", ".join(kind.__name__ for kind in complete)
+        raise ConfigError(f"{where}: defines {len(complete)} interventions ({names}); keep one in a file")
+    if defined:
+        missing = ", ".join(sorted(defined[0].__abstractmethods__))
+        raise ConfigError(f"{where}: {defined[0].__name__} lacks {missing}; define what Intervention asks for")
+    raise ConfigError(f"{where}: defines no subclass of genies.interventions.base.Intervention; define one")
+
+
+def _spec_of(kind: type[Intervention]) -> str:
+    """The name or path that loads a class; a path is relative to the working directory where it lies under it."""
+    package, _, name = kind.__module__.rpartition(".")
+    if package == _PACKAGE:
+        return name
+    try:
+        path = Path(inspect.getfile(kind)).resolve()
+    except (TypeError, OSError):
+        raise ConfigError(f"{kind.__name__}: is not defined in a file; put it in one, then fit and save") from None
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f" (near: {', '.join(near)})" if near else ""

@@ -1,0 +1,68 @@
+"""A finished reward model: any sequence classifier with one output, scored without fitting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from genies.errors import ConfigError
+from genies.tuning.base import TextIntervention, TextPairs
+
+if TYPE_CHECKING:
+    from genies.tuning.rewards import RewardScorer
+
+
+class RewardModel(TextIntervention):
+    """Rewards of a sequence classifier from a folder or the hub, whatever the run's model and the source.
+
+    Decoders read ``prompt + response`` and EOS; other classifiers read the text as their tokenizer closes it.
+
+    Args:
+        model: folder in the format of ``save_pretrained`` (safetensors), or hub id.
+        revision: revision on the hub: branch, tag or commit.
+        **parameters: those of ``TextIntervention``.
+    """
+
+    def __init__(self, *, model: str | None = None, revision: str | None = None, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if not model or not isinstance(model, str):
+            raise ConfigError("parameter model: name the folder or hub id of a sequence-classification reward model")
+        self.model = model
+        self.revision = revision
+
+    def fit(self, pairs: TextPairs) -> Self:
+        """Nothing is learned."""
+        return self
+
+    def decision_function(self, pairs: TextPairs) -> np.ndarray:
+        """Rewards of (first, second), float64 (n, 2).
+
+        Raises:
+            ModelError: no such model, or no finished sequence classifier with one output.
+            DataError: a text is longer than the reward model's context.
+        """
+        if self._scorer is None:
+            self._scorer = self._load()
+        return self._scorer.rewards(pairs)
+
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {}, {}
+
+    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
+        return self
+
+    def _forget_model(self) -> None:
+        self._scorer: RewardScorer | None = None
+
+    def _load(self) -> RewardScorer:
+        from genies.models import fetch, model_files
+        from genies.tuning.classifier import finished_reader
+        from genies.tuning.rewards import finished_scorer
+
+        folder = fetch(self.model, self.revision)
+        model_files(folder)
+        return finished_scorer(
+            finished_reader(folder, self.dtype, self._device, self.attention), folder, self.batch_tokens
+        )

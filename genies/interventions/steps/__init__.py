@@ -1,0 +1,1 @@
+"""Steps that several interventions share; no module here is an intervention."""

@@ -1,0 +1,99 @@
+"""From scores to probabilities: a one-variable logistic regression on validation pairs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from genies.interventions.base import Protocols
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logit)) without overflow, float64; values in [0, 1]."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logit, dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Probability that the first response is the better one, from its advantage: its score minus the other's."""
+
+    slope: float
+    intercept: float
+
+    @property
+    def sign(self) -> int:
+        """-1 where validation pairs contradict the score, so that the lower score is the one preferred; else 1."""
+        return -1 if self.slope < 0 else 1
+
+    def probability(self, advantage: np.ndarray) -> np.ndarray:
+        """σ(slope · advantage + intercept), float64 (n,), for advantages (n,)."""
+        return sigmoid(self.slope * np.asarray(advantage, dtype=np.float64) + self.intercept)
+
+    def to_json(self) -> dict[str, float]:
+        """Its two numbers; JSON keeps every bit of them."""
+        return {"slope": self.slope, "intercept": self.intercept}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, float]) -> Self:
+        """What ``to_json`` gave."""
+        return cls(value["slope"], value["intercept"])
+
+
+def fit_calibrator(advantage: np.ndarray, protocol: Protocols) -> Calibrator:
+    """Fit the unpenalised logistic regression of "the first response is the best" on the advantage of the first.
+
+    ``paper`` takes the pairs in alternating order (best minus worse first) and has an intercept, on the score
+    ½(1 + advantage). Where the scores separate the labels the likelihood has no maximum, and the fit stops where
+    scikit-learn's solver does: when no summed gradient exceeds 1e-4, or after 100 iterations.
+
+    ``corrected`` has no intercept, so that p(a, b) + p(b, a) = 1, whatever order the pairs are in. Where the scores
+    rank every validation pair right (or every one wrong), the label of the m pairs that are not ties is given the
+    probability (m + 1) / (m + 2) instead of 1, the targets of Platt (1999), section 2.2: the slope is then finite.
+
+    Args:
+        advantage: score of the best response minus score of the worse one, float (n,), n ≥ 2.
+        protocol: ``paper`` or ``corrected``.
+    """
+    advantage = np.asarray(advantage, dtype=np.float64)
+    return _fit_published(advantage) if protocol == "paper" else _fit_symmetric(advantage)
+
+
+def _fit_published(advantage: np.ndarray) -> Calibrator:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    best_first = np.arange(len(advantage)) % 2 == 0
+    score = 0.5 * (1 + np.where(best_first, advantage, -advantage))
+    # The published code's scikit-learn summed the loss over pairs; today's averages it, so its tolerance is per pair.
+    model = LogisticRegression(C=np.inf, tol=1e-4 / len(score), max_iter=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(score[:, None], best_first)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    return Calibrator(slope / 2, intercept + slope / 2)
+
+
+def _fit_symmetric(advantage: np.ndarray) -> Calibrator:
+    from scipy.optimize import brentq
+
+    scale = float(np.sqrt(np.mean(advantage**2)))
+    if scale == 0:
+        return Calibrator(0.0, 0.0)
+    column = advantage / scale
+    right, wrong = int(np.sum(column > 0)), int(np.sum(column < 0))
+    # The probability given to the label, that the best response is the best.
+    certainty = 1.0 if right and wrong else (right + wrong + 1) / (right + wrong + 2)
+
+    def gradient(slope: float) -> float:
+        """Of the log-likelihood; falls as the slope grows, so that it has one zero."""
+        return float(np.mean(column * (certainty - sigmoid(slope * column))))
+
+    far = float(np.sign(gradient(0.0)))
+    while gradient(far) * far > 0 and abs(far) < 2**60:
+        far *= 2
+    slope = brentq(gradient, 0.0, far) if gradient(far) * far < 0 else far
+    return Calibrator(slope / scale, 0.0)

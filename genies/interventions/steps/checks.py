@@ -1,0 +1,39 @@
+"""Checks of what interventions are given, so that bad input ends with one line and not inside a solver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from genies.errors import ConfigError, DataError
+from genies.interventions.base import Pairs
+
+
+def check_training_pairs(pairs: Pairs) -> None:
+    """Raise DataError unless every pair has its best response first, as ``fit`` assumes."""
+    if pairs.label is not None and not np.all(pairs.label):
+        row = int(np.argmin(pairs.label))
+        raise DataError(
+            f"training pairs: pair {row} (example {pairs.example[row]}) has its worse response first; "
+            "swap its two responses before fitting"
+        )
+
+
+def check_finite(features: np.ndarray, pairs: Pairs, name: str) -> np.ndarray:
+    """Return ``features`` (n, …) as given, or raise DataError naming the first example with an infinity or a NaN."""
+    finite = np.isfinite(features).reshape(len(features), -1).all(axis=1)
+    if not finite.all():
+        example = pairs.example[int(np.argmin(finite))]
+        raise DataError(
+            f"{name}: example {example} has values that are not finite; extract again in bfloat16 or float32, "
+            "float16 overflows in some models"
+        )
+    return features
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return ``value`` as given, or raise ConfigError unless it is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"parameter {name}: {value!r} is not an integer of at least {least}")
+    return int(value)

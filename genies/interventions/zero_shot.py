@@ -1,0 +1,58 @@
+"""Zero-shot: the response that the untouched language model finds likelier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from genies.errors import ConfigError
+from genies.interventions.base import Intervention, Pairs
+from genies.interventions.steps.calibration import sigmoid
+from genies.interventions.steps.checks import check_finite
+
+Normalization = Literal["sum", "mean"]
+
+
+class ZeroShot(Intervention):
+    """Softmax over the log-probabilities of the two responses, each with its EOS, given the prompt.
+
+    Source: GENIES (arXiv 2311.07723), section 4. Under ``paper`` probabilities are 0, ½ or 1, as the published ones of
+    LLaMA are: they describe decisions only.
+
+    Args:
+        normalization: ``sum`` of the tokens' log-probabilities, or their ``mean`` per token.
+        **parameters: those of ``Intervention``.
+    """
+
+    features = ("log_probability",)
+    predict_views = ("plain",)
+
+    def __init__(self, *, normalization: Normalization = "sum", **parameters: Any) -> None:
+        super().__init__(**parameters)
+        if normalization not in get_args(Normalization):
+            raise ConfigError(f"parameter normalization: {normalization!r} is unknown; choose sum or mean")
+        if self.protocol == "paper" and normalization != "sum":
+            raise ConfigError("parameter normalization: the protocol paper decides by sum; choose sum or corrected")
+        self.normalization = normalization
+
+    def fit(self, pairs: Pairs) -> Self:
+        """Nothing is learned."""
+        return self
+
+    def decision_function(self, pairs: Pairs) -> np.ndarray:
+        """Natural log-probabilities of (first, second), summed over tokens or their mean, float64 (n, 2)."""
+        scores = check_finite(pairs.log_probability(), pairs, "log-probabilities")
+        return scores / pairs.scored_tokens() if self.normalization == "mean" else scores
+
+    def predict_proba(self, pairs: Pairs) -> np.ndarray:
+        scores = self.decision_function(pairs)
+        advantage = scores[:, 0] - scores[:, 1]
+        return 0.5 * (1 + np.sign(advantage)) if self.protocol == "paper" else sigmoid(advantage)
+
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {}, {}
+
+    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
+        return self

@@ -1,0 +1,175 @@
+"""Contrast-Consistent Search, and what its published evaluation inflates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from scipy.stats import binom, norm
+
+from genies.errors import DataError
+from genies.interventions.arrays import ArrayPairs
+from genies.interventions.ccs import ContrastConsistentSearch
+
+EFFECT = 1.5
+
+
+def contrast(n: int, effect: float, seed: int, shuffled: bool = False) -> ArrayPairs:
+    """Best minus worse is ``effect`` along axis 0 in the yes view, minus that in the no view; noise is standard normal.
+
+    Each view has an offset of its own, as real ones do: the answer's word. The effect is in the last layer of two.
+    """
+    rng = np.random.default_rng(seed)
+    label = rng.random(n) < 0.5 if shuffled else np.ones(n, dtype=bool)
+    signal = np.where(label, 0.5, -0.5)[:, None] * np.array([effect, -effect])
+    residual = {}
+    for view, sign in (("yes", 1), ("no", -1)):
+        residual[view] = rng.standard_normal((n, 2, 2, 6), dtype=np.float32) + np.float32(3 * sign)
+        residual[view][:, :, -1, 0] += sign * signal
+    return ArrayPairs(residual=residual, label=label if shuffled else None)
+
+
+@pytest.fixture(scope="module", params=["corrected", "paper"])
+def fitted(request):
+    return ContrastConsistentSearch(protocol=request.param, epochs=600, restarts=4, published_examples=400).fit(
+        contrast(400, EFFECT, seed=1)
+    )
+
+
+def test_the_planted_direction_is_found_without_labels(fitted):
+    assert abs(fitted.weights_[0]) / np.linalg.norm(fitted.weights_) > 0.95
+
+
+def test_as_many_pairs_are_ranked_right_as_theory_says(fitted, accuracy, within_binomial):
+    pairs = contrast(3000, EFFECT, seed=2, shuffled=True)
+    aligned = abs(fitted.weights_[0]) / np.linalg.norm(fitted.weights_)
+    share = accuracy(fitted.predict_proba(pairs), pairs.label)
+    # The two texts of a pair differ by 2 · effect along the probe, with noise of four standard normal draws.
+    assert within_binomial(share, len(pairs), norm.cdf(EFFECT * aligned))
+
+
+def test_the_published_accuracy_is_that_of_single_texts(fitted, within_binomial):
+    pairs = contrast(3000, EFFECT, seed=2, shuffled=True)
+    aligned = abs(fitted.weights_[0]) / np.linalg.norm(fitted.weights_)
+    share = fitted.published_accuracy(pairs)
+    if fitted.protocol == "corrected":
+        assert share is None
+    else:
+        assert within_binomial(share, 2 * len(pairs), norm.cdf(EFFECT * aligned / np.sqrt(2)))
+
+
+def test_on_noise_the_published_rule_reports_its_excess_and_the_corrected_one_chance(fitted, accuracy):
+    texts, replicates = 40, 1500
+    tests = [contrast(texts // 2, 0.0, seed=1000 + i, shuffled=True) for i in range(replicates)]
+    if fitted.protocol == "paper":
+        shares = [fitted.published_accuracy(pairs) for pairs in tests]
+        # Half plus the mean deviation of a binomial share, about 0.4 / √n.
+        right = np.arange(texts + 1)
+        expected = 0.5 + np.sum(binom.pmf(right, texts, 0.5) * np.abs(right / texts - 0.5))
+        assert expected == pytest.approx(0.5 + 0.4 / np.sqrt(texts), abs=0.001)
+    else:
+        shares = [accuracy(fitted.predict_proba(pairs), pairs.label) for pairs in tests]
+        expected = 0.5
+    error = np.std(shares) / np.sqrt(replicates)
+    assert abs(np.mean(shares) - expected) < 3.3 * error
+
+
+def test_corrected_calibrates_its_scores_in_the_order_that_it_reports(fitted):
+    pairs = contrast(500, EFFECT, seed=3, shuffled=True)
+    scores, probability = fitted.decision_function(pairs), fitted.predict_proba(pairs)
+    assert np.all((scores >= 0) & (scores <= 1))
+    assert np.array_equal(scores[:, 0] > scores[:, 1], probability > 0.5)
+
+
+def test_paper_chooses_its_sign_on_the_test_labels_and_corrected_never_sees_them(fitted):
+    pairs = contrast(300, EFFECT, seed=4, shuffled=True)
+    contrary = ArrayPairs(
+        residual={view: pairs.residual(view, 1)[:, :, None] for view in ("yes", "no")}, label=~pairs.label
+    )
+    unlabelled = ArrayPairs(residual={view: pairs.residual(view, 1)[:, :, None] for view in ("yes", "no")})
+    assert fitted.reads_test_labels == (fitted.protocol == "paper")
+    if fitted.protocol == "paper":
+        assert fitted.predict_proba(contrary) == pytest.approx(1 - fitted.predict_proba(pairs))
+        assert fitted.published_accuracy(contrary) == fitted.published_accuracy(pairs) > 0.5
+        with pytest.raises(DataError, match="chooses its sign on their labels"):
+            fitted.predict_proba(unlabelled)
+    else:
+        assert np.array_equal(fitted.predict_proba(contrary), fitted.predict_proba(pairs))
+        assert np.array_equal(fitted.predict_proba(unlabelled), fitted.predict_proba(pairs))
+
+
+def test_the_sign_rests_on_the_sources_labels():
+    pairs = contrast(100, 3.0, seed=5)
+    turned = ArrayPairs(residual={view: pairs.residual(view, 1)[:, ::-1, None] for view in ("yes", "no")})
+    probes = [ContrastConsistentSearch(epochs=300, restarts=2).fit(source) for source in (pairs, turned)]
+    assert probes[0].sign_ == -probes[1].sign_
+    assert probes[0].calibrator_.slope > 0 < probes[1].calibrator_.slope
+    assert np.mean(probes[0].predict_proba(pairs) > 0.5) > 0.9 < np.mean(probes[1].predict_proba(turned) > 0.5)
+
+
+def test_paper_fits_on_the_first_examples_only():
+    pairs = contrast(60, EFFECT, seed=6)
+    settings = {"protocol": "paper", "epochs": 20, "restarts": 2, "published_examples": 30}
+    first = ContrastConsistentSearch(**settings).fit(pairs.take(np.arange(30)))
+    assert np.array_equal(ContrastConsistentSearch(**settings).fit(pairs).weights_, first.weights_)
+
+
+def test_paper_fits_on_texts_drawn_with_replacement_and_centred_by_their_own_mean():
+    class Watched(ContrastConsistentSearch):
+        def _search(self, texts):
+            self.texts = texts
+            super()._search(texts)
+
+    pairs = contrast(60, EFFECT, seed=6)
+    fitted = Watched(protocol="paper", epochs=1, restarts=1, published_examples=30).fit(pairs)
+    assert fitted.texts.shape == (2, 60, 6)
+    assert fitted.texts.mean(axis=1) == pytest.approx(0, abs=1e-6)
+    # 60 draws of 60 texts leave about 1 / e of them out.
+    assert 30 < len(np.unique(fitted.texts[0], axis=0)) < 46
+
+
+def test_one_pair_of_each_test_example_decides_means_sign_and_published_accuracy():
+    fitted = ContrastConsistentSearch(protocol="paper", epochs=200, restarts=2).fit(contrast(100, 2.0, seed=1))
+    pairs = contrast(30, 2.0, seed=2, shuffled=True)
+    surest = np.argmax(np.abs(fitted.predict_proba(pairs) - 0.5))
+    repeated = pairs.take(np.concatenate([np.arange(30), np.full(100, surest)]))
+    assert 0.5 < fitted.published_accuracy(repeated) == fitted.published_accuracy(pairs) < 1
+    assert fitted.predict_proba(repeated)[:30] == pytest.approx(fitted.predict_proba(pairs), abs=1e-6)
+
+
+def test_restarts_fitted_at_once_are_those_fitted_alone():
+    """Each restart is a torch.nn.Linear with its own AdamW, as in the published code."""
+    import torch
+
+    pairs = contrast(40, EFFECT, seed=7)
+    probe = ContrastConsistentSearch(epochs=50, restarts=1, seed=3).fit(pairs)
+    yes, no = (torch.from_numpy(pairs.residual(view, 1).reshape(-1, 6)) for view in ("yes", "no"))
+    yes, no = yes - yes.mean(0), no - no.mean(0)
+    linear = torch.nn.Linear(6, 1)
+    start = (2 * torch.rand((7, 1), generator=torch.Generator().manual_seed(3)) - 1) / 6**0.5
+    with torch.no_grad():
+        linear.weight.copy_(start[:6].T)
+        linear.bias.copy_(start[6])
+    optimizer = torch.optim.AdamW(linear.parameters(), lr=1e-3, weight_decay=0.01)
+    for _ in range(50):
+        p_yes, p_no = torch.sigmoid(linear(yes)), torch.sigmoid(linear(no))
+        loss = (torch.minimum(p_yes, p_no) ** 2).mean() + ((p_yes - (1 - p_no)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert probe.weights_ == pytest.approx(linear.weight.detach().numpy()[0], abs=1e-5)
+
+
+def test_the_restart_with_the_lowest_loss_is_kept():
+    import torch
+
+    pairs = contrast(40, EFFECT, seed=8)
+    # A step this small leaves the starts where they are.
+    probe = ContrastConsistentSearch(epochs=1, restarts=8, learning_rate=1e-12, weight_decay=0.0, seed=1).fit(pairs)
+    starts = ((2 * torch.rand((7, 8), generator=torch.Generator().manual_seed(1)) - 1) / 6**0.5).numpy()
+    yes, no = (pairs.residual(view, 1).reshape(-1, 6) for view in ("yes", "no"))
+    p_yes, p_no = (expit((texts - texts.mean(0)) @ starts[:6] + starts[6]) for texts in (yes, no))
+    losses = np.mean(np.minimum(p_yes, p_no) ** 2 + (p_yes - (1 - p_no)) ** 2, axis=0)
+    assert probe.loss_ == pytest.approx(losses.min(), rel=1e-5)
+    assert probe.weights_ == pytest.approx(starts[:6, np.argmin(losses)], abs=1e-6)
+    assert losses.min() < np.sort(losses)[1]

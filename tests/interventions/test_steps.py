@@ -1,0 +1,138 @@
+"""Split, selection of sites, calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from genies.errors import DataError
+from genies.interventions.mms import MassMeanShift
+from genies.interventions.steps.calibration import fit_calibrator, sigmoid
+from genies.interventions.steps.selection import keep_best, site_accuracy
+from genies.interventions.steps.split import split_pairs
+
+
+def test_the_split_is_the_published_draw():
+    fit, validation = split_pairs(np.arange(10), 42)
+    assert fit.tolist() == [8, 1, 5, 0, 7, 2, 9]  # the start of NumPy's legacy permutation of 10 with seed 42
+    assert validation.tolist() == [3, 4, 6]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
+def test_every_pair_is_on_one_side_and_no_example_on_both(example, seed):
+    example = np.array(example)
+    size = len(np.unique(example))
+    if size < 4:
+        with pytest.raises(DataError, match="at least 4 training examples"):
+            split_pairs(example, seed)
+        return
+    fit, validation = split_pairs(example, seed)
+    assert sorted([*fit, *validation]) == list(range(len(example)))
+    assert not set(example[fit]) & set(example[validation])
+    assert len(set(example[fit])) == int(0.7 * size)
+
+
+def test_too_few_examples_and_pairs_with_the_worse_response_first_are_refused(planted):
+    with pytest.raises(DataError, match="3 examples cannot be split 70/30"):
+        MassMeanShift().fit(planted(3, effect=1.0, seed=0))
+    with pytest.raises(DataError, match=r"pair \d+ .* has its worse response first"):
+        MassMeanShift().fit(planted(20, effect=1.0, seed=0, shuffled=True))
+
+
+def test_equal_sites_fall_to_the_first_under_corrected_and_to_the_last_of_few_under_paper():
+    accuracy = np.array([0.5, 0.9, 0.7, 0.9])
+    assert keep_best(accuracy, 3, "corrected").tolist() == [1, 3, 2]
+    assert keep_best(accuracy, 1, "corrected").tolist() == [1]
+    assert keep_best(accuracy, 1, "paper").tolist() == [3]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50), st.sampled_from(["paper", "corrected"])
+)
+def test_the_sites_kept_are_the_most_accurate(accuracy, kept, protocol):
+    accuracy = np.array(accuracy)
+    best = keep_best(accuracy, kept, protocol)
+    assert len(set(best)) == min(kept, len(accuracy))
+    assert accuracy[best].tolist() == sorted(accuracy, reverse=True)[:kept]
+
+
+def test_the_accuracy_of_a_site_is_that_of_scikit_learns_logistic_regression(training):
+    fit, validation = split_pairs(training.example, 42)
+    features = training.heads("plain", 1).astype(np.float64)
+    expected = []
+    for site in range(2):
+        model = LogisticRegression(tol=1e-8).fit(features[fit, :, site].reshape(-1, 6), np.tile([1, 0], len(fit)))
+        score = model.score(features[validation, :, site].reshape(-1, 6), np.tile([1, 0], len(validation)))
+        expected.append(score)
+    assert site_accuracy(features, fit, validation).tolist() == expected
+
+
+def test_selection_works_on_activations_of_any_size(training):
+    fit, validation = split_pairs(training.example, 42)
+    tiny = training.heads("plain", 1)[:, :, 1:] * np.float32(1e-4)
+    assert site_accuracy(tiny, fit, validation)[0] > 0.7
+
+
+def test_corrected_calibration_is_the_maximum_of_the_likelihood():
+    advantage = np.random.default_rng(0).normal(0.05, 0.1, 150)
+    slope = brentq(lambda w: np.mean(advantage * expit(-w * advantage)), -1e3, 1e3, xtol=1e-12)
+    assert fit_calibrator(advantage, "corrected").slope == pytest.approx(slope, rel=1e-6)
+    assert fit_calibrator(1e-4 * advantage, "corrected").slope == pytest.approx(1e4 * slope, rel=1e-6)
+    assert fit_calibrator(advantage[::-1], "corrected").slope == pytest.approx(slope, rel=1e-6)
+    assert fit_calibrator(advantage, "corrected").intercept == 0
+
+
+def test_paper_calibration_has_an_intercept_and_takes_pairs_in_alternating_order():
+    advantage = np.random.default_rng(0).normal(0.05, 0.1, 151)
+    sign = np.tile([1, -1], 76)[:151]
+    model = LogisticRegression(C=np.inf, tol=1e-9, max_iter=1000).fit((sign * advantage)[:, None], sign > 0)
+    calibrator = fit_calibrator(advantage, "paper")
+    assert calibrator.slope == pytest.approx(model.coef_[0, 0], rel=1e-3)
+    assert calibrator.intercept == pytest.approx(model.intercept_[0], abs=1e-3)
+    assert calibrator.intercept != 0
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_scores_that_separate_the_labels_give_platts_target_and_not_certainty(turn):
+    calibrator = fit_calibrator(turn * np.full(8, 0.3), "corrected")
+    assert calibrator.probability(np.array([turn * 0.3])) == pytest.approx(9 / 10)
+    assert calibrator.sign == turn
+
+
+def test_scores_without_information_give_one_half():
+    for protocol in ("corrected", "paper"):
+        assert fit_calibrator(np.zeros(6), protocol).probability(np.array([-1.0, 0.3])).tolist() == [0.5, 0.5]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=20),
+    st.lists(st.floats(-1, 1), min_size=1, max_size=5),
+)
+@pytest.mark.filterwarnings("error")
+def test_whatever_the_scores_probabilities_are_finite_and_corrected_ones_symmetric(advantage, others):
+    others = np.array(others)
+    for protocol in ("corrected", "paper"):
+        probability = fit_calibrator(np.array(advantage), protocol).probability(others)
+        assert np.all((probability >= 0) & (probability <= 1))
+    calibrator = fit_calibrator(np.array(advantage), "corrected")
+    assert calibrator.probability(others) + calibrator.probability(-others) == pytest.approx(1, abs=1e-12)
+
+
+def test_sigmoid_neither_overflows_nor_leaves_the_unit_interval():
+    with np.errstate(all="raise", under="ignore"):
+        assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_perfectly_separable_validation_pairs_leave_every_probe_finite(planted):
+    pairs = planted(60, effect=40.0, seed=3)
+    for protocol in ("corrected", "paper"):
+        probability = MassMeanShift(kept=1, protocol=protocol).fit(pairs).predict_proba(pairs)
+        assert np.all((probability > 0.5) & (probability <= 1))
