@@ -28,9 +28,15 @@ shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 container: "docker://python:3.11"
 
 
+def one_of(names):
+    """A pattern that matches these names, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    model="|".join(map(re.escape, plan.models)),
-    intervention="|".join(map(re.escape, plan.interventions)),
+    model=one_of(plan.models),
+    intervention=one_of(plan.methods),
+    source=one_of(plan.fit_sources),
     batch=r"\d+",
 
 

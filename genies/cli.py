@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_model, _add_tokenize,
-        _add_extract, _add_fit, _add_evaluate, _add_metrics, _add_report,
+        _add_mix, _add_extract, _add_fit, _add_tune, _add_plugin, _add_evaluate, _add_metrics, _add_report,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -69,6 +69,12 @@ def _output(verb: argparse.ArgumentParser, text: str) -> None:
 
 def _seed(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=0, help="seed of everything drawn (default 0)")
+
+
+def _framing(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--framing", choices=("response", "truthfulness"), default="response", help="what is judged (default response)"
+    )
 
 
 def _cache(verb: argparse.ArgumentParser) -> None:
@@ -169,7 +175,9 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         from genies.activations.stages import tokenize_splits
 
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
-        tokenize_splits(options.model, files, _views(options), options.seed, options.cache, options.output)
+        tokenize_splits(
+            options.model, files, _views(options), options.seed, options.framing, options.cache, options.output
+        )
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -177,6 +185,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         verb.add_argument(f"--{split}", type=Path, nargs="*", default=[], metavar="FILE", help=f"{split}.json files")
     _splits(verb)
     _seed(verb)
+    _framing(verb)
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -211,7 +220,7 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
 
         fit_sources(
             options.intervention, options.parameters, options.train, options.activations, options.seed,
-            options.cache, options.output,
+            options.framing, options.cache, options.output,
         )  # fmt: skip
 
     verb = _verb(verbs, "fit", run, "fit an intervention on the training pairs of its sources")
@@ -220,8 +229,66 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
     _seed(verb)
+    _framing(verb)
     _cache(verb)
     _output(verb, "manifest (JSON)")
+
+
+def _add_tune(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.tuning.stage import tune_source
+
+        tune_source(
+            options.intervention, options.parameters, options.model, options.tokens, options.train, options.test,
+            options.seed, options.framing, options.device, options.cache, options.output,
+        )  # fmt: skip
+
+    verb = _verb(verbs, "tune", run, "fit an intervention that reads texts on one source, and test it on its targets")
+    verb.add_argument("intervention", help="name, or path of a Python file")
+    verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
+    verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
+    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
+    verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
+    _seed(verb)
+    _framing(verb)
+    _cache(verb)
+    _output(verb, "parquet file")
+
+
+def _add_plugin(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.tuning.plugin import run_plugin
+
+        run_plugin(
+            options.folder, options.model, options.tokens, options.train, options.test, options.framing, options.work,
+            options.output,
+        )  # fmt: skip
+
+    verb = _verb(verbs, "plugin", run, "run a plug-in's train.py and eval.py on one source and its targets")
+    verb.add_argument("folder", type=Path, help="folder with train.py and eval.py")
+    verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
+    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
+    verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for what the plug-in writes")
+    _framing(verb)
+    _output(verb, "parquet file")
+
+
+def _add_mix(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.mixture import mix
+
+        mix(options.source, options.other, options.percent, options.seed, options.output)
+
+    verb = _verb(verbs, "mix", run, "replace a share of a source's training examples by another distribution's")
+    verb.add_argument("source", type=Path, help="folder of the distribution")
+    verb.add_argument("other", type=Path, help="folder of the other distribution")
+    verb.add_argument("--percent", type=float, required=True, help="share of the training examples")
+    _seed(verb)
+    _output(verb, "folder of the mixture")
 
 
 def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
@@ -233,8 +300,9 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
             source, _, target = pair.partition(":")
             targets.setdefault(source, []).append(target)
         evaluate_fits(
-            options.fits, targets, options.test, options.activations, options.seed, options.cache, options.output
-        )
+            options.fits, targets, options.test, options.activations, options.seed, options.framing, options.cache,
+            options.output,
+        )  # fmt: skip
 
     verb = _verb(verbs, "evaluate", run, "give every test pair of the targets a probability")
     verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
@@ -242,6 +310,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
     _seed(verb)
+    _framing(verb)
     _cache(verb)
     _output(verb, "folder of the parquet files")
 

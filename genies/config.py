@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from genies.data.framing import Framing
 from genies.errors import ConfigError
 from genies.models import model_name
 
@@ -40,6 +41,14 @@ class Extraction(Section):
     )
 
 
+class Mixture(Section):
+    """A mixed source."""
+
+    source: PlainName = Field(description="Distribution whose training examples are kept but for a share.")
+    other: PlainName = Field(description="Distribution whose training examples come in.")
+    percent: float = Field(gt=0, le=100, description="Share of the training examples that is replaced.")
+
+
 class Folders(Section):
     """Where things are kept; a scratch disk may be named here."""
 
@@ -60,6 +69,13 @@ class Config(Section):
     data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
     distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")
     shifts: tuple[str, ...] = Field(min_length=1, description="Shift lists (YAML), joined in this order.")
+    mixtures: dict[PlainName, Mixture] = Field(
+        {},
+        description="Mixed sources by name, each with `source`, `other` and `percent` of training examples replaced.",
+    )
+    framing: Framing = Field(
+        "response", description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No)."
+    )
     interventions: tuple[str, ...] = Field(
         ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),
         min_length=1,
@@ -67,6 +83,9 @@ class Config(Section):
     )
     intervention_parameters: dict[str, dict[str, Any]] = Field(
         {}, description="Parameters by intervention, as its class takes them."
+    )
+    plugins: dict[PlainName, str] = Field(
+        {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
     )
     capability_interventions: tuple[str, ...] = Field(
         ("mms", "lat_stim_1", "lat_pca"),

@@ -16,11 +16,13 @@ from genies.config import Config, check_readable
 from genies.data import demo_world
 from genies.data.archive import published_digests
 from genies.data.shifts import Shift, read_shifts
-from genies.data.texts import Split
+from genies.data.texts import SPLITS, Split
 from genies.digests import code_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import check_parameters, load_class, module_of, name_of
 from genies.models import is_folder, model_files, model_name
+from genies.tuning.base import TextIntervention
+from genies.tuning.plugin import check_plugin
 
 BASELINE = "zero_shot"
 
@@ -44,6 +46,11 @@ class Plan:
             raise ConfigError("interventions: two of them have the same name")
         for name, spec in self.interventions.items():
             check_parameters(spec, self.parameters(name))
+        self.plugins = {name: Path(folder) for name, folder in config.plugins.items()}
+        for name, folder in self.plugins.items():
+            check_plugin(name, folder)
+            if name in self.interventions:
+                raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
         self._check_distributions()
         self._check_data()
         for identifier in config.chosen_models:
@@ -108,8 +115,8 @@ class Plan:
 
     @cached_property
     def train_distributions(self) -> list[str]:
-        """Distributions whose training split is extracted: the fit sources, if any intervention reads them."""
-        return self.fit_sources if self.views["train"] else []
+        """Distributions whose training split is tokenized: the fit sources, if any intervention learns from them."""
+        return self.fit_sources if self.views["train"] or self.text_interventions or self.plugins else []
 
     @cached_property
     def distributions(self) -> list[str]:
@@ -125,6 +132,14 @@ class Plan:
         """File of a split: in the own folder, in the demo world, or among the published data."""
         return self._folder(distribution) / f"{split}.json"
 
+    def mixture_parts(self, name: str) -> dict[str, list[Path]]:
+        """Files of a mixture's two distributions."""
+        mixture = self.config.mixtures[name]
+        return {
+            part: [self.distribution_file(getattr(mixture, part), split) for split in SPLITS]
+            for part in ("source", "other")
+        }
+
     def published_files(self) -> list[Path]:
         """Every file of the published data, as it is laid out under the resources."""
         return [self.resources / "genies" / name for name in published_digests()]
@@ -137,14 +152,21 @@ class Plan:
     def _folder(self, distribution: str) -> Path:
         if distribution in self.own_distributions:
             return self.own_distributions[distribution]
+        if distribution in self.config.mixtures:
+            return self.results / "mixtures" / distribution
         world = "demo" if distribution in demo_world.DISTRIBUTIONS else "genies"
         return self.resources / world / "distributions" / distribution
 
     def _check_distributions(self) -> None:
         published = {Path(name).parent.name for name in published_digests()}
-        known = {*published, *demo_world.DISTRIBUTIONS, *self.own_distributions}
-        if twice := sorted({*published, *demo_world.DISTRIBUTIONS} & set(self.own_distributions)):
-            raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; rename the folder")
+        made = [*published, *demo_world.DISTRIBUTIONS, *self.own_distributions, *self.config.mixtures]
+        known = set(made)
+        if twice := sorted(name for name in known if made.count(name) > 1):
+            raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; give another name")
+        for name, mixture in self.config.mixtures.items():
+            for part in (mixture.source, mixture.other):
+                if part not in known - set(self.config.mixtures):
+                    raise ConfigError(f"mixtures: {name} is made of {part}, which is no known distribution")
         for shift in self.shifts:
             for name in (shift.source, shift.target, shift.target_reference):
                 if name not in known:
@@ -161,7 +183,8 @@ class Plan:
                 check_readable(archive, "data archive")
             return
         folder = self.resources / "genies" / "distributions"
-        for name in self.distributions:
+        parts = {part for m in self.config.mixtures.values() for part in (m.source, m.other)}
+        for name in sorted({*self.distributions, *parts}):
             if self._folder(name).parent == folder and not self.distribution_file(name, "test").is_file():
                 raise ConfigError(
                     f"data_archive: {name} is a published distribution and not in {folder} yet; name the archive, "
@@ -179,10 +202,43 @@ class Plan:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
 
+    def plugin_files(self, name: str) -> list[Path]:
+        """Every Python file of a plug-in: an edit of one runs it again."""
+        return sorted(self.plugins[name].rglob("*.py"))
+
+    @cached_property
+    def text_interventions(self) -> list[str]:
+        """Interventions that read texts with a model of their own; each source is a job."""
+        return [name for name, spec in self.interventions.items() if issubclass(load_class(spec), TextIntervention)]
+
+    @property
+    def methods(self) -> list[str]:
+        """Names of interventions and plug-ins, in the order of the configuration."""
+        return [*self.interventions, *self.plugins]
+
+    @cached_property
+    def probes(self) -> list[str]:
+        """Interventions that read cached features; one job fits all sources."""
+        return [name for name in self.interventions if name not in self.text_interventions]
+
+    def evaluated_sources(self, intervention: str) -> list[str]:
+        """Sources that an intervention is fitted on. Training is dear: references only where capability asks for it."""
+        dear = intervention not in self.probes and intervention not in self.capability_interventions
+        return self.sources if dear else self.fit_sources
+
+    def evaluations(self) -> list[Path]:
+        """Every evaluation of the run."""
+        return [
+            self.results / "evaluations" / model / intervention / f"{source}.parquet"
+            for model in self.models
+            for intervention in self.methods
+            for source in self.evaluated_sources(intervention)
+        ]
+
     @cached_property
     def capability_interventions(self) -> list[str]:
         """Configured capability interventions that the run has."""
-        return [name for name in self.config.capability_interventions if name in self.interventions]
+        return [name for name in self.config.capability_interventions if name in self.methods]
 
     @cached_property
     def views(self) -> dict[Split, list[str]]:

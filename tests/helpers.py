@@ -66,7 +66,7 @@ def write_distribution(folder: Path, train: int = 12, test: int = 8, offset: int
             country, right = countries[number % 5], cities[number % 5]
             wrong = [cities[(number + 1 + step) % 5] for step in range(1 + (number % 3 == 0))]
             colour = WORDS[22 + number // 5 % 3]
-            prompt = f"Tell me about {colour} {country} {number % 7} .\nWhat is the capital of {country} ?\n"
+            prompt = f"Tell me about {colour} {country} {number} .\nWhat is the capital of {country} ?\n"
             responses = {
                 f"the capital is {city} ." if number % 2 else f"{city} .": float(city == right)
                 for city in [*wrong, right]

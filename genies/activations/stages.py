@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, too_long, write_tokens
-from genies.data.distributions import read_split
+from genies.data.framing import Framing, read_framed
 from genies.data.texts import Split, Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError
@@ -26,6 +26,7 @@ def tokenize_splits(
     files: Sequence[tuple[Split, Path]],
     views: dict[Split, Sequence[str]],
     seed: int,
+    framing: Framing,
     cache: Path,
     output: Path,
 ) -> None:
@@ -36,6 +37,7 @@ def tokenize_splits(
         files: split and file (``<distribution>/<split>.json``) of all that is read.
         views: views by split; ``plain`` is always added, since it tells which examples are too long.
         seed: draws the training pairs.
+        framing: of the distributions.
         cache: the cache folder.
         output: manifest to write: ``tokens`` (records with distribution, split, view, digest) and ``left_out``.
     """
@@ -44,7 +46,7 @@ def tokenize_splits(
     entries, left_out = [], {}
     for split, file in tqdm(files, desc=f"{described['name']}: tokenize", unit="split", mininterval=2):
         distribution = file.parent.name
-        examples = read_split(file)
+        examples = read_framed(file, framing).examples
         texts = split_texts(examples, split, seed)
         plain = tokenize(tokenizer, texts, VIEWS["plain"])
         long = too_long(tokenizer, texts, plain, described["context"]) if described["context"] else []

@@ -11,16 +11,19 @@ import numpy as np
 
 from genies.activations.features import StoredPairs
 from genies.activations.manifest import Activations
-from genies.data.distributions import Example, read_split
+from genies.data.distributions import Example
+from genies.data.framing import Framed, Framing, read_framed
 from genies.data.pairs import Pair, test_pairs, text_seed
 from genies.errors import DataError, StoreError
 from genies.files import read_json, whole_file
-from genies.interventions.base import Intervention
+from genies.interventions.base import Intervention, Pairs
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import load
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from genies.tuning.base import TextPairs
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,17 @@ class Target:
     """The test pairs of a distribution, each in an order drawn by seed and texts (bool (n,): best first)."""
 
     name: str
+    framed: Framed
     pairs: list[Pair]
     best_first: np.ndarray
 
 
-def read_target(file: Path, activations: Activations, seed: int) -> Target:
+def read_target(file: Path, left_out: frozenset[int], seed: int, framing: Framing) -> Target:
     """Test pairs of ``<distribution>/test.json`` without the examples that the model's context cannot hold."""
-    name = file.parent.name
-    examples = read_split(file)
-    left_out = activations.left_out(name, "test")
-    pairs = [pair for pair in test_pairs(examples) if pair.example not in left_out]
-    return Target(name, pairs, np.array([_best_first(examples[p.example], p, seed) for p in pairs], bool))
+    framed = read_framed(file, framing)
+    pairs = [pair for pair in test_pairs(framed.examples) if pair.example not in left_out]
+    best_first = np.array([_best_first(framed.examples[pair.example], pair, seed) for pair in pairs], bool)
+    return Target(file.parent.name, framed, pairs, best_first)
 
 
 def _best_first(example: Example, pair: Pair, seed: int) -> bool:
@@ -48,19 +51,22 @@ def _best_first(example: Example, pair: Pair, seed: int) -> bool:
     return smaller_first == (best < worse)
 
 
-def evaluate_pairs(intervention: Intervention, target: Target, activations: Activations) -> pl.DataFrame:
+def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: Target) -> pl.DataFrame:
     """A row per test pair: target, example, pair, probability of the best response, score_best, score_worse.
 
+    Args:
+        intervention: fitted.
+        pairs: the target's pairs as the intervention reads them, in the target's order.
+        target: what they are.
+
     Raises:
-        StoreError: the intervention gives something that is no probability.
+        StoreError: the intervention gives something that is no probability, or no score.
     """
     import polars as pl
 
-    stores = activations.stores(target.name, "test", intervention.predict_views)
-    labelled = intervention.reads_test_labels
-    pairs = StoredPairs(target.pairs, stores, target.best_first, labelled)
-    probability = np.asarray(intervention.predict_proba(pairs), np.float64)
-    scores = np.asarray(intervention.decision_function(pairs), np.float64)
+    from genies.evaluation.tables import PAIR_COLUMNS
+
+    probability, scores = (np.asarray(values, np.float64) for values in intervention.predict(pairs))
     name = type(intervention).__name__
     if probability.shape != (len(pairs),) or scores.shape != (len(pairs), 2):
         raise StoreError(
@@ -69,16 +75,19 @@ def evaluate_pairs(intervention: Intervention, target: Target, activations: Acti
     if not (np.all(probability >= 0) and np.all(probability <= 1)) or np.isnan(scores).any():
         raise StoreError(f"{name} on {target.name}: gives a probability outside [0, 1] or a score that is not a number")
     first = target.best_first
+    places = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
     return pl.DataFrame(
         {
             "target": [target.name] * len(pairs),
-            "example": pairs.example,
-            "pair": np.array([pair.number for pair in target.pairs], np.int64),
+            "example": places[:, 0],
+            "pair": places[:, 1],
             "probability": np.where(first, probability, 1 - probability),
             "score_best": np.where(first, scores[:, 0], scores[:, 1]),
             "score_worse": np.where(first, scores[:, 1], scores[:, 0]),
+            "stated_accuracy": [intervention.published_accuracy(pairs)] * len(pairs),
+            "stated_RMS_calibration_error": [None] * len(pairs),
         },
-        schema_overrides={"target": pl.String},
+        schema=PAIR_COLUMNS,
     )
 
 
@@ -88,6 +97,7 @@ def evaluate_fits(
     files: Sequence[Path],
     manifests: Sequence[Path],
     seed: int,
+    framing: Framing,
     cache: Path,
     output: Path,
 ) -> None:
@@ -99,6 +109,7 @@ def evaluate_fits(
         files: ``<distribution>/test.json`` of every target.
         manifests: manifests of ``genies extract``.
         seed: throws the order of each pair.
+        framing: of the distributions.
         cache: the cache folder.
         output: folder of the parquet files.
     """
@@ -118,7 +129,10 @@ def evaluate_fits(
             if name not in by_name:
                 raise DataError(f"{name}: target of {source}, but its test.json was not given")
             if name not in known:
-                known[name] = read_target(by_name[name], activations, seed)
-            frames.append(evaluate_pairs(intervention, known[name], activations))
+                known[name] = read_target(by_name[name], activations.left_out(name, "test"), seed, framing)
+            target = known[name]
+            stores = activations.stores(name, "test", intervention.predict_views)
+            pairs = StoredPairs(target.pairs, stores, target.best_first, intervention.reads_test_labels)
+            frames.append(judge(intervention, pairs, target))
         with whole_file(output / f"{source}.parquet") as partial:
             pl.concat(frames).write_parquet(partial)

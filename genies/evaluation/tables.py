@@ -24,8 +24,14 @@ PAIR_COLUMNS = {
     "probability": pl.Float64,
     "score_best": pl.Float64,
     "score_worse": pl.Float64,
+    "stated_accuracy": pl.Float64,
+    "stated_RMS_calibration_error": pl.Float64,
 }
-"""Columns of an evaluation, a row per test pair."""
+"""Columns of an evaluation, a row per test pair.
+
+The last two repeat, for every pair of a target, what the intervention itself states of it where it has a rule
+of its own (plug-ins, and ccs as published); null elsewhere. Probabilities and scores may be null where that is stated.
+"""
 
 CELL_COLUMNS = {
     "model": pl.String,
@@ -152,6 +158,21 @@ def _file_cells(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _cell(pairs: pl.DataFrame) -> dict[str, Any]:
+    stated = {
+        "accuracy": pairs["stated_accuracy"][0],
+        "RMS_calibration_error": pairs["stated_RMS_calibration_error"][0],
+    }
+    if stated["accuracy"] is not None:
+        metric.checked_probability([stated["accuracy"]])
+        unknown = dict.fromkeys(("low", "high", "calibration_error", "brier"))
+        if pairs["probability"].null_count():
+            return {**unknown, **stated, "test_pairs": len(pairs)}
+    cell = _judged_cell(pairs)
+    # No interval belongs to an accuracy that follows another rule than the pairs.
+    return cell if stated["accuracy"] is None else {**cell, "accuracy": stated["accuracy"], "low": None, "high": None}
+
+
+def _judged_cell(pairs: pl.DataFrame) -> dict[str, Any]:
     probability = pairs["probability"].to_numpy()
     correct = metric.correctness(probability)
     low, high = accuracy_interval(correct, pairs["example"].to_numpy())

@@ -34,6 +34,8 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
                 "probability": p,
                 "score_best": np.array(p) * 3,
                 "score_worse": np.zeros(len(p)),
+                "stated_accuracy": [None] * len(p),
+                "stated_RMS_calibration_error": [None] * len(p),
             },
             schema=tables.PAIR_COLUMNS,
         )

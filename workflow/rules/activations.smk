@@ -37,11 +37,12 @@ rule tokenize:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
         seed=plan.config.seed,
+        framing=plan.config.framing,
         cache=plan.cache,
         code=plan.code("genies.activations.tokens"),
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
-        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} "
+        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} "
         "--cache {params.cache:q} --output {output:q}"
 
 

@@ -15,7 +15,7 @@ if plan.config.data_archive:
         resources:
             mem_mb=2000,
         params:
-            source=plan.config.data_archive,
+            source=lambda wildcards, input: input.archive or plan.config.data_archive,
             folder=plan.resources / "genies",
             cache=plan.cache,
             code=plan.code("genies.data.archive"),
@@ -58,3 +58,28 @@ rule demo_model:
         code=plan.code("genies.data.demo_model"),
     shell:
         "genies --log {log} demo-model --corpus {input.corpus:q} --output {params.folder:q} --seed {params.seed}"
+
+
+rule mixture:
+    input:
+        lambda wildcards: sum(plan.mixture_parts(wildcards.mixture).values(), []),
+    output:
+        train=plan.results / "mixtures" / "{mixture}" / "train.json",
+        test=plan.results / "mixtures" / "{mixture}" / "test.json",
+    log:
+        plan.results / "logs" / "mixture" / "{mixture}.log",
+    benchmark:
+        plan.results / "benchmarks" / "mixture" / "{mixture}.tsv"
+    wildcard_constraints:
+        mixture=one_of(plan.config.mixtures),
+    threads: 1
+    params:
+        source=lambda wildcards: plan.mixture_parts(wildcards.mixture)["source"][0].parent,
+        other=lambda wildcards: plan.mixture_parts(wildcards.mixture)["other"][0].parent,
+        percent=lambda wildcards: plan.config.mixtures[wildcards.mixture].percent,
+        folder=subpath(output.train, parent=True),
+        seed=plan.config.seed,
+        code=plan.code("genies.data.mixture"),
+    shell:
+        "genies --log {log} mix {params.source:q} {params.other:q} --percent {params.percent} --seed {params.seed} "
+        "--output {params.folder:q}"

@@ -15,6 +15,8 @@ rule evaluate:
         plan.results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
     benchmark:
         plan.results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.probes),
     threads: 1
     resources:
         mem_mb=4000,
@@ -22,16 +24,17 @@ rule evaluate:
         pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
         folder=subpath(output[0], parent=True),
         seed=plan.config.seed,
+        framing=plan.config.framing,
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     shell:
         "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
-        "--activations {input.activations:q} --seed {params.seed} --cache {params.cache:q} --output {params.folder:q}"
+        "--activations {input.activations:q} --seed {params.seed} --framing {params.framing} --cache {params.cache:q} --output {params.folder:q}"
 
 
 rule metrics:
     input:
-        evaluations=expand(rules.evaluate.output, model=plan.models, intervention=plan.interventions),
+        evaluations=plan.evaluations(),
         shifts=plan.config.shifts,
     output:
         metrics=plan.results / "generalization_metrics.csv",
@@ -46,7 +49,7 @@ rule metrics:
         evaluations=plan.results / "evaluations",
         folder=plan.results,
         models=list(plan.models),
-        interventions=list(plan.interventions),
+        interventions=plan.methods,
         capability=plan.capability_interventions,
         code=plan.code("genies.evaluation.stage"),
     shell:

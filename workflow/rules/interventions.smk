@@ -18,9 +18,70 @@ rule fit:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
         seed=plan.config.seed,
+        framing=plan.config.framing,
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     shell:
         "genies --log {log} fit {params.intervention:q} --parameters {params.parameters:q} "
-        "--train {input.train:q} --activations {input.activations:q} --seed {params.seed} "
+        "--train {input.train:q} --activations {input.activations:q} --seed {params.seed} --framing {params.framing} "
         "--cache {params.cache:q} --output {output:q}"
+
+
+rule tune:
+    input:
+        model=rules.model.output,
+        tokens=rules.tokenize.output,
+        train=lambda wildcards: plan.distribution_file(wildcards.source, "train"),
+        test=lambda wildcards: [plan.distribution_file(name, "test") for name in plan.targets[wildcards.source]],
+    output:
+        plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+    log:
+        plan.results / "logs" / "tune" / "{model}" / "{intervention}" / "{source}.log",
+    benchmark:
+        plan.results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{source}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.text_interventions),
+    threads: 8
+    resources:
+        gpu=1,
+        device=plan.config.extraction.device,
+    params:
+        intervention=lambda wildcards: plan.interventions[wildcards.intervention],
+        parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
+        seed=plan.config.seed,
+        framing=plan.config.framing,
+        cache=plan.cache,
+        code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
+    shell:
+        "genies --log {log} tune {params.intervention:q} --parameters {params.parameters:q} --model {input.model:q} "
+        "--tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} --seed {params.seed} "
+        "--framing {params.framing} --device {resources.device} --cache {params.cache:q} --output {output:q}"
+
+
+rule plugin:
+    input:
+        model=rules.model.output,
+        tokens=rules.tokenize.output,
+        programs=lambda wildcards: plan.plugin_files(wildcards.intervention),
+        train=rules.tune.input.train,
+        test=rules.tune.input.test,
+    output:
+        plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+    log:
+        plan.results / "logs" / "plugin" / "{model}" / "{intervention}" / "{source}.log",
+    benchmark:
+        plan.results / "benchmarks" / "plugin" / "{model}" / "{intervention}" / "{source}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.plugins),
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        folder=lambda wildcards: plan.plugins[wildcards.intervention],
+        work=lambda wildcards: plan.results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
+        framing=plan.config.framing,
+        code=plan.code("genies.tuning.plugin"),
+    shell:
+        "genies --log {log} plugin {params.folder:q} --model {input.model:q} --tokens {input.tokens:q} "
+        "--train {input.train:q} --test {input.test:q} --framing {params.framing} --work {params.work:q} "
+        "--output {output:q}"

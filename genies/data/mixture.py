@@ -1,0 +1,57 @@
+"""Mixed sources: a distribution some of whose training examples are replaced by another's.
+
+Source: GENIES (arXiv 2311.07723), the study of how sensitive generalization is to a few examples of the target.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from genies.data.distributions import read_split
+from genies.data.pairs import text_seed
+from genies.errors import DataError
+from genies.files import whole_file
+
+
+def mix(source: Path, other: Path, percent: float, seed: int, output: Path) -> None:
+    """Write ``train.json`` and ``test.json`` of a mixture; the test split is the source's own.
+
+    The share is of the source's number of training examples, rounded to whole ones. Which examples go and which come is
+    drawn by the seed and the examples' texts; the examples that come stand where the others stood.
+
+    Args:
+        source: folder of the distribution.
+        other: folder of the distribution whose training examples come in.
+        percent: share of the training examples that is replaced, above 0 and up to 100.
+        seed: draws them.
+        output: folder to write.
+
+    Raises:
+        DataError: ``other`` has too few training examples, or a file breaks the format.
+    """
+    kept, coming = read_split(source / "train.json"), read_split(other / "train.json")
+    count = round(len(kept) * percent / 100)
+    if not 1 <= count <= min(len(kept), len(coming)):
+        raise DataError(
+            f"{other / 'train.json'}: {percent} % of {len(kept)} training examples of {source.name} are {count}, and "
+            f"{len(coming)} can come in; choose another percentage"
+        )
+
+    def drawn(examples: list) -> list[int]:
+        return sorted(range(len(examples)), key=lambda i: text_seed(seed, examples[i].prompt, *examples[i].responses))
+
+    for place, index in zip(drawn(kept)[:count], drawn(coming)[:count], strict=True):
+        kept[place] = coming[index]
+    for split, examples in (("train", kept), ("test", read_split(source / "test.json"))):
+        records = [
+            {"prompt": e.prompt, "responses": {text: int(i == e.best) for i, text in enumerate(e.responses)}}
+            for e in examples
+        ]
+        _write(output / f"{split}.json", records)
+
+
+def _write(path: Path, records: list[dict]) -> None:
+    # The order of responses is part of the data, so keys are not sorted.
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(records, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,0 +1,335 @@
+"""Sequence classifiers with one output: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
+
+Rewards are read from the backbone's last hidden state at a last token that the batch names, not by the classifier's own
+forward pass: that one looks for the last token that is not padding, which fails where padding and EOS are one token.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from genies.activations.decoder import DTYPES, resolve_device
+from genies.activations.forest import PackedBatch
+from genies.activations.masks import tree_mask
+from genies.errors import ConfigError, ModelError, StoreError
+from genies.tuning.scoring import Reading, resolve_dtype, separate_inputs
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+HEAD = "score"
+"""Name of the linear layer that decoder classifiers of transformers put on the last hidden state."""
+
+
+def load_classifier(
+    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None = None
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load a sequence classifier with one output; safetensors only, no remote code.
+
+    Args:
+        folder: a folder in the format of ``save_pretrained``: of a classifier, or of a language model.
+        dtype: type of the weights.
+        device: where to put them.
+        attention: attention implementation of transformers.
+        quantization: ``nf4`` for 4-bit weights by bitsandbytes (QLoRA, arXiv 2305.14314), or None.
+
+    Returns:
+        The model, and the names of weights that the folder lacks and that are therefore random.
+
+    Raises:
+        ModelError: the folder holds no model that transformers can load as a sequence classifier.
+        ConfigError: 4-bit weights without CUDA or without bitsandbytes.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    options = {} if quantization is None else _quantized(device)
+    try:
+        with _quiet():
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                num_labels=1,
+                dtype=dtype,
+                attn_implementation=None if attention == "auto" else attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **options,
+            )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: cannot be loaded as a sequence classifier ({reason})") from None
+    if quantization is None:
+        model = model.to(device)
+    return model.eval(), frozenset(report["missing_keys"])
+
+
+def _quantized(device: torch.device) -> dict[str, Any]:
+    if device.type != "cuda":
+        raise ConfigError("parameter quantization: nf4 needs a CUDA device; leave it out, or set the device to cuda")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("parameter quantization: nf4 needs the package bitsandbytes; install it, or leave it out")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=[HEAD],  # the name is historical: it holds for 4 bits, too
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of missing weights: that the head is new is known, and all else is checked."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
+
+
+class RewardReader:
+    """A sequence classifier, maybe with an adapter, ready to read the rewards of batches of texts.
+
+    Attributes:
+        classifier: the model.
+        adapted: its wrapper by PEFT, or None.
+        dtype: type of the arithmetic up to the last hidden state; the head works in float32.
+        virtual_tokens: trained embeddings before each text.
+    """
+
+    def __init__(self, classifier: PreTrainedModel, dtype: torch.dtype, adapted: PeftModel | None = None) -> None:
+        """See the attributes."""
+        self.classifier = classifier
+        self.adapted = adapted
+        self.dtype = dtype
+        self.device = next(classifier.parameters()).device
+        self.virtual_tokens = 0
+        if adapted is not None and adapted.active_peft_config.is_prompt_learning:
+            self.virtual_tokens = adapted.active_peft_config.num_virtual_tokens
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the reward is a linear head's on the last token, as decoders have it; else rows cannot be packed."""
+        return isinstance(getattr(self.classifier, HEAD, None), torch.nn.Module)
+
+    def __call__(self, batch: PackedBatch, packed: bool) -> Reading:
+        """Rewards of the batch's texts, float32, and last hidden states; see ``genies.tuning.scoring.Read``."""
+        if not self.is_decoder:
+            rewards = self.classifier(**separate_inputs(batch, self.device)).logits[:, 0].float()
+            return Reading(rewards, rewards[:, None])
+        inputs = self._tree_inputs(batch) if packed else self._separate_inputs(batch)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            hidden = self.classifier.base_model(**inputs, use_cache=False).last_hidden_state
+        hidden = hidden[:, self.virtual_tokens :].reshape(-1, hidden.shape[-1])
+        # In bfloat16 a reward would have 8 bits, and close responses would tie.
+        states = hidden[torch.as_tensor(batch.last, device=self.device)].float()
+        return Reading(getattr(self.classifier, HEAD)(states)[:, 0], states)
+
+    def adapter_config(self) -> dict[str, Any] | None:
+        """The content of PEFT's ``adapter_config.json`` (without the place of the base model); None without adapter."""
+        if self.adapted is None:
+            return None
+        config = self.adapted.active_peft_config.to_dict() | {"base_model_name_or_path": None}
+        return {name: _json_value(value) for name, value in config.items()}
+
+    def training(self, on: bool) -> None:
+        """Turn dropout on or off."""
+        (self.classifier if self.adapted is None else self.adapted).train(on)
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What training changes, by name."""
+        model = self.classifier if self.adapted is None else self.adapted
+        return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What training changes, float32; an adapter's by the names of PEFT's ``adapter_model.safetensors``."""
+        state = self.trainable()
+        if self.adapted is not None:
+            from peft import get_peft_model_state_dict
+
+            state = get_peft_model_state_dict(self.adapted, save_embedding_layers=False)
+        return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in state.items()}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set what ``state`` gave.
+
+        Raises:
+            StoreError: the arrays are those of another model or adapter.
+        """
+        own = self.state()
+        if {n: a.shape for n, a in own.items()} != {n: a.shape for n, a in arrays.items()}:
+            raise StoreError(
+                f"weights of {len(arrays)} tensors do not fit the {len(own)} trained ones of "
+                f"{type(self.classifier).__name__}; fit again with this model"
+            )
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        if self.adapted is not None:
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.adapted, tensors)
+            return
+        with torch.no_grad():
+            for name, parameter in self.trainable().items():
+                parameter.copy_(tensors[name])
+
+    def _tree_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+        """Inputs of packed rows. Virtual tokens stand once, at the start of each row, and every tree sees them."""
+        tokens, position, end = (
+            torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
+        )
+        virtual = self.virtual_tokens
+        if virtual:
+            rows, width = tokens.shape
+            before = torch.arange(virtual, device=self.device).expand(rows, virtual)
+            position = torch.cat([before, position + virtual], dim=1)
+            end = torch.cat([torch.full_like(before, virtual + width), end + virtual], dim=1)
+        mask = tree_mask(end, self.dtype, self.classifier.config._attn_implementation)
+        return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
+
+    def _separate_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+        inputs = separate_inputs(batch, self.device)
+        real = inputs["attention_mask"]
+        mask = torch.cat([real.new_ones(len(real), self.virtual_tokens), real], dim=1)
+        return {**self._embedded(inputs["input_ids"]), "attention_mask": mask}
+
+    def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        if not self.virtual_tokens:
+            return {"input_ids": tokens}
+        embedded = self.classifier.get_input_embeddings()(tokens)
+        virtual = self.adapted.get_prompt(batch_size=len(tokens)).to(embedded.dtype)
+        return {"inputs_embeds": torch.cat([virtual, embedded], dim=1)}
+
+
+def new_reader(
+    folder: Path,
+    adapter: PeftConfig | None,
+    dtype: str,
+    device: str,
+    attention: str,
+    seed: int,
+    quantization: str | None,
+) -> RewardReader:
+    """A decoder with a new reward head and a new adapter, or with all its weights trainable.
+
+    The head is normal with the deviation that the model's configuration gives new weights, and the adapter starts as
+    PEFT starts it, both drawn by ``seed``. What is trained is float32.
+
+    Args:
+        folder: the model's folder.
+        adapter: PEFT's configuration; None trains every weight.
+        dtype: ``auto``, ``float32`` or ``bfloat16``: of frozen weights and of the arithmetic.
+        device: torch device, or ``auto``.
+        attention: attention implementation of transformers.
+        seed: of the head and the adapter.
+        quantization: as ``load_classifier`` takes it.
+
+    Raises:
+        ModelError: no decoder, or its weights do not fit its configuration.
+        ConfigError: as ``load_classifier``; or PEFT cannot put the adapter on this model.
+    """
+    place = resolve_device(device)
+    compute = DTYPES[resolve_dtype(dtype, place)]
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        torch.manual_seed(seed)
+        weights = compute if adapter is not None else torch.float32
+        model, missing = load_classifier(folder, weights, place, attention, quantization)
+        head = getattr(model, HEAD, None)
+        if not isinstance(head, torch.nn.Linear):
+            raise ModelError(
+                f"{folder}: {type(model).__name__} has no head on its last token; use a decoder-only model"
+            )
+        if others := sorted(name for name in missing if not name.startswith(f"{HEAD}.")):
+            raise ModelError(f"{folder}: its weights lack {others[0]} ({len(others)} in all); give a whole model")
+        _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
+        if adapter is None:
+            return RewardReader(model.requires_grad_(True), compute)
+        adapted = _adapt(model, adapter)
+    reader = RewardReader(model, compute, adapted)
+    for parameter in reader.trainable().values():
+        parameter.data = parameter.data.float()
+    return reader
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, set):
+        return sorted(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.copy_(deviation * torch.randn(head.weight.shape, generator=generator))
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def _adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
+    """The model with an adapter; where PEFT has no default layers for the architecture, on every linear layer."""
+    attempts = [adapter]
+    if getattr(adapter, "target_modules", "none are asked for") is None:
+        attempts.append(dataclasses.replace(adapter, target_modules="all-linear"))
+    for attempt in attempts:
+        try:
+            adapted = _peft_model(model, attempt)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            continue
+        if attempt is not adapter:
+            log.info("%s: PEFT has no default layers for it; every linear layer gets an adapter", type(model).__name__)
+        return adapted
+    raise ConfigError(f"{type(model).__name__}: PEFT cannot adapt it ({reason}); set other parameters")
+
+
+def _peft_model(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # PEFT asks transformers for an attribute's old name, and mends a setting for GPT-2's transposed layers.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out", UserWarning)
+        return get_peft_model(model, copy.deepcopy(adapter)).eval()
+
+
+def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> RewardReader:
+    """A finished reward model: any sequence classifier with one output.
+
+    Raises:
+        ModelError: no sequence classifier, or one whose head or other weights are missing.
+    """
+    place = resolve_device(device)
+    compute = DTYPES[resolve_dtype(dtype, place)]
+    model, missing = load_classifier(folder, compute, place, attention)
+    if missing:
+        raise ModelError(
+            f"{folder}: its weights lack {min(missing)} ({len(missing)} in all); give a finished reward model, not "
+            "a language model"
+        )
+    reader = RewardReader(model.requires_grad_(False), compute)
+    if reader.is_decoder:
+        getattr(model, HEAD).float()
+    return reader

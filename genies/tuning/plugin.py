@@ -1,0 +1,192 @@
+"""Plug-ins: folders with ``train.py`` and ``eval.py`` after the contract of the published code, run as programs.
+
+``train.py`` is called with ``--model_dir``, ``--training_distribution_dir``, ``--output_dir`` and
+``--test_distribution_dirs "[…]"``, then ``eval.py`` with ``--model_dir`` (the output of the former),
+``--distribution_dirs "[…]"`` and ``--output_paths "[…]"``. Each output is a JSON object with ``eval_accuracy``, and
+where the plug-in has them ``eval_probabilities`` (of the best response, for each test pair in the order of the file)
+and ``eval_rms_calibration_error``. Source: the code published with GENIES (arXiv 2311.07723).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genies.data.framing import Framed, Framing, read_framed
+from genies.data.pairs import test_pairs
+from genies.errors import ConfigError, GeniesError
+from genies.evaluation import metrics
+from genies.files import read_json, whole_file
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PROGRAMS = ("train.py", "eval.py")
+
+log = logging.getLogger(__name__)
+
+
+class PluginError(GeniesError):
+    """A plug-in failed, or what it wrote cannot be true."""
+
+
+def check_plugin(name: str, folder: Path) -> None:
+    """Raise ConfigError unless the folder has the two programs."""
+    for program in PROGRAMS:
+        if not (folder / program).is_file():
+            raise ConfigError(f"plugins: {name}: {folder / program} not found; a plug-in has train.py and eval.py")
+
+
+def run_plugin(
+    folder: Path,
+    model: Path,
+    tokens: Path,
+    train: Path,
+    tests: Sequence[Path],
+    framing: Framing,
+    work: Path,
+    output: Path,
+) -> None:
+    """Train a plug-in on a source, test it on the targets, and check what it says.
+
+    Args:
+        folder: the plug-in.
+        model: the model's manifest.
+        tokens: the manifest of ``tokenize``; it says which examples the model's context cannot hold.
+        train: ``<source>/train.json``.
+        tests: ``<target>/test.json`` of each target.
+        framing: of the distributions.
+        work: folder for the plug-in's model and outputs; emptied first.
+        output: parquet file to write.
+
+    Raises:
+        PluginError: a program fails, an output is missing or breaks the contract.
+    """
+    import polars as pl
+
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    source = _folder(train, framing, work)
+    targets = [_folder(test, framing, work) for test in tests]
+    results = [str((work / "evaluations" / f"{test.parent.name}.json").resolve()) for test in tests]
+    (work / "evaluations").mkdir()
+    trained = str((work / "model").resolve())
+    _call(folder, "train.py", work, model_dir=str(Path(read_json(model)["path"]).resolve()), output_dir=trained,
+          training_distribution_dir=source, test_distribution_dirs=targets)  # fmt: skip
+    _call(folder, "eval.py", work, model_dir=trained, distribution_dirs=targets, output_paths=results)
+    left_out = read_json(tokens)["left_out"]
+    frames = [
+        _frame(Path(result), test.parent.name, read_framed(test, framing), left_out.get(f"{test.parent.name}/test", []))
+        for result, test in zip(results, tests, strict=True)
+    ]
+    with whole_file(output) as partial:
+        pl.concat(frames).write_parquet(partial)
+
+
+def _folder(file: Path, framing: Framing, work: Path) -> str:
+    """The distribution's folder, or under another framing a folder made for the plug-in."""
+    if framing == "response":
+        return str(file.parent.resolve())
+    folder = work / "distributions" / file.parent.name
+    for split in ("train", "test"):
+        path = file.parent / f"{split}.json"
+        if path.is_file() and not (folder / f"{split}.json").exists():
+            records = [
+                {"prompt": e.prompt, "responses": {text: int(i == e.best) for i, text in enumerate(e.responses)}}
+                for e in read_framed(path, framing).examples
+            ]
+            with whole_file(folder / f"{split}.json") as partial:
+                partial.write_text(json.dumps(records), encoding="utf-8")
+    return str(folder.resolve())
+
+
+def _call(folder: Path, program: str, work: Path, **options: str | list[str]) -> None:
+    command = [sys.executable, str((folder / program).resolve())]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    printed = work / f"{program}.log"
+    with printed.open("w", encoding="utf-8") as stream:
+        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT).returncode
+    if status:
+        lines = [line for line in printed.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        last = lines[-1].strip() if lines else "it printed nothing"
+        raise PluginError(f"{folder / program}: ended with status {status} ({last}); all it printed is in {printed}")
+
+
+def _frame(result: Path, target: str, framed: Framed, left_out: Sequence[int]) -> pl.DataFrame:
+    """Rows of one target, from what the plug-in wrote of it."""
+    import polars as pl
+
+    from genies.evaluation.tables import PAIR_COLUMNS
+
+    pairs = test_pairs(framed.examples)
+    record = _read_result(result)
+    accuracy = _share(result, record, "eval_accuracy")
+    probability = record.get("eval_probabilities")
+    kept = np.array([pair.example not in set(left_out) for pair in pairs], bool)
+    stated: dict[str, float | None] = {"accuracy": accuracy, "rms": None}
+    if probability is None:
+        if record.get("eval_rms_calibration_error") is not None:
+            stated["rms"] = _share(result, record, "eval_rms_calibration_error")
+    else:
+        probability = _checked(result, probability, len(pairs))
+        ranked = [metrics.accuracy(probability, ties) for ties in ("half", "right")]
+        if min(abs(value - accuracy) for value in ranked) <= 1e-6:
+            stated["accuracy"] = None
+        else:
+            log.warning(
+                "%s: eval_accuracy is %s, its probabilities give %s; the former is used", result, accuracy, ranked[0]
+            )
+        probability = probability[kept]
+    places = np.array([framed.place(pair) for pair, keep in zip(pairs, kept, strict=True) if keep]).reshape(-1, 2)
+    rows = len(places)
+    return pl.DataFrame(
+        {
+            "target": [target] * rows,
+            "example": places[:, 0],
+            "pair": places[:, 1],
+            "probability": [None] * rows if probability is None else probability,
+            "score_best": [None] * rows,
+            "score_worse": [None] * rows,
+            "stated_accuracy": [stated["accuracy"]] * rows,
+            "stated_RMS_calibration_error": [stated["rms"]] * rows,
+        },
+        schema=PAIR_COLUMNS,
+    )
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PluginError(f"{path}: the plug-in's eval.py did not write it") from None
+    except ValueError as error:
+        raise PluginError(f"{path}: not JSON ({error}); mend the plug-in's eval.py") from None
+    if not isinstance(record, dict):
+        raise PluginError(f"{path}: not an object; mend the plug-in's eval.py")
+    return record
+
+
+def _share(path: Path, record: dict[str, Any], field: str) -> float:
+    value = record.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise PluginError(f"{path}: {field} is {value!r}, not a number from 0 to 1; mend the plug-in's eval.py")
+    return float(value)
+
+
+def _checked(path: Path, values: Any, pairs: int) -> np.ndarray:
+    if not isinstance(values, list) or len(values) != pairs:
+        count = len(values) if isinstance(values, list) else f"a {type(values).__name__}"
+        raise PluginError(f"{path}: eval_probabilities has {count} values for {pairs} test pairs; mend its eval.py")
+    try:
+        return metrics.checked_probability(values)
+    except (ValueError, TypeError) as error:
+        raise PluginError(f"{path}: eval_probabilities: {error}; mend the plug-in's eval.py") from None

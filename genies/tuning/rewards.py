@@ -1,0 +1,79 @@
+"""Rewards of pairs of texts: a reward reader together with its tokenizer, its context and the self-tested packing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from genies.errors import ModelError
+from genies.models import load_tokenizer
+from genies.tuning.base import TextPairs
+from genies.tuning.classifier import RewardReader
+from genies.tuning.scoring import Scorer, TextGroup, check_lengths, distinct_texts, encode, encode_closed
+
+
+class RewardScorer:
+    """Reads the reward of ``prompt + response`` and EOS, tokenized as one string, at that EOS.
+
+    Models that are no decoders get the text as their tokenizer closes it, without EOS.
+    """
+
+    def __init__(
+        self, reader: RewardReader, folder: Path, eos_token: int, context: int | None, batch_tokens: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            reader: the model.
+            folder: folder of its tokenizer.
+            eos_token: id of the end-of-sequence token.
+            context: positions that the model has; None if unbounded.
+            batch_tokens: tokens of one pass, padding counted.
+        """
+        self.reader = reader
+        self.eos_token = eos_token
+        self._context = context
+        self._tokenizer = load_tokenizer(folder)
+        self._scorer = Scorer(reader, eos_token, batch_tokens, reader.dtype, can_pack=reader.is_decoder)
+
+    def groups(self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]) -> list[TextGroup]:
+        """Tokens of groups of (prompt, response) texts; ``examples`` says in errors whose they are.
+
+        Raises:
+            DataError: a text is longer than the model's context.
+        """
+        strings = [prompt + response for group in texts for prompt, response in group]
+        if self.reader.is_decoder:
+            tokens = iter(encode_closed(self._tokenizer, strings, self.eos_token))
+        else:
+            tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
+        groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
+        check_lengths(groups, examples, self._context, spare=self.reader.virtual_tokens)
+        return groups
+
+    def packs(self, groups: Sequence[TextGroup]) -> bool:
+        """Whether texts of a group may share a row, by a self-test on some of the groups."""
+        return self._scorer.may_pack(groups)
+
+    def rewards(self, pairs: TextPairs) -> np.ndarray:
+        """Rewards of (first, second), float64 (n, 2)."""
+        texts, rows = distinct_texts(pairs)
+        return self._scorer.scores(self.groups(list(texts.values()), list(texts)), label="rewards")[rows]
+
+
+def finished_scorer(reader: RewardReader, folder: Path, batch_tokens: int) -> RewardScorer:
+    """A scorer of a finished reward model, with EOS and context as its tokenizer and its configuration say.
+
+    Raises:
+        ModelError: a decoder for which neither names an EOS token.
+    """
+    config, tokenizer = reader.classifier.config.get_text_config(), load_tokenizer(folder)
+    eos = config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    eos = eos[0] if isinstance(eos, list) else eos
+    if eos is None and reader.is_decoder:
+        raise ModelError(f"{folder}: neither tokenizer nor config.json names an end-of-sequence token")
+    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
+    context = min(limit for limit in limits if limit)
+    return RewardScorer(reader, folder, -1 if eos is None else eos, context, batch_tokens)

@@ -1,0 +1,230 @@
+"""Scores of texts by a model: the texts of an example in one packed row where the model allows, else a row for each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from genies.activations.forest import Batch, PackedBatch, build_tree, pack, plan_batches
+from genies.errors import DataError
+from genies.tuning.base import TextPairs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PACKING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+"""Relative difference of a text's last hidden state up to which a packed pass counts as equal to a separate one.
+
+A mask or position that is wrong changes hidden states by a tenth and more.
+"""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a pass gives for T texts: ``scores`` (T,), and the last hidden ``states`` at their last tokens (T, d)."""
+
+    scores: torch.Tensor
+    states: torch.Tensor
+
+
+Read = Callable[[PackedBatch, bool], Reading]
+"""A model's pass: over rows of trees if the second argument is true, else over rows of one right-padded text."""
+
+
+@dataclass(frozen=True)
+class TextGroup:
+    """Texts that are read in one batch, such as the responses to one prompt.
+
+    Attributes:
+        tokens: token ids of each text, int (length,).
+        score_from: for each text, the position of the first token whose log-probability is summed, or None.
+    """
+
+    tokens: tuple[np.ndarray, ...]
+    score_from: tuple[int | None, ...]
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> str:
+    """The type's name, ``auto`` being bfloat16 on CUDA and float32 elsewhere."""
+    return dtype if dtype != "auto" else ("bfloat16" if device.type == "cuda" else "float32")
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, with the tokenizer's default special tokens."""
+    if not texts:
+        return []
+    return tokenizer(list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+
+
+def encode_closed(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], eos_token: int) -> list[np.ndarray]:
+    """Token ids of each text with EOS at its end, once where the tokenizer sets it by itself, int32 (length,)."""
+    ids = encode(tokenizer, texts)
+    return [np.array(text if text[-1:] == [eos_token] else [*text, eos_token], np.int32) for text in ids]
+
+
+def check_lengths(groups: Sequence[TextGroup], examples: Sequence[int], context: int | None, spare: int = 0) -> None:
+    """Raise DataError where a text, and ``spare`` positions before it, do not fit into the model's context."""
+    for group, example in zip(groups, examples, strict=True):
+        longest = max(map(len, group.tokens)) + spare
+        if context is not None and longest > context:
+            raise DataError(
+                f"example {example}: {longest} tokens exceed the model's context of {context}; leave the example out "
+                "or use a model with a longer context"
+            )
+
+
+def distinct_texts(pairs: TextPairs) -> tuple[dict[int, list[tuple[str, str]]], np.ndarray]:
+    """The (prompt, response) texts of each example, each once, and where those of every pair are.
+
+    Texts of an example are sorted, so that their order in the data and in the pairs changes no bit of their scores.
+
+    Returns:
+        Texts by example; and for (first, second) of each pair the index into the texts of all examples, one example
+        after the other, int64 (n, 2).
+    """
+    found: dict[int, set[tuple[str, str]]] = {}
+    parts = list(zip(pairs.example.tolist(), pairs.prompt, pairs.first, pairs.second, strict=True))
+    for example, prompt, first, second in parts:
+        found.setdefault(example, set()).update([(prompt, first), (prompt, second)])
+    texts = {example: sorted(distinct) for example, distinct in found.items()}
+    every = [(example, *text) for example, distinct in texts.items() for text in distinct]
+    row = {text: index for index, text in enumerate(every)}
+    rows = [[row[example, prompt, response] for response in responses] for example, prompt, *responses in parts]
+    return texts, np.array(rows, np.int64).reshape(-1, 2)
+
+
+def lay_out(
+    groups: Sequence[TextGroup], batch_tokens: int, eos_token: int, packed: bool
+) -> Iterator[tuple[list[int], PackedBatch]]:
+    """Batches of at most ``batch_tokens`` tokens, padding counted, in which each group is whole.
+
+    Yields:
+        The groups of the batch, by index, and their arrays: texts in the order of the groups, then of ``tokens``.
+    """
+    if not packed:
+        yield from _one_text_per_row(groups, batch_tokens, eos_token)
+        return
+    trees = [build_tree(group.tokens, group.score_from, eos_token) for group in groups]
+    for batch in plan_batches([len(tree) for tree in trees], batch_tokens):
+        yield batch.trees, pack(batch, trees)
+
+
+def _one_text_per_row(
+    groups: Sequence[TextGroup], batch_tokens: int, eos_token: int
+) -> Iterator[tuple[list[int], PackedBatch]]:
+    width = {index: max(map(len, group.tokens)) for index, group in enumerate(groups)}
+    waiting = sorted(width, key=lambda index: (width[index], -index))
+    while waiting:
+        members = [waiting.pop()]
+        rows = len(groups[members[0]].tokens)
+        while waiting and (rows + len(groups[waiting[-1]].tokens)) * width[members[0]] <= batch_tokens:
+            members.append(waiting.pop())
+            rows += len(groups[members[-1]].tokens)
+        trees = [
+            build_tree([tokens], [start], eos_token)
+            for member in members
+            for tokens, start in zip(groups[member].tokens, groups[member].score_from, strict=True)
+        ]
+        yield members, pack(Batch(width[members[0]], tuple((row,) for row in range(rows))), trees)
+
+
+class Scorer:
+    """Reads scores of groups of texts, packed where a self-test on these very texts allows it.
+
+    The test is repeated for each set of groups: a model with a sliding window packs well until texts are longer.
+    """
+
+    def __init__(
+        self, read: Read, eos_token: int, batch_tokens: int, dtype: torch.dtype, can_pack: bool = True
+    ) -> None:
+        """Prepare.
+
+        Args:
+            read: the model's pass.
+            eos_token: id of the end-of-sequence token.
+            batch_tokens: tokens of one pass.
+            dtype: type of the model's arithmetic.
+            can_pack: False where it is known that only separate rows can be right.
+        """
+        self._read = read
+        self._eos_token = eos_token
+        self._batch_tokens = batch_tokens
+        self._tolerance = PACKING_TOLERANCE[dtype]
+        self._can_pack = can_pack
+        self._packed_before: bool | None = None
+
+    @torch.inference_mode()
+    def scores(self, groups: Sequence[TextGroup], label: str) -> np.ndarray:
+        """Scores of all texts, one group after the other, float64 (texts,). ``label`` stands on the progress bar."""
+        starts = np.cumsum([0, *(len(group.tokens) for group in groups)])
+        scores = np.zeros(starts[-1])
+        packed = self.may_pack(groups)
+        with tqdm(total=len(scores), desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress:
+            for members, batch in lay_out(groups, self._batch_tokens, self._eos_token, packed):
+                here = np.concatenate([np.arange(starts[m], starts[m + 1]) for m in members])
+                scores[here] = self._read(batch, packed).scores.double().cpu().numpy()
+                progress.update(len(here))
+        return scores
+
+    def may_pack(self, groups: Sequence[TextGroup]) -> bool:
+        """Whether rows may be packed: tried on the groups with the shortest, the median and the longest text."""
+        if not groups or not self._can_pack:
+            return False
+        by_length = sorted(range(len(groups)), key=lambda g: max(map(len, groups[g].tokens)))
+        sample = [groups[g] for g in sorted({by_length[0], by_length[len(by_length) // 2], by_length[-1]})]
+        error = self.packing_error(sample)
+        packed = error <= self._tolerance
+        if packed != self._packed_before:
+            self._packed_before = packed
+            if packed:
+                log.info("self-test: packed and separate passes agree (relative difference %.1e)", error)
+            else:
+                log.warning(
+                    "self-test: packed and separate passes differ (relative difference %.1e); going on with one text "
+                    "per row, padded on the right",
+                    error,
+                )
+        return packed
+
+    @torch.inference_mode()
+    def packing_error(self, groups: Sequence[TextGroup]) -> float:
+        """Largest relative difference of a text's state in one packed pass over the groups from its state alone.
+
+        Infinite where the model takes no tree mask at all.
+        """
+        trees = [build_tree(group.tokens, group.score_from, self._eos_token) for group in groups]
+        row = Batch(sum(map(len, trees)), (tuple(range(len(trees))),))
+        try:
+            together = self._read(pack(row, trees), True).states.double()
+        except torch.OutOfMemoryError:
+            raise
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            return float("inf")
+        alone = [
+            self._read(pack(Batch(len(tree), ((0,),)), [tree]), False).states.double()
+            for group in groups
+            for tree in (
+                build_tree([tokens], [start], self._eos_token)
+                for tokens, start in zip(group.tokens, group.score_from, strict=True)
+            )
+        ]
+        apart, norm = torch.cat(alone), torch.linalg.vector_norm
+        return float((norm(together - apart, dim=1) / (norm(apart, dim=1) + 1e-6)).max())
+
+
+def separate_inputs(batch: PackedBatch, device: torch.device) -> dict[str, Any]:
+    """Token ids and 2D attention mask, int64 (R, W), of rows that hold one text each and right padding."""
+    width = batch.tokens.shape[1]
+    real = torch.arange(width) < torch.as_tensor(batch.last % width + 1)[:, None]
+    return {
+        "input_ids": torch.as_tensor(batch.tokens, device=device),
+        "attention_mask": real.long().to(device),
+    }

@@ -1,0 +1,117 @@
+"""few_shot: which texts it reads, what it makes of them, and what it does when the context is full."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from genies.errors import ConfigError, DataError
+from genies.interventions import registry
+
+
+def make(manifest, **parameters):
+    return registry.make("few_shot", parameters).bind(manifest, "cpu")
+
+
+@pytest.fixture(scope="module")
+def training(planted_texts):
+    return planted_texts(20, seed=1)
+
+
+@pytest.fixture(scope="module")
+def held_out(planted_texts):
+    return planted_texts(8, seed=2, shuffled=True)
+
+
+@pytest.fixture(scope="module")
+def few_shot(manifests, training):
+    return make(manifests["llama"]).fit(training)
+
+
+@pytest.fixture(scope="module")
+def reference(manifests):
+    """Log-probability of a response and EOS after a text, by transformers alone; and the number of tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = manifests["llama"]["path"]
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+    def score(before: str, response: str) -> tuple[float, int]:
+        ids = tokenizer(before + response + tokenizer.eos_token, return_tensors="pt")["input_ids"]
+        start = len(tokenizer(before)["input_ids"])
+        with torch.no_grad():
+            steps = model(ids).logits[0].log_softmax(-1)[:-1].gather(1, ids[0, 1:, None])[start - 1 :]
+        return float(steps.sum()), len(steps)
+
+    return score
+
+
+def before(intervention, prompt, shots=4):
+    return "".join(f"\n\n{text}" for text in intervention.draw(prompt)[4 - shots :]) + "\n\n" + prompt
+
+
+@pytest.mark.parametrize("normalization", ["sum", "mean"])
+def test_scores_are_log_probabilities_after_four_examples(
+    normalization, manifests, few_shot, training, held_out, reference
+):
+    scores = make(manifests["llama"], normalization=normalization).fit(training).decision_function(held_out)
+    for pair in (0, 2, 7):
+        for side, response in enumerate((held_out.first[pair], held_out.second[pair])):
+            total, tokens = reference(before(few_shot, held_out.prompt[pair]), response)
+            expected = total / tokens if normalization == "mean" else total
+            assert scores[pair, side] == pytest.approx(expected, abs=1e-4)
+
+
+def test_examples_are_distinct_best_responses_drawn_for_each_prompt_by_seed(manifests, few_shot, training, take_pairs):
+    allowed = {prompt + best for prompt, best in zip(training.prompt, training.first, strict=True)}
+    drawn = {prompt: few_shot.draw(prompt) for prompt in set(training.prompt)}
+    assert all(len(set(texts)) == 4 and set(texts) <= allowed for texts in drawn.values())
+    assert len({tuple(texts) for texts in drawn.values()}) == len(drawn)
+    reversed_file = make(manifests["llama"]).fit(take_pairs(training, np.arange(len(training))[::-1]))
+    other_seed = make(manifests["llama"], seed=1).fit(training)
+    assert all(reversed_file.draw(prompt) == texts for prompt, texts in drawn.items())
+    assert any(other_seed.draw(prompt) != texts for prompt, texts in drawn.items())
+
+
+def test_shots_that_do_not_fit_are_dropped_from_the_front_and_counted(
+    manifests, few_shot, training, held_out, reference, caplog
+):
+    few_shot.decision_function(held_out)
+    assert few_shot.dropped_shots_ == 0
+    short = make(manifests["llama"] | {"context": 100}).fit(training)
+    with caplog.at_level(logging.WARNING, logger="genies"):
+        scores = short.decision_function(held_out)
+    examples = len(set(held_out.example.tolist()))
+    assert short.dropped_shots_ == 2 * examples
+    assert f"{2 * examples} shots dropped in {examples} of {examples} examples" in caplog.text
+    expected, _ = reference(before(few_shot, held_out.prompt[0], shots=2), held_out.first[0])
+    assert scores[0, 0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_probabilities_are_a_softmax_or_under_paper_a_decision(manifests, few_shot, training, held_out, swap_pairs):
+    probability = few_shot.predict_proba(held_out)
+    scores = few_shot.decision_function(held_out)
+    np.testing.assert_allclose(probability, np.exp(scores[:, 0]) / np.exp(scores).sum(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(probability + few_shot.predict_proba(swap_pairs(held_out)), 1, atol=1e-12)
+    published = make(manifests["llama"], protocol="paper").fit(training).predict_proba(held_out)
+    assert np.array_equal(published, probability > 0.5)
+
+
+def test_saved_and_loaded_it_predicts_the_same_bits(manifests, few_shot, held_out, tmp_path):
+    registry.save(few_shot, tmp_path)
+    loaded = registry.load(tmp_path).bind(manifests["llama"], "cpu")
+    assert np.array_equal(loaded.decision_function(held_out), few_shot.decision_function(held_out))
+
+
+def test_input_that_cannot_be_used_is_named(manifests, few_shot, training, held_out, take_pairs):
+    with pytest.raises(DataError, match="3 distinct examples, 4 shots are asked for"):
+        make(manifests["llama"]).fit(take_pairs(training, np.arange(3)))
+    with pytest.raises(DataError, match="has its worse response first"):
+        make(manifests["llama"]).fit(held_out)
+    with pytest.raises(DataError, match=r"example 0: \d+ tokens exceed the model's context of 20"):
+        make(manifests["llama"] | {"context": 20}).fit(training).decision_function(held_out)
+    with pytest.raises(ConfigError, match="the protocol paper decides by sum"):
+        make(manifests["llama"], protocol="paper", normalization="mean")

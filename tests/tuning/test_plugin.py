@@ -1,0 +1,114 @@
+"""Plug-ins after the published contract land in the same tables; failing and lying ones end with a clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from helpers import write_distribution
+
+from genies.data.distributions import read_split
+from genies.data.pairs import test_pairs as pairs_of
+from genies.errors import ConfigError
+from genies.evaluation.tables import cells
+from genies.tuning.plugin import PluginError, check_plugin, run_plugin
+
+TRAIN = """
+import argparse, ast, json, pathlib
+parser = argparse.ArgumentParser()
+for name in ("model_dir", "training_distribution_dir", "output_dir", "test_distribution_dirs"):
+    parser.add_argument("--" + name)
+options = parser.parse_args()
+assert isinstance(ast.literal_eval(options.test_distribution_dirs), list)
+output = pathlib.Path(options.output_dir)
+output.mkdir(parents=True)
+examples = json.loads((pathlib.Path(options.training_distribution_dir) / "train.json").read_text())
+(output / "seen.json").write_text(json.dumps(len(examples)))
+"""
+EVAL = """
+import argparse, ast, json, pathlib
+parser = argparse.ArgumentParser()
+for name in ("model_dir", "distribution_dirs", "output_paths"):
+    parser.add_argument("--" + name)
+options = parser.parse_args()
+assert json.loads((pathlib.Path(options.model_dir) / "seen.json").read_text()) == 6
+for folder, path in zip(ast.literal_eval(options.distribution_dirs), ast.literal_eval(options.output_paths)):
+    examples = json.loads((pathlib.Path(folder) / "test.json").read_text())
+    p = [0.75] * sum(len(example["responses"]) - 1 for example in examples)
+    result = {"eval_accuracy": 1.0, "eval_probabilities": p, "eval_rms_calibration_error": 0.2, "eval_other": None}
+    # CHANGE
+    pathlib.Path(path).write_text(json.dumps(result))
+"""
+
+
+def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int, ...] = ()) -> Path:
+    source = write_distribution(folder / "data/north", train=6, test=5)
+    target = write_distribution(folder / "data/south", train=6, test=7, offset=2)
+    plugin = folder / "plugin"
+    plugin.mkdir()
+    (plugin / "train.py").write_text(train)
+    (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
+    (folder / "model.json").write_text(json.dumps({"path": "some/model"}))
+    (folder / "tokens.json").write_text(json.dumps({"left_out": {"south/test": left_out}}))
+    output = folder / "evaluations/m/plugin/north.parquet"
+    tests = [source / "test.json", target / "test.json"]
+    run_plugin(
+        plugin, folder / "model.json", folder / "tokens.json", source / "train.json", tests, "response",
+        folder / "work", output,
+    )  # fmt: skip
+    return output
+
+
+def test_probabilities_become_rows_of_the_same_tables(tmp_path: Path) -> None:
+    frame = pl.read_parquet(run(tmp_path))
+    pairs = pairs_of(read_split(tmp_path / "data/south/test.json"))
+    rows = frame.filter(pl.col("target") == "south")
+    assert rows.select("example", "pair").rows() == [(pair.example, pair.number) for pair in pairs]
+    assert set(rows["probability"]) == {0.75}
+    assert cells(tmp_path / "evaluations")["accuracy"].to_list() == [1.0, 1.0]
+
+
+def test_a_plugin_that_gives_an_accuracy_alone_is_taken_at_its_word(tmp_path: Path) -> None:
+    run(tmp_path, 'result = {"eval_accuracy": 0.625}')
+    table = cells(tmp_path / "evaluations")
+    assert table["accuracy"].to_list() == [0.625, 0.625]
+    assert table["brier"].null_count() == 2
+
+
+def test_examples_that_are_left_out_are_left_out_of_a_plugin_too(tmp_path: Path) -> None:
+    frame = pl.read_parquet(run(tmp_path, left_out=(0, 3)))
+    assert {0, 3}.isdisjoint(frame.filter(pl.col("target") == "south")["example"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("continue", "did not write it"),
+        ('result["eval_accuracy"] = 1.2', "eval_accuracy is 1.2"),
+        ('result["eval_accuracy"] = float("nan")', "eval_accuracy is nan"),
+        ('del result["eval_accuracy"]', "eval_accuracy is None"),
+        ("p.pop()", "values for"),
+        ("p[0] = -0.1", "eval_probabilities"),
+        ('p[0] = "high"', "eval_probabilities"),
+        ("result = []", "not an object"),
+        ('raise RuntimeError("no memory left")', "no memory left"),
+    ],
+)
+def test_a_failing_or_lying_plugin_ends_with_one_line(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        run(tmp_path, change)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "evaluations").exists()
+
+
+def test_a_training_that_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"train\.py: ended with status 3"):
+        run(tmp_path, train="raise SystemExit(3)")
+
+
+def test_a_folder_without_the_programs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="train.py"):
+        check_plugin("mine", tmp_path)

@@ -1,0 +1,127 @@
+"""reward_model: finished sequence classifiers, read at their true last token whatever their padding."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from genies.errors import ConfigError, DataError, ModelError
+from genies.interventions import registry
+
+
+def make(folder, **parameters):
+    return registry.make("reward_model", {"model": str(folder), **parameters}).bind({}, "cpu")
+
+
+def save_classifier(folder, words_of, outputs=1, kind="llama"):
+    """A random classifier with the tokenizer of the model in ``words_of``; its padding token is EOS."""
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForSequenceClassification,
+        LlamaConfig,
+        LlamaForSequenceClassification,
+    )
+
+    tokenizer = AutoTokenizer.from_pretrained(words_of)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(folder)
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.1,
+        "num_labels": outputs,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
+    torch.manual_seed(0)
+    if kind == "llama":
+        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
+    else:
+        model = BertForSequenceClassification(BertConfig(**sizes))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, model_folders):
+    root = tmp_path_factory.mktemp("rewards")
+    return {kind: save_classifier(root / kind, model_folders["llama"], kind=kind) for kind in ("llama", "bert")}
+
+
+@pytest.fixture(scope="module")
+def held_out(planted_texts):
+    return planted_texts(9, seed=3, shuffled=True)
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_rewards_are_those_of_each_text_alone(kind, finished, held_out, caplog):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(finished[kind]).eval()
+    model.config.pad_token_id = None  # one text a time, and its EOS is no padding
+    tokenizer = AutoTokenizer.from_pretrained(finished[kind])
+    end = tokenizer.eos_token if kind == "llama" else ""
+    with caplog.at_level(logging.INFO, logger="genies"):
+        rewards = make(finished[kind]).fit(held_out).decision_function(held_out)
+    assert ("passes agree" in caplog.text) == (kind == "llama")
+    assert "passes differ" not in caplog.text
+    for pair, prompt in enumerate(held_out.prompt):
+        for side, response in enumerate((held_out.first[pair], held_out.second[pair])):
+            ids = tokenizer(prompt + response + end, return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                assert rewards[pair, side] == pytest.approx(float(model(ids).logits[0, 0]), abs=1e-5)
+    assert rewards.std() > 1e-3
+
+
+def test_probabilities_follow_bradley_and_terry(finished, held_out):
+    rewards = make(finished["llama"]).decision_function(held_out)
+    expected = 1 / (1 + np.exp(rewards[:, 1] - rewards[:, 0]))
+    np.testing.assert_allclose(make(finished["llama"]).predict_proba(held_out), expected, rtol=1e-12)
+
+
+def test_saved_and_loaded_it_names_the_same_model(finished, held_out, tmp_path):
+    model = make(finished["llama"])
+    registry.save(model, tmp_path)
+    loaded = registry.load(tmp_path).bind({}, "cpu")
+    assert np.array_equal(loaded.decision_function(held_out), model.decision_function(held_out))
+
+
+def test_models_that_give_no_reward_are_refused(finished, model_folders, held_out, tmp_path):
+    with pytest.raises(ConfigError, match="parameter model: name the folder or hub id"):
+        registry.make("reward_model")
+    with pytest.raises(ModelError, match="model folder not found"):
+        make(tmp_path / "nowhere").decision_function(held_out)
+    with pytest.raises(ModelError, match=r"its weights lack score\.weight"):
+        make(model_folders["llama"]).decision_function(held_out)
+    two = save_classifier(tmp_path / "two", model_folders["llama"], outputs=2)
+    with pytest.raises(ModelError, match="cannot be loaded as a sequence classifier"):
+        make(two).decision_function(held_out)
+
+
+def test_training_on_a_finished_reward_model_starts_with_a_new_head(finished):
+    from genies.tuning.classifier import finished_reader, new_reader
+
+    old = finished_reader(finished["llama"], "auto", "cpu", "auto").classifier.score.weight
+    new, again = (
+        new_reader(finished["llama"], None, "auto", "cpu", "auto", seed=1, quantization=None).classifier.score.weight
+        for _ in range(2)
+    )
+    assert new.equal(again)
+    assert not new.isclose(old).any()
+
+
+def test_texts_over_the_context_are_named(finished, planted_texts):
+    import dataclasses
+
+    pairs = planted_texts(2, seed=0)
+    long = dataclasses.replace(pairs, first=(pairs.first[0], "green " * 40))
+    with pytest.raises(DataError, match=r"example 1: \d+ tokens exceed the model's context of 64"):
+        make(finished["llama"]).decision_function(long)
