@@ -172,12 +172,11 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.activations.stages import tokenize_splits
+        from genies.activations.stages import Reading, tokenize_splits
 
+        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
-        tokenize_splits(
-            options.model, files, _views(options), options.seed, options.framing, options.cache, options.output
-        )
+        tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -186,6 +185,8 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     _splits(verb)
     _seed(verb)
     _framing(verb)
+    verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
+    verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _cache(verb)
     _output(verb, "manifest (JSON)")
 

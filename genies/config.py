@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genies.data.framing import Framing
+from genies.data.prompts import PromptFormat
 from genies.errors import ConfigError
 from genies.models import model_name
 
@@ -75,6 +76,12 @@ class Config(Section):
     )
     framing: Framing = Field(
         "response", description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No)."
+    )
+    prompt_format: PromptFormat = Field(
+        "published", description="Prompts as `published`, or as the user's turn in the tokenizer's `chat` template."
+    )
+    overlong: Literal["leave_out", "shorten"] = Field(
+        "leave_out", description="Examples over the model's context: left out, or their prompts shortened in front."
     )
     interventions: tuple[str, ...] = Field(
         ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),

@@ -4,29 +4,51 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
 from genies.activations.extraction import Extractor, Request, Settings, describe
-from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, too_long, write_tokens
+from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, tokens_over, write_tokens
+from genies.data.distributions import Example
 from genies.data.framing import Framing, read_framed
+from genies.data.prompts import Presentation, PromptFormat, characters_over
 from genies.data.texts import Split, Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError
 from genies.files import read_json, write_json
 from genies.models import load_tokenizer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the texts of a run are read, the same for every intervention.
+
+    Attributes:
+        seed: draws the training pairs.
+        framing: of the distributions.
+        prompt_format: of their prompts.
+        overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
+    """
+
+    seed: int = 0
+    framing: Framing = "response"
+    prompt_format: PromptFormat = "published"
+    overlong: Literal["leave_out", "shorten"] = "leave_out"
 
 
 def tokenize_splits(
     model: Path,
     files: Sequence[tuple[Split, Path]],
     views: dict[Split, Sequence[str]],
-    seed: int,
-    framing: Framing,
+    reading: Reading,
     cache: Path,
     output: Path,
 ) -> None:
@@ -36,37 +58,84 @@ def tokenize_splits(
         model: the model's manifest.
         files: split and file (``<distribution>/<split>.json``) of all that is read.
         views: views by split; ``plain`` is always added, since it tells which examples are too long.
-        seed: draws the training pairs.
-        framing: of the distributions.
+        reading: how the texts are read.
         cache: the cache folder.
-        output: manifest to write: ``tokens`` (records with distribution, split, view, digest) and ``left_out``.
+        output: manifest to write: ``tokens`` (records with distribution, split, view, digest), and by
+            ``distribution/split`` the examples ``left_out`` and the characters ``shortened`` by example.
     """
     described = read_json(model)
     tokenizer = load_tokenizer(Path(described["path"]))
-    entries, left_out = [], {}
+    entries, left_out, shortened = [], {}, {}
     for split, file in tqdm(files, desc=f"{described['name']}: tokenize", unit="split", mininterval=2):
-        distribution = file.parent.name
-        examples = read_framed(file, framing).examples
-        texts = split_texts(examples, split, seed)
-        plain = tokenize(tokenizer, texts, VIEWS["plain"])
-        long = too_long(tokenizer, texts, plain, described["context"]) if described["context"] else []
-        if len(long) == len(examples):
-            raise DataError(
-                f"{file}: every example is longer than the model's context of {described['context']} tokens; "
-                "use a model with a longer context or leave the distribution out"
-            )
-        if long:
-            log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(long), len(examples))
-        left_out[f"{distribution}/{split}"] = long
-        kept = [text for text in texts if text.example not in set(long)]
+        place = f"{file.parent.name}/{split}"
+        examples = read_framed(file, reading.framing).examples
+        presentation, left_out[place] = _fit_context(tokenizer, examples, split, reading, described["context"], file)
+        shortened[place] = {str(example): dropped for example, dropped in presentation.shortened.items()}
+        shown = presentation.apply(tokenizer, examples)
+        # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
+        kept = [text for text in _shown_texts(examples, shown, split, reading) if text.example not in left_out[place]]
         for view in dict.fromkeys(("plain", *views[split])):
-            digest = _tokenize_view(tokenizer, described, kept, view, cache, (distribution, split))
-            entries.append({"distribution": distribution, "split": split, "view": view, "digest": digest})
-    write_json(output, {"model": described["name"], "tokens": entries, "left_out": left_out})
+            digest = _tokenize_view(tokenizer, described, kept, view, cache, (file.parent.name, split))
+            entries.append({"distribution": file.parent.name, "split": split, "view": view, "digest": digest})
+    manifest = {"model": described["name"], "tokens": entries, "left_out": left_out, "shortened": shortened}
+    write_json(output, {**manifest, "prompt_format": reading.prompt_format})
+
+
+def _fit_context(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    split: Split,
+    reading: Reading,
+    context: int | None,
+    file: Path,
+) -> tuple[Presentation, list[int]]:
+    """How the split is shown, and the examples that the context cannot hold even so."""
+    presentation = Presentation(reading.prompt_format)
+    excess = _excess(tokenizer, examples, presentation, split, reading, context)
+    if excess and reading.overlong == "shorten":
+        cuts = {example: characters_over(tokenizer, examples[example].prompt, n) for example, n in excess.items()}
+        presentation = Presentation(reading.prompt_format, {e: cut for e, cut in cuts.items() if cut is not None})
+        excess = _excess(tokenizer, examples, presentation, split, reading, context)
+        shortened = set(presentation.shortened) - set(excess)
+        presentation = Presentation(reading.prompt_format, {e: presentation.shortened[e] for e in sorted(shortened)})
+        log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, len(shortened))
+    if len(excess) == len(examples):
+        raise DataError(
+            f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
+            "context or leave the distribution out"
+        )
+    if excess:
+        log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), len(examples))
+    return presentation, sorted(excess)
+
+
+def _excess(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    presentation: Presentation,
+    split: Split,
+    reading: Reading,
+    context: int | None,
+) -> dict[int, int]:
+    """Tokens over the context, by example; only those that are over."""
+    if context is None:
+        return {}
+    texts = _shown_texts(examples, presentation.apply(tokenizer, examples), split, reading)
+    return tokens_over(tokenizer, texts, tokenize(tokenizer, texts, VIEWS["plain"]), context)
+
+
+def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: Split, reading: Reading) -> list[Text]:
+    texts = split_texts(examples, split, reading.seed)
+    return [replace(text, prompt_text=shown[text.example].prompt) for text in texts]
 
 
 def _tokenize_view(
-    tokenizer: object, model: dict, texts: Sequence[Text], view: str, cache: Path, place: tuple[str, str]
+    tokenizer: PreTrainedTokenizerBase,
+    model: dict,
+    texts: Sequence[Text],
+    view: str,
+    cache: Path,
+    place: tuple[str, str],
 ) -> str:
     digest = tokens_digest(model["tokenizer_digest"], texts, VIEWS[view])
     path = tokens_path(cache, digest)

@@ -82,16 +82,27 @@ def _encode(tokenizer: PreTrainedTokenizerBase, strings: list[str]) -> list[list
     return tokenizer(strings, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
 
 
-def too_long(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int) -> list[int]:
-    """Examples that the model's context cannot hold under every view, by index, ascending.
+def tokens_over(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int
+) -> dict[int, int]:
+    """Examples that the model's context cannot hold under every view, and by how many tokens.
 
     The rule looks at all views, also those that a run does not read, so that every intervention of every run leaves
     out the same examples. A view's own words are counted apart from the text (an upper bound up to a token or two).
+
+    Args:
+        tokenizer: the model's.
+        texts: the texts.
+        plain: their tokens under the plain view.
+        context: tokens that the model can hold.
     """
     words = [f"{view.before} {view.after}" for view in VIEWS.values()]
-    allowance = max(len(ids) for ids in _encode(tokenizer, words))
-    lengths = np.diff(plain.offsets)
-    return sorted({text.example for text, length in zip(texts, lengths, strict=True) if length + allowance > context})
+    room = context - max(len(ids) for ids in _encode(tokenizer, words))
+    over: dict[int, int] = {}
+    for text, length in zip(texts, np.diff(plain.offsets).tolist(), strict=True):
+        if length > room:
+            over[text.example] = max(over.get(text.example, 0), length - room)
+    return over
 
 
 def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from genies.data.distributions import Example
 from genies.data.framing import Framing, read_framed
 from genies.data.pairs import training_pairs
+from genies.data.prompts import Presentation
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.evaluation.evaluate import judge, read_target
 from genies.files import read_json, whole_file
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
+from genies.models import load_tokenizer
 from genies.tuning.base import TextIntervention, TextPairs
 
 log = logging.getLogger(__name__)
@@ -52,15 +55,17 @@ def tune_source(
     """
     import polars as pl
 
-    described, left_out = read_json(model), read_json(tokens)["left_out"]
-    pairs = _training_texts(train, frozenset(left_out[f"{train.parent.name}/train"]), seed, framing)
+    described, shown = read_json(model), _Shown(read_json(tokens), read_json(model))
+    pairs = _training_texts(train, shown, seed, framing)
     digest = tuning_digest(intervention, parameters, described, pairs)
     folder = fits_folder(cache, digest)
     fitted = _fitted(intervention, parameters, described, pairs, device, folder, train)
     frames = []
     for test in tests:
-        target = read_target(test, frozenset(left_out[f"{test.parent.name}/test"]), seed, framing)
-        texts = TextPairs.of(target.framed.examples, target.pairs, target.best_first, fitted.reads_test_labels)
+        place = f"{test.parent.name}/test"
+        target = read_target(test, shown.left_out(place), seed, framing)
+        examples = shown.examples(place, target.framed.examples)
+        texts = TextPairs.of(examples, target.pairs, target.best_first, fitted.reads_test_labels)
         frames.append(judge(fitted, texts, target))
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
@@ -80,10 +85,27 @@ def tuning_digest(intervention: str, parameters: dict[str, Any], model: dict[str
     )
 
 
-def _training_texts(train: Path, left_out: frozenset[int], seed: int, framing: Framing) -> TextPairs:
+class _Shown:
+    """How examples are shown to the model: the same as in the token manifest, so the same for all interventions."""
+
+    def __init__(self, tokens: dict[str, Any], model: dict[str, Any]) -> None:
+        self._tokens = tokens
+        chat = tokens["prompt_format"] == "chat"
+        self._tokenizer = load_tokenizer(Path(model["path"])) if chat else None
+
+    def left_out(self, place: str) -> frozenset[int]:
+        return frozenset(self._tokens["left_out"][place])
+
+    def examples(self, place: str, examples: Sequence[Example]) -> list[Example]:
+        shortened = {int(example): dropped for example, dropped in self._tokens["shortened"][place].items()}
+        return Presentation(self._tokens["prompt_format"], shortened).apply(self._tokenizer, examples)
+
+
+def _training_texts(train: Path, shown: _Shown, seed: int, framing: Framing) -> TextPairs:
+    place = f"{train.parent.name}/train"
     examples = read_framed(train, framing).examples
-    pairs = [pair for pair in training_pairs(examples, seed) if pair.example not in left_out]
-    return TextPairs.of(examples, pairs, np.ones(len(pairs), bool))
+    pairs = [pair for pair in training_pairs(examples, seed) if pair.example not in shown.left_out(place)]
+    return TextPairs.of(shown.examples(place, examples), pairs, np.ones(len(pairs), bool))
 
 
 def _fitted(

@@ -38,11 +38,13 @@ rule tokenize:
         test_views=plan.views["test"],
         seed=plan.config.seed,
         framing=plan.config.framing,
+        prompt_format=plan.config.prompt_format,
+        overlong=plan.config.overlong,
         cache=plan.cache,
         code=plan.code("genies.activations.tokens"),
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
-        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} "
+        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
         "--cache {params.cache:q} --output {output:q}"
 
 
