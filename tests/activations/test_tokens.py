@@ -1,0 +1,108 @@
+"""Tokens are ragged, whole, and the same whatever the order of work; what is too long is left out or shortened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import save_model, write_distribution
+
+from genies.activations.stages import Reading, tokenize_splits, tokens_path
+from genies.activations.tokens import read_tokens, tokenize, tokens_digest, write_tokens
+from genies.data.distributions import read_split
+from genies.data.texts import Text, split_texts
+from genies.data.views import VIEWS
+from genies.errors import DataError, StoreError
+from genies.files import write_json
+from genies.models import describe_model, load_tokenizer
+
+TEXTS = [Text(0, 0, "what is red ?\n", "red ."), Text(0, 2, "what is red ?\n", ""), Text(3, 1, "", "blue")]
+
+
+def test_the_response_begins_after_the_tokens_of_the_prompt_alone(model_folders: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(model_folders["llama"])
+    tokens = tokenize(tokenizer, TEXTS, VIEWS["plain"])
+    for index, text in enumerate(TEXTS):
+        ids = tokens.text(index)
+        assert ids.tolist() == tokenizer(text.prompt_text + text.response_text)["input_ids"]
+        assert ids[: tokens.prompt_tokens[index]].tolist() == tokenizer(text.prompt_text)["input_ids"]
+    assert tokens.example.tolist() == [0, 0, 3]
+    assert tokens.response.tolist() == [0, 2, 1]
+
+
+def test_files_give_back_what_was_written_and_damage_is_named(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    tokens = tokenize(load_tokenizer(model_folders["llama"]), TEXTS, VIEWS["yes"])
+    path = tmp_path / "a.h5"
+    write_tokens(path, tokens, {"view": "yes"})
+    for name, array in vars(read_tokens(path)).items():
+        np.testing.assert_array_equal(array, getattr(tokens, name))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(StoreError, match=r"a\.h5"):
+        read_tokens(path)
+
+
+def test_the_digest_changes_with_each_thing_that_decides_the_tokens() -> None:
+    first = tokens_digest("t", TEXTS, VIEWS["plain"])
+    others = [
+        tokens_digest("u", TEXTS, VIEWS["plain"]),
+        tokens_digest("t", TEXTS, VIEWS["yes"]),
+        tokens_digest("t", TEXTS[:2], VIEWS["plain"]),
+        tokens_digest("t", [Text(1, 0, *("what is red ?\n", "red .")), *TEXTS[1:]], VIEWS["plain"]),
+    ]
+    assert len({first, *others}) == 5
+    assert first == tokens_digest("t", list(TEXTS), VIEWS["plain"])
+
+
+@pytest.fixture
+def short_model(tmp_path: Path) -> Path:
+    """Manifest of a model whose context holds the short examples only."""
+    folder = save_model(tmp_path / "short", "llama", context=90)
+    write_json(tmp_path / "short.json", describe_model(str(folder), None, tmp_path / "sha256.json"))
+    return tmp_path / "short.json"
+
+
+def long_distribution(folder: Path, long: tuple[int, ...], response_long: tuple[int, ...] = ()) -> Path:
+    write_distribution(folder)
+    records = json.loads((folder / "test.json").read_text())
+    for index in long:
+        records[index]["prompt"] = "red " * 60 + records[index]["prompt"]
+    for index in response_long:
+        records[index]["responses"]["blue " * 60] = 0
+    (folder / "test.json").write_text(json.dumps(records))
+    return folder / "test.json"
+
+
+@pytest.mark.parametrize(
+    ("overlong", "left_out", "shortened"), [("leave_out", [1, 4, 5], []), ("shorten", [5], ["1", "4"])]
+)
+def test_examples_over_the_context_are_left_out_or_shortened(
+    short_model: Path, tmp_path: Path, overlong: str, left_out: list[int], shortened: list[str]
+) -> None:
+    file = long_distribution(tmp_path / "cities", (1, 4), (5,))
+    output = tmp_path / "tokens.json"
+    views = {"train": [], "test": ["plain", "lat_template"]}
+    tokenize_splits(short_model, [("test", file)], views, Reading(overlong=overlong), tmp_path, output)
+    manifest = json.loads(output.read_text())
+    assert manifest["left_out"] == {"cities/test": left_out}
+    assert sorted(manifest["shortened"]["cities/test"]) == shortened
+    for entry in manifest["tokens"]:
+        tokens = read_tokens(tokens_path(tmp_path, entry["digest"]))
+        assert np.diff(tokens.offsets).max() <= 90
+        assert sorted(set(tokens.example.tolist())) == [e for e in range(8) if e not in left_out]
+
+
+def test_a_split_that_is_too_long_altogether_is_an_error(short_model: Path, tmp_path: Path) -> None:
+    file = long_distribution(tmp_path / "cities", tuple(range(8)))
+    with pytest.raises(DataError, match="context of 90 tokens"):
+        tokenize_splits(
+            short_model, [("test", file)], {"test": [], "train": []}, Reading(), tmp_path, tmp_path / "t.json"
+        )
+    assert not (tmp_path / "t.json").exists()
+
+
+def test_training_splits_hold_two_responses_per_example(tmp_path: Path) -> None:
+    examples = read_split(write_distribution(tmp_path / "cities") / "train.json")
+    texts = split_texts(examples, "train", 0)
+    assert [text.example for text in texts] == sorted([*range(12), *range(12)])
