@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_model, _add_tokenize,
-        _add_mix, _add_extract, _add_fit, _add_tune, _add_plugin, _add_evaluate, _add_metrics, _add_report,
+        _add_mix, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps, _add_evaluate,
+        _add_metrics, _add_report,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -256,6 +257,41 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
     _framing(verb)
     _cache(verb)
     _output(verb, "parquet file")
+
+
+def _add_sweep(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.tuning.sweep import sweep_source
+
+        sweep_source(
+            options.intervention, options.parameters, options.values, tuple(options.counts), options.model,
+            options.tokens, options.train, options.seed, options.framing, options.device, options.work, options.output,
+        )  # fmt: skip
+
+    verb = _verb(verbs, "sweep", run, "try hyper-parameters on a part of a source's training split")
+    verb.add_argument("intervention", help="name, or path of a Python file")
+    verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="arguments that stay")
+    verb.add_argument("--values", type=json.loads, required=True, metavar="JSON", help="values to try by parameter")
+    verb.add_argument("--counts", type=int, nargs=2, default=[400, 200], metavar=("TRAIN", "HELD_OUT"))
+    verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
+    verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
+    verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
+    verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for checkpoints")
+    _seed(verb)
+    _framing(verb)
+    _output(verb, "table (CSV)")
+
+
+def _add_join_sweeps(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.tuning.sweep import join_sweeps
+
+        join_sweeps(options.tables, options.output)
+
+    verb = _verb(verbs, "join-sweeps", run, "join the tables of sweeps")
+    verb.add_argument("tables", type=Path, nargs="+")
+    _output(verb, "table (CSV)")
 
 
 def _add_plugin(verbs: argparse._SubParsersAction) -> None:

@@ -42,6 +42,24 @@ class Extraction(Section):
     )
 
 
+class LogGrid(Section):
+    """Values evenly spaced on a logarithmic scale."""
+
+    low: float = Field(gt=0, description="Smallest value.")
+    high: float = Field(gt=0, description="Largest value.")
+    count: int = Field(ge=1, description="How many values.")
+
+
+class Sweep(Section):
+    """A hyper-parameter sweep on every source's own training split."""
+
+    interventions: dict[str, dict[str, tuple[Any, ...] | LogGrid]] = Field(
+        description="Values to try by intervention and parameter: a list, or `{low, high, count}` on a log grid."
+    )
+    train: int = Field(400, ge=1, description="Examples of each source to train on.")
+    held_out: int = Field(200, ge=1, description="Other examples of it to test on.")
+
+
 class Mixture(Section):
     """A mixed source."""
 
@@ -103,6 +121,7 @@ class Config(Section):
     )
     seed: int = Field(0, ge=0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
+    sweep: Sweep | None = Field(None, description="Hyper-parameter sweep of trained interventions; see below.")
     folders: Folders = Field(default_factory=Folders, description="Where things are kept.")
 
     @model_validator(mode="after")

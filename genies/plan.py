@@ -22,6 +22,7 @@ from genies.errors import ConfigError
 from genies.interventions.registry import check_parameters, load_class, module_of, name_of
 from genies.models import is_folder, model_files, model_name
 from genies.tuning.base import TextIntervention
+from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin
 
 BASELINE = "zero_shot"
@@ -53,6 +54,7 @@ class Plan:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
         self._check_distributions()
         self._check_data()
+        self._check_sweep()
         for identifier in config.chosen_models:
             if is_folder(identifier) and Path(identifier) != self.demo_model:
                 model_files(Path(identifier))
@@ -248,6 +250,33 @@ class Plan:
             "train": sorted({view for cls in classes for view in cls.fit_views}),
             "test": sorted({view for cls in classes for view in cls.predict_views}),
         }
+
+    # Sweeps
+
+    def sweep_files(self) -> list[Path]:
+        """Tables of the configured sweep, one for each model, intervention and source; none without a sweep."""
+        if self.config.sweep is None:
+            return []
+        folder = self.results / "sweep"
+        return [
+            folder / model / name / f"{source}.csv"
+            for model in self.models
+            for name in self.config.sweep.interventions
+            for source in self.sources
+        ]
+
+    def sweep_values(self, intervention: str) -> str:
+        """Values to try, as JSON."""
+        values = self.config.sweep.interventions[intervention]
+        plain = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
+        return json.dumps(plain, sort_keys=True)
+
+    def _check_sweep(self) -> None:
+        for name in self.config.sweep.interventions if self.config.sweep else ():
+            if name not in self.text_interventions:
+                raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
+            for combination in grid(json.loads(self.sweep_values(name))):
+                check_parameters(self.interventions[name], {**self.parameters(name), **combination})
 
     # Jobs
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genies.activations.forest import PackedBatch
+from genies.activations.masks import tree_mask
 from genies.errors import ModelError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Decoder:
             batch,
             input_ids=torch.as_tensor(batch.tokens, device=self.device),
             position_ids=torch.as_tensor(batch.position, device=self.device),
-            attention_mask=self._mask(end),
+            attention_mask=tree_mask(end, self.dtype),
         )
 
     @torch.inference_mode()
@@ -134,13 +135,6 @@ class Decoder:
             input_ids=torch.as_tensor(batch.tokens, device=self.device),
             attention_mask=real.long().to(self.device),
         )
-
-    def _mask(self, end: torch.Tensor) -> torch.Tensor:
-        """Tree-causal mask (R, 1, W, W), additive: eager misreads bool, and sdpa converts it in every block."""
-        node = torch.arange(end.shape[1], device=end.device)
-        allowed = (node[None, :] <= node[:, None]) & (node[None, :, None] < end[:, None, :])
-        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=end.device)
-        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)[:, None]
 
     def _pass(self, batch: PackedBatch, **inputs: torch.Tensor) -> Features:
         last = torch.as_tensor(batch.last, device=self.device)

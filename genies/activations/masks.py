@@ -5,22 +5,20 @@ from __future__ import annotations
 import torch
 
 
-def tree_mask(end: torch.Tensor, dtype: torch.dtype, implementation: str) -> torch.Tensor:
+def tree_mask(end: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Mask under which a node attends to itself and its ancestors alone (see ``genies.activations.forest``).
+
+    It is additive: eager attention misreads a bool mask, and sdpa would convert it in every block. Blocked entries are
+    finite, so that rows of padding alone stay finite too.
 
     Args:
         end: index after the last node below each node, int64 (R, W).
-        dtype: type of the model's hidden states, which an additive mask takes.
-        implementation: attention implementation of transformers; ``eager`` misreads bool masks and gets an additive
-            one, whose blocked entries are finite, so that rows of padding alone stay finite too.
+        dtype: type of the model's hidden states.
 
     Returns:
-        (R, 1, W, W), axis 2 the node that looks, axis 3 the one that is looked at: bool, or ``dtype`` for eager.
+        ``dtype`` (R, 1, W, W), axis 2 the node that looks, axis 3 the one that is looked at.
     """
     node = torch.arange(end.shape[1], device=end.device)
-    before = node[None, :] <= node[:, None]
-    allowed = (before[None] & (node[None, :, None] < end[:, None, :]))[:, None]
-    if implementation != "eager":
-        return allowed
-    blocked = torch.finfo(dtype).min
-    return torch.zeros(allowed.shape, dtype=dtype, device=end.device).masked_fill_(~allowed, blocked)
+    allowed = (node[None, :] <= node[:, None]) & (node[None, :, None] < end[:, None, :])
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=end.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]

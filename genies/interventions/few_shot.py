@@ -91,9 +91,8 @@ class FewShot(TextIntervention):
             scores /= [self._scored_tokens(*text) for g in groups for text in zip(g.tokens, g.score_from, strict=True)]
         return scores[rows]
 
-    def predict_proba(self, pairs: TextPairs) -> np.ndarray:
+    def probability(self, scores: np.ndarray) -> np.ndarray:
         """Softmax over the two scores, under ``paper`` their comparison, float64 (n,)."""
-        scores = self.decision_function(pairs)
         advantage = scores[:, 0] - scores[:, 1]
         return 0.5 * (1 + np.sign(advantage)) if self.protocol == "paper" else sigmoid(advantage)
 

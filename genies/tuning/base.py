@@ -124,10 +124,18 @@ class TextIntervention(Intervention):
     def decision_function(self, pairs: TextPairs) -> np.ndarray:
         """Raw scores of (first, second), float64 (n, 2); the higher one is the response that is preferred."""
 
-    def predict_proba(self, pairs: TextPairs) -> np.ndarray:
+    def probability(self, scores: np.ndarray) -> np.ndarray:
         """σ(score of the first − score of the second), float64 (n,): Bradley and Terry's model of a preference."""
-        scores = self.decision_function(pairs)
         return sigmoid(scores[:, 0] - scores[:, 1])
+
+    def predict_proba(self, pairs: TextPairs) -> np.ndarray:
+        """Probability that the first response is the better one, float64 (n,)."""
+        return self.probability(self.decision_function(pairs))
+
+    def predict(self, pairs: TextPairs) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and scores from one reading of the texts."""
+        scores = self.decision_function(pairs)
+        return self.probability(scores), scores
 
     def remove_checkpoint(self) -> None:
         """Delete what ``fit`` keeps against a kill; to be called once what it learned is saved."""

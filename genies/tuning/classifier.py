@@ -207,7 +207,7 @@ class RewardReader:
             before = torch.arange(virtual, device=self.device).expand(rows, virtual)
             position = torch.cat([before, position + virtual], dim=1)
             end = torch.cat([torch.full_like(before, virtual + width), end + virtual], dim=1)
-        mask = tree_mask(end, self.dtype, self.classifier.config._attn_implementation)
+        mask = tree_mask(end, self.dtype)
         return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
 
     def _separate_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:

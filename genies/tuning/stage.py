@@ -55,7 +55,7 @@ def tune_source(
     """
     import polars as pl
 
-    described, shown = read_json(model), _Shown(read_json(tokens), read_json(model))
+    described, shown = read_json(model), ShownTexts(read_json(tokens), read_json(model))
     pairs = _training_texts(train, shown, seed, framing)
     digest = tuning_digest(intervention, parameters, described, pairs)
     folder = fits_folder(cache, digest)
@@ -85,7 +85,7 @@ def tuning_digest(intervention: str, parameters: dict[str, Any], model: dict[str
     )
 
 
-class _Shown:
+class ShownTexts:
     """How examples are shown to the model: the same as in the token manifest, so the same for all interventions."""
 
     def __init__(self, tokens: dict[str, Any], model: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ class _Shown:
         return Presentation(self._tokens["prompt_format"], shortened).apply(self._tokenizer, examples)
 
 
-def _training_texts(train: Path, shown: _Shown, seed: int, framing: Framing) -> TextPairs:
+def _training_texts(train: Path, shown: ShownTexts, seed: int, framing: Framing) -> TextPairs:
     place = f"{train.parent.name}/train"
     examples = read_framed(train, framing).examples
     pairs = [pair for pair in training_pairs(examples, seed) if pair.example not in shown.left_out(place)]

@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers import FAMILIES, write_distribution
 
-from genies.activations import extraction
+from genies.activations import decoder as decoder_module
 from genies.activations.decoder import Decoder, Features
-from genies.activations.extraction import Extractor, Request, Settings, build_forest
+from genies.activations.extraction import Extractor, Request, Settings, build_forest, packing_error
 from genies.activations.forest import Batch, pack, plan_batches
 from genies.activations.store import ActivationStore
 from genies.activations.tokens import Tokens, tokenize
@@ -99,7 +99,7 @@ def test_both_attention_implementations_give_the_same(
     tokens = all_tokens(model_folders["llama"], data)
     decoder = Decoder.load(model_folders["llama"], "float32", "cpu", attention)
     members = build_forest(tokens, EOS).members
-    assert extraction.packing_error(decoder, tokens, members, EOS) < 1e-6
+    assert packing_error(decoder, tokens, members, EOS) < 1e-6
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -151,10 +151,10 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
     described = manifest(model_folders["llama"])
     right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
 
-    def causal(self: Decoder, end: torch.Tensor) -> torch.Tensor:
+    def causal(end: torch.Tensor, _: torch.dtype) -> torch.Tensor:
         return torch.ones(end.shape[1], end.shape[1], dtype=torch.bool).tril().expand(len(end), 1, -1, -1)
 
-    monkeypatch.setattr(Decoder, "_mask", causal)
+    monkeypatch.setattr(decoder_module, "tree_mask", causal)
     monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     fallback = Extractor(described, tmp_path / "fallback", Settings(batch_tokens=200), "cpu").extract(request(tokens))
     assert "one text per row" in caplog.text

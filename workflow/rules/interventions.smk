@@ -85,3 +85,49 @@ rule plugin:
         "genies --log {log} plugin {params.folder:q} --model {input.model:q} --tokens {input.tokens:q} "
         "--train {input.train:q} --test {input.test:q} --framing {params.framing} --work {params.work:q} "
         "--output {output:q}"
+
+
+rule sweep_source:
+    input:
+        model=rules.model.output,
+        tokens=rules.tokenize.output,
+        train=rules.tune.input.train,
+    output:
+        plan.results / "sweep" / "{model}" / "{intervention}" / "{source}.csv",
+    log:
+        plan.results / "logs" / "sweep" / "{model}" / "{intervention}" / "{source}.log",
+    benchmark:
+        plan.results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        device=plan.config.extraction.device,
+    params:
+        intervention=rules.tune.params.intervention,
+        parameters=rules.tune.params.parameters,
+        values=lambda wildcards: plan.sweep_values(wildcards.intervention),
+        train=plan.config.sweep.train if plan.config.sweep else None,
+        held_out=plan.config.sweep.held_out if plan.config.sweep else None,
+        seed=plan.config.seed,
+        framing=plan.config.framing,
+        work=subpath(output[0], strip_suffix=".csv"),
+        code=lambda wildcards: plan.code("genies.tuning.sweep", intervention=wildcards.intervention),
+    shell:
+        "genies --log {log} sweep {params.intervention:q} --parameters {params.parameters:q} --values {params.values:q} "
+        "--counts {params.train} {params.held_out} --model {input.model:q} --tokens {input.tokens:q} "
+        "--train {input.train:q} --seed {params.seed} --framing {params.framing} --device {resources.device} "
+        "--work {params.work:q} --output {output:q}"
+
+
+rule sweep:
+    input:
+        plan.sweep_files(),
+    output:
+        plan.results / "sweep.csv",
+    log:
+        plan.results / "logs" / "sweep.log",
+    threads: 1
+    params:
+        code=plan.code("genies.tuning.sweep"),
+    shell:
+        "genies --log {log} join-sweeps {input:q} --output {output:q}"

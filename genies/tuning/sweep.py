@@ -1,0 +1,114 @@
+"""Hyper-parameter sweeps of trained interventions on a source's own training split.
+
+Published: 400 examples to train on, 200 held out, learning rates on a logarithmic grid (GENIES, arXiv 2311.07723).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.data.framing import Framing, read_framed
+from genies.data.pairs import Pair, text_seed, training_pairs
+from genies.errors import DataError
+from genies.evaluation import metrics
+from genies.evaluation.uncertainty import accuracy_interval
+from genies.files import read_json, whole_file
+from genies.interventions.registry import make
+from genies.tuning.base import TextPairs
+from genies.tuning.grid import grid
+from genies.tuning.stage import ShownTexts
+
+COLUMNS = ("model", "intervention", "source", "parameters", "accuracy", "low", "high", "train_pairs", "held_out_pairs")
+
+
+def sweep_source(
+    intervention: str,
+    parameters: dict[str, Any],
+    values: Mapping[str, Any],
+    counts: tuple[int, int],
+    model: Path,
+    tokens: Path,
+    train: Path,
+    seed: int,
+    framing: Framing,
+    device: str,
+    work: Path,
+    output: Path,
+) -> None:
+    """Train with every combination on a part of the source's training examples and test on others of them.
+
+    Args:
+        intervention: name, or path of a Python file.
+        parameters: keyword arguments that stay as they are.
+        values: values to try by parameter.
+        counts: examples to train on, and held out.
+        model: the model's manifest.
+        tokens: the manifest of ``tokenize``.
+        train: ``<source>/train.json``.
+        seed: divides the examples (with their texts) and draws the pairs.
+        framing: of the distributions.
+        device: torch device, or "auto".
+        work: folder for checkpoints.
+        output: CSV to write, a row per combination, columns as in ``COLUMNS``.
+    """
+    import polars as pl
+
+    described = read_json(model)
+    source = train.parent.name
+    fit_pairs, held_out = divided(train, ShownTexts(read_json(tokens), described), counts, seed, framing)
+    rows = []
+    for number, tried in enumerate(grid(values)):
+        fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number)).fit(fit_pairs)
+        probability, _ = fitted.predict(held_out)
+        correct = metrics.correctness(np.where(held_out.label, probability, 1 - probability))
+        low, high = accuracy_interval(correct, held_out.example)
+        fitted.remove_checkpoint()
+        rows.append(
+            (described["name"], intervention, source, json.dumps(tried), float(correct.mean()), low, high,
+             len(fit_pairs), len(held_out))
+        )  # fmt: skip
+    with whole_file(output) as partial:
+        pl.DataFrame(rows, schema=list(COLUMNS), orient="row").write_csv(partial)
+
+
+def divided(
+    train: Path, shown: ShownTexts, counts: tuple[int, int], seed: int, framing: Framing
+) -> tuple[TextPairs, TextPairs]:
+    """Pairs to train on (best first) and held-out pairs (in an order thrown by their texts), of different examples.
+
+    Raises:
+        DataError: the split has too few examples.
+    """
+    place = f"{train.parent.name}/train"
+    framed = read_framed(train, framing)
+    left_out = shown.left_out(place)
+    pairs = [pair for pair in training_pairs(framed.examples, seed) if pair.example not in left_out]
+    if len(pairs) < sum(counts):
+        raise DataError(
+            f"{train}: has {len(pairs)} examples for {counts[0]} + {counts[1]}; lower sweep.train or held_out"
+        )
+
+    def draw(pair: Pair) -> int:
+        example = framed.examples[pair.example]
+        return text_seed(seed, "sweep", example.prompt, *sorted(example.responses))
+
+    drawn = sorted(pairs, key=draw)
+    chosen, held_out = drawn[: counts[0]], drawn[counts[0] : sum(counts)]
+    examples = shown.examples(place, framed.examples)
+    coins = np.array([draw(pair) % 2 == 0 for pair in held_out], bool)
+    return TextPairs.of(examples, chosen, np.ones(len(chosen), bool)), TextPairs.of(examples, held_out, coins)
+
+
+def join_sweeps(parts: Sequence[Path], output: Path) -> None:
+    """Join the tables of several sources, best combination first within each."""
+    import polars as pl
+
+    joined = pl.concat([pl.read_csv(part) for part in parts])
+    keys = ["model", "intervention", "source", "accuracy"]
+    with whole_file(output) as partial:
+        joined.sort(keys, descending=[False, False, False, True], maintain_order=True).write_csv(partial)
