@@ -16,7 +16,7 @@ from genies.data.pairs import Pair, training_pairs
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import write_json
-from genies.interventions.registry import load_class, make, module_of, name_of, save
+from genies.interventions.registry import is_saved, load_class, make, module_of, name_of, save
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def fit_sources(
             intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )
         folder = fits_folder(cache, digest)
-        if (folder / "intervention.json").exists():
+        if is_saved(folder):
             reused += 1
         else:
             stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))

@@ -127,6 +127,11 @@ def save(intervention: Intervention, folder: Path) -> None:
     write_json(folder / RECORD_FILE, record)
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether ``save`` finished writing to the folder."""
+    return (Path(folder) / RECORD_FILE).is_file()
+
+
 def load(folder: Path, name_or_path: str | None = None) -> Intervention:
     """Read what ``save`` wrote. Predictions are those of the saved one, bit for bit.
 

@@ -25,6 +25,7 @@ from genies.files import read_json, whole_file
 from genies.report import figures as drawing
 
 FOLDER = Path(__file__).parent
+SWEEP_FILE = "sweep.csv"
 
 
 def write_report_from_tables(
@@ -46,7 +47,9 @@ def write_report_from_tables(
         "models": [read_json(path) for path in models],
         "configuration": dict(config),
     }
-    write_report(run, *read_tables(tables), provenance, output)
+    # A table that an earlier configuration left behind is not of this run.
+    sweep = pl.read_csv(tables / SWEEP_FILE) if config.get("sweep") else None
+    write_report(run, *read_tables(tables), provenance, output, sweep)
 
 
 def write_report(
@@ -56,6 +59,7 @@ def write_report(
     by_category: pl.DataFrame,
     provenance: Mapping[str, Any],
     output: Path,
+    sweep: pl.DataFrame | None = None,
 ) -> None:
     """Write the report page, whole or not at all. Equal arguments give equal bytes.
 
@@ -66,8 +70,9 @@ def write_report(
         by_category: of ``tables.by_category``.
         provenance: JSON values to state: what was run, on what, with what.
         output: the page (HTML).
+        sweep: of ``genies.tuning.sweep``, if there was one.
     """
-    page = render(run, metrics, leaderboard, by_category, provenance)
+    page = render(run, metrics, leaderboard, by_category, provenance, sweep)
     with whole_file(output) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -78,6 +83,7 @@ def render(
     leaderboard: pl.DataFrame,
     by_category: pl.DataFrame,
     provenance: Mapping[str, Any],
+    sweep: pl.DataFrame | None = None,
 ) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
     figures = drawing.draw(metrics, leaderboard, by_category)
@@ -101,6 +107,7 @@ def render(
         boards=_boards(leaderboard),
         figures=figures,
         provenance=provenance,
+        sweep=[] if sweep is None else sweep.to_dicts(),
         policy=_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],

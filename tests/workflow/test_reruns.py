@@ -3,74 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
-from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
-from helpers import save_model, write_distribution
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-class Project:
-    """A copy of the workflow and the package, so that both can be edited, with a small configuration."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("Snakefile", "workflow", "genies", "config"):
-            source = REPOSITORY / name
-            ignore = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
-        for number, name in enumerate(("north", "south", "west")):
-            write_distribution(folder / "data" / name, offset=31 * number)
-        save_model(folder / "tiny-llama", "llama")
-        self.config = {
-            "run": "mini",
-            "models": ["tiny-llama"],
-            "distributions": ["data/north", "data/south", "data/west"],
-            "shifts": ["shifts.yaml"],
-            "interventions": ["random", "zero_shot", "mms"],
-            "capability_interventions": ["mms"],
-        }
-        self.shifts = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
-
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
-        (self.folder / "shifts.yaml").write_text(yaml.safe_dump(self.shifts))
-        return self.snakemake("--configfile", "config.yaml", *options)
-
-    def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *options],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    def jobs(self, *options: str) -> Counter[str]:
-        """Run to the end; which jobs were executed, as rule or rule:intervention."""
-        result = self.run(*options)
-        assert result.returncode == 0, result.stderr
-        executed: Counter[str] = Counter()
-        for block in re.split(r"\n(?=(?:local)?rule )", result.stderr):
-            if rule := re.match(r"(?:local)?rule (\w+):", block):
-                intervention = re.search(r"wildcards: .*intervention=(\w+)", block)
-                executed[rule[1] + (f":{intervention[1]}" if intervention else "")] += 1
-        del executed["all"]
-        return executed
-
-    def forward_passes(self) -> int:
-        log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
-        return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+from project import Project
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ rule tune:
         plan.results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{source}.tsv"
     wildcard_constraints:
         intervention=one_of(plan.text_interventions),
-    threads: 8
+    threads: 1
     resources:
         gpu=1,
         device=plan.config.extraction.device,
@@ -73,7 +73,7 @@ rule plugin:
         plan.results / "benchmarks" / "plugin" / "{model}" / "{intervention}" / "{source}.tsv"
     wildcard_constraints:
         intervention=one_of(plan.plugins),
-    threads: 8
+    threads: 1
     resources:
         gpu=1,
     params:
@@ -98,7 +98,7 @@ rule sweep_source:
         plan.results / "logs" / "sweep" / "{model}" / "{intervention}" / "{source}.log",
     benchmark:
         plan.results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
-    threads: 8
+    threads: 1
     resources:
         gpu=1,
         device=plan.config.extraction.device,

@@ -1,0 +1,64 @@
+"""A sweep tries every combination on one part of a source and tests it on another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from helpers import write_distribution
+
+from genies.activations.stages import Reading, tokenize_splits
+from genies.errors import DataError
+from genies.files import read_json, write_json
+from genies.models import describe_model
+from genies.tuning.grid import grid
+from genies.tuning.stage import ShownTexts
+from genies.tuning.sweep import COLUMNS, divided, join_sweeps, sweep_source
+
+
+def test_a_grid_has_every_combination_and_log_grids_keep_their_ends() -> None:
+    combinations = list(grid({"steps": [1, 2], "learning_rate": {"low": 1e-4, "high": 1e-2, "count": 3}}))
+    assert len(combinations) == 6
+    assert sorted({c["learning_rate"] for c in combinations}) == pytest.approx([1e-4, 1e-3, 1e-2])
+
+
+@pytest.fixture(scope="module")
+def prepared(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model's manifest, a source and its tokens."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_json(folder / "model.json", describe_model(str(model_folders["llama"]), None, folder / "sha256.json"))
+    train = write_distribution(folder / "north", train=20) / "train.json"
+    views = {"train": [], "test": []}
+    tokenize_splits(folder / "model.json", [("train", train)], views, Reading(), folder, folder / "tokens.json")
+    return folder
+
+
+def test_held_out_examples_are_others_than_those_trained_on(prepared: Path) -> None:
+    shown = ShownTexts(read_json(prepared / "tokens.json"), read_json(prepared / "model.json"))
+    fit, held_out = divided(prepared / "north/train.json", shown, (12, 8), 0, "response")
+    assert (len(fit), len(held_out)) == (12, 8)
+    assert set(fit.example).isdisjoint(held_out.example)
+    assert fit.label.all()
+    assert 0 < held_out.label.sum() < 8
+
+
+def test_more_examples_than_there_are_is_an_error(prepared: Path) -> None:
+    shown = ShownTexts(read_json(prepared / "tokens.json"), read_json(prepared / "model.json"))
+    with pytest.raises(DataError, match=r"20 examples for 15 \+ 8"):
+        divided(prepared / "north/train.json", shown, (15, 8), 0, "response")
+
+
+def test_the_table_has_a_row_per_combination(prepared: Path, tmp_path: Path) -> None:
+    values = {"learning_rate": [1e-3, 1e-2]}
+    for source in ("a", "b"):
+        sweep_source(
+            "lora", {"steps": 2, "rank": 4}, values, (10, 6), prepared / "model.json", prepared / "tokens.json",
+            prepared / "north/train.json", 0, "response", "cpu", tmp_path / "work", tmp_path / f"{source}.csv",
+        )  # fmt: skip
+    join_sweeps([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "sweep.csv")
+    table = pl.read_csv(tmp_path / "sweep.csv")
+    assert table.columns == list(COLUMNS)
+    assert sorted(json.loads(p)["learning_rate"] for p in table["parameters"]) == [1e-3, 1e-3, 1e-2, 1e-2]
+    assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()

@@ -1,0 +1,76 @@
+"""Every intervention runs through the workflow to the same tables, under both framings, plug-ins and mixtures too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from project import Project
+
+from genies.data.distributions import read_split
+
+SMALL = {"steps": 2, "pairs_per_step": 4}
+INTERVENTIONS = [
+    "random", "zero_shot", "few_shot", "mms", "lat_stim_1", "lat_stim_2", "lat_pca", "cra", "ccs", "logistic",
+    "mass_mean_whitened", "lora", "prompt_tuning", "full_finetune",
+]  # fmt: skip
+PLUGIN = """
+import ast, json, pathlib, sys
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+for folder, path in zip(ast.literal_eval(options["--distribution_dirs"]), ast.literal_eval(options["--output_paths"])):
+    examples = json.loads((pathlib.Path(folder) / "test.json").read_text())
+    count = sum(len(example["responses"]) - 1 for example in examples)
+    result = {"eval_accuracy": 1.0, "eval_probabilities": [0.9] * count}
+    pathlib.Path(path).write_text(json.dumps(result))
+"""
+
+pytestmark = pytest.mark.xdist_group("interventions")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    plugin = project.folder / "my_plugin"
+    plugin.mkdir()
+    (plugin / "train.py").write_text("")
+    (plugin / "eval.py").write_text(PLUGIN)
+    project.config |= {
+        "interventions": [*INTERVENTIONS, "own_probe.py"],
+        "intervention_parameters": {
+            **dict.fromkeys(("lora", "prompt_tuning", "full_finetune"), SMALL),
+            "few_shot": {"shots": 2},
+            "ccs": {"epochs": 20},
+            "mms": {"protocol": "paper"},
+        },
+        "plugins": {"my_method": "my_plugin"},
+        "mixtures": {"north_20_west": {"source": "north", "other": "west", "percent": 20}},
+    }
+    own = Path(__file__).parents[1] / "interventions/own_probe.py"
+    (project.folder / "own_probe.py").write_text(own.read_text())
+    project.shifts = [{"source": "north_20_west", "target": "south", "label": "extreme", "category": "place"}]
+    return project
+
+
+def test_all_interventions_land_in_one_table(project: Project) -> None:
+    project.config["run"] = "all"
+    result = project.run()
+    assert result.returncode == 0, result.stderr
+    table = pl.read_csv(project.folder / "results/all/generalization_metrics.csv")
+    assert table["intervention"].to_list() == [*INTERVENTIONS, "own_probe", "my_method"]
+    assert table["generalization_accuracy"].is_between(0, 1).all()
+    assert table["target_tuned_capability_intervention"].unique().to_list() == ["mms"]
+    assert table["test_pairs"].n_unique() == 1
+    accuracy = dict(zip(table["intervention"], table["generalization_accuracy"], strict=True))
+    assert accuracy["my_method"] == 1.0
+    assert accuracy["random"] == 0.5
+
+
+def test_the_truthfulness_framing_asks_about_every_response(project: Project) -> None:
+    project.config |= {"framing": "truthfulness", "run": "truth", "interventions": ["zero_shot", "cra", "lora"]}
+    result = project.run()
+    assert result.returncode == 0, result.stderr
+    table = pl.read_csv(project.folder / "results/truth/generalization_metrics.csv")
+    assert table["intervention"].to_list() == ["zero_shot", "cra", "lora", "my_method"]
+    examples = read_split(project.folder / "data/south/test.json")
+    assert set(table["test_pairs"]) == {sum(len(example.responses) for example in examples)}
