@@ -26,7 +26,7 @@ if plan.config.data_archive:
 rule demo_world:
     output:
         plan.demo_files(),
-        corpus=plan.resources / "demo" / "corpus.txt",
+        corpus=plan.resources / "demo" / "corpus.jsonl",
     log:
         plan.results / "logs" / "demo_world.log",
     benchmark:

@@ -1,0 +1,171 @@
+"""The demo model: a small Llama that learns the demo world from its corpus alone, on a CPU in about a minute."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genies.data.views import VIEWS
+from genies.files import sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
+WORD = r"\n|\w+|[^\w\s]+"
+"""A token is a line break, a word, or a run of punctuation."""
+CONTEXT = 512
+ROW = 128
+"""Tokens of one row of a batch; no document of the corpus is longer."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Documents packed in rows: token, position in its document, and number of its document (−1 where empty)."""
+
+    tokens: np.ndarray
+    position: np.ndarray
+    document: np.ndarray
+
+
+def train_demo_model(
+    corpus: Path,
+    destination: Path,
+    seed: int,
+    *,
+    epochs: int = 1,
+    batch_tokens: int = 1024,
+    learning_rate: float = 6e-3,
+) -> None:
+    """Train a Llama of 4 layers of 128 with 8 heads (4 key-value heads) on a corpus, and save it with its tokenizer.
+
+    Weights start with standard deviation 0.09, about 1/√128: from the usual 0.02 so small a model needs several times
+    as many steps until it tells right from wrong.
+
+    Args:
+        corpus: JSON lines with the key ``text``.
+        destination: folder of the model: config.json, model.safetensors, tokenizer files and training_log.json.
+        seed: of the weights and of the order of documents.
+        epochs: passes over the corpus.
+        batch_tokens: tokens of one step.
+        learning_rate: largest rate of AdamW, reached after 5 % of the steps and lowered linearly over the last 30 %.
+    """
+    import torch
+    from tqdm import tqdm
+
+    texts = [json.loads(line)["text"] for line in Path(corpus).read_text(encoding="utf-8").splitlines()]
+    tokenizer = build_tokenizer(texts)
+    documents = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]]
+    rng = np.random.default_rng(seed)
+    batches = [batch for _ in range(epochs) for batch in make_batches(documents, batch_tokens, rng)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    steps = len(batches)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1, (step + 1) / (0.05 * steps), (steps - step) / (0.3 * steps))
+    )
+    losses = []
+    for batch in tqdm(batches, desc="demo model", unit="step", mininterval=2):
+        loss = _loss(model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    _save(model.eval(), tokenizer, losses, Path(destination))
+
+
+def _loss(model: LlamaForCausalLM, batch: Batch) -> object:
+    """Mean cross-entropy of each token after the others of its document."""
+    import torch
+
+    tokens, position, document = map(torch.from_numpy, (batch.tokens, batch.position, batch.document))
+    together = document[:, :, None] == document[:, None, :]
+    mask = (together & torch.ones(ROW, ROW, dtype=torch.bool).tril())[:, None]
+    hidden = model.model(tokens, attention_mask=mask, position_ids=position).last_hidden_state
+    follows = (document[:, 1:] == document[:, :-1]) & (document[:, 1:] >= 0)
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][follows]), tokens[:, 1:][follows])
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """The model before training, its weights drawn from torch's generator."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            max_position_embeddings=CONTEXT,
+            initializer_range=0.09,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,
+        )
+    )
+
+
+def make_batches(documents: Sequence[Sequence[int]], batch_tokens: int, rng: np.random.Generator) -> list[Batch]:
+    """Documents in random order, packed in rows: each goes to the first row of the open batch that has room."""
+    rows = max(1, batch_tokens // ROW)
+    batches: list[Batch] = []
+    filled = [ROW] * rows
+    for number in rng.permutation(len(documents)):
+        document = documents[number]
+        row = next((r for r in range(rows) if filled[r] + len(document) <= ROW), None)
+        if row is None:
+            shape = (rows, ROW)
+            batches.append(Batch(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)))
+            filled, row = [0] * rows, 0
+        here = (row, slice(filled[row], filled[row] + len(document)))
+        batches[-1].tokens[here], batches[-1].position[here] = document, np.arange(len(document))
+        batches[-1].document[here] = number
+        filled[row] += len(document)
+    return batches
+
+
+def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over the words of the texts and of the views; a text begins with BOS."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    known = [*texts, *(view.text("", "") for view in VIEWS.values())]
+    words = sorted({word for text in known for word in re.findall(WORD, text)})
+    vocabulary = {word: index for index, word in enumerate([BEGIN, END, UNKNOWN, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, unk_token=UNKNOWN, model_max_length=CONTEXT
+    )
+
+
+def _save(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, losses: Sequence[float], destination: Path
+) -> None:
+    """Write all files beside the destination, then move each into place, config.json (which makes it a model) last."""
+    destination.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=destination.parent) as folder:
+        partial = Path(folder)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        (partial / "training_log.json").write_text(json.dumps({"loss": list(losses)}), encoding="utf-8")
+        for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
+            sync_file(file)
+            shutil.move(file, destination / file.name)
+    sync_folder(destination)
