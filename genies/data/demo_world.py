@@ -34,7 +34,7 @@ DISTRIBUTIONS: tuple[str, ...] = (
 )
 """Names of the distributions that ``make_world`` writes, in alphabetical order."""
 
-TRAIN_EXAMPLES, TEST_EXAMPLES = 70, 50
+TRAIN_EXAMPLES, TEST_EXAMPLES = 60, 40
 """Examples of each split; each is about another country or another pair of numbers."""
 COLOURS = ("red", "green", "blue", "black", "white", "yellow", "purple", "orange")
 LANGUAGES = 8
@@ -44,6 +44,10 @@ CLOSE, FAR = range(1, 6), range(15, NUMBERS)
 """Differences of the numbers compared in ``numbers_close`` and in ``numbers_far``."""
 COMPARISONS = 1500
 """Statements about two numbers in the corpus."""
+BARE = 0.6
+"""Share of the judged statements about facts that come without their question: a model learns from many short ones."""
+PRIMER = 0.75
+"""Share of the plain statements with a verdict in a word that stand at the beginning of the corpus."""
 LISTS = 300
 """Documents of the corpus that are several questions with their answers, separated by blank lines."""
 
@@ -111,7 +115,8 @@ def make_world(destination: Path, seed: int) -> None:
 
     The distributions are those of ``DISTRIBUTIONS``, in the format of GENIES. Their test splits are about other
     countries and pairs of numbers than the train splits of all of them. The corpus has a JSON object with the key
-    ``text`` per line, in random order, and tells of the subjects of both splits.
+    ``text`` per line and tells of the subjects of both splits. It is to be read in its order: a primer first, of plain
+    statements with a verdict each, then all the rest mixed. So a small model learns early what a verdict depends on.
     """
     rng = random.Random(seed)
     topics = _topics(rng)
@@ -123,6 +128,8 @@ def make_world(destination: Path, seed: int) -> None:
         write_json(folder / "metadata.json", {"id": name, "external_datasets": [], "overlapping_datasets": []})
     documents = list(_documents(topics, rng))
     rng.shuffle(documents)
+    primer = {n for n, text in enumerate(documents) if _is_lesson(text) and rng.random() < PRIMER}
+    documents = [documents[n] for n in sorted(range(len(documents)), key=lambda n: n not in primer)]
     with whole_file(Path(destination) / "corpus.jsonl") as partial:
         partial.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="utf-8")
 
@@ -147,7 +154,7 @@ def _topics(rng: random.Random) -> dict[str, Topic]:
         colour, believed = rng.sample(COLOURS, 2)
         myths.append(Fact(country, colour, (believed,)))
     return {
-        "flags": Topic(PLAIN, flags, COLOURS, truths=2, judged=90),
+        "flags": Topic(PLAIN, flags, COLOURS, truths=2, judged=100),
         "flags_rare": Topic(PLAIN, tuple(Fact(c, rng.choice(COLOURS)) for c in rare), COLOURS, truths=3, judged=3),
         "flag_myths": Topic(PLAIN, tuple(myths), COLOURS, truths=4, errors=12),
         "flags_foreign": Topic(FOREIGN, flags, COLOURS, truths=3, judged=2),
@@ -155,7 +162,7 @@ def _topics(rng: random.Random) -> dict[str, Topic]:
         "flags_story": Topic(STORY, flags, COLOURS, truths=2, judged=2),
         "flags_records": Topic(RECORD, flags, COLOURS, truths=2),
         "languages": Topic(
-            SPOKEN, tuple(Fact(c, rng.choice(languages)) for c in countries), languages, truths=2, judged=25
+            SPOKEN, tuple(Fact(c, rng.choice(languages)) for c in countries), languages, truths=2, judged=30
         ),
         "long_truths": Topic(LONG_TRUTHS, flags, COLOURS, truths=1, errors=1, judged=1),
         "long_lies": Topic(LONG_LIES, flags, COLOURS, truths=1, errors=1, judged=1),
@@ -211,7 +218,8 @@ def _documents(topics: dict[str, Topic], rng: random.Random) -> Iterator[str]:
                     yield "".join(_statement(topic, fact, False, rng, number))
             for number in range(2 * topic.judged):
                 right = bool(number % 2)
-                yield _judged(*_statement(topic, fact, right, rng, rng.randrange(3)), right, rng)
+                question, answer = _statement(topic, fact, right, rng, rng.randrange(3))
+                yield _judged("" if rng.random() < BARE else question, answer, right, rng)
     numbers = topics["numbers_far"]
     for number in range(COMPARISONS):
         fact = _comparison(rng, *sorted(rng.sample(range(NUMBERS), 2)))
@@ -224,6 +232,12 @@ def _documents(topics: dict[str, Topic], rng: random.Random) -> Iterator[str]:
         topic = topics[rng.choice(("flags", "languages", "numbers_far"))]
         facts = rng.sample(topic.facts, rng.choice((2, 3, 4, 5)))
         yield "".join("\n\n" + "".join(_statement(topic, fact, True, rng)) for fact in facts)
+
+
+def _is_lesson(text: str) -> bool:
+    """Whether a document is a plain statement, with or without its question, and a verdict in a word."""
+    answer = SHORT[0].partition("{c}")[0]
+    return text.removeprefix(text.partition("\n")[0] + "\n").startswith(answer) and text.endswith(("Right.", "Wrong."))
 
 
 def _statement(topic: Topic, fact: Fact, right: bool, rng: random.Random, number: int = 0) -> tuple[str, str]:
