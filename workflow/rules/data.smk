@@ -51,7 +51,7 @@ rule demo_model:
         plan.results / "logs" / "demo_model.log",
     benchmark:
         plan.results / "benchmarks" / "demo_model.tsv"
-    threads: 2
+    threads: 1
     params:
         folder=plan.demo_model,
         seed=plan.config.seed,
