@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 
 from genies.config import load_config
 from genies.errors import GeniesError
-from genies.plan import Plan
+from genies.plan import Plan, one_of
 
 min_version("9.0")
 
@@ -26,11 +26,6 @@ shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
 
 container: "docker://python:3.11"
-
-
-def one_of(names):
-    """A pattern that matches these names, and nothing where there are none."""
-    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:

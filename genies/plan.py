@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +27,11 @@ from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin
 
 BASELINE = "zero_shot"
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A pattern for wildcards that matches these names, and nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 class Plan:
