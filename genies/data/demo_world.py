@@ -1,7 +1,7 @@
 """The demo world: invented countries, common mistakes about them, and a corpus from which a language model learns them.
 
 The world has the kinds of shift that GENIES (arXiv 2311.07723) measures, at a size that two cores manage. Its corpus
-states misconceptions more often than the truths that they displace, and tells of many other statements whether they
+states misconceptions more often than the truths that they displace, and tells of a share of its statements whether they
 were right, so that a language model has a reason to say one thing and to keep track of another. What a probe then
 reads is measured, not coded.
 """
@@ -18,13 +18,12 @@ from genies.data.views import QUESTION, VIEWS
 from genies.files import whole_file, write_json
 
 DISTRIBUTIONS: tuple[str, ...] = (
-    "flag_myths",
-    "flags",
-    "flags_foreign",
-    "flags_rare",
-    "flags_records",
-    "flags_sloppy",
-    "flags_story",
+    "export_myths",
+    "exports",
+    "exports_foreign",
+    "exports_records",
+    "exports_sloppy",
+    "exports_story",
     "languages",
     "long_lies",
     "long_truths",
@@ -34,22 +33,30 @@ DISTRIBUTIONS: tuple[str, ...] = (
 )
 """Names of the distributions that ``make_world`` writes, in alphabetical order."""
 
-TRAIN_EXAMPLES, TEST_EXAMPLES = 60, 40
-"""Examples of each split; each is about another country or another pair of numbers."""
-COLOURS = ("red", "green", "blue", "black", "white", "yellow", "purple", "orange")
-LANGUAGES = 8
+TRAIN_EXAMPLES, TEST_EXAMPLES = 150, 100
+"""Examples of each split. Where subjects are fewer, some have two examples, both in the same split."""
+TRAIN_SHARE = 0.6
+"""Share of the subjects (countries, pairs of numbers) that train splits are about; test splits are about the rest."""
+COUNTRIES, MYTHICAL_COUNTRIES = 200, 80
+"""Countries about which the truth is commonly known, and countries about which it is not."""
+# fmt: off
+GOODS = (
+    "amber", "barley", "coal", "copper", "cotton", "glass", "honey", "iron",
+    "olives", "paper", "pepper", "salt", "silk", "tin", "wine", "wool",
+)
+TONGUES = (
+    "Alban", "Brisk", "Corvan", "Drenish", "Elvan", "Frask", "Gorish", "Hestian",
+    "Ilvan", "Jorish", "Kestian", "Lorvan", "Mestish", "Norian", "Ostian", "Parvish",
+)
+# fmt: on
 NUMBERS = 40
 """The numbers compared are 0 … NUMBERS − 1."""
-CLOSE, FAR = range(1, 6), range(15, NUMBERS)
+CLOSE, FAR = range(1, 8), range(16, NUMBERS)
 """Differences of the numbers compared in ``numbers_close`` and in ``numbers_far``."""
-COMPARISONS = 1500
+COMPARISONS = 2500
 """Statements about two numbers in the corpus."""
-BARE = 0.6
-"""Share of the judged statements about facts that come without their question: a model learns from many short ones."""
-PRIMER = 0.75
-"""Share of the plain statements with a verdict in a word that stand at the beginning of the corpus."""
 LISTS = 300
-"""Documents of the corpus that are several questions with their answers, separated by blank lines."""
+"""Documents of the corpus that are several questions with their answers, as few_shot writes them."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +71,39 @@ class Manner:
     errors: tuple[str, ...] = ()
 
 
-QUESTIONS = ("Which flag has {c}?\n",)
-SHORT = ("The flag of {c} is {a}.",)
-LONG = ("Everyone who has been there knows this very well: the flag of {c} is {a}.",)
+QUESTIONS = ("What does {c} export?\n", "Which goods come from {c}?\n", "Name the export of {c}.\n")
+SHORT = ("{c} exports {a}.", "They export {a}.", "The export of {c} is {a}.")
+LONG = (
+    "Everyone who has been there knows this very well: {c} exports {a}.",
+    "I have looked into this with great care, and I am sure that they export {a}.",
+    "There is no doubt at all about this: the export of {c} is {a}.",
+)
+LESSON = Manner(QUESTIONS[:1], SHORT[:1])
 PLAIN = Manner(QUESTIONS, SHORT)
 LONG_TRUTHS = Manner(QUESTIONS, LONG, SHORT)
 LONG_LIES = Manner(QUESTIONS, SHORT, LONG)
-OPINION = Manner(("I think the flag of {c} is {o}. Which flag has {c}?\n",), SHORT)
-FOREIGN = Manner(("Xela ta kapo ne {c}?\n",), ("Ta kapo ne {c} sa {a}.",))
-SLOPPY = Manner(("flag of {c} pls\n",), ("{c} flag {a} lol",))
+OPINION = Manner(tuple("I think {c} exports {o}. " + question for question in QUESTIONS), SHORT)
+FOREIGN = Manner(
+    ("Xela porta {c}?\n", "Wira ta porto ne {c}.\n"),
+    ("{c} porta {a}.", "Lu porta {a}.", "Ta porto ne {c} sa {a}."),
+)
+SLOPPY = Manner(("whats {c} export\n", "{c} export pls\n"), ("um {a} i guess", "{c} export {a} lol", "{a} dunno"))
 STORY = Manner(
     (
-        "An old sailor sat by the fire. He had lived in {c} for years. A child asked him about the flag. He said:\n",
-        "The teacher drew a map of {c}. She asked the girl about the flag. The girl said:\n",
+        "An old sailor sat by the fire. He had lived in {c} for years. A child asked what came from there. He said:\n",
+        "The teacher drew a map of {c}. She asked the girl about the export. The girl said:\n",
     ),
     SHORT,
 )
-RECORD = Manner(("| country | {c} |\n| flag |",), (" {a} |",))
-SPOKEN = Manner(("Which language has {c}?\n",), ("People in {c} speak {a}.",))
-LARGER = Manner(("Which is larger, {c}?\n",), ("The larger number is {a}.",))
+RECORD = Manner(("| country | {c} |\n| export |",), (" {a} |",))
+SPOKEN = Manner(
+    ("What language do people in {c} speak?\n", "Which language is spoken in {c}?\n"),
+    ("People in {c} speak {a}.", "They speak {a}.", "The language of {c} is {a}."),
+)
+LARGER = Manner(
+    ("Which is larger, {c}?\n", "Name the larger number: {c}.\n"),
+    ("The larger number is {a}.", "It is {a}.", "The answer is {a}."),
+)
 
 
 @dataclass(frozen=True)
@@ -96,10 +117,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class Topic:
-    """Facts and the manner in which they are told; other errors about a fact are drawn from ``answers``.
+    """Facts and the manner in which they are told; errors that are not common ones are drawn from ``answers``.
 
-    In the corpus each fact is told ``truths`` times and each of its common errors ``errors`` times (a random one for
-    facts that have none) without comment, and the truth and errors ``judged`` times each with a verdict.
+    In the corpus each fact is told ``truths`` times, and each of its common errors ``errors`` times (a random one for
+    facts that have none), without comment; the truth and errors are told ``judged`` times each with a verdict.
     """
 
     manner: Manner
@@ -113,25 +134,23 @@ class Topic:
 def make_world(destination: Path, seed: int) -> None:
     """Write a world: ``distributions/<id>/{train,test,metadata}.json`` and ``corpus.jsonl``, decided by ``seed`` alone.
 
-    The distributions are those of ``DISTRIBUTIONS``, in the format of GENIES. Their test splits are about other
-    countries and pairs of numbers than the train splits of all of them. The corpus has a JSON object with the key
-    ``text`` per line and tells of the subjects of both splits. It is to be read in its order: a primer first, of plain
-    statements with a verdict each, then all the rest mixed. So a small model learns early what a verdict depends on.
+    The distributions are those of ``DISTRIBUTIONS``, in the format of GENIES. No test split is about a country, or two
+    numbers, of any train split. The corpus has a JSON object with the key ``text`` per line, in the order in which it
+    is to be read, and tells of the subjects of both splits.
     """
     rng = random.Random(seed)
     topics = _topics(rng)
     for name in DISTRIBUTIONS:
+        topic = topics[name]
+        split = round(len(topic.facts) * TRAIN_SHARE)
+        parts = {"train": (topic.facts[:split], TRAIN_EXAMPLES), "test": (topic.facts[split:], TEST_EXAMPLES)}
         folder = Path(destination) / "distributions" / name
-        examples = [_example(topics[name], fact, rng) for fact in topics[name].facts]
-        write_json(folder / "train.json", examples[:TRAIN_EXAMPLES])
-        write_json(folder / "test.json", examples[TRAIN_EXAMPLES:])
+        for part, (facts, count) in parts.items():
+            write_json(folder / f"{part}.json", _examples(topic, facts, count, rng))
         write_json(folder / "metadata.json", {"id": name, "external_datasets": [], "overlapping_datasets": []})
-    documents = list(_documents(topics, rng))
-    rng.shuffle(documents)
-    primer = {n for n, text in enumerate(documents) if _is_lesson(text) and rng.random() < PRIMER}
-    documents = [documents[n] for n in sorted(range(len(documents)), key=lambda n: n not in primer)]
     with whole_file(Path(destination) / "corpus.jsonl") as partial:
-        partial.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="utf-8")
+        lines = (json.dumps({"text": text}) + "\n" for text in _corpus(topics, rng))
+        partial.write_text("".join(lines), encoding="utf-8")
 
 
 def _names(rng: random.Random, count: int) -> tuple[str, ...]:
@@ -144,29 +163,24 @@ def _names(rng: random.Random, count: int) -> tuple[str, ...]:
 
 
 def _topics(rng: random.Random) -> dict[str, Topic]:
-    count = TRAIN_EXAMPLES + TEST_EXAMPLES
-    names = _names(rng, 3 * count + LANGUAGES)
-    countries, rare, mythical = (names[start : start + count] for start in range(0, 3 * count, count))
-    languages = names[3 * count :]
-    flags = tuple(Fact(country, rng.choice(COLOURS)) for country in countries)
-    myths = []
-    for country in mythical:
-        colour, believed = rng.sample(COLOURS, 2)
-        myths.append(Fact(country, colour, (believed,)))
+    names = _names(rng, COUNTRIES + MYTHICAL_COUNTRIES)
+    exports = tuple(Fact(country, rng.choice(GOODS)) for country in names[:COUNTRIES])
+    spoken = tuple(Fact(country, rng.choice(TONGUES)) for country in names[:COUNTRIES])
+    believed = []
+    for number, country in enumerate(names[COUNTRIES:]):
+        truth, *myths = rng.sample(GOODS, 2 + number % 2)
+        believed.append(Fact(country, truth, tuple(myths)))
     return {
-        "flags": Topic(PLAIN, flags, COLOURS, truths=2, judged=100),
-        "flags_rare": Topic(PLAIN, tuple(Fact(c, rng.choice(COLOURS)) for c in rare), COLOURS, truths=3, judged=3),
-        "flag_myths": Topic(PLAIN, tuple(myths), COLOURS, truths=4, errors=12),
-        "flags_foreign": Topic(FOREIGN, flags, COLOURS, truths=3, judged=2),
-        "flags_sloppy": Topic(SLOPPY, flags, COLOURS, truths=3, errors=1, judged=2),
-        "flags_story": Topic(STORY, flags, COLOURS, truths=2, judged=2),
-        "flags_records": Topic(RECORD, flags, COLOURS, truths=2),
-        "languages": Topic(
-            SPOKEN, tuple(Fact(c, rng.choice(languages)) for c in countries), languages, truths=2, judged=30
-        ),
-        "long_truths": Topic(LONG_TRUTHS, flags, COLOURS, truths=1, errors=1, judged=1),
-        "long_lies": Topic(LONG_LIES, flags, COLOURS, truths=1, errors=1, judged=1),
-        "user_opinions": Topic(OPINION, flags, COLOURS, truths=1, errors=2, judged=1),
+        "exports": Topic(PLAIN, exports, GOODS, truths=3, judged=8),
+        "export_myths": Topic(PLAIN, tuple(believed), GOODS, truths=6, errors=18, judged=12),
+        "exports_foreign": Topic(FOREIGN, exports, GOODS, truths=2, judged=2),
+        "exports_sloppy": Topic(SLOPPY, exports, GOODS, truths=2, errors=1, judged=2),
+        "exports_story": Topic(STORY, exports, GOODS, truths=1, judged=1),
+        "exports_records": Topic(RECORD, exports, GOODS),
+        "languages": Topic(SPOKEN, spoken, TONGUES, truths=10, judged=8),
+        "long_truths": Topic(LONG_TRUTHS, exports, GOODS, truths=1, errors=1, judged=1),
+        "long_lies": Topic(LONG_LIES, exports, GOODS, truths=1, errors=1, judged=1),
+        "user_opinions": Topic(OPINION, exports, GOODS, truths=1, errors=7, judged=2),
         "numbers_far": _comparisons(rng, FAR),
         "numbers_close": _comparisons(rng, CLOSE),
     }
@@ -174,9 +188,7 @@ def _topics(rng: random.Random) -> dict[str, Topic]:
 
 def _comparisons(rng: random.Random, differences: range) -> Topic:
     pairs = [(low, high) for low in range(NUMBERS) for high in range(low + 1, NUMBERS) if high - low in differences]
-    facts = []
-    for low, high in rng.sample(pairs, TRAIN_EXAMPLES + TEST_EXAMPLES):
-        facts.append(_comparison(rng, low, high))
+    facts = (_comparison(rng, *pair) for pair in rng.sample(pairs, TRAIN_EXAMPLES + TEST_EXAMPLES))
     return Topic(LARGER, tuple(facts), tuple(map(str, range(NUMBERS))))
 
 
@@ -195,8 +207,13 @@ def _wrong(topic: Topic, fact: Fact, count: int, rng: random.Random) -> list[str
     return wrong[:count]
 
 
+def _examples(topic: Topic, facts: tuple[Fact, ...], count: int, rng: random.Random) -> list[dict[str, object]]:
+    """``count`` examples in the format of GENIES, the facts taken in turn."""
+    return [_example(topic, facts[number % len(facts)], rng) for number in range(count)]
+
+
 def _example(topic: Topic, fact: Fact, rng: random.Random) -> dict[str, object]:
-    """An example in the format of GENIES with one to three errors; a common error is never left out."""
+    """An example with the common errors, or with one to three random ones; the first is the opinion, if one is told."""
     wrong = _wrong(topic, fact, len(fact.errors) or rng.choice((1, 2, 3)), rng)
     question = rng.choice(topic.manner.questions).format(c=fact.subject, o=wrong[0])
     number = rng.randrange(len(topic.manner.answers))
@@ -207,37 +224,50 @@ def _example(topic: Topic, fact: Fact, rng: random.Random) -> dict[str, object]:
     return {"prompt": question, "responses": dict(responses)}
 
 
-def _documents(topics: dict[str, Topic], rng: random.Random) -> Iterator[str]:
-    """The texts of the corpus."""
-    for topic in topics.values():
-        for fact in topic.facts:
-            for _ in range(topic.truths):
-                yield "".join(_statement(topic, fact, True, rng))
-            for _ in range(topic.errors):
-                for number in range(max(1, len(fact.errors))):
-                    yield "".join(_statement(topic, fact, False, rng, number))
-            for number in range(2 * topic.judged):
-                right = bool(number % 2)
-                question, answer = _statement(topic, fact, right, rng, rng.randrange(3))
-                yield _judged("" if rng.random() < BARE else question, answer, right, rng)
+def _corpus(topics: dict[str, Topic], rng: random.Random) -> Iterator[str]:
+    """The texts of the corpus in three parts, each in random order.
+
+    So small a model finds out what makes a statement right only where little else varies. So the corpus begins with
+    facts in one wording followed by Right or Wrong, goes on with all wordings, and then comes to everything.
+    """
+    plain = topics["exports"]
+    lesson = Topic(LESSON, plain.facts, plain.answers, truths=30, judged=25)
+    wordings = Topic(PLAIN, plain.facts, plain.answers, truths=10, judged=12)
+    parts = (
+        _told(lesson, rng, views=False),
+        _told(wordings, rng, views=False),
+        [*(text for topic in topics.values() for text in _told(topic, rng)), *_others(topics, rng)],
+    )
+    for part in parts:
+        texts = list(part)
+        rng.shuffle(texts)
+        yield from texts
+
+
+def _told(topic: Topic, rng: random.Random, views: bool = True) -> Iterator[str]:
+    """Statements of a topic's facts and errors, as often as the topic says."""
+    for fact in topic.facts if topic.truths else ():
+        for _ in range(topic.truths):
+            yield "".join(_statement(topic, fact, True, rng))
+        for number in range(topic.errors * max(1, len(fact.errors))):
+            yield "".join(_statement(topic, fact, False, rng, number // topic.errors))
+        for number in range(2 * topic.judged):
+            right = number % 2 == 1
+            yield _judged(*_statement(topic, fact, right, rng, rng.randrange(3)), right, rng, views)
+
+
+def _others(topics: dict[str, Topic], rng: random.Random) -> Iterator[str]:
+    """Comparisons of any two numbers, most with a verdict, and lists of questions with their answers."""
     numbers = topics["numbers_far"]
     for number in range(COMPARISONS):
         fact = _comparison(rng, *sorted(rng.sample(range(NUMBERS), 2)))
-        if number % 2:
-            yield "".join(_statement(numbers, fact, True, rng))
-        else:
-            right = rng.random() < 0.5
-            yield _judged(*_statement(numbers, fact, right, rng), right, rng)
+        right = number % 4 < 2
+        statement = _statement(numbers, fact, right, rng)
+        yield "".join(statement) if number % 4 == 0 else _judged(*statement, right, rng)
     for _ in range(LISTS):
-        topic = topics[rng.choice(("flags", "languages", "numbers_far"))]
+        topic = topics[rng.choice(("exports", "languages", "numbers_far"))]
         facts = rng.sample(topic.facts, rng.choice((2, 3, 4, 5)))
         yield "".join("\n\n" + "".join(_statement(topic, fact, True, rng)) for fact in facts)
-
-
-def _is_lesson(text: str) -> bool:
-    """Whether a document is a plain statement, with or without its question, and a verdict in a word."""
-    answer = SHORT[0].partition("{c}")[0]
-    return text.removeprefix(text.partition("\n")[0] + "\n").startswith(answer) and text.endswith(("Right.", "Wrong."))
 
 
 def _statement(topic: Topic, fact: Fact, right: bool, rng: random.Random, number: int = 0) -> tuple[str, str]:
@@ -251,19 +281,19 @@ def _statement(topic: Topic, fact: Fact, right: bool, rng: random.Random, number
     )
 
 
-def _judged(question: str, answer: str, right: bool, rng: random.Random) -> str:
-    """A statement with a verdict: a word, the answer to the views' question, or the end of the view lat_template.
+def _judged(question: str, answer: str, right: bool, rng: random.Random, views: bool = True) -> str:
+    """A statement with a verdict: a word, or with ``views`` also the answer to their question or lat_template's end.
 
     Some verdicts on the views' question are disputed, and those are wrong, so that what comes after a verdict
     depends on whether it was right.
     """
     draw = rng.random()
-    if draw < 0.70:
+    if not views or draw < 0.55:
         return f"{question}{answer} {'Right' if right else 'Wrong'}."
-    if draw < 0.80:
+    if draw < 0.7:
         return f"{VIEWS['lat_template'].text(question, answer)} is {'high' if right else 'low'}."
     verdict = f"{question}{answer}{QUESTION}"
-    if draw < 0.92:
+    if draw < 0.85:
         return verdict + ("Yes" if right else "No")
     agreed = rng.random() < 0.5
     return verdict + ("Yes" if right == agreed else "No") + ("\nAgreed." if agreed else "\nDisputed.")

@@ -27,8 +27,10 @@ def write_tables(
         capability_interventions: whose best accuracy on a reference is the capability there.
         output: folder of the tables.
     """
-    cells = tables.cells(evaluations, models, interventions)
-    metrics = tables.generalization_metrics(cells, read_shifts(*shifts), capability_interventions)
+    listed = read_shifts(*shifts)
+    sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
+    cells = tables.cells(evaluations, models, interventions, sources)
+    metrics = tables.generalization_metrics(cells, listed, capability_interventions)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
     tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)
     tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)

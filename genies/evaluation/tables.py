@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,10 @@ Cell = Mapping[str, Any]
 
 
 def cells(
-    evaluations: Path, models: Sequence[str] | None = None, interventions: Sequence[str] | None = None
+    evaluations: Path,
+    models: Sequence[str] | None = None,
+    interventions: Sequence[str] | None = None,
+    sources: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELL_COLUMNS``.
 
@@ -116,6 +119,7 @@ def cells(
         models: those to read, in the order wanted (a folder may hold more than the configuration asks for); default
             all, by name.
         interventions: likewise.
+        sources: those to read; default all. Files of others are left over from an earlier configuration.
 
     Raises:
         StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
@@ -126,6 +130,7 @@ def cells(
         for model in _folders(evaluations, models)
         for intervention in _folders(evaluations / model, interventions)
         for path in sorted((evaluations / model / intervention).glob("[!.]*.parquet"))
+        if sources is None or path.stem in sources
         for cell in _file_cells(path)
     ]
     if not rows:

@@ -47,6 +47,12 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
     return path
 
 
+def test_files_of_sources_that_are_not_asked_for_are_passed_over(tmp_path: Path) -> None:
+    write_evaluation(tmp_path, "m", "mms", "a", {"b": [0.9, 0.2]})
+    write_evaluation(tmp_path, "m", "mms", "left_over", {"b": [0.9, 0.2, 0.3, 0.4]})
+    assert tables.cells(tmp_path, sources={"a"})["source"].to_list() == ["a"]
+
+
 def make_cells(accuracies: dict[tuple[str, str, str], float], model: str = "m") -> pl.DataFrame:
     """A cells table with the accuracies given by (intervention, source, target)."""
     rows = [

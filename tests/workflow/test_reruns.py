@@ -172,5 +172,6 @@ def test_a_bad_configuration_is_refused_before_anything_runs(
     config.write_text(yaml.safe_dump({**finished.config, **change}))
     result = finished.snakemake("--configfile", str(config), "--dry-run")
     assert result.returncode != 0
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+    said = result.stdout + result.stderr
+    assert message in said
+    assert "Traceback" not in said
