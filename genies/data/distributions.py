@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genies.errors import DataError
+from genies.files import whole_file
 
 SPLITS = ("train", "test")
 """Names of the two splits; the file of a split is ``<split>.json``."""
@@ -300,3 +301,13 @@ def _shown(text: str) -> str:
 def _shown_path(path: Path) -> str:
     name = str(path)
     return name if name.isprintable() else repr(name)
+
+
+def write_split(path: Path, examples: Sequence[Example]) -> None:
+    """Write examples in the data's format, whole or not at all; responses keep their order."""
+    records = [
+        {"prompt": e.prompt, "responses": {text: int(i == e.best) for i, text in enumerate(e.responses)}}
+        for e in examples
+    ]
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(records, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -5,13 +5,11 @@ Source: GENIES (arXiv 2311.07723), the study of how sensitive generalization is 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from genies.data.distributions import read_split
+from genies.data.distributions import read_split, write_split
 from genies.data.pairs import text_seed
 from genies.errors import DataError
-from genies.files import whole_file
 
 
 def mix(source: Path, other: Path, percent: float, seed: int, output: Path) -> None:
@@ -43,15 +41,5 @@ def mix(source: Path, other: Path, percent: float, seed: int, output: Path) -> N
 
     for place, index in zip(drawn(kept)[:count], drawn(coming)[:count], strict=True):
         kept[place] = coming[index]
-    for split, examples in (("train", kept), ("test", read_split(source / "test.json"))):
-        records = [
-            {"prompt": e.prompt, "responses": {text: int(i == e.best) for i, text in enumerate(e.responses)}}
-            for e in examples
-        ]
-        _write(output / f"{split}.json", records)
-
-
-def _write(path: Path, records: list[dict]) -> None:
-    # The order of responses is part of the data, so keys are not sorted.
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(records, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_split(output / "train.json", kept)
+    write_split(output / "test.json", read_split(source / "test.json"))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genies.data.distributions import write_split
 from genies.data.framing import Framed, Framing, read_framed
 from genies.data.pairs import test_pairs
 from genies.errors import ConfigError, GeniesError
@@ -99,12 +100,7 @@ def _folder(file: Path, framing: Framing, work: Path) -> str:
     for split in ("train", "test"):
         path = file.parent / f"{split}.json"
         if path.is_file() and not (folder / f"{split}.json").exists():
-            records = [
-                {"prompt": e.prompt, "responses": {text: int(i == e.best) for i, text in enumerate(e.responses)}}
-                for e in read_framed(path, framing).examples
-            ]
-            with whole_file(folder / f"{split}.json") as partial:
-                partial.write_text(json.dumps(records), encoding="utf-8")
+            write_split(folder / f"{split}.json", read_framed(path, framing).examples)
     return str(folder.resolve())
 
 
