@@ -50,9 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the messages to this file")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
-        _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_model, _add_tokenize,
-        _add_mix, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps, _add_evaluate,
-        _add_metrics, _add_report,
+        _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
+        _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
+        _add_evaluate, _add_metrics, _add_records, _add_report,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -70,12 +70,6 @@ def _output(verb: argparse.ArgumentParser, text: str) -> None:
 
 def _seed(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=0, help="seed of everything drawn (default 0)")
-
-
-def _framing(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--framing", choices=("response", "truthfulness"), default="response", help="what is judged (default response)"
-    )
 
 
 def _cache(verb: argparse.ArgumentParser) -> None:
@@ -156,13 +150,27 @@ def _add_demo_model(verbs: argparse._SubParsersAction) -> None:
     _seed(verb)
 
 
+def _add_demo_reward_model(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.models import hashes_file
+        from genies.tuning.demo_reward_model import train_demo_reward_model
+
+        train_demo_reward_model(options.model, options.train, options.output, options.seed, hashes_file(options.cache))
+
+    verb = _verb(verbs, "demo-reward-model", run, "train the demo's finished reward model")
+    verb.add_argument("model", type=Path, help="folder of the demo's language model")
+    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
+    _output(verb, "folder of the reward model")
+    _seed(verb)
+    _cache(verb)
+
+
 def _add_model(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.files import write_json
-        from genies.models import describe_model
+        from genies.models import describe_model, hashes_file
 
-        remembered = options.cache / "models" / "sha256.json"
-        write_json(options.output, describe_model(options.model, options.revision, remembered))
+        write_json(options.output, describe_model(options.model, options.revision, hashes_file(options.cache)))
 
     verb = _verb(verbs, "model", run, "find or download a model and write the manifest that pins it")
     verb.add_argument("model", help="local folder or hub id")
@@ -173,7 +181,8 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.activations.stages import Reading, tokenize_splits
+        from genies.activations.stages import tokenize_splits
+        from genies.data.reading import Reading
 
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
@@ -185,7 +194,9 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         verb.add_argument(f"--{split}", type=Path, nargs="*", default=[], metavar="FILE", help=f"{split}.json files")
     _splits(verb)
     _seed(verb)
-    _framing(verb)
+    verb.add_argument(
+        "--framing", choices=("response", "truthfulness"), default="response", help="what is judged (default response)"
+    )
     verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _cache(verb)
@@ -221,8 +232,8 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
         from genies.interventions.fit import fit_sources
 
         fit_sources(
-            options.intervention, options.parameters, options.train, options.activations, options.seed,
-            options.framing, options.cache, options.output,
+            options.intervention, options.parameters, options.train, options.activations, options.cache,
+            options.output,
         )  # fmt: skip
 
     verb = _verb(verbs, "fit", run, "fit an intervention on the training pairs of its sources")
@@ -230,8 +241,6 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
     verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
-    _seed(verb)
-    _framing(verb)
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -242,7 +251,7 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
 
         tune_source(
             options.intervention, options.parameters, options.model, options.tokens, options.train, options.test,
-            options.seed, options.framing, options.device, options.cache, options.output,
+            options.device, options.cache, options.manifest, options.output,
         )  # fmt: skip
 
     verb = _verb(verbs, "tune", run, "fit an intervention that reads texts on one source, and test it on its targets")
@@ -253,9 +262,8 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
-    _seed(verb)
-    _framing(verb)
     _cache(verb)
+    verb.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="what was fitted (JSON)")
     _output(verb, "parquet file")
 
 
@@ -265,7 +273,7 @@ def _add_sweep(verbs: argparse._SubParsersAction) -> None:
 
         sweep_source(
             options.intervention, options.parameters, options.values, tuple(options.counts), options.model,
-            options.tokens, options.train, options.seed, options.framing, options.device, options.work, options.output,
+            options.tokens, options.train, options.device, options.work, options.output,
         )  # fmt: skip
 
     verb = _verb(verbs, "sweep", run, "try hyper-parameters on a part of a source's training split")
@@ -278,8 +286,6 @@ def _add_sweep(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
     verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for checkpoints")
-    _seed(verb)
-    _framing(verb)
     _output(verb, "table (CSV)")
 
 
@@ -299,9 +305,8 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
         from genies.tuning.plugin import run_plugin
 
         run_plugin(
-            options.folder, options.model, options.tokens, options.train, options.test, options.framing, options.work,
-            options.output,
-        )  # fmt: skip
+            options.folder, options.model, options.tokens, options.train, options.test, options.work, options.output
+        )
 
     verb = _verb(verbs, "plugin", run, "run a plug-in's train.py and eval.py on one source and its targets")
     verb.add_argument("folder", type=Path, help="folder with train.py and eval.py")
@@ -310,7 +315,6 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
     verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for what the plug-in writes")
-    _framing(verb)
     _output(verb, "parquet file")
 
 
@@ -336,18 +340,13 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
         for pair in options.pairs:
             source, _, target = pair.partition(":")
             targets.setdefault(source, []).append(target)
-        evaluate_fits(
-            options.fits, targets, options.test, options.activations, options.seed, options.framing, options.cache,
-            options.output,
-        )  # fmt: skip
+        evaluate_fits(options.fits, targets, options.test, options.activations, options.cache, options.output)
 
     verb = _verb(verbs, "evaluate", run, "give every test pair of the targets a probability")
     verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
     verb.add_argument("--fits", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
-    _seed(verb)
-    _framing(verb)
     _cache(verb)
     _output(verb, "folder of the parquet files")
 
@@ -371,6 +370,18 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
     verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    _output(verb, "folder of the tables")
+
+
+def _add_records(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.records import write_records
+
+        write_records(options.tokens, options.tuned, options.output)
+
+    verb = _verb(verbs, "records", run, "count the texts that a run read, and join its training logs")
+    verb.add_argument("--tokens", type=Path, nargs="+", required=True, metavar="MANIFEST")
+    verb.add_argument("--tuned", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tune`")
     _output(verb, "folder of the tables")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def filled_folder(destination: Path, last: str) -> Iterator[Path]:
+    """A folder to write files in, which then go into ``destination`` one by one, ``last`` being the last.
+
+    A folder with that file is whole; where the block fails, nothing has moved.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=destination.parent) as folder:
+        yield Path(folder)
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
+            sync_file(file)
+            shutil.move(file, destination / file.name)
+    sync_folder(destination)
 
 
 def write_json(path: Path, value: Any) -> None:

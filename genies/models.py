@@ -96,23 +96,35 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         ``weights_digest``, ``tokenizer_digest``, ``eos_token`` (id), ``context`` (tokens; None if unbounded).
     """
     folder = fetch(identifier, revision)
-    files = model_files(folder)
-    hashes = _hashes(files, remembered)
+    hashes = _hashes(model_files(folder), remembered)
     config = _read_config(folder)
-    tokenizer = {name: digest for name, digest in hashes.items() if name in TOKENIZER_FILES}
-    weights = {name: digest for name, digest in hashes.items() if name not in TOKENIZER_FILES}
     return {
         "name": model_name(identifier),
         "identifier": identifier,
         "path": str(folder),
         "revision": None if is_folder(identifier) else folder.name,
         "files": hashes,
-        "weights_digest": value_digest(weights),
-        "tokenizer_digest": value_digest(tokenizer),
+        **_digests(hashes),
         "eos_token": _eos_token(folder, config),
         "context": _context(config),
         "architecture": (config.get("architectures") or [config.get("model_type", "unknown")])[0],
     }
+
+
+def model_digests(identifier: str, revision: str | None, remembered: Path) -> dict[str, str]:
+    """``weights_digest`` and ``tokenizer_digest`` of any model, a classifier too; arguments as ``describe_model``."""
+    return _digests(_hashes(model_files(fetch(identifier, revision)), remembered))
+
+
+def hashes_file(cache: Path) -> Path:
+    """File of the hashes that are remembered, in the cache."""
+    return Path(cache) / "models" / "sha256.json"
+
+
+def _digests(hashes: dict[str, str]) -> dict[str, str]:
+    tokenizer = {name: digest for name, digest in hashes.items() if name in TOKENIZER_FILES}
+    weights = {name: digest for name, digest in hashes.items() if name not in TOKENIZER_FILES}
+    return {"weights_digest": value_digest(weights), "tokenizer_digest": value_digest(tokenizer)}
 
 
 def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:

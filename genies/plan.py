@@ -26,8 +26,6 @@ from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin
 
-BASELINE = "zero_shot"
-
 
 def one_of(names: Iterable[str]) -> str:
     """A pattern for wildcards that matches these names, and nothing where there are none."""
@@ -61,9 +59,10 @@ class Plan:
         self._check_distributions()
         self._check_data()
         self._check_sweep()
-        for identifier in config.chosen_models:
-            if is_folder(identifier) and Path(identifier) != self.demo_model:
-                model_files(Path(identifier))
+        for model in self.models:
+            self.model_files(model)
+        for name in self.interventions:
+            self.other_model_files(name)
 
     # Models
 
@@ -71,6 +70,16 @@ class Plan:
     def demo_model(self) -> Path:
         """Folder of the model that the workflow itself trains on the demo world."""
         return self.resources / "demo" / "demo-llama"
+
+    @staticmethod
+    def demo_model_files(folder: Path) -> list[Path]:
+        """Files of one of the demo's models that others depend on."""
+        return [folder / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
+
+    @property
+    def demo_reward_model(self) -> Path:
+        """Folder of the reward model that the workflow itself trains on the demo world."""
+        return self.resources / "demo" / "demo-reward-model"
 
     @cached_property
     def models(self) -> dict[str, str]:
@@ -80,9 +89,13 @@ class Plan:
     def model_files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
         identifier = self.models[model]
-        if Path(identifier) == self.demo_model:
-            return [self.demo_model / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
-        return model_files(Path(identifier)) if is_folder(identifier) else []
+        return self._files_of(Path(identifier)) if is_folder(identifier) else []
+
+    def _files_of(self, folder: Path) -> list[Path]:
+        """The files that a local model consists of; those of the demo's are made later."""
+        if folder in (self.demo_model, self.demo_reward_model):
+            return self.demo_model_files(folder)
+        return model_files(folder)
 
     def revision_option(self, model: str) -> str:
         """Command-line option for the hub revision of a model, empty where none is configured."""
@@ -152,6 +165,10 @@ class Plan:
         """Every file of the published data, as it is laid out under the resources."""
         return [self.resources / "genies" / name for name in published_digests()]
 
+    def demo_reward_sources(self) -> list[Path]:
+        """Training splits of the demo's reward model."""
+        return [self.distribution_file(name, "train") for name in demo_world.REWARD_MODEL_SOURCES]
+
     def demo_files(self) -> list[Path]:
         """Every file of the demo world."""
         folder = self.resources / "demo" / "distributions"
@@ -210,6 +227,12 @@ class Plan:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
 
+    def other_model_files(self, intervention: str) -> list[Path]:
+        """Files of local models that an intervention reads beside the run's own."""
+        kind = load_class(self.interventions[intervention])
+        others = (Path(identifier) for identifier, _ in kind.other_models(self.parameters(intervention)))
+        return [file for other in others if is_folder(str(other)) for file in self._files_of(other)]
+
     def plugin_files(self, name: str) -> list[Path]:
         """Every Python file of a plug-in: an edit of one runs it again."""
         return sorted(self.plugins[name].rglob("*.py"))
@@ -240,6 +263,15 @@ class Plan:
             self.results / "evaluations" / model / intervention / f"{source}.parquet"
             for model in self.models
             for intervention in self.methods
+            for source in self.evaluated_sources(intervention)
+        ]
+
+    def tuned(self) -> list[Path]:
+        """Manifest of every fit of an intervention that reads texts."""
+        return [
+            self.results / "interventions" / model / intervention / f"{source}.json"
+            for model in self.models
+            for intervention in self.text_interventions
             for source in self.evaluated_sources(intervention)
         ]
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from genies.activations.store import ActivationStore
+from genies.data.reading import Reading
 from genies.errors import StoreError
 from genies.files import read_json
 
@@ -17,8 +18,11 @@ StoreKey = tuple[str, str, str]
 class Activations:
     """The stores that manifests of extraction name, opened on demand.
 
-    A manifest holds ``stores`` (records with distribution, split, view, digest) and ``left_out`` (examples over the
-    model's context, by ``distribution/split``).
+    A manifest holds the ``reading``, ``stores`` (records with distribution, split, view, digest) and ``left_out``
+    (examples over the model's context, by ``distribution/split``).
+
+    Attributes:
+        reading: how the splits were read; the defaults where no manifest is given, that is where nothing is extracted.
     """
 
     def __init__(self, manifests: Sequence[Path], cache: Path) -> None:
@@ -31,7 +35,9 @@ class Activations:
         self.root = Path(cache) / "activations"
         self._digests: dict[StoreKey, str] = {}
         self._left_out: dict[str, frozenset[int]] = {}
+        self.reading = Reading()
         for manifest in map(read_json, manifests):
+            self.reading = Reading(**manifest["reading"])
             for entry in manifest["stores"]:
                 self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]
             self._left_out |= {key: frozenset(examples) for key, examples in manifest["left_out"].items()}

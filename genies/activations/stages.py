@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, tokens_over, write_tokens
 from genies.data.distributions import Example
-from genies.data.framing import Framing, read_framed
-from genies.data.prompts import Presentation, PromptFormat, characters_over
+from genies.data.framing import read_framed
+from genies.data.prompts import Presentation, characters_over
+from genies.data.reading import Reading
 from genies.data.texts import Split, Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError
@@ -25,23 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the texts of a run are read, the same for every intervention.
-
-    Attributes:
-        seed: draws the training pairs.
-        framing: of the distributions.
-        prompt_format: of their prompts.
-        overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
-    """
-
-    seed: int = 0
-    framing: Framing = "response"
-    prompt_format: PromptFormat = "published"
-    overlong: Literal["leave_out", "shorten"] = "leave_out"
 
 
 def tokenize_splits(
@@ -60,15 +44,17 @@ def tokenize_splits(
         views: views by split; ``plain`` is always added, since it tells which examples are too long.
         reading: how the texts are read.
         cache: the cache folder.
-        output: manifest to write: ``tokens`` (records with distribution, split, view, digest), and by
-            ``distribution/split`` the examples ``left_out`` and the characters ``shortened`` by example.
+        output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
+            by ``distribution/split`` how many ``examples`` there are, those ``left_out``, and the characters
+            ``shortened`` by example.
     """
     described = read_json(model)
     tokenizer = load_tokenizer(Path(described["path"]))
-    entries, left_out, shortened = [], {}, {}
+    entries, counts, left_out, shortened = [], {}, {}, {}
     for split, file in tqdm(files, desc=f"{described['name']}: tokenize", unit="split", mininterval=2):
         place = f"{file.parent.name}/{split}"
         examples = read_framed(file, reading.framing).examples
+        counts[place] = len(examples)
         presentation, left_out[place] = _fit_context(tokenizer, examples, split, reading, described["context"], file)
         shortened[place] = {str(example): dropped for example, dropped in presentation.shortened.items()}
         shown = presentation.apply(tokenizer, examples)
@@ -77,8 +63,17 @@ def tokenize_splits(
         for view in dict.fromkeys(("plain", *views[split])):
             digest = _tokenize_view(tokenizer, described, kept, view, cache, (file.parent.name, split))
             entries.append({"distribution": file.parent.name, "split": split, "view": view, "digest": digest})
-    manifest = {"model": described["name"], "tokens": entries, "left_out": left_out, "shortened": shortened}
-    write_json(output, {**manifest, "prompt_format": reading.prompt_format})
+    write_json(
+        output,
+        {
+            "model": described["name"],
+            "reading": asdict(reading),
+            "tokens": entries,
+            "examples": counts,
+            "left_out": left_out,
+            "shortened": shortened,
+        },
+    )
 
 
 def _fit_context(
@@ -170,7 +165,8 @@ def extract_distributions(
         settings: what decides the stores' bytes.
         device: torch device, or "auto".
         cache: the cache folder.
-        output: manifest to write: ``stores`` (records with distribution, split, view, digest) and ``left_out``.
+        output: manifest to write: the ``reading``, ``stores`` (records with distribution, split, view, digest) and
+            ``left_out``.
     """
     described, tokenized = read_json(model), read_json(tokens)
     wanted: dict[tuple[str, Split], dict[str, str]] = {}
@@ -184,7 +180,8 @@ def extract_distributions(
         for view, digest in extractor.extract(request).items():
             stores.append({"distribution": distribution, "split": split, "view": view, "digest": digest})
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
-    write_json(output, {"model": described["name"], "stores": stores, "left_out": left_out, **asdict(settings)})
+    manifest = {"model": described["name"], "reading": tokenized["reading"], "stores": stores, "left_out": left_out}
+    write_json(output, {**manifest, **asdict(settings)})
     log.info("%s: %s", described["name"], describe(extractor.statistics))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 
 from genies.data.views import VIEWS
 from genies.errors import DataError
-from genies.files import sync_file, sync_folder
+from genies.files import filled_folder
 
 if TYPE_CHECKING:
     import torch
@@ -186,14 +184,7 @@ def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 def _save(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, losses: Sequence[float], destination: Path
 ) -> None:
-    """Write all files beside the destination, then move each into place, config.json (which makes it a model) last."""
-    destination.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=destination.parent) as folder:
-        partial = Path(folder)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        (partial / "training_log.json").write_text(json.dumps({"loss": list(losses)}), encoding="utf-8")
-        for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
-            sync_file(file)
-            shutil.move(file, destination / file.name)
-    sync_folder(destination)
+    with filled_folder(destination, last="config.json") as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "training_log.json").write_text(json.dumps({"loss": list(losses)}), encoding="utf-8")

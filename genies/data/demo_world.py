@@ -33,6 +33,9 @@ DISTRIBUTIONS: tuple[str, ...] = (
 )
 """Names of the distributions that ``make_world`` writes, in alphabetical order."""
 
+REWARD_MODEL_SOURCES = ("exports", "languages", "numbers_far")
+"""Distributions whose preferences the demo's finished reward model has learned."""
+
 TRAIN_EXAMPLES, TEST_EXAMPLES = 150, 100
 """Examples of each split. Where subjects are fewer, some have two examples, both in the same split."""
 TRAIN_SHARE = 0.6

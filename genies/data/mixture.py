@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genies.data.distributions import read_split, write_split
-from genies.data.pairs import text_seed
+from genies.data.pairs import example_seed
 from genies.errors import DataError
 
 
@@ -37,7 +37,7 @@ def mix(source: Path, other: Path, percent: float, seed: int, output: Path) -> N
         )
 
     def drawn(examples: list) -> list[int]:
-        return sorted(range(len(examples)), key=lambda i: text_seed(seed, examples[i].prompt, *examples[i].responses))
+        return sorted(range(len(examples)), key=lambda i: example_seed(seed, examples[i], "mixture"))
 
     for place, index in zip(drawn(kept)[:count], drawn(coming)[:count], strict=True):
         kept[place] = coming[index]

@@ -31,6 +31,11 @@ def text_seed(seed: int, *texts: str) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
+def example_seed(seed: int, example: Example, purpose: str) -> int:
+    """The same for an example and what is drawn of it; the order of its responses plays no part."""
+    return text_seed(seed, purpose, example.prompt, *sorted(example.responses))
+
+
 def test_pairs(examples: Sequence[Example]) -> list[Pair]:
     """Every (best, worse) pair of every example, in file order."""
     return [

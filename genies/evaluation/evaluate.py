@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,7 @@ import numpy as np
 
 from genies.activations.features import StoredPairs
 from genies.activations.manifest import Activations
-from genies.data.distributions import Example
-from genies.data.framing import Framed, Framing, read_framed
-from genies.data.pairs import Pair, test_pairs, text_seed
+from genies.data.reading import SplitPairs, read_test
 from genies.errors import DataError, StoreError
 from genies.files import read_json, whole_file
 from genies.interventions.base import Intervention, Pairs
@@ -26,32 +23,7 @@ if TYPE_CHECKING:
     from genies.tuning.base import TextPairs
 
 
-@dataclass(frozen=True)
-class Target:
-    """The test pairs of a distribution, each in an order drawn by seed and texts (bool (n,): best first)."""
-
-    name: str
-    framed: Framed
-    pairs: list[Pair]
-    best_first: np.ndarray
-
-
-def read_target(file: Path, left_out: frozenset[int], seed: int, framing: Framing) -> Target:
-    """Test pairs of ``<distribution>/test.json`` without the examples that the model's context cannot hold."""
-    framed = read_framed(file, framing)
-    pairs = [pair for pair in test_pairs(framed.examples) if pair.example not in left_out]
-    best_first = np.array([_best_first(framed.examples[pair.example], pair, seed) for pair in pairs], bool)
-    return Target(file.parent.name, framed, pairs, best_first)
-
-
-def _best_first(example: Example, pair: Pair, seed: int) -> bool:
-    """A coin thrown by the texts, so that neither the order of records nor of responses plays a part."""
-    best, worse = example.responses[pair.best], example.responses[pair.worse]
-    smaller_first = text_seed(seed, example.prompt, *sorted((best, worse))) % 2 == 0
-    return smaller_first == (best < worse)
-
-
-def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: Target) -> pl.DataFrame:
+def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPairs) -> pl.DataFrame:
     """A row per test pair: target, example, pair, probability of the best response, score_best, score_worse.
 
     Args:
@@ -96,8 +68,6 @@ def evaluate_fits(
     targets: dict[str, Sequence[str]],
     files: Sequence[Path],
     manifests: Sequence[Path],
-    seed: int,
-    framing: Framing,
     cache: Path,
     output: Path,
 ) -> None:
@@ -107,9 +77,7 @@ def evaluate_fits(
         fits: manifest of ``genies fit``.
         targets: target names by source.
         files: ``<distribution>/test.json`` of every target.
-        manifests: manifests of ``genies extract``.
-        seed: throws the order of each pair.
-        framing: of the distributions.
+        manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: folder of the parquet files.
     """
@@ -117,7 +85,7 @@ def evaluate_fits(
 
     activations = Activations(manifests, cache)
     by_name = {file.parent.name: file for file in files}
-    known: dict[str, Target] = {}
+    known: dict[str, SplitPairs] = {}
     manifest = read_json(fits)
     digests: dict[str, str] = manifest["fits"]
     for source, names in targets.items():
@@ -129,7 +97,7 @@ def evaluate_fits(
             if name not in by_name:
                 raise DataError(f"{name}: target of {source}, but its test.json was not given")
             if name not in known:
-                known[name] = read_target(by_name[name], activations.left_out(name, "test"), seed, framing)
+                known[name] = read_test(by_name[name], activations.reading, activations.left_out(name, "test"))
             target = known[name]
             stores = activations.stores(name, "test", intervention.predict_views)
             pairs = StoredPairs(target.pairs, stores, target.best_first, intervention.reads_test_labels)

@@ -67,6 +67,8 @@ class Intervention(ABC):
     """Views that ``fit`` reads (names in ``genies.data.views.VIEWS``)."""
     predict_views: ClassVar[tuple[str, ...]] = ()
     """Views that ``predict_proba`` reads."""
+    weights_file: ClassVar[str] = "weights.safetensors"
+    """Name under which the arrays of a fit are kept."""
 
     def __init__(self, *, protocol: Protocols = "corrected", seed: int = 0) -> None:
         if protocol not in get_args(Protocols):
@@ -125,6 +127,15 @@ class Intervention(ABC):
     @abstractmethod
     def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
         """Restore what ``get_state`` gave. Returns self."""
+
+    def companion_files(self) -> dict[str, Any]:
+        """JSON files to keep beside the arrays, by name, so that other programs can read those; genies does not."""
+        return {}
+
+    @classmethod
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+        """Models that are read beside the run's own, as these parameters name them: folder or hub id, revision."""
+        return []
 
     def published_accuracy(self, pairs: Pairs) -> float | None:
         """Accuracy on test pairs by the published rule where that is another than the share ranked right; else None."""

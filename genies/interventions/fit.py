@@ -11,8 +11,8 @@ import numpy as np
 
 from genies.activations.features import StoredPairs
 from genies.activations.manifest import Activations
-from genies.data.framing import Framing, read_framed
-from genies.data.pairs import Pair, training_pairs
+from genies.data.pairs import Pair
+from genies.data.reading import read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import write_json
@@ -31,8 +31,6 @@ def fit_sources(
     parameters: dict[str, Any],
     files: Sequence[Path],
     manifests: Sequence[Path],
-    seed: int,
-    framing: Framing,
     cache: Path,
     output: Path,
 ) -> None:
@@ -42,9 +40,7 @@ def fit_sources(
         intervention: name, or path of a Python file.
         parameters: keyword arguments of its class.
         files: ``<distribution>/train.json`` of every source.
-        manifests: manifests of ``genies extract``.
-        seed: draws the training pairs.
-        framing: of the distributions.
+        manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: manifest to write: ``fits`` (digest by source).
     """
@@ -54,10 +50,7 @@ def fit_sources(
     fits, reused = {}, 0
     for file in files:
         source = file.parent.name
-        left_out = activations.left_out(source, "train")
-        pairs = [
-            pair for pair in training_pairs(read_framed(file, framing).examples, seed) if pair.example not in left_out
-        ]
+        pairs = read_training(file, activations.reading, activations.left_out(source, "train")).pairs
         digest = fit_digest(
             intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )

@@ -22,7 +22,6 @@ from genies.interventions.base import Intervention
 FORMAT = 1
 """Version of the folder that ``save`` writes."""
 RECORD_FILE = "intervention.json"
-WEIGHTS_FILE = "weights.safetensors"
 
 _FOLDER = Path(__file__).parent
 _PACKAGE = __name__.rpartition(".")[0]
@@ -104,9 +103,10 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
 
 
 def save(intervention: Intervention, folder: Path) -> None:
-    """Write a fitted intervention: its arrays to ``weights.safetensors``, all else to ``intervention.json``.
+    """Write a fitted intervention: its arrays to its ``weights_file``, all else to ``intervention.json``.
 
-    The JSON file comes last and holds a digest of the other, so that a folder left by a kill is not taken for whole.
+    That JSON file comes last and holds a digest of the arrays' file, so that a folder left by a kill is not taken for
+    whole.
 
     Raises:
         ConfigError: the class is not in a file, so that nothing could load it again.
@@ -115,14 +115,17 @@ def save(intervention: Intervention, folder: Path) -> None:
 
     folder = Path(folder)
     arrays, values = intervention.get_state()
-    with whole_file(folder / WEIGHTS_FILE) as partial:
+    weights = folder / intervention.weights_file
+    with whole_file(weights) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    for name, value in intervention.companion_files().items():
+        write_json(folder / name, value)
     record = {
         "format": FORMAT,
         "intervention": _spec_of(type(intervention)),
         "parameters": intervention.get_params(),
         "values": values,
-        "weights_sha256": file_sha256(folder / WEIGHTS_FILE),
+        "weights_sha256": file_sha256(weights),
     }
     write_json(folder / RECORD_FILE, record)
 
@@ -148,16 +151,17 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
     from safetensors.numpy import load_file
 
     folder = Path(folder)
-    record, weights = read_json(folder / RECORD_FILE), folder / WEIGHTS_FILE
+    record = read_json(folder / RECORD_FILE)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise StoreError(
             f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; delete it and fit again"
         )
+    intervention = make(name_or_path or record["intervention"], record["parameters"])
+    weights = folder / intervention.weights_file
     if not weights.is_file() or file_sha256(weights) != record["weights_sha256"]:
         raise StoreError(
             f"{weights}: missing, or not the file that {RECORD_FILE} names; delete the folder and fit again"
         )
-    intervention = make(name_or_path or record["intervention"], record["parameters"])
     try:
         return intervention.set_state(load_file(weights), record["values"])
     except (SafetensorError, KeyError) as error:

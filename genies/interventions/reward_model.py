@@ -32,6 +32,10 @@ class RewardModel(TextIntervention):
         self.model = model
         self.revision = revision
 
+    @classmethod
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+        return [(parameters["model"], parameters.get("revision"))]
+
     def fit(self, pairs: TextPairs) -> Self:
         """Nothing is learned."""
         return self

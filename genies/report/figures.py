@@ -6,6 +6,7 @@ and filters go by index instead. Colours are CSS variables of the page, so that 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,13 +87,16 @@ class Figures:
     leaderboard: list[Figure] = field(default_factory=list)
     heatmaps: list[Figure] = field(default_factory=list)
     categories: list[Figure] = field(default_factory=list)
+    training: list[Figure] = field(default_factory=list)
 
     def all(self) -> list[Figure]:
-        return [*self.leaderboard, *self.heatmaps, *self.categories]
+        return [*self.leaderboard, *self.heatmaps, *self.categories, *self.training]
 
 
-def draw(metrics: pl.DataFrame, leaderboard: pl.DataFrame, by_category: pl.DataFrame) -> Figures:
-    """Every figure of the report; the tables are those of ``genies.evaluation.tables``."""
+def draw(
+    metrics: pl.DataFrame, leaderboard: pl.DataFrame, by_category: pl.DataFrame, training: pl.DataFrame
+) -> Figures:
+    """Every figure of the report; the tables are those of ``genies.evaluation``."""
     models = metrics["model"].unique(maintain_order=True).to_list()
     overall = leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
     ranked = overall["intervention"].unique(maintain_order=True).to_list()
@@ -101,6 +105,7 @@ def draw(metrics: pl.DataFrame, leaderboard: pl.DataFrame, by_category: pl.DataF
     figures.leaderboard = [_leaderboard(models, ranked)]
     _heatmaps(figures, metrics, models)
     _categories(figures, by_category, models, ranked)
+    _trainings(figures, training)
     return figures
 
 
@@ -354,3 +359,39 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     intervals, dots = _dots("categories", "elicitation", x, models, order, tooltip, index)
     chart = alt.layer(band, line, intervals, dots)
     return _sized(chart, _dots_height(models, order))
+
+
+def _trainings(figures: Figures, training: pl.DataFrame) -> None:
+    """Loss by step, one figure per model and trained intervention, in it a line per source."""
+    figures.data["training"] = []
+    for index, ((model, intervention), rows) in enumerate(
+        training.group_by("model", "intervention", maintain_order=True)
+    ):
+        figures.data["training"] += [
+            {**row, "index": index} for row in rows.select("source", "step", "loss").iter_rows(named=True)
+        ]
+        figures.training.append(
+            Figure(
+                f"figure-training-{index}",
+                f"{intervention}, {model}",
+                "A line per source: mean loss of each optimizer step, and the loss of guessing.",
+                _training(index),
+            )
+        )
+
+
+def _training(index: int) -> dict[str, Any]:
+    base = alt.Chart(_source("training")).transform_filter(f"datum.index === {index}")
+    tooltip = [alt.Tooltip("source:N"), alt.Tooltip("step:Q"), alt.Tooltip("loss:Q", format=".3f")]
+    lines = base.mark_line(strokeWidth=1.5, opacity=0.6, color="var(--model-0)").encode(
+        x=alt.X("step:Q", axis=alt.Axis(grid=False, tickMinStep=1)),
+        y=alt.Y("loss:Q", title="loss (nats per pair)", scale=alt.Scale(domainMin=0)),
+        detail="source:N",
+        tooltip=tooltip,
+    )
+    floor = (
+        alt.Chart(alt.InlineData(values=[{"loss": math.log(2)}]))
+        .mark_rule(strokeDash=[4, 3], color="var(--soft)")
+        .encode(y="loss:Q")
+    )
+    return _sized(alt.layer(floor, lines), 180)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
+from genies.evaluation.records import read_records
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_tables
 from genies.files import read_json, whole_file
 from genies.report import figures as drawing
@@ -28,13 +30,33 @@ FOLDER = Path(__file__).parent
 SWEEP_FILE = "sweep.csv"
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What a report is made of.
+
+    Attributes:
+        metrics: of ``tables.generalization_metrics``.
+        leaderboard: of ``tables.leaderboard``.
+        by_category: of ``tables.by_category``.
+        texts, training: of ``genies.evaluation.records``.
+        sweep: of ``genies.tuning.sweep``, if there was one.
+    """
+
+    metrics: pl.DataFrame
+    leaderboard: pl.DataFrame
+    by_category: pl.DataFrame
+    texts: pl.DataFrame
+    training: pl.DataFrame
+    sweep: pl.DataFrame | None = None
+
+
 def write_report_from_tables(
-    tables: Path, run: str, config: Mapping[str, Any], models: Sequence[Path], output: Path
+    folder: Path, run: str, config: Mapping[str, Any], models: Sequence[Path], output: Path
 ) -> None:
     """Write the report of a run from its tables.
 
     Args:
-        tables: folder of the tables that ``genies metrics`` wrote.
+        folder: of the tables that ``genies metrics`` and ``genies records`` wrote.
         run: name of the run, the page's title.
         config: configuration to state under provenance.
         models: model manifests to state under provenance.
@@ -48,45 +70,28 @@ def write_report_from_tables(
         "configuration": dict(config),
     }
     # A table that an earlier configuration left behind is not of this run.
-    sweep = pl.read_csv(tables / SWEEP_FILE) if config.get("sweep") else None
-    write_report(run, *read_tables(tables), provenance, output, sweep)
+    sweep = pl.read_csv(folder / SWEEP_FILE) if config.get("sweep") else None
+    write_report(run, Tables(*read_tables(folder), *read_records(folder), sweep), provenance, output)
 
 
-def write_report(
-    run: str,
-    metrics: pl.DataFrame,
-    leaderboard: pl.DataFrame,
-    by_category: pl.DataFrame,
-    provenance: Mapping[str, Any],
-    output: Path,
-    sweep: pl.DataFrame | None = None,
-) -> None:
+def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:
     """Write the report page, whole or not at all. Equal arguments give equal bytes.
 
     Args:
         run: name of the run, the page's title.
-        metrics: of ``tables.generalization_metrics``.
-        leaderboard: of ``tables.leaderboard``.
-        by_category: of ``tables.by_category``.
+        tables: what to show.
         provenance: JSON values to state: what was run, on what, with what.
         output: the page (HTML).
-        sweep: of ``genies.tuning.sweep``, if there was one.
     """
-    page = render(run, metrics, leaderboard, by_category, provenance, sweep)
+    page = render(run, tables, provenance)
     with whole_file(output) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
-def render(
-    run: str,
-    metrics: pl.DataFrame,
-    leaderboard: pl.DataFrame,
-    by_category: pl.DataFrame,
-    provenance: Mapping[str, Any],
-    sweep: pl.DataFrame | None = None,
-) -> str:
+def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
-    figures = drawing.draw(metrics, leaderboard, by_category)
+    metrics = tables.metrics
+    figures = drawing.draw(metrics, tables.leaderboard, tables.by_category, tables.training)
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.select("source", "target", "published_entries").unique(maintain_order=True)
@@ -102,12 +107,13 @@ def render(
         interventions=metrics["intervention"].n_unique(),
         shifts=len(shifts),
         entries=shifts["published_entries"].sum(),
-        single=bool((by_category["shifts"] == 1).any()),
+        single=bool((tables.by_category["shifts"] == 1).any()),
         capability=metrics["target_tuned_capability_intervention"].drop_nulls().unique(maintain_order=True).to_list(),
-        boards=_boards(leaderboard),
+        boards=_boards(tables.leaderboard),
         figures=figures,
         provenance=provenance,
-        sweep=[] if sweep is None else sweep.to_dicts(),
+        texts=_texts(tables.texts),
+        sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
         policy=_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
@@ -139,6 +145,20 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
             blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
         boards.append({"model": model, "blocks": blocks})
     return boards
+
+
+def _texts(texts: pl.DataFrame) -> dict[str, Any]:
+    """Splits of which something was left out, shortened or dropped, and how many examples were read in all."""
+    splits = texts.filter(pl.col("intervention").is_null())
+    odd = splits.filter((pl.col("left_out") > 0) | (pl.col("shortened") > 0))
+    return {
+        "splits": len(splits),
+        "examples": int(splits["examples"].sum()),
+        "left_out": int(splits["left_out"].sum()),
+        "shortened": int(splits["shortened"].sum()),
+        "odd": odd.to_dicts(),
+        "drops": texts.filter(pl.col("dropped_shots") > 0).to_dicts(),
+    }
 
 
 def _own_file(name: str) -> str:

@@ -84,11 +84,18 @@ class TextIntervention(Intervention):
         attention: attention implementation of transformers; ``auto`` is sdpa where the architecture has it.
         batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone).
         **parameters: those of ``Intervention``.
+
+    Attributes:
+        training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
+        dropped_shots_: shots that the context had no room for in the last call of ``decision_function``.
     """
 
     features: ClassVar = ()
     fit_views: ClassVar = ()
     predict_views: ClassVar = ()
+
+    training_log_: Sequence[Mapping[str, float]] = ()
+    dropped_shots_: int = 0
 
     def __init__(
         self, *, dtype: Dtype = "auto", attention: Attention = "auto", batch_tokens: int = 4096, **parameters: Any

@@ -52,7 +52,6 @@ def run_plugin(
     tokens: Path,
     train: Path,
     tests: Sequence[Path],
-    framing: Framing,
     work: Path,
     output: Path,
 ) -> None:
@@ -61,10 +60,9 @@ def run_plugin(
     Args:
         folder: the plug-in.
         model: the model's manifest.
-        tokens: the manifest of ``tokenize``; it says which examples the model's context cannot hold.
+        tokens: the manifest of ``tokenize``; it says how splits are read.
         train: ``<source>/train.json``.
         tests: ``<target>/test.json`` of each target.
-        framing: of the distributions.
         work: folder for the plug-in's model and outputs; emptied first.
         output: parquet file to write.
 
@@ -75,6 +73,8 @@ def run_plugin(
 
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
+    manifest = read_json(tokens)
+    framing, left_out = manifest["reading"]["framing"], manifest["left_out"]
     source = _folder(train, framing, work)
     targets = [_folder(test, framing, work) for test in tests]
     results = [str((work / "evaluations" / f"{test.parent.name}.json").resolve()) for test in tests]
@@ -83,7 +83,6 @@ def run_plugin(
     _call(folder, "train.py", work, model_dir=str(Path(read_json(model)["path"]).resolve()), output_dir=trained,
           training_distribution_dir=source, test_distribution_dirs=targets)  # fmt: skip
     _call(folder, "eval.py", work, model_dir=trained, distribution_dirs=targets, output_paths=results)
-    left_out = read_json(tokens)["left_out"]
     frames = [
         _frame(Path(result), test.parent.name, read_framed(test, framing), left_out.get(f"{test.parent.name}/test", []))
         for result, test in zip(results, tests, strict=True)

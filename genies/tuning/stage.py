@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from genies.data.distributions import Example
-from genies.data.framing import Framing, read_framed
-from genies.data.pairs import training_pairs
-from genies.data.prompts import Presentation
+from genies.data.reading import SplitPairs
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
-from genies.evaluation.evaluate import judge, read_target
-from genies.files import read_json, whole_file
+from genies.evaluation.evaluate import judge
+from genies.evaluation.tables import read_evaluation
+from genies.files import read_json, whole_file, write_json
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
-from genies.models import load_tokenizer
+from genies.models import hashes_file, model_digests
 from genies.tuning.base import TextIntervention, TextPairs
+from genies.tuning.shown import ShownTexts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 log = logging.getLogger(__name__)
 
@@ -32,80 +32,99 @@ def tune_source(
     tokens: Path,
     train: Path,
     tests: Sequence[Path],
-    seed: int,
-    framing: Framing,
     device: str,
     cache: Path,
+    manifest: Path,
     output: Path,
 ) -> None:
-    """Fit on the source unless the cache has that fit, then test on every target; the model is loaded once.
+    """Fit on the source unless the cache has that fit, then test on every target that the cache has no test of.
+
+    The model is loaded at most once.
 
     Args:
         intervention: name, or path of a Python file.
         parameters: keyword arguments of its class.
         model: the model's manifest.
-        tokens: the manifest of ``tokenize``; it says which examples the model's context cannot hold.
+        tokens: the manifest of ``tokenize``; it says how splits are read.
         train: ``<source>/train.json``.
         tests: ``<target>/test.json`` of each target.
-        seed: draws the training pairs and the order of test pairs.
-        framing: of the distributions.
         device: torch device, or "auto".
-        cache: the cache folder; the fit and its checkpoints lie there by digest.
+        cache: the cache folder; the fit lies there by digest, with its checkpoints and its tests.
+        manifest: JSON to write: ``fits`` (digest by source), ``training_log``, ``dropped_shots`` (by target).
         output: parquet file to write.
     """
     import polars as pl
 
-    described, shown = read_json(model), ShownTexts(read_json(tokens), read_json(model))
-    pairs = _training_texts(train, shown, seed, framing)
-    digest = tuning_digest(intervention, parameters, described, pairs)
+    described, shown = read_json(model), ShownTexts(tokens, model)
+    source = train.parent.name
+    pairs = shown.texts(shown.training(train), "train")
+    digest = tuning_digest(intervention, parameters, described, pairs, device, cache)
     folder = fits_folder(cache, digest)
     fitted = _fitted(intervention, parameters, described, pairs, device, folder, train)
-    frames = []
+    frames, dropped = [], {}
     for test in tests:
-        place = f"{test.parent.name}/test"
-        target = read_target(test, shown.left_out(place), seed, framing)
-        examples = shown.examples(place, target.framed.examples)
-        texts = TextPairs.of(examples, target.pairs, target.best_first, fitted.reads_test_labels)
-        frames.append(judge(fitted, texts, target))
+        frame, dropped[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
+        frames.append(frame)
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
+    write_json(
+        manifest,
+        {
+            "model": described["name"],
+            "intervention": intervention,
+            "parameters": parameters,
+            "fits": {source: digest},
+            "training_log": list(fitted.training_log_),
+            "dropped_shots": dropped,
+        },
+    )
 
 
-def tuning_digest(intervention: str, parameters: dict[str, Any], model: dict[str, Any], pairs: TextPairs) -> str:
-    """What decides a fit: the class and its code, its parameters, the model and the texts of the training pairs."""
+def tuning_digest(
+    intervention: str, parameters: dict[str, Any], model: dict[str, Any], pairs: TextPairs, device: str, cache: Path
+) -> str:
+    """What decides a fit: the class and its code, its parameters, models, arithmetic, and texts of training pairs."""
+    from genies.activations.decoder import resolve_device
+    from genies.tuning.scoring import resolve_dtype
+
+    kind = make(intervention, parameters)
+    others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
     return value_digest(
         {
             "intervention": name_of(intervention),
             "parameters": parameters,
             "code": code_digest(module_of(intervention)),
-            "weights": model["weights_digest"],
-            "tokenizer": model["tokenizer_digest"],
+            "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
+            "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
             "pairs": [pairs.prompt, pairs.first, pairs.second],
         }
     )
 
 
-class ShownTexts:
-    """How examples are shown to the model: the same as in the token manifest, so the same for all interventions."""
+def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path) -> tuple[pl.DataFrame, int]:
+    """A row per test pair (from the cache, if it has them), and how many shots were dropped."""
+    import polars as pl
 
-    def __init__(self, tokens: dict[str, Any], model: dict[str, Any]) -> None:
-        self._tokens = tokens
-        chat = tokens["prompt_format"] == "chat"
-        self._tokenizer = load_tokenizer(Path(model["path"])) if chat else None
-
-    def left_out(self, place: str) -> frozenset[int]:
-        return frozenset(self._tokens["left_out"][place])
-
-    def examples(self, place: str, examples: Sequence[Example]) -> list[Example]:
-        shortened = {int(example): dropped for example, dropped in self._tokens["shortened"][place].items()}
-        return Presentation(self._tokens["prompt_format"], shortened).apply(self._tokenizer, examples)
+    target = shown.test(test)
+    texts = shown.texts(target, "test", fitted.reads_test_labels)
+    known = folder / f"{_test_digest(target, texts)}.parquet"
+    if not known.is_file():
+        frame = judge(fitted, texts, target)
+        with whole_file(known) as partial:
+            frame.write_parquet(partial, metadata={"dropped_shots": str(fitted.dropped_shots_)})
+    return read_evaluation(known), int(pl.read_parquet_metadata(known)["dropped_shots"])
 
 
-def _training_texts(train: Path, shown: ShownTexts, seed: int, framing: Framing) -> TextPairs:
-    place = f"{train.parent.name}/train"
-    examples = read_framed(train, framing).examples
-    pairs = [pair for pair in training_pairs(examples, seed) if pair.example not in shown.left_out(place)]
-    return TextPairs.of(shown.examples(place, examples), pairs, np.ones(len(pairs), bool))
+def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
+    """What decides a test beside the fit."""
+    return value_digest(
+        {
+            "target": target.name,
+            "places": [target.framed.place(pair) for pair in target.pairs],
+            "texts": [texts.prompt, texts.first, texts.second, texts.example.tolist(), target.best_first.tolist()],
+            "code": code_digest("genies.evaluation.evaluate"),
+        }
+    )
 
 
 def _fitted(

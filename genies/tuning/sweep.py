@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genies.data.framing import Framing, read_framed
-from genies.data.pairs import Pair, text_seed, training_pairs
+from genies.data.pairs import Pair, example_seed
 from genies.errors import DataError
 from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
@@ -21,7 +21,7 @@ from genies.files import read_json, whole_file
 from genies.interventions.registry import make
 from genies.tuning.base import TextPairs
 from genies.tuning.grid import grid
-from genies.tuning.stage import ShownTexts
+from genies.tuning.shown import ShownTexts
 
 COLUMNS = ("model", "intervention", "source", "parameters", "accuracy", "low", "high", "train_pairs", "held_out_pairs")
 
@@ -34,8 +34,6 @@ def sweep_source(
     model: Path,
     tokens: Path,
     train: Path,
-    seed: int,
-    framing: Framing,
     device: str,
     work: Path,
     output: Path,
@@ -48,10 +46,8 @@ def sweep_source(
         values: values to try by parameter.
         counts: examples to train on, and held out.
         model: the model's manifest.
-        tokens: the manifest of ``tokenize``.
+        tokens: the manifest of ``tokenize``; it says how splits are read, and its seed divides the examples.
         train: ``<source>/train.json``.
-        seed: divides the examples (with their texts) and draws the pairs.
-        framing: of the distributions.
         device: torch device, or "auto".
         work: folder for checkpoints.
         output: CSV to write, a row per combination, columns as in ``COLUMNS``.
@@ -60,7 +56,7 @@ def sweep_source(
 
     described = read_json(model)
     source = train.parent.name
-    fit_pairs, held_out = divided(train, ShownTexts(read_json(tokens), described), counts, seed, framing)
+    fit_pairs, held_out = divided(train, ShownTexts(tokens, model), counts)
     rows = []
     for number, tried in enumerate(grid(values)):
         fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number)).fit(fit_pairs)
@@ -76,32 +72,29 @@ def sweep_source(
         pl.DataFrame(rows, schema=list(COLUMNS), orient="row").write_csv(partial)
 
 
-def divided(
-    train: Path, shown: ShownTexts, counts: tuple[int, int], seed: int, framing: Framing
-) -> tuple[TextPairs, TextPairs]:
+def divided(train: Path, shown: ShownTexts, counts: tuple[int, int]) -> tuple[TextPairs, TextPairs]:
     """Pairs to train on (best first) and held-out pairs (in an order thrown by their texts), of different examples.
 
     Raises:
         DataError: the split has too few examples.
     """
-    place = f"{train.parent.name}/train"
-    framed = read_framed(train, framing)
-    left_out = shown.left_out(place)
-    pairs = [pair for pair in training_pairs(framed.examples, seed) if pair.example not in left_out]
-    if len(pairs) < sum(counts):
+    split = shown.training(train)
+    if len(split.pairs) < sum(counts):
         raise DataError(
-            f"{train}: has {len(pairs)} examples for {counts[0]} + {counts[1]}; lower sweep.train or held_out"
+            f"{train}: has {len(split.pairs)} examples for {counts[0]} + {counts[1]}; lower sweep.train or held_out"
         )
 
     def draw(pair: Pair) -> int:
-        example = framed.examples[pair.example]
-        return text_seed(seed, "sweep", example.prompt, *sorted(example.responses))
+        return example_seed(shown.reading.seed, split.framed.examples[pair.example], "sweep")
 
-    drawn = sorted(pairs, key=draw)
+    drawn = sorted(split.pairs, key=draw)
     chosen, held_out = drawn[: counts[0]], drawn[counts[0] : sum(counts)]
-    examples = shown.examples(place, framed.examples)
     coins = np.array([draw(pair) % 2 == 0 for pair in held_out], bool)
-    return TextPairs.of(examples, chosen, np.ones(len(chosen), bool)), TextPairs.of(examples, held_out, coins)
+    parts = ((chosen, np.ones(len(chosen), bool)), (held_out, coins))
+    fit_pairs, held_out_pairs = (
+        shown.texts(replace(split, pairs=pairs, best_first=best_first), "train") for pairs, best_first in parts
+    )
+    return fit_pairs, held_out_pairs
 
 
 def join_sweeps(parts: Sequence[Path], output: Path) -> None:

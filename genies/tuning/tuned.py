@@ -18,6 +18,7 @@ from genies.tuning.base import TextIntervention, TextPairs, check_choice
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from transformers import PreTrainedModel
 
     from genies.tuning.classifier import RewardReader
     from genies.tuning.rewards import RewardScorer
@@ -104,11 +105,11 @@ class TunedReward(TextIntervention):
 
     def decision_function(self, pairs: TextPairs) -> np.ndarray:
         """Rewards of (first, second), float64 (n, 2)."""
-        if self._scorer is None:
-            scorer = self._load()
-            scorer.reader.load_state(self.weights_)
-            self._scorer = scorer
-        return self._scorer.rewards(pairs)
+        return self._fitted_scorer().rewards(pairs)
+
+    def classifier(self) -> PreTrainedModel:
+        """The fitted model as transformers has it, without the adapter's wrapper."""
+        return self._fitted_scorer().reader.classifier
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Weights; the training log; for adapters, the content of PEFT's ``adapter_config.json``, else None.
@@ -131,6 +132,13 @@ class TunedReward(TextIntervention):
 
     def _forget_model(self) -> None:
         self._scorer: RewardScorer | None = None
+
+    def _fitted_scorer(self) -> RewardScorer:
+        if self._scorer is None:
+            scorer = self._load()
+            scorer.reader.load_state(self.weights_)
+            self._scorer = scorer
+        return self._scorer
 
     def _load(self) -> RewardScorer:
         """The model with a new head and a new adapter."""
@@ -157,16 +165,23 @@ class TunedReward(TextIntervention):
 class AdaptedReward(TunedReward):
     """A tuned reward of which PEFT trains an adapter, the model's own weights being frozen.
 
+    A saved fit is a folder that PEFT loads: on the run's model as a sequence classifier with one label.
+
     Args:
         quantization: ``nf4`` keeps the frozen weights in 4 bits (QLoRA, arXiv 2305.14314), as published; needs CUDA
             and bitsandbytes. None keeps them in ``dtype``.
         **parameters: those of ``TunedReward``.
     """
 
+    weights_file = "adapter_model.safetensors"
+
     def __init__(self, *, quantization: Quantization | None = None, **parameters: Any) -> None:
         super().__init__(**parameters)
         check_choice("quantization", quantization, (None, *get_args(Quantization)))
         self.quantization = quantization
+
+    def companion_files(self) -> dict[str, Any]:
+        return {"adapter_config.json": self.adapter_config_}
 
 
 def check_positive(name: str, value: Any, or_zero: bool = False) -> float:

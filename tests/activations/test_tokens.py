@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from helpers import save_model, write_distribution
 
-from genies.activations.stages import Reading, tokenize_splits, tokens_path
+from genies.activations.stages import tokenize_splits, tokens_path
 from genies.activations.tokens import read_tokens, tokenize, tokens_digest, write_tokens
 from genies.data.distributions import read_split
+from genies.data.reading import Reading
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError, StoreError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_the_draw_depends_on_the_seed_alone(parts: tuple[Path, Path], tmp_path: 
         mix(*parts, 20, seed, tmp_path / name)
     a, b, c = ((tmp_path / name / "train.json").read_bytes() for name in "abc")
     assert a == b != c
+
+
+def test_the_order_of_responses_plays_no_part_in_the_draw(parts: tuple[Path, Path], tmp_path: Path) -> None:
+    mix(*parts, 20, 0, tmp_path / "a")
+    for file in (folder / "train.json" for folder in parts):
+        examples = json.loads(file.read_text())
+        file.write_text(json.dumps([e | {"responses": dict(reversed(e["responses"].items()))} for e in examples]))
+    mix(*parts, 20, 0, tmp_path / "b")
+    a, b = (json.loads((tmp_path / name / "train.json").read_text()) for name in "ab")
+    assert a == b  # as mappings, whose order does not count
 
 
 def test_more_than_the_other_distribution_has_is_refused(parts: tuple[Path, Path], tmp_path: Path) -> None:

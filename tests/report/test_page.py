@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from genies.data.shifts import Shift
-from genies.evaluation import tables
+from genies.evaluation import records, tables
 from genies.report import figures
-from genies.report.page import render, write_report, write_report_from_tables
+from genies.report.page import Tables, render, write_report, write_report_from_tables
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
@@ -29,9 +29,16 @@ HOSTILE = (
 )
 
 
+TEXTS = [
+    {"distribution": "easy", "split": "train", "examples": 40, "left_out": 0, "shortened": 0},
+    {"distribution": "code", "split": "test", "examples": 30, "left_out": 3, "shortened": 2},
+    {"distribution": "hard", "split": "test", "source": "easy", "intervention": "few_shot", "dropped_shots": 17},
+]
+
+
 def make_tables(
     models: list[str], interventions: list[str], shifts: list[Shift], capability: list[str] | None = None
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+) -> Tables:
     """Tables of a small run with invented accuracies."""
     places = {(s.source, s.source) for s in shifts} | {(s.source, s.target) for s in shifts}
     places |= {(s.target_reference, s.target_reference) for s in shifts}
@@ -46,7 +53,21 @@ def make_tables(
                 rows.append(key | interval | errors)
     cells = pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
     metrics = tables.generalization_metrics(cells, shifts, interventions if capability is None else capability)
-    return metrics, tables.leaderboard(metrics), tables.by_category(metrics)
+    texts = pl.DataFrame([{"model": "small", **row} for row in TEXTS], schema=records.TEXTS_COLUMNS)
+    training = [
+        {"model": model, "intervention": name, "source": s.source, "step": step, "loss": 0.7, "learning_rate": 0.1}
+        for model in models
+        for name in interventions[-1:]
+        for s in shifts[:2]
+        for step in (1, 2)
+    ]
+    return Tables(
+        metrics,
+        tables.leaderboard(metrics),
+        tables.by_category(metrics),
+        texts,
+        pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
+    )
 
 
 SHIFTS = [
@@ -87,13 +108,13 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render("trial", *TABLES, {"genies": "0", "configuration": {"seed": 3, "shifts": ["list.yaml"]}})
+    return render("trial", TABLES, {"genies": "0", "configuration": {"seed": 3, "shifts": ["list.yaml"]}})
 
 
 def test_page_states_title_results_intervals_and_provenance(page):
     parsed = Page(page)
     assert parsed.texts("title") == ["trial: how reward models generalize"]
-    board = TABLES[1].filter((pl.col("label") == "all") & (pl.col("averaged_over") == "distinct"))
+    board = TABLES.leaderboard.filter((pl.col("label") == "all") & (pl.col("averaged_over") == "distinct"))
     for row in board.iter_rows(named=True):
         assert f"<td>{row['generalization_accuracy']:.3f}" in page
     first = board.row(0, named=True)
@@ -107,8 +128,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one heatmap per model, one per category.
-    assert len(content["figures"]) == 1 + 2 + 3
+    # One overall, one heatmap per model, one per category, one per trained intervention and model.
+    assert len(content["figures"]) == 1 + 2 + 3 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -151,7 +172,7 @@ def test_policy_allows_only_what_the_page_holds(page):
 def hostile_page() -> str:
     a, b, c, d, e = HOSTILE
     shifts = [Shift(a, b, b, d, c, 1), Shift(a, e, e, d, c, 1), Shift(b, a, a, e, d, 2)]
-    return render(a, *make_tables([b, c], [d, "mms", e, a], shifts), {a: {b: [c, d]}, "list": [{e: None}]})
+    return render(a, make_tables([b, c], [d, "mms", e, a], shifts), {a: {b: [c, d]}, "list": [{e: None}]})
 
 
 def test_hostile_names_stay_text(hostile_page):
@@ -180,9 +201,17 @@ def test_no_name_becomes_part_of_an_expression(hostile_page):
     assert all(re.fullmatch(r"datum\.index === [0-9]+|labels\[datum\.value\]", text) for text in expressions)
 
 
+def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):
+    assert "70 examples in 2 splits" in page and "3 examples did not fit" in page and "2 prompts were shortened" in page
+    cells = Page(page).texts("td")
+    start = cells.index("test")
+    assert cells[start : start + 5] == ["test", "small", "30", "3", "2"]
+    assert "17" in cells
+
+
 def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("one.html", "two.html"):
-        write_report("trial", *TABLES, {"seed": 3}, tmp_path / name)
+        write_report("trial", TABLES, {"seed": 3}, tmp_path / name)
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
@@ -192,13 +221,13 @@ def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
 
 
 def test_a_run_without_capability_says_so_instead_of_drawing():
-    page = render("trial", *make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
+    page = render("trial", make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
     assert "no elicitation to show" in page
-    assert len(Page(page).content()["figures"]) == 2
+    assert len(Page(page).content()["figures"]) == 3
 
 
 def test_one_model_one_shift_needs_no_interval_and_no_key():
-    page = render("trial", *make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
+    page = render("trial", make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
     assert "1 distribution shift\n" in page
     assert ("ul", {"class": "key", "aria-label": "Models"}) not in Page(page).elements
     assert "a category with one shift\nhas none" in page
@@ -206,7 +235,8 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
 
 def test_report_is_made_from_written_tables(tmp_path):
     names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
-    for frame, name in zip(TABLES, names, strict=True):
+    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training)
+    for frame, name in zip(frames, (*names, records.TEXTS_FILE, records.TRAINING_FILE), strict=True):
         tables.write_csv(frame, tmp_path / name)
     manifest = tmp_path / "model.json"
     manifest.write_text('{"name": "small", "weights": "0123abcd"}')
@@ -214,7 +244,7 @@ def test_report_is_made_from_written_tables(tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "0123abcd" in page
     assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd"), strict=True))["seed"] == "11"
-    assert Page(page).content()["data"] == Page(render("trial", *TABLES, {})).content()["data"]
+    assert Page(page).content()["data"] == Page(render("trial", TABLES, {})).content()["data"]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")

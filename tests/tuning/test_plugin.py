@@ -51,12 +51,13 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
     (plugin / "train.py").write_text(train)
     (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
     (folder / "model.json").write_text(json.dumps({"path": "some/model"}))
-    (folder / "tokens.json").write_text(json.dumps({"left_out": {"south/test": left_out}}))
+    (folder / "tokens.json").write_text(
+        json.dumps({"reading": {"framing": "response"}, "left_out": {"south/test": left_out}})
+    )
     output = folder / "evaluations/m/plugin/north.parquet"
     tests = [source / "test.json", target / "test.json"]
     run_plugin(
-        plugin, folder / "model.json", folder / "tokens.json", source / "train.json", tests, "response",
-        folder / "work", output,
+        plugin, folder / "model.json", folder / "tokens.json", source / "train.json", tests, folder / "work", output,
     )  # fmt: skip
     return output
 

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 from helpers import write_distribution
 
-from genies.activations.stages import Reading, tokenize_splits
+from genies.activations.stages import tokenize_splits
+from genies.data.reading import Reading
 from genies.errors import DataError
-from genies.files import read_json, write_json
+from genies.files import write_json
 from genies.models import describe_model
 from genies.tuning.grid import grid
-from genies.tuning.stage import ShownTexts
+from genies.tuning.shown import ShownTexts
 from genies.tuning.sweep import COLUMNS, divided, join_sweeps, sweep_source
 
 
@@ -36,8 +37,8 @@ def prepared(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFa
 
 
 def test_held_out_examples_are_others_than_those_trained_on(prepared: Path) -> None:
-    shown = ShownTexts(read_json(prepared / "tokens.json"), read_json(prepared / "model.json"))
-    fit, held_out = divided(prepared / "north/train.json", shown, (12, 8), 0, "response")
+    shown = ShownTexts(prepared / "tokens.json", prepared / "model.json")
+    fit, held_out = divided(prepared / "north/train.json", shown, (12, 8))
     assert (len(fit), len(held_out)) == (12, 8)
     assert set(fit.example).isdisjoint(held_out.example)
     assert fit.label.all()
@@ -45,9 +46,9 @@ def test_held_out_examples_are_others_than_those_trained_on(prepared: Path) -> N
 
 
 def test_more_examples_than_there_are_is_an_error(prepared: Path) -> None:
-    shown = ShownTexts(read_json(prepared / "tokens.json"), read_json(prepared / "model.json"))
+    shown = ShownTexts(prepared / "tokens.json", prepared / "model.json")
     with pytest.raises(DataError, match=r"20 examples for 15 \+ 8"):
-        divided(prepared / "north/train.json", shown, (15, 8), 0, "response")
+        divided(prepared / "north/train.json", shown, (15, 8))
 
 
 def test_the_table_has_a_row_per_combination(prepared: Path, tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_the_table_has_a_row_per_combination(prepared: Path, tmp_path: Path) -> 
     for source in ("a", "b"):
         sweep_source(
             "lora", {"steps": 2, "rank": 4}, values, (10, 6), prepared / "model.json", prepared / "tokens.json",
-            prepared / "north/train.json", 0, "response", "cpu", tmp_path / "work", tmp_path / f"{source}.csv",
+            prepared / "north/train.json", "cpu", tmp_path / "work", tmp_path / f"{source}.csv",
         )  # fmt: skip
     join_sweeps([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "sweep.csv")
     table = pl.read_csv(tmp_path / "sweep.csv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import signal
 import subprocess
 import sys
@@ -224,8 +223,6 @@ def test_peft_reads_the_saved_adapter(lora, manifests, held_out, tmp_path):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     registry.save(lora, tmp_path)
-    shutil.copy(tmp_path / "weights.safetensors", tmp_path / "adapter_model.safetensors")
-    write_json(tmp_path / "adapter_config.json", lora.get_state()[1]["adapter_config"])
     folder = manifests["llama"]["path"]
     base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
     model, tokenizer = PeftModel.from_pretrained(base, tmp_path).eval(), AutoTokenizer.from_pretrained(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 from project import Project
 
 from genies.data.distributions import read_split
+from genies.files import read_json
 
 SMALL = {"steps": 2, "pairs_per_step": 4}
 INTERVENTIONS = [
@@ -52,11 +55,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_all_interventions_land_in_one_table(project: Project) -> None:
+@pytest.fixture(scope="module")
+def finished(project: Project) -> Path:
+    """Results of a run, moved to where no other run finds them."""
     project.config["run"] = "all"
     result = project.run()
     assert result.returncode == 0, result.stderr
-    table = pl.read_csv(project.folder / "results/all/generalization_metrics.csv")
+    return (project.folder / "results").rename(project.folder / "finished")
+
+
+def test_all_interventions_land_in_one_table(finished: Path, project: Project) -> None:
+    table = pl.read_csv(finished / "all/generalization_metrics.csv")
     assert table["intervention"].to_list() == [*INTERVENTIONS, "own_probe", "my_method"]
     assert table["generalization_accuracy"].is_between(0, 1).all()
     assert table["target_tuned_capability_intervention"].unique().to_list() == ["mms"]
@@ -64,6 +73,44 @@ def test_all_interventions_land_in_one_table(project: Project) -> None:
     accuracy = dict(zip(table["intervention"], table["generalization_accuracy"], strict=True))
     assert accuracy["my_method"] == 1.0
     assert accuracy["random"] == 0.5
+
+
+def test_trainings_are_logged_and_their_adapters_kept(finished: Path, project: Project) -> None:
+    training = pl.read_csv(finished / "all/training.csv")
+    assert set(training["intervention"]) == {"lora", "prompt_tuning", "full_finetune"}
+    assert training["step"].max() == SMALL["steps"]
+    assert "Training</h2>" in (finished / "all/report.html").read_text()
+    manifest = read_json(finished / "all/interventions/tiny-llama/lora/north_20_west.json")
+    files = {
+        path.name for path in (project.folder / "cache/interventions" / manifest["fits"]["north_20_west"]).iterdir()
+    }
+    assert files >= {"adapter_model.safetensors", "adapter_config.json"}
+    texts = pl.read_csv(finished / "all/texts.csv").filter(pl.col("intervention").is_null())
+    assert set(texts["distribution"]) == {"north_20_west", "south"}
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Path, project: Project) -> None:
+    shutil.rmtree(project.folder / "cache")
+    assert project.run().returncode == 0
+    evaluations = sorted(path.relative_to(finished) for path in finished.rglob("*.parquet"))
+    assert len(evaluations) >= len(INTERVENTIONS) + 2
+    again = project.folder / "results"
+    assert [path for path in evaluations if (finished / path).read_bytes() != (again / path).read_bytes()] == []
+
+
+def test_responses_in_reversed_order_give_the_same_accuracy(finished: Path, project: Project) -> None:
+    shutil.rmtree(project.folder / "cache")
+    for file in project.folder.glob("data/*/*.json"):
+        examples = json.loads(file.read_text())
+        file.write_text(json.dumps([e | {"responses": dict(reversed(e["responses"].items()))} for e in examples]))
+    assert project.run().returncode == 0
+    before, after = (
+        pl.read_csv(folder / "all/generalization_metrics.csv").select(
+            "intervention", "source", "target", pl.selectors.contains("accuracy"), "target_tuned_capability"
+        )
+        for folder in (finished, project.folder / "results")
+    )
+    assert before.equals(after)
 
 
 def test_the_truthfulness_framing_asks_about_every_response(project: Project) -> None:

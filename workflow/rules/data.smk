@@ -44,9 +44,7 @@ rule demo_model:
     input:
         corpus=rules.demo_world.output.corpus,
     output:
-        plan.demo_model / "config.json",
-        plan.demo_model / "model.safetensors",
-        plan.demo_model / "tokenizer.json",
+        plan.demo_model_files(plan.demo_model),
     log:
         plan.results / "logs" / "demo_model.log",
     benchmark:
@@ -58,6 +56,28 @@ rule demo_model:
         code=plan.code("genies.data.demo_model"),
     shell:
         "genies --log {log} demo-model --corpus {input.corpus:q} --output {params.folder:q} --seed {params.seed}"
+
+
+rule demo_reward_model:
+    input:
+        model=rules.demo_model.output,
+        train=plan.demo_reward_sources(),
+    output:
+        plan.demo_model_files(plan.demo_reward_model),
+    log:
+        plan.results / "logs" / "demo_reward_model.log",
+    benchmark:
+        plan.results / "benchmarks" / "demo_reward_model.tsv"
+    threads: 1
+    params:
+        model=plan.demo_model,
+        folder=plan.demo_reward_model,
+        seed=plan.config.seed,
+        cache=plan.cache,
+        code=plan.code("genies.tuning.demo_reward_model"),
+    shell:
+        "genies --log {log} demo-reward-model {params.model:q} --train {input.train:q} --output {params.folder:q} "
+        "--seed {params.seed} --cache {params.cache:q}"
 
 
 rule mixture:

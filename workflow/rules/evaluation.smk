@@ -23,13 +23,30 @@ rule evaluate:
     params:
         pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
         folder=subpath(output[0], parent=True),
-        seed=plan.config.seed,
-        framing=plan.config.framing,
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     shell:
         "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
-        "--activations {input.activations:q} --seed {params.seed} --framing {params.framing} --cache {params.cache:q} --output {params.folder:q}"
+        "--activations {input.activations:q} --cache {params.cache:q} --output {params.folder:q}"
+
+
+rule records:
+    input:
+        tokens=expand(rules.tokenize.output, model=plan.models),
+        tuned=plan.tuned(),
+    output:
+        texts=plan.results / "texts.csv",
+        training=plan.results / "training.csv",
+    log:
+        plan.results / "logs" / "records.log",
+    benchmark:
+        plan.results / "benchmarks" / "records.tsv"
+    threads: 1
+    params:
+        folder=plan.results,
+        code=plan.code("genies.evaluation.records"),
+    shell:
+        "genies --log {log} records --tokens {input.tokens:q} --tuned {input.tuned:q} --output {params.folder:q}"
 
 
 rule metrics:

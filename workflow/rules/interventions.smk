@@ -17,13 +17,11 @@ rule fit:
     params:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
-        seed=plan.config.seed,
-        framing=plan.config.framing,
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     shell:
         "genies --log {log} fit {params.intervention:q} --parameters {params.parameters:q} "
-        "--train {input.train:q} --activations {input.activations:q} --seed {params.seed} --framing {params.framing} "
+        "--train {input.train:q} --activations {input.activations:q} "
         "--cache {params.cache:q} --output {output:q}"
 
 
@@ -33,8 +31,10 @@ rule tune:
         tokens=rules.tokenize.output,
         train=lambda wildcards: plan.distribution_file(wildcards.source, "train"),
         test=lambda wildcards: [plan.distribution_file(name, "test") for name in plan.targets[wildcards.source]],
+        others=lambda wildcards: plan.other_model_files(wildcards.intervention),
     output:
-        plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+        evaluation=plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+        manifest=plan.results / "interventions" / "{model}" / "{intervention}" / "{source}.json",
     log:
         plan.results / "logs" / "tune" / "{model}" / "{intervention}" / "{source}.log",
     benchmark:
@@ -48,14 +48,13 @@ rule tune:
     params:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
-        seed=plan.config.seed,
-        framing=plan.config.framing,
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
     shell:
         "genies --log {log} tune {params.intervention:q} --parameters {params.parameters:q} --model {input.model:q} "
-        "--tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} --seed {params.seed} "
-        "--framing {params.framing} --device {resources.device} --cache {params.cache:q} --output {output:q}"
+        "--tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} "
+        "--device {resources.device} --cache {params.cache:q} "
+        "--manifest {output.manifest:q} --output {output.evaluation:q}"
 
 
 rule plugin:
@@ -79,11 +78,10 @@ rule plugin:
     params:
         folder=lambda wildcards: plan.plugins[wildcards.intervention],
         work=lambda wildcards: plan.results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
-        framing=plan.config.framing,
         code=plan.code("genies.tuning.plugin"),
     shell:
         "genies --log {log} plugin {params.folder:q} --model {input.model:q} --tokens {input.tokens:q} "
-        "--train {input.train:q} --test {input.test:q} --framing {params.framing} --work {params.work:q} "
+        "--train {input.train:q} --test {input.test:q} --work {params.work:q} "
         "--output {output:q}"
 
 
@@ -108,14 +106,12 @@ rule sweep_source:
         values=lambda wildcards: plan.sweep_values(wildcards.intervention),
         train=plan.config.sweep.train if plan.config.sweep else None,
         held_out=plan.config.sweep.held_out if plan.config.sweep else None,
-        seed=plan.config.seed,
-        framing=plan.config.framing,
         work=subpath(output[0], strip_suffix=".csv"),
         code=lambda wildcards: plan.code("genies.tuning.sweep", intervention=wildcards.intervention),
     shell:
         "genies --log {log} sweep {params.intervention:q} --parameters {params.parameters:q} --values {params.values:q} "
         "--counts {params.train} {params.held_out} --model {input.model:q} --tokens {input.tokens:q} "
-        "--train {input.train:q} --seed {params.seed} --framing {params.framing} --device {resources.device} "
+        "--train {input.train:q} --device {resources.device} "
         "--work {params.work:q} --output {output:q}"
 
 

@@ -4,6 +4,7 @@
 rule report:
     input:
         rules.metrics.output,
+        rules.records.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         models=expand(rules.model.output, model=plan.models),
     output:

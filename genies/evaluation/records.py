@@ -1,0 +1,92 @@
+"""The stage ``records``: what a run read and how its trainings went, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.evaluation.tables import write_csv
+from genies.files import read_json
+
+TEXTS_FILE = "texts.csv"
+TRAINING_FILE = "training.csv"
+
+TEXTS_COLUMNS = {
+    **dict.fromkeys(("model", "distribution", "split"), pl.String),
+    **dict.fromkeys(("examples", "left_out", "shortened"), pl.Int64),
+    **dict.fromkeys(("intervention", "source"), pl.String),
+    "dropped_shots": pl.Int64,
+}
+"""Columns of ``texts.csv``: a row per split that a model read, with its examples and how many of them its context could
+not hold, the same for every intervention; and a row wherever an intervention that was fitted on ``source`` had to drop
+shots, how many over all examples of the split."""
+TRAINING_COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "source"), pl.String),
+    "step": pl.Int64,
+    **dict.fromkeys(("loss", "learning_rate"), pl.Float64),
+}
+"""Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
+
+
+def write_records(tokens: Sequence[Path], tuned: Sequence[Path], output: Path) -> None:
+    """Write ``texts.csv`` and ``training.csv``.
+
+    Args:
+        tokens: manifests of ``genies tokenize``.
+        tuned: manifests of ``genies tune``.
+        output: folder of the tables.
+    """
+    fits = [read_json(path) for path in tuned]
+    texts = [*(row for path in tokens for row in _splits(read_json(path))), *(row for f in fits for row in _drops(f))]
+    training = [
+        {"model": fit["model"], "intervention": fit["intervention"], "source": _source(fit), **step}
+        for fit in fits
+        for step in fit["training_log"]
+    ]
+    write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
+    write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
+
+
+def read_records(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The two tables."""
+    return (
+        pl.read_csv(folder / TEXTS_FILE, schema=TEXTS_COLUMNS, glob=False),
+        pl.read_csv(folder / TRAINING_FILE, schema=TRAINING_COLUMNS, glob=False),
+    )
+
+
+def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for place, examples in manifest["examples"].items():
+        distribution, _, split = place.rpartition("/")
+        left_out, shortened = len(manifest["left_out"][place]), len(manifest["shortened"][place])
+        yield {
+            **dict.fromkeys(TEXTS_COLUMNS),
+            "model": manifest["model"],
+            "distribution": distribution,
+            "split": split,
+            "examples": examples,
+            "left_out": left_out,
+            "shortened": shortened,
+        }
+
+
+def _drops(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for target, dropped in fit["dropped_shots"].items():
+        if dropped:
+            yield {
+                **dict.fromkeys(TEXTS_COLUMNS),
+                "model": fit["model"],
+                "distribution": target,
+                "split": "test",
+                "intervention": fit["intervention"],
+                "source": _source(fit),
+                "dropped_shots": dropped,
+            }
+
+
+def _source(fit: dict[str, Any]) -> str:
+    """The one source of a fit of ``genies tune``."""
+    return next(iter(fit["fits"]))

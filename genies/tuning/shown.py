@@ -1,0 +1,47 @@
+"""Pairs of texts as a model is shown them, by the manifest of ``tokenize``: the same for all interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genies.data.distributions import Example
+from genies.data.prompts import Presentation
+from genies.data.reading import Reading, SplitPairs, read_test, read_training
+from genies.files import read_json
+from genies.models import load_tokenizer
+from genies.tuning.base import TextPairs
+
+
+class ShownTexts:
+    """Reads splits as the manifest says, and puts their pairs into texts."""
+
+    def __init__(self, tokens: Path, model: Path) -> None:
+        """Read the manifests of ``tokenize`` and of the model."""
+        self._manifest = read_json(tokens)
+        self.reading = Reading(**self._manifest["reading"])
+        chat = self.reading.prompt_format == "chat"
+        self._tokenizer = load_tokenizer(Path(read_json(model)["path"])) if chat else None
+
+    def training(self, file: Path) -> SplitPairs:
+        """Training pairs of ``<distribution>/train.json``, best response first."""
+        return read_training(file, self.reading, self._manifest["left_out"][f"{file.parent.name}/train"])
+
+    def test(self, file: Path) -> SplitPairs:
+        """Test pairs of ``<distribution>/test.json``, each in an order drawn by seed and texts."""
+        return read_test(file, self.reading, self._manifest["left_out"][f"{file.parent.name}/test"])
+
+    def texts(self, split: SplitPairs, part: str, labelled: bool = True) -> TextPairs:
+        """The pairs' texts.
+
+        Args:
+            split: what ``training`` or ``test`` gave.
+            part: which of them: ``train`` or ``test``.
+            labelled: whether labels are given.
+        """
+        examples = self._shown(f"{split.name}/{part}", split.framed.examples)
+        return TextPairs.of(examples, split.pairs, split.best_first, labelled)
+
+    def _shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
+        shortened = {int(example): dropped for example, dropped in self._manifest["shortened"][place].items()}
+        return Presentation(self.reading.prompt_format, shortened).apply(self._tokenizer, examples)
