@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genies.config import Config
+from genies.config import Config, Extraction, Folders, Mixture, Sweep
+from genies.interventions.base import Intervention
+from genies.interventions.registry import available, load_class
+from genies.tuning.base import TextIntervention
 
 HEAD = """# Configuration
 
@@ -36,17 +42,54 @@ differ from the rest of the run: `intervention_parameters: {mms: {protocol: pape
 """
 
 
+PARAMETERS = """## `intervention_parameters`
+
+What each intervention takes, with the defaults. All take `protocol` and `seed`, which are those of the run unless set.
+Those that read texts with a model of their own also take {text}.
+The docstrings of `genies/interventions/<name>.py` say what each one means.
+
+| intervention | parameters |
+|---|---|
+"""
+SECTIONS: dict[str, type[BaseModel]] = {
+    "extraction": Extraction,
+    "mixtures.<name>": Mixture,
+    "sweep": Sweep,
+    "folders": Folders,
+}
+
+
 def render() -> str:
     """The text of ``config/README.md``."""
-    parts = [HEAD, _table("Keys", Config), PROTOCOLS]
-    for name, field in Config.model_fields.items():
-        if _is_section(field):
-            parts.append(_table(f"`{name}`", field.annotation))
+    parts = [HEAD, _table("Keys", Config), PROTOCOLS, _parameters()]
+    parts += [_table(f"`{name}`", section) for name, section in SECTIONS.items()]
     return "\n".join(parts)
 
 
-def _is_section(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def _parameters() -> str:
+    """Parameters of every intervention, those of each shared base once."""
+    shared, of_texts = _defaults(Intervention), _defaults(TextIntervention)
+    rows = []
+    for name in available():
+        kind = load_class(name)
+        general = of_texts if issubclass(kind, TextIntervention) else shared
+        own = {key: value for key, value in _defaults(kind).items() if key not in general}
+        rows.append(f"| `{name}` | {_values(own) or 'none'} |\n")
+    return PARAMETERS.format(text=_values({k: v for k, v in of_texts.items() if k not in shared})) + "".join(rows)
+
+
+def _defaults(kind: type[Intervention]) -> dict[str, Any]:
+    """Default of each parameter, the most special class's; null also stands for one that has to be given."""
+    defaults: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if "__init__" in vars(base):
+            signature = inspect.signature(base.__init__).parameters
+            defaults |= {name: p.default for name, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+    return {name: defaults[name] for name in kind.parameter_names()}
+
+
+def _values(defaults: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}: {json.dumps(value)}`" for name, value in defaults.items())
 
 
 def _table(title: str, section: type[BaseModel]) -> str:
@@ -59,6 +102,6 @@ def _table(title: str, section: type[BaseModel]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if _is_section(field):
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
         return "see below"
     return f"`{json.dumps(field.default)}`"

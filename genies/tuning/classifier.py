@@ -83,7 +83,9 @@ def _quantized(device: torch.device) -> dict[str, Any]:
     if device.type != "cuda":
         raise ConfigError("parameter quantization: nf4 needs a CUDA device; leave it out, or set the device to cuda")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("parameter quantization: nf4 needs the package bitsandbytes; install it, or leave it out")
+        raise ConfigError(
+            "parameter quantization: nf4 needs bitsandbytes; install genies[quantization], or leave it out"
+        )
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genies.data.distributions import write_split
-from genies.data.framing import Framed, Framing, read_framed
-from genies.data.pairs import test_pairs
+from genies.data.reading import SplitPairs
+from genies.data.texts import SPLITS
 from genies.errors import ConfigError, GeniesError
 from genies.evaluation import metrics
 from genies.files import read_json, whole_file
+from genies.tuning.shown import ShownTexts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -73,33 +74,30 @@ def run_plugin(
 
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    manifest = read_json(tokens)
-    framing, left_out = manifest["reading"]["framing"], manifest["left_out"]
-    source = _folder(train, framing, work)
-    targets = [_folder(test, framing, work) for test in tests]
+    shown = ShownTexts(tokens, model)
+    source = _folder(train, shown, work)
+    targets = [_folder(test, shown, work) for test in tests]
     results = [str((work / "evaluations" / f"{test.parent.name}.json").resolve()) for test in tests]
     (work / "evaluations").mkdir()
     trained = str((work / "model").resolve())
     _call(folder, "train.py", work, model_dir=str(Path(read_json(model)["path"]).resolve()), output_dir=trained,
           training_distribution_dir=source, test_distribution_dirs=targets)  # fmt: skip
     _call(folder, "eval.py", work, model_dir=trained, distribution_dirs=targets, output_paths=results)
-    frames = [
-        _frame(Path(result), test.parent.name, read_framed(test, framing), left_out.get(f"{test.parent.name}/test", []))
-        for result, test in zip(results, tests, strict=True)
-    ]
+    frames = [_frame(Path(result), shown.test(test)) for result, test in zip(results, tests, strict=True)]
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
 
 
-def _folder(file: Path, framing: Framing, work: Path) -> str:
-    """The distribution's folder, or under another framing a folder made for the plug-in."""
-    if framing == "response":
+def _folder(file: Path, shown: ShownTexts, work: Path) -> str:
+    """The distribution's folder, or one made for the plug-in where others are shown not just what that folder holds."""
+    name = file.parent.name
+    if shown.as_it_is(name):
         return str(file.parent.resolve())
-    folder = work / "distributions" / file.parent.name
-    for split in ("train", "test"):
+    folder = work / "distributions" / name
+    for split in SPLITS:
         path = file.parent / f"{split}.json"
         if path.is_file() and not (folder / f"{split}.json").exists():
-            write_split(folder / f"{split}.json", read_framed(path, framing).examples)
+            write_split(folder / f"{split}.json", shown.examples(path))
     return str(folder.resolve())
 
 
@@ -116,23 +114,21 @@ def _call(folder: Path, program: str, work: Path, **options: str | list[str]) ->
         raise PluginError(f"{folder / program}: ended with status {status} ({last}); all it printed is in {printed}")
 
 
-def _frame(result: Path, target: str, framed: Framed, left_out: Sequence[int]) -> pl.DataFrame:
+def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
     """Rows of one target, from what the plug-in wrote of it."""
     import polars as pl
 
     from genies.evaluation.tables import PAIR_COLUMNS
 
-    pairs = test_pairs(framed.examples)
     record = _read_result(result)
     accuracy = _share(result, record, "eval_accuracy")
     probability = record.get("eval_probabilities")
-    kept = np.array([pair.example not in set(left_out) for pair in pairs], bool)
     stated: dict[str, float | None] = {"accuracy": accuracy, "rms": None}
     if probability is None:
         if record.get("eval_rms_calibration_error") is not None:
             stated["rms"] = _share(result, record, "eval_rms_calibration_error")
     else:
-        probability = _checked(result, probability, len(pairs))
+        probability = _checked(result, probability, len(target.pairs))
         ranked = [metrics.accuracy(probability, ties) for ties in ("half", "right")]
         if min(abs(value - accuracy) for value in ranked) <= 1e-6:
             stated["accuracy"] = None
@@ -140,12 +136,11 @@ def _frame(result: Path, target: str, framed: Framed, left_out: Sequence[int]) -
             log.warning(
                 "%s: eval_accuracy is %s, its probabilities give %s; the former is used", result, accuracy, ranked[0]
             )
-        probability = probability[kept]
-    places = np.array([framed.place(pair) for pair, keep in zip(pairs, kept, strict=True) if keep]).reshape(-1, 2)
+    places = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
     rows = len(places)
     return pl.DataFrame(
         {
-            "target": [target] * rows,
+            "target": [target.name] * rows,
             "example": places[:, 0],
             "pair": places[:, 1],
             "probability": [None] * rows if probability is None else probability,

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genies.data.distributions import Example
+from genies.data.framing import read_framed
 from genies.data.prompts import Presentation
 from genies.data.reading import Reading, SplitPairs, read_test, read_training
+from genies.data.texts import SPLITS, Split
 from genies.files import read_json
 from genies.models import load_tokenizer
 from genies.tuning.base import TextPairs
@@ -31,7 +33,7 @@ class ShownTexts:
         """Test pairs of ``<distribution>/test.json``, each in an order drawn by seed and texts."""
         return read_test(file, self.reading, self._manifest["left_out"][f"{file.parent.name}/test"])
 
-    def texts(self, split: SplitPairs, part: str, labelled: bool = True) -> TextPairs:
+    def texts(self, split: SplitPairs, part: Split, labelled: bool = True) -> TextPairs:
         """The pairs' texts.
 
         Args:
@@ -42,6 +44,21 @@ class ShownTexts:
         examples = self._shown(f"{split.name}/{part}", split.framed.examples)
         return TextPairs.of(examples, split.pairs, split.best_first, labelled)
 
+    def examples(self, file: Path) -> list[Example]:
+        """Examples of ``<distribution>/<split>.json`` as they are shown, without those that are left out."""
+        place = f"{file.parent.name}/{file.stem}"
+        shown = self._shown(place, read_framed(file, self.reading.framing).examples)
+        left_out = self._manifest["left_out"].get(place, [])
+        return [example for index, example in enumerate(shown) if index not in left_out]
+
+    def as_it_is(self, distribution: str) -> bool:
+        """Whether ``examples`` would give what the distribution's files hold."""
+        changed = any(
+            self._manifest[key].get(f"{distribution}/{s}") for key in ("left_out", "shortened") for s in SPLITS
+        )
+        return not changed and (self.reading.framing, self.reading.prompt_format) == ("response", "published")
+
     def _shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
-        shortened = {int(example): dropped for example, dropped in self._manifest["shortened"][place].items()}
-        return Presentation(self.reading.prompt_format, shortened).apply(self._tokenizer, examples)
+        shortened = self._manifest["shortened"].get(place, {})
+        by_example = {int(example): dropped for example, dropped in shortened.items()}
+        return Presentation(self.reading.prompt_format, by_example).apply(self._tokenizer, examples)

@@ -51,9 +51,9 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
     (plugin / "train.py").write_text(train)
     (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
     (folder / "model.json").write_text(json.dumps({"path": "some/model"}))
-    (folder / "tokens.json").write_text(
-        json.dumps({"reading": {"framing": "response"}, "left_out": {"south/test": left_out}})
-    )
+    manifest = {"reading": {}, "left_out": {"north/train": [], "south/test": left_out}, "shortened": {}}
+    manifest["left_out"]["north/test"] = []
+    (folder / "tokens.json").write_text(json.dumps(manifest))
     output = folder / "evaluations/m/plugin/north.parquet"
     tests = [source / "test.json", target / "test.json"]
     run_plugin(
@@ -81,6 +81,10 @@ def test_a_plugin_that_gives_an_accuracy_alone_is_taken_at_its_word(tmp_path: Pa
 def test_examples_that_are_left_out_are_left_out_of_a_plugin_too(tmp_path: Path) -> None:
     frame = pl.read_parquet(run(tmp_path, left_out=(0, 3)))
     assert {0, 3}.isdisjoint(frame.filter(pl.col("target") == "south")["example"])
+    given = json.loads((tmp_path / "work/distributions/south/test.json").read_text())
+    kept = [n for n in range(7) if n not in (0, 3)]
+    written = json.loads((tmp_path / "data/south/test.json").read_text())
+    assert [e["prompt"] for e in given] == [written[n]["prompt"] for n in kept]
 
 
 @pytest.mark.parametrize(
