@@ -55,6 +55,41 @@ def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -
     return folder
 
 
+def save_reward_model(folder: Path, kind: str = "llama", outputs: int = 1, context: int = 64) -> Path:
+    """Write a random sequence classifier with the tokenizer of ``save_model``; its padding token is EOS; seeded."""
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForSequenceClassification,
+        LlamaConfig,
+        LlamaForSequenceClassification,
+    )
+
+    save_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(folder)
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": context,
+        "initializer_range": 0.1,
+        "num_labels": outputs,
+        "pad_token_id": tokenizer.eos_token_id,
+    }
+    torch.manual_seed(0)
+    if kind == "llama":
+        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
+    else:
+        model = BertForSequenceClassification(BertConfig(**sizes))
+    model.save_pretrained(folder)
+    return folder
+
+
 def write_distribution(folder: Path, train: int = 12, test: int = 8, offset: int = 0) -> Path:
     """Write a small distribution about cities in the data's format; every third example has three responses."""
     cities, countries = WORDS[10:15], WORDS[15:20]

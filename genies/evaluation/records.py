@@ -10,6 +10,7 @@ import polars as pl
 
 from genies.evaluation.tables import write_csv
 from genies.files import read_json
+from genies.interventions.registry import name_of
 
 TEXTS_FILE = "texts.csv"
 TRAINING_FILE = "training.csv"
@@ -21,8 +22,8 @@ TEXTS_COLUMNS = {
     "dropped_shots": pl.Int64,
 }
 """Columns of ``texts.csv``: a row per split that a model read, with its examples and how many of them its context could
-not hold, the same for every intervention; and a row wherever an intervention that was fitted on ``source`` had to drop
-shots, how many over all examples of the split."""
+not hold, the same for every intervention; and a row wherever an intervention that was fitted on ``source`` had to
+change texts of its own accord: shots that it dropped, over all examples of the split, or examples that it shortened."""
 TRAINING_COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source"), pl.String),
     "step": pl.Int64,
@@ -40,9 +41,9 @@ def write_records(tokens: Sequence[Path], tuned: Sequence[Path], output: Path) -
         output: folder of the tables.
     """
     fits = [read_json(path) for path in tuned]
-    texts = [*(row for path in tokens for row in _splits(read_json(path))), *(row for f in fits for row in _drops(f))]
+    texts = [*(row for path in tokens for row in _splits(read_json(path))), *(row for f in fits for row in _changes(f))]
     training = [
-        {"model": fit["model"], "intervention": fit["intervention"], "source": _source(fit), **step}
+        {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
         for fit in fits
         for step in fit["training_log"]
     ]
@@ -73,17 +74,17 @@ def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _drops(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for target, dropped in fit["dropped_shots"].items():
-        if dropped:
+def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for target, counts in fit["counts"].items():
+        if any(counts.values()):
             yield {
                 **dict.fromkeys(TEXTS_COLUMNS),
                 "model": fit["model"],
                 "distribution": target,
                 "split": "test",
-                "intervention": fit["intervention"],
+                "intervention": name_of(fit["intervention"]),
                 "source": _source(fit),
-                "dropped_shots": dropped,
+                **counts,
             }
 
 

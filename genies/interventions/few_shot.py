@@ -41,7 +41,7 @@ class FewShot(TextIntervention):
 
     Attributes:
         examples_: the training texts to draw from, sorted.
-        dropped_shots_: shots dropped in the last call of ``decision_function``, over all its examples.
+        counts_: ``dropped_shots`` in the last call of ``decision_function``, over all its examples.
     """
 
     def __init__(self, *, shots: int = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
@@ -80,11 +80,11 @@ class FewShot(TextIntervention):
         texts, rows = distinct_texts(pairs)
         groups, kept = self._groups(list(texts.values()), list(texts))
         dropped = self.shots - kept
-        self.dropped_shots_ = int(dropped.sum())
-        if self.dropped_shots_:
+        self.counts_ = {"dropped_shots": int(dropped.sum())}
+        if dropped.any():
             log.warning(
                 "few_shot: %d shots dropped in %d of %d examples, the context of %d tokens being full",
-                self.dropped_shots_, np.count_nonzero(dropped), len(groups), self._model["context"],
+                dropped.sum(), np.count_nonzero(dropped), len(groups), self._model["context"],
             )  # fmt: skip
         scores = self._scorer.scores(groups, label="few_shot")
         if self.normalization == "mean":

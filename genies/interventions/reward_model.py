@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
 from genies.errors import ConfigError
-from genies.tuning.base import TextIntervention, TextPairs
+from genies.tuning.base import TextIntervention, TextPairs, check_choice
 
 if TYPE_CHECKING:
     from genies.tuning.rewards import RewardScorer
+
+Overlong = Literal["error", "shorten"]
 
 
 class RewardModel(TextIntervention):
@@ -22,15 +24,28 @@ class RewardModel(TextIntervention):
     Args:
         model: folder in the format of ``save_pretrained`` (safetensors), or hub id.
         revision: revision on the hub: branch, tag or commit.
+        overlong: whether texts over this model's own context are an ``error``, or lose tokens in front (``shorten``).
         **parameters: those of ``TextIntervention``.
+
+    Attributes:
+        counts_: examples ``shortened`` in the last call of ``decision_function``.
     """
 
-    def __init__(self, *, model: str | None = None, revision: str | None = None, **parameters: Any) -> None:
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        revision: str | None = None,
+        overlong: Overlong = "error",
+        **parameters: Any,
+    ) -> None:
         super().__init__(**parameters)
         if not model or not isinstance(model, str):
             raise ConfigError("parameter model: name the folder or hub id of a sequence-classification reward model")
         self.model = model
         self.revision = revision
+        check_choice("overlong", overlong, get_args(Overlong))
+        self.overlong = overlong
 
     @classmethod
     def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -45,11 +60,13 @@ class RewardModel(TextIntervention):
 
         Raises:
             ModelError: no such model, or no finished sequence classifier with one output.
-            DataError: a text is longer than the reward model's context.
+            DataError: a text is longer than the reward model's context, and ``overlong`` says that this is an error.
         """
         if self._scorer is None:
             self._scorer = self._load()
-        return self._scorer.rewards(pairs)
+        scores = self._scorer.rewards(pairs)
+        self.counts_ = {"shortened": self._scorer.shortened}
+        return scores
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {}, {}
@@ -67,6 +84,5 @@ class RewardModel(TextIntervention):
 
         folder = fetch(self.model, self.revision)
         model_files(folder)
-        return finished_scorer(
-            finished_reader(folder, self.dtype, self._device, self.attention), folder, self.batch_tokens
-        )
+        reader = finished_reader(folder, self.dtype, self._device, self.attention)
+        return finished_scorer(reader, folder, self.batch_tokens, shorten=self.overlong == "shorten")

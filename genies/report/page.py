@@ -148,7 +148,7 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _texts(texts: pl.DataFrame) -> dict[str, Any]:
-    """Splits of which something was left out, shortened or dropped, and how many examples were read in all."""
+    """How many examples were read, and of which splits some were left out, shortened or changed by an intervention."""
     splits = texts.filter(pl.col("intervention").is_null())
     odd = splits.filter((pl.col("left_out") > 0) | (pl.col("shortened") > 0))
     return {
@@ -157,7 +157,7 @@ def _texts(texts: pl.DataFrame) -> dict[str, Any]:
         "left_out": int(splits["left_out"].sum()),
         "shortened": int(splits["shortened"].sum()),
         "odd": odd.to_dicts(),
-        "drops": texts.filter(pl.col("dropped_shots") > 0).to_dicts(),
+        "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
     }
 
 

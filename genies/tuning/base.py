@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -87,7 +88,8 @@ class TextIntervention(Intervention):
 
     Attributes:
         training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
-        dropped_shots_: shots that the context had no room for in the last call of ``decision_function``.
+        counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
+            ``shortened`` examples.
     """
 
     features: ClassVar = ()
@@ -95,7 +97,7 @@ class TextIntervention(Intervention):
     predict_views: ClassVar = ()
 
     training_log_: Sequence[Mapping[str, float]] = ()
-    dropped_shots_: int = 0
+    counts_: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self, *, dtype: Dtype = "auto", attention: Attention = "auto", batch_tokens: int = 4096, **parameters: Any

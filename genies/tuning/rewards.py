@@ -18,10 +18,19 @@ class RewardScorer:
     """Reads the reward of ``prompt + response`` and EOS, tokenized as one string, at that EOS.
 
     Models that are no decoders get the text as their tokenizer closes it, without EOS.
+
+    Attributes:
+        shortened: in how many groups of the last call of ``groups`` a text was shortened.
     """
 
     def __init__(
-        self, reader: RewardReader, folder: Path, eos_token: int, context: int | None, batch_tokens: int
+        self,
+        reader: RewardReader,
+        folder: Path,
+        eos_token: int,
+        context: int | None,
+        batch_tokens: int,
+        shorten: bool = False,
     ) -> None:
         """Prepare.
 
@@ -31,10 +40,13 @@ class RewardScorer:
             eos_token: id of the end-of-sequence token.
             context: positions that the model has; None if unbounded.
             batch_tokens: tokens of one pass, padding counted.
+            shorten: whether texts over the context lose tokens in front.
         """
         self.reader = reader
         self.eos_token = eos_token
+        self.shortened = 0
         self._context = context
+        self._shorten = shorten
         self._tokenizer = load_tokenizer(folder)
         self._scorer = Scorer(reader, eos_token, batch_tokens, reader.dtype, can_pack=reader.is_decoder)
 
@@ -42,7 +54,7 @@ class RewardScorer:
         """Tokens of groups of (prompt, response) texts; ``examples`` says in errors whose they are.
 
         Raises:
-            DataError: a text is longer than the model's context.
+            DataError: a text is longer than the model's context, and is not to be shortened.
         """
         strings = [prompt + response for group in texts for prompt, response in group]
         if self.reader.is_decoder:
@@ -50,6 +62,9 @@ class RewardScorer:
         else:
             tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
         groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
+        if self._shorten and self._context:
+            self.shortened = sum(max(map(len, group.tokens)) > self._context for group in groups)
+            groups = [TextGroup(tuple(map(self._cut, group.tokens)), group.score_from) for group in groups]
         check_lengths(groups, examples, self._context, spare=self.reader.virtual_tokens)
         return groups
 
@@ -60,10 +75,19 @@ class RewardScorer:
     def rewards(self, pairs: TextPairs) -> np.ndarray:
         """Rewards of (first, second), float64 (n, 2)."""
         texts, rows = distinct_texts(pairs)
-        return self._scorer.scores(self.groups(list(texts.values()), list(texts)), label="rewards")[rows]
+        groups = self.groups(list(texts.values()), list(texts))
+        return self._scorer.scores(groups, label="rewards")[rows]
+
+    def _cut(self, tokens: np.ndarray) -> np.ndarray:
+        """The last tokens of a text that the context holds, after the special token that it begins with, if it does."""
+        excess = len(tokens) - self._context
+        if excess <= 0:
+            return tokens
+        kept = int(tokens[0] in self._tokenizer.all_special_ids)
+        return np.concatenate([tokens[:kept], tokens[kept + excess :]])
 
 
-def finished_scorer(reader: RewardReader, folder: Path, batch_tokens: int) -> RewardScorer:
+def finished_scorer(reader: RewardReader, folder: Path, batch_tokens: int, shorten: bool) -> RewardScorer:
     """A scorer of a finished reward model, with EOS and context as its tokenizer and its configuration say.
 
     Raises:
@@ -76,4 +100,4 @@ def finished_scorer(reader: RewardReader, folder: Path, batch_tokens: int) -> Re
         raise ModelError(f"{folder}: neither tokenizer nor config.json names an end-of-sequence token")
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     context = min(limit for limit in limits if limit)
-    return RewardScorer(reader, folder, -1 if eos is None else eos, context, batch_tokens)
+    return RewardScorer(reader, folder, -1 if eos is None else eos, context, batch_tokens, shorten)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def tune_source(
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; the fit lies there by digest, with its checkpoints and its tests.
-        manifest: JSON to write: ``fits`` (digest by source), ``training_log``, ``dropped_shots`` (by target).
+        manifest: JSON to write: ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
         output: parquet file to write.
     """
     import polars as pl
@@ -61,9 +62,9 @@ def tune_source(
     digest = tuning_digest(intervention, parameters, described, pairs, device, cache)
     folder = fits_folder(cache, digest)
     fitted = _fitted(intervention, parameters, described, pairs, device, folder, train)
-    frames, dropped = [], {}
+    frames, counts = [], {}
     for test in tests:
-        frame, dropped[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
+        frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
         frames.append(frame)
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
@@ -75,7 +76,7 @@ def tune_source(
             "parameters": parameters,
             "fits": {source: digest},
             "training_log": list(fitted.training_log_),
-            "dropped_shots": dropped,
+            "counts": counts,
         },
     )
 
@@ -101,8 +102,10 @@ def tuning_digest(
     )
 
 
-def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path) -> tuple[pl.DataFrame, int]:
-    """A row per test pair (from the cache, if it has them), and how many shots were dropped."""
+def _tested(
+    fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """A row per test pair (from the cache, if it has them), and the intervention's counts."""
     import polars as pl
 
     target = shown.test(test)
@@ -111,8 +114,8 @@ def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Pat
     if not known.is_file():
         frame = judge(fitted, texts, target)
         with whole_file(known) as partial:
-            frame.write_parquet(partial, metadata={"dropped_shots": str(fitted.dropped_shots_)})
-    return read_evaluation(known), int(pl.read_parquet_metadata(known)["dropped_shots"])
+            frame.write_parquet(partial, metadata={"counts": json.dumps(dict(fitted.counts_))})
+    return read_evaluation(known), json.loads(pl.read_parquet_metadata(known)["counts"])
 
 
 def _test_digest(target: SplitPairs, texts: TextPairs) -> str:

@@ -80,12 +80,12 @@ def test_shots_that_do_not_fit_are_dropped_from_the_front_and_counted(
     manifests, few_shot, training, held_out, reference, caplog
 ):
     few_shot.decision_function(held_out)
-    assert few_shot.dropped_shots_ == 0
+    assert few_shot.counts_["dropped_shots"] == 0
     short = make(manifests["llama"] | {"context": 100}).fit(training)
     with caplog.at_level(logging.WARNING, logger="genies"):
         scores = short.decision_function(held_out)
     examples = len(set(held_out.example.tolist()))
-    assert short.dropped_shots_ == 2 * examples
+    assert short.counts_["dropped_shots"] == 2 * examples
     assert f"{2 * examples} shots dropped in {examples} of {examples} examples" in caplog.text
     expected, _ = reference(before(few_shot, held_out.prompt[0], shots=2), held_out.first[0])
     assert scores[0, 0] == pytest.approx(expected, abs=1e-4)

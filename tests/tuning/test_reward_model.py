@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import save_reward_model
 
 from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions import registry
@@ -15,44 +17,10 @@ def make(folder, **parameters):
     return registry.make("reward_model", {"model": str(folder), **parameters}).bind({}, "cpu")
 
 
-def save_classifier(folder, words_of, outputs=1, kind="llama"):
-    """A random classifier with the tokenizer of the model in ``words_of``; its padding token is EOS."""
-    import torch
-    from transformers import (
-        AutoTokenizer,
-        BertConfig,
-        BertForSequenceClassification,
-        LlamaConfig,
-        LlamaForSequenceClassification,
-    )
-
-    tokenizer = AutoTokenizer.from_pretrained(words_of)
-    tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.save_pretrained(folder)
-    sizes = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 64,
-        "initializer_range": 0.1,
-        "num_labels": outputs,
-        "pad_token_id": tokenizer.eos_token_id,
-    }
-    torch.manual_seed(0)
-    if kind == "llama":
-        model = LlamaForSequenceClassification(LlamaConfig(**sizes))
-    else:
-        model = BertForSequenceClassification(BertConfig(**sizes))
-    model.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, model_folders):
     root = tmp_path_factory.mktemp("rewards")
-    return {kind: save_classifier(root / kind, model_folders["llama"], kind=kind) for kind in ("llama", "bert")}
+    return {kind: save_reward_model(root / kind, kind=kind) for kind in ("llama", "bert")}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +69,7 @@ def test_models_that_give_no_reward_are_refused(finished, model_folders, held_ou
         make(tmp_path / "nowhere").decision_function(held_out)
     with pytest.raises(ModelError, match=r"its weights lack score\.weight"):
         make(model_folders["llama"]).decision_function(held_out)
-    two = save_classifier(tmp_path / "two", model_folders["llama"], outputs=2)
+    two = save_reward_model(tmp_path / "two", outputs=2)
     with pytest.raises(ModelError, match="cannot be loaded as a sequence classifier"):
         make(two).decision_function(held_out)
 
@@ -116,6 +84,19 @@ def test_training_on_a_finished_reward_model_starts_with_a_new_head(finished):
     )
     assert new.equal(again)
     assert not new.isclose(old).any()
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_texts_over_the_context_lose_tokens_in_front_where_that_is_asked_for(kind, finished, held_out):
+    long = replace(held_out, prompt=("river " * 60, *held_out.prompt[1:]))
+    fitted = make(finished[kind], overlong="shorten")
+    assert np.array_equal(fitted.decision_function(held_out), make(finished[kind]).decision_function(held_out))
+    assert fitted.counts_ == {"shortened": 0}
+    scores = fitted.decision_function(long)
+    assert fitted.counts_ == {"shortened": 1}
+    # So long a prompt is cut to words of its own: a few more of them change nothing.
+    longer = replace(held_out, prompt=("river " * 70, *held_out.prompt[1:]))
+    assert np.allclose(fitted.decision_function(longer), scores, atol=1e-5)
 
 
 def test_texts_over_the_context_are_named(finished, planted_texts):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from helpers import save_reward_model
 from project import Project
 
 from genies.data.distributions import read_split
@@ -16,7 +17,7 @@ from genies.files import read_json
 SMALL = {"steps": 2, "pairs_per_step": 4}
 INTERVENTIONS = [
     "random", "zero_shot", "few_shot", "mms", "lat_stim_1", "lat_stim_2", "lat_pca", "cra", "ccs", "logistic",
-    "mass_mean_whitened", "lora", "prompt_tuning", "full_finetune",
+    "mass_mean_whitened", "lora", "prompt_tuning", "full_finetune", "reward_model",
 ]  # fmt: skip
 PLUGIN = """
 import ast, json, pathlib, sys
@@ -38,6 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     plugin.mkdir()
     (plugin / "train.py").write_text("")
     (plugin / "eval.py").write_text(PLUGIN)
+    save_reward_model(project.folder / "reward-model", context=64)
     project.config |= {
         "interventions": [*INTERVENTIONS, "own_probe.py"],
         "intervention_parameters": {
@@ -45,12 +47,23 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "few_shot": {"shots": 2},
             "ccs": {"epochs": 20},
             "mms": {"protocol": "paper"},
+            "reward_model": {"model": "./reward-model", "overlong": "shorten"},
         },
         "plugins": {"my_method": "my_plugin"},
         "mixtures": {"north_20_west": {"source": "north", "other": "west", "percent": 20}},
     }
     own = Path(__file__).parents[1] / "interventions/own_probe.py"
     (project.folder / "own_probe.py").write_text(own.read_text())
+    # Two examples that the model's context cannot hold, and one before which it has no room for two shots.
+    for name, split, number, words in (
+        ("north", "train", 0, 600),
+        ("south", "test", 3, 600),
+        ("south", "test", 4, 210),
+    ):
+        file = project.folder / f"data/{name}/{split}.json"
+        examples = json.loads(file.read_text())
+        examples[number]["prompt"] = "river " * words + examples[number]["prompt"]
+        file.write_text(json.dumps(examples))
     project.shifts = [{"source": "north_20_west", "target": "south", "label": "extreme", "category": "place"}]
     return project
 
@@ -87,6 +100,25 @@ def test_trainings_are_logged_and_their_adapters_kept(finished: Path, project: P
     assert files >= {"adapter_model.safetensors", "adapter_config.json"}
     texts = pl.read_csv(finished / "all/texts.csv").filter(pl.col("intervention").is_null())
     assert set(texts["distribution"]) == {"north_20_west", "south"}
+
+
+def test_overlong_examples_are_left_out_of_every_intervention_alike_and_counted(finished: Path) -> None:
+    rows = pl.read_csv(finished / "all/texts.csv")
+    left_out = rows.filter(pl.col("left_out") > 0)
+    assert left_out.select("distribution", "split", "left_out").rows() == [
+        ("north_20_west", "train", 1),
+        ("south", "test", 1),
+    ]
+    drops = rows.filter(pl.col("dropped_shots") > 0)
+    assert drops.select("intervention", "distribution").unique().rows() == [("few_shot", "south")]
+    own = rows.filter((pl.col("intervention") == "reward_model") & (pl.col("distribution") == "south"))
+    assert set(own["shortened"]) == {1}
+    examples = {
+        frozenset(pl.read_parquet(file).filter(pl.col("target") == "south")["example"])
+        for file in finished.rglob("evaluations/*/*/north_20_west.parquet")
+    }
+    assert examples == {frozenset(range(8)) - {3}}
+    assert "2 examples did not fit" in (finished / "all/report.html").read_text()
 
 
 def test_the_same_seed_gives_the_same_bytes(finished: Path, project: Project) -> None:
