@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genies.activations.forest import PackedBatch
-from genies.activations.masks import tree_mask
+from genies.activations.masks import tree_masks
 from genies.errors import ModelError
 
 if TYPE_CHECKING:
@@ -117,13 +117,11 @@ class Decoder:
     @torch.inference_mode()
     def read(self, batch: PackedBatch) -> Features:
         """Features of the batch's texts in one forward pass; they stay on the model's device."""
-        end = torch.as_tensor(batch.end, device=self.device)
-        return self._pass(
-            batch,
-            input_ids=torch.as_tensor(batch.tokens, device=self.device),
-            position_ids=torch.as_tensor(batch.position, device=self.device),
-            attention_mask=tree_mask(end, self.dtype),
+        tokens, position, end = (
+            torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
         )
+        masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype)
+        return self._pass(batch, input_ids=tokens, position_ids=position, attention_mask=masks)
 
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:

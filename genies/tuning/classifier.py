@@ -22,7 +22,7 @@ import torch
 
 from genies.activations.decoder import DTYPES, resolve_device
 from genies.activations.forest import PackedBatch
-from genies.activations.masks import tree_mask
+from genies.activations.masks import tree_masks
 from genies.errors import ConfigError, ModelError, StoreError
 from genies.tuning.scoring import Reading, resolve_dtype, separate_inputs
 
@@ -209,7 +209,7 @@ class RewardReader:
             before = torch.arange(virtual, device=self.device).expand(rows, virtual)
             position = torch.cat([before, position + virtual], dim=1)
             end = torch.cat([torch.full_like(before, virtual + width), end + virtual], dim=1)
-        mask = tree_mask(end, self.dtype)
+        mask = tree_masks(self.classifier.config.get_text_config(), end, position, self.dtype)
         return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
 
     def _separate_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
