@@ -208,7 +208,14 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
         from genies.activations.extraction import Settings
         from genies.activations.stages import extract_distributions
 
-        settings = Settings(options.dtype, options.attention, options.batch_tokens)
+        settings = Settings(
+            dtype=options.dtype,
+            attention=options.attention,
+            quantization=options.quantization,
+            layers=None if options.layers is None else tuple(options.layers),
+            heads=None if options.heads is None else tuple(options.heads),
+            batch_tokens=options.batch_tokens,
+        )
         extract_distributions(
             options.model, options.tokens, options.distributions, _views(options), settings, options.device,
             options.cache, options.output,
@@ -220,9 +227,16 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
     _splits(verb)
     verb.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    verb.add_argument("--attention", choices=("sdpa", "eager"), default="sdpa")
+    verb.add_argument("--attention", choices=("auto", "sdpa", "eager"), default="auto")
+    verb.add_argument("--quantization", choices=("int8", "nf4"), help="weights in 8 or 4 bits")
+    verb.add_argument("--layers", type=int, nargs="+", help="layers to store (default all)")
+    verb.add_argument("--heads", type=int, nargs="*", help="heads to store (default all; without a number none)")
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
-    verb.add_argument("--batch-tokens", type=int, default=4096, help="tokens of one forward pass (default 4096)")
+    verb.add_argument(
+        "--batch-tokens",
+        type=lambda text: None if text == "auto" else int(text),
+        help="tokens of one forward pass (default auto: as many as free memory allows)",
+    )
     _cache(verb)
     _output(verb, "manifest (JSON)")
 

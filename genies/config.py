@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from genies.data.framing import Framing
 from genies.data.prompts import PromptFormat
@@ -34,9 +42,27 @@ class Extraction(Section):
     """How activations are extracted."""
 
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights and of stored features.")
-    attention: Literal["sdpa", "eager"] = Field("sdpa", description="Attention implementation of transformers.")
-    device: str = Field("auto", description="torch device; auto takes the first CUDA device, else the CPU.")
-    batch_tokens: int = Field(4096, ge=1, description="Tokens of one forward pass, padding counted.")
+    attention: Literal["auto", "sdpa", "eager"] = Field(
+        "auto", description="Attention implementation of transformers; auto takes sdpa where the architecture has it."
+    )
+    quantization: Literal["int8", "nf4"] | None = Field(
+        None, description="Weights in 8 or 4 bits (CUDA, with the extra `quantization`)."
+    )
+    layers: Literal["all"] | tuple[NonNegativeInt, ...] = Field(
+        "all",
+        description="Layers to store: 0 is the embedding, the last is after the final norm; also the heads of the "
+        "blocks that begin at them.",
+    )
+    heads: Literal["all", "none"] | tuple[NonNegativeInt, ...] = Field(
+        "all", description="Heads of each layer to store."
+    )
+    device: str = Field(
+        "auto",
+        description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all.",
+    )
+    batch_tokens: int | Literal["auto"] = Field(
+        "auto", description="Tokens of one forward pass, padding counted; auto asks the device's free memory."
+    )
     jobs_per_model: int = Field(
         1, ge=1, description="Jobs among which the distributions of a model are shared; each loads the model once."
     )

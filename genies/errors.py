@@ -21,3 +21,9 @@ class ModelError(GeniesError):
 
 class StoreError(GeniesError):
     """A cached artefact is missing, incomplete or damaged."""
+
+
+class DiskError(GeniesError):
+    """The disk has no room for what is to be written."""
+
+    status = 3

@@ -93,7 +93,8 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
 
     Returns:
         JSON values: ``name``, ``path``, ``revision`` (the commit for hub models), ``files`` (SHA-256 by name),
-        ``weights_digest``, ``tokenizer_digest``, ``eos_token`` (id), ``context`` (tokens; None if unbounded).
+        ``weights_digest``, ``tokenizer_digest``, ``eos_token`` (id), ``context`` (tokens; None if unbounded),
+        ``attention`` (implementation to use).
     """
     folder = fetch(identifier, revision)
     hashes = _hashes(model_files(folder), remembered)
@@ -107,6 +108,7 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         **_digests(hashes),
         "eos_token": _eos_token(folder, config),
         "context": _context(config),
+        "attention": _attention(folder),
         "architecture": (config.get("architectures") or [config.get("model_type", "unknown")])[0],
     }
 
@@ -170,6 +172,21 @@ def _eos_token(folder: Path, config: dict[str, Any]) -> int:
     if eos is None:
         raise ModelError(f"{folder}: neither tokenizer nor config.json names an end-of-sequence token")
     return int(eos)
+
+
+def _attention(folder: Path) -> str:
+    """The attention implementation to use: sdpa where the architecture has it, else eager."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[
+            type(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
+        ]
+    except (KeyError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: no architecture of a causal language model ({reason})") from None
+    return "sdpa" if kind._supports_sdpa else "eager"
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -216,6 +216,19 @@ class Plan:
                     "for example --config data_archive=genies-datasets.tar.xz"
                 )
 
+    @property
+    def extraction_options(self) -> str:
+        """Command-line options for what is stored of each text."""
+        chosen = self.config.extraction
+        options = [f"--dtype {chosen.dtype} --attention {chosen.attention}"]
+        if chosen.quantization:
+            options.append(f"--quantization {chosen.quantization}")
+        if chosen.layers != "all":
+            options.append(f"--layers {' '.join(map(str, chosen.layers))}")
+        if chosen.heads != "all":
+            options.append(f"--heads {'' if chosen.heads == 'none' else ' '.join(map(str, chosen.heads))}")
+        return " ".join(options)
+
     # Interventions
 
     def parameters(self, intervention: str) -> dict:

@@ -13,6 +13,34 @@ WORDS = (
 ).split(" ")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FAMILIES = ("llama", "gpt_neox")
+WINDOW = 16
+"""Sliding window of the families that have one; the texts of ``write_distribution`` are longer."""
+GROUPED = {"num_key_value_heads": 2}
+FAMILY_SIZES: dict[str, dict[str, object]] = {
+    "llama": GROUPED,
+    "qwen2": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 16},
+    "mistral": {**GROUPED, "sliding_window": WINDOW},
+    "gemma2": {**GROUPED, "head_dim": 16, "sliding_window": WINDOW},
+    "gemma3_text": {
+        **GROUPED,
+        "head_dim": 16,
+        "sliding_window": WINDOW,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "gpt2": {"n_inner": 64},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32, "init_std": 0.1},
+    "mixtral": {**GROUPED, "num_local_experts": 4},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "deepseek_v3": {
+        **GROUPED,
+        **{"num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8},
+        **{"qk_nope_head_dim": 8, "v_head_dim": 8, "n_routed_experts": 4, "n_group": 1, "topk_group": 1},
+        **{"num_experts_per_tok": 2, "moe_intermediate_size": 32, "first_k_dense_replace": 1},
+    },
+    "mamba": {"state_size": 8},
+}
+"""What a family's small model has beside the sizes that all have."""
 
 
 def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
@@ -30,15 +58,14 @@ def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
 
 
 def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -> Path:
-    """Write a random model of a family with its tokenizer; seeded."""
+    """Write a random model of a family (a model type of transformers) with its tokenizer; seeded."""
     import torch
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     save_tokenizer(folder)
-    common = {
+    sizes = {
         "vocab_size": len(set(WORDS)) + 3,
         "hidden_size": 32,
-        "intermediate_size": 64,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
         "max_position_embeddings": context,
@@ -47,11 +74,8 @@ def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -
         "initializer_range": 0.1,
     }
     torch.manual_seed(0)
-    if family == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**common, num_key_value_heads=2))
-    else:
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**common))
-    model.save_pretrained(folder)
+    config = AutoConfig.for_model(family, **{**sizes, "intermediate_size": 64, **FAMILY_SIZES.get(family, {})})
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder
 
 

@@ -6,6 +6,9 @@ the output projection of an attention module is the last linear layer that runs 
 
 from __future__ import annotations
 
+import importlib.util
+import math
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ import torch
 
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import tree_masks
-from genies.errors import ModelError
+from genies.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,17 +32,36 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the features of one text: heads (layers, heads, head_dim), residual (layers + 1, hidden)."""
+    """Which features are read of each text, and their sizes.
 
-    layers: int
-    heads: int
+    Attributes:
+        blocks: number of blocks of the model.
+        layers: layers of the residual stream that are read, from 0 (embedding) to ``blocks`` (after the final norm).
+        head_layers: blocks whose heads are read; none where the model has no attention heads.
+        heads: heads that are read of each of those.
+        head_dim: width of a head.
+        hidden: width of the residual stream.
+    """
+
+    blocks: int
+    layers: tuple[int, ...]
+    head_layers: tuple[int, ...]
+    heads: tuple[int, ...]
     head_dim: int
     hidden: int
 
     @property
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one text's values by feature; heads are left out where none are read."""
+        sizes = {"residual": (len(self.layers), self.hidden)}
+        if self.head_layers and self.heads:
+            sizes["heads"] = (len(self.head_layers), len(self.heads), self.head_dim)
+        return sizes
+
+    @property
     def values(self) -> int:
         """Numbers stored for one text."""
-        return self.layers * self.heads * self.head_dim + (self.layers + 1) * self.hidden
+        return sum(math.prod(size) for size in self.sizes.values())
 
 
 @dataclass(frozen=True)
@@ -47,59 +69,130 @@ class Features:
     """What one pass gives for its T texts, in the order of the batch.
 
     Attributes:
-        heads: inputs of each block's attention output projection at the last token, (T, layers, heads, head_dim).
-        residual: input of each block at the last token, then the state after the final norm, (T, layers + 1, hidden).
+        heads: inputs of attention output projections at the last token, (T, head layers, heads, head_dim); None where
+            none are read.
+        residual: inputs of blocks at the last token, and the state after the final norm, (T, layers, hidden).
         log_probability: natural logarithm, summed over the scored tokens, float64 (T,); 0 where none is scored.
         scored_tokens: number of tokens summed over, int64 (T,).
     """
 
-    heads: torch.Tensor
+    heads: torch.Tensor | None
     residual: torch.Tensor
     log_probability: torch.Tensor
     scored_tokens: torch.Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Features of several passes as of one."""
+        columns = {name: [getattr(part, name) for part in parts] for name in cls.__dataclass_fields__}
+        return cls(**{name: None if column[0] is None else torch.cat(column) for name, column in columns.items()})
+
 
 class Decoder:
-    """A loaded decoder-only model with its parts found, ready to read features of packed batches."""
+    """A loaded decoder-only model with its parts found, ready to read features of packed batches.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    Attributes:
+        shape: what is read.
+        without_heads: why no heads can be read of this model; None where they can.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+    ) -> None:
+        """Find the parts.
+
+        Args:
+            model: a causal language model.
+            layers: layers to read, from 0 (embedding) to the number of blocks (after the final norm), and the heads of
+                the blocks of these numbers; None for all.
+            heads: heads to read; None for all.
+
+        Raises:
+            ModelError: the model has no blocks or no output head, or not the layers and heads asked for.
+        """
         self.model = model.eval().requires_grad_(False)
-        self.device = next(model.parameters()).device
-        self.dtype = next(model.parameters()).dtype
+        self.device = model.get_input_embeddings().weight.device
+        self.dtype = model.get_input_embeddings().weight.dtype
         config = model.config.get_text_config()
         self.blocks = _find_blocks(model, config.num_hidden_layers)
         self.output_head = model.get_output_embeddings()
         if self.output_head is None:
             raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
-        self.projections, self._head_is_more = self._try_out()
-        width = _input_width(self.projections[0])
-        if width % config.num_attention_heads:
-            raise ModelError(
-                f"{type(model).__name__}: its attention output ({width} wide) does not split into "
-                f"{config.num_attention_heads} heads; head features need heads of equal width"
-            )
+        projections, self._head_is_more = self._try_out()
+        count = getattr(config, "num_attention_heads", None) or 0
+        self.without_heads = self._no_heads(projections, count)
+        chosen = self._chosen(count, layers, heads)
+        width = 0 if self.without_heads else _input_width(projections[0])
         self.shape = Shape(
-            layers=len(self.blocks),
-            heads=config.num_attention_heads,
-            head_dim=width // config.num_attention_heads,
-            hidden=config.hidden_size,
+            blocks=len(self.blocks), **chosen, head_dim=width // count if width else 0, hidden=config.hidden_size
         )
+        self.projections = [projections[layer] for layer in self.shape.head_layers]
+        self._heads = count
+
+    def _no_heads(self, projections: dict[int, torch.nn.Module], count: int) -> str | None:
+        name = type(self.model).__name__
+        lacking = [index for index in range(len(self.blocks)) if index not in projections]
+        if lacking or not count:
+            return f"{name} has blocks without attention heads (the first is block {lacking[0] if lacking else 0})"
+        widths = {_input_width(module) for module in projections.values()}
+        if len(widths) > 1 or min(widths) % count:
+            return f"the attention outputs of {name} ({sorted(widths)} wide) do not split into {count} equal heads"
+        return None
+
+    def _chosen(self, count: int, layers: Sequence[int] | None, heads: Sequence[int] | None) -> dict[str, Any]:
+        """What of the model is read: the fields ``layers``, ``head_layers`` and ``heads`` of ``Shape``."""
+        blocks = len(self.blocks)
+        for what, asked, limit in (("layer", layers, blocks), ("head", heads, count - 1)):
+            for number in asked or ():
+                if not 0 <= number <= limit and not (what == "head" and self.without_heads):
+                    raise ModelError(
+                        f"{type(self.model).__name__}: has no {what} {number}; the last is {limit}: change "
+                        f"extraction.{what}s"
+                    )
+        chosen = tuple(range(blocks + 1)) if layers is None else tuple(sorted(set(layers)))
+        numbers = tuple(range(count)) if heads is None else tuple(sorted(set(heads)))
+        none = self.without_heads is not None or not numbers
+        return {
+            "layers": chosen,
+            "head_layers": () if none else tuple(layer for layer in chosen if layer < blocks),
+            "heads": () if none else numbers,
+        }
 
     @classmethod
-    def load(cls, folder: Path, dtype: str, device: str, attention: str) -> Decoder:
+    def load(
+        cls,
+        folder: Path,
+        dtype: str,
+        device: str,
+        attention: str,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        quantization: str | None = None,
+    ) -> Decoder:
         """Load a causal language model from a folder; safetensors only, no remote code.
 
         Args:
             folder: a folder in the format of ``save_pretrained``.
             dtype: "float32" or "bfloat16".
-            device: a torch device, or "auto" for the first CUDA device where there is one, else the CPU.
+            device: a torch device; "auto" for the first CUDA device where there is one, else the CPU; "balanced" to
+                spread the blocks over all CUDA devices.
             attention: attention implementation of transformers: "sdpa" or "eager".
+            layers: as the constructor takes them.
+            heads: likewise.
+            quantization: weights in 8 (``int8``) or 4 bits (``nf4``), by bitsandbytes on CUDA; or None.
 
         Raises:
             ModelError: the folder holds no model that transformers can load as a causal language model.
+            ConfigError: quantized weights without CUDA or without bitsandbytes.
         """
         from transformers import AutoModelForCausalLM
 
+        spread = device == "balanced"
+        place = None if spread else resolve_device(device)
+        options: dict[str, Any] = {"device_map": "balanced"} if spread else {}
+        if quantization is not None:
+            options |= {"device_map": "balanced" if spread else {"": place}}
+            options |= {"quantization_config": quantization_config(quantization, DTYPES[dtype], place)}
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -108,11 +201,12 @@ class Decoder:
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                **options,
             )
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ModelError(f"{folder}: cannot be loaded as a causal language model ({reason})") from None
-        return cls(model.to(resolve_device(device)))
+        return cls(model if options else model.to(place), layers, heads)
 
     @torch.inference_mode()
     def read(self, batch: PackedBatch) -> Features:
@@ -136,29 +230,35 @@ class Decoder:
 
     def _pass(self, batch: PackedBatch, **inputs: torch.Tensor) -> Features:
         last = torch.as_tensor(batch.last, device=self.device)
+        shape = self.shape
         # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.
         nodes, inverse = torch.as_tensor(batch.score_node, device=self.device).unique(return_inverse=True)
         heads: list[torch.Tensor] = []
         residual: list[torch.Tensor] = []
         scored: list[torch.Tensor] = []
 
-        def flat(hidden: torch.Tensor) -> torch.Tensor:
-            return hidden.reshape(-1, hidden.shape[-1])
+        def rows(hidden: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            """Hidden states at flat indices, on the device of the first block: blocks may be spread over several."""
+            return hidden.reshape(-1, hidden.shape[-1])[index.to(hidden.device)].to(self.device)
 
         def at_block(_: Any, args: tuple, kwargs: dict) -> None:
-            residual.append(flat(args[0] if args else kwargs["hidden_states"])[last])
+            residual.append(rows(args[0] if args else kwargs["hidden_states"], last))
 
         def at_projection(_: Any, args: tuple) -> None:
-            heads.append(flat(args[0])[last].unflatten(-1, (self.shape.heads, self.shape.head_dim)))
+            of_all = rows(args[0], last).unflatten(-1, (self._heads, shape.head_dim))
+            heads.append(of_all if len(shape.heads) == self._heads else of_all[:, list(shape.heads)])
 
         def at_output_head(_: Any, args: tuple) -> tuple:
-            hidden = flat(args[0])
-            residual.append(hidden[last])
-            scored.append(hidden[nodes])
-            return (hidden[nodes] if len(nodes) and self._head_is_more else hidden[:1])[None], *args[1:]
+            hidden = args[0]
+            if shape.layers[-1:] == (shape.blocks,):
+                residual.append(rows(hidden, last))
+            flat = hidden.reshape(-1, hidden.shape[-1])
+            scored.append(flat[nodes.to(hidden.device)])
+            return (scored[0] if len(nodes) and self._head_is_more else flat[:1])[None], *args[1:]
 
+        read = [self.blocks[layer] for layer in shape.layers if layer < shape.blocks]
         with _hooks(
-            *(block.register_forward_pre_hook(at_block, with_kwargs=True) for block in self.blocks),
+            *(block.register_forward_pre_hook(at_block, with_kwargs=True) for block in read),
             *(projection.register_forward_pre_hook(at_projection) for projection in self.projections),
             self.output_head.register_forward_pre_hook(at_output_head),
         ):
@@ -168,7 +268,9 @@ class Decoder:
         log_probability = torch.zeros(len(last), dtype=torch.float64, device=self.device)
         log_probability.index_add_(0, text, self._log_probabilities(scored[0], logits, inverse, token))
         scored_tokens = torch.bincount(text, minlength=len(last))
-        return Features(torch.stack(heads, 1), torch.stack(residual, 1), log_probability, scored_tokens)
+        return Features(
+            torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), log_probability, scored_tokens
+        )
 
     def _log_probabilities(
         self, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor, token: torch.Tensor
@@ -186,15 +288,16 @@ class Decoder:
                 logits[start : start + rows] if self._head_is_more else self.output_head(hidden[start : start + rows])
             )
             here = slice(*torch.searchsorted(node, torch.tensor([start, start + rows], device=self.device)).tolist())
-            value[here] = piece.float().log_softmax(-1)[node[here] - start, token[here]].double()
+            chosen = (node[here] - start).to(piece.device), token[here].to(piece.device)
+            value[here] = piece.float().log_softmax(-1)[chosen].double().to(self.device)
         return torch.empty_like(value).index_copy_(0, order, value)
 
-    def _try_out(self) -> tuple[list[torch.nn.Module], bool]:
-        """Run two tokens through the model to see its parts at work.
+    def _try_out(self) -> tuple[dict[int, torch.nn.Module], bool]:
+        """Run some tokens through the model to see its parts at work.
 
         Returns:
-            The attention output projection of each block (the last linear layer that runs in its attention module), and
-            whether logits are more than the output head's result (scaled, or capped).
+            The attention output projection by block, where it has one (the last linear layer that runs in its attention
+            module), and whether logits are more than the output head's result (scaled, or capped).
         """
         ran: list[tuple[int, torch.nn.Module]] = []
         handles = []
@@ -207,16 +310,11 @@ class Decoder:
         plain: list[torch.Tensor] = []
         handles.append(self.output_head.register_forward_hook(lambda _module, _args, output: plain.append(output)))
         with _hooks(*handles), torch.inference_mode():
-            logits = self.model(torch.zeros((1, 2), dtype=torch.int64, device=self.device), use_cache=False).logits
-        projections = dict(ran)  # the last one of each block stays
-        if sorted(projections) != list(range(len(self.blocks))):
-            raise ModelError(
-                f"{type(self.model).__name__}: no attention output projection found in some blocks; "
-                "head features need a model whose every block has attention heads"
-            )
-        return [projections[index] for index in range(len(self.blocks))], not torch.equal(
-            plain[0].float(), logits.float()
-        )
+            # Not token 0: where it is padding its embedding is zero, and so would be all that follows from it.
+            tokens = torch.arange(1, 5, device=self.device)[None]
+            logits = self.model(tokens, use_cache=False).logits
+        # The last one of each block stays.
+        return dict(ran), not torch.equal(plain[0].float(), logits.float())
 
 
 def resolve_device(device: str) -> torch.device:
@@ -224,6 +322,30 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
+
+
+def quantization_config(kind: str, dtype: torch.dtype, place: torch.device | None) -> Any:
+    """Configuration of bitsandbytes for weights in 8 (``int8``) or 4 bits (``nf4``; QLoRA, arXiv 2305.14314).
+
+    Raises:
+        ConfigError: no CUDA device, or bitsandbytes is not installed.
+    """
+    if not torch.cuda.is_available() if place is None else place.type != "cuda":
+        raise ConfigError(f"quantization: {kind} needs a CUDA device; leave it out, or set the device to cuda")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(f"quantization: {kind} needs bitsandbytes; install genies[quantization], or leave it out")
+    from transformers import BitsAndBytesConfig
+
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        # A classifier's head is trained and stays as it is. (The option's name is historical: it holds for 4 bits.)
+        llm_int8_skip_modules=["score", "lm_head"],
+    )
 
 
 def _find_blocks(model: PreTrainedModel, layers: int) -> torch.nn.ModuleList:

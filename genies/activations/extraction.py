@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +14,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from genies.activations.checks import Check, check_packing
 from genies.activations.decoder import Decoder, Features
-from genies.activations.forest import Batch, Tree, build_tree, pack, plan_batches
-from genies.activations.store import StoreWriter, block_texts, is_complete, locked
-from genies.activations.tokens import Tokens
+from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
+from genies.activations.store import StoreWriter, block_texts, is_complete, locked, started
+from genies.activations.tokens import SCORED_VIEW, Tokens
 from genies.digests import value_digest
+from genies.errors import ModelError
 
-EXTRACTION_VERSION = 1
+EXTRACTION_VERSION = 2
 """To be raised when the same model and tokens would give other features."""
-SCORED_VIEW = "plain"
-"""The view whose responses' log-probabilities are stored."""
-PACKING_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-"""Relative difference (norms over all features of a text) up to which a packed pass counts as equal to separate ones.
-
-A mask or position that is wrong changes features by a tenth and more; rounding by a hundredth of these bounds.
-"""
+CPU_BATCH_TOKENS = 4096
+"""Larger batches make a CPU no faster: their intermediate results leave its caches."""
+WAITING_BATCHES = 2
+"""Batches whose features wait to be written while the next ones are computed."""
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,18 @@ class Settings:
     Attributes:
         dtype: "float32" or "bfloat16", of the model's weights and of the stored features.
         attention: attention implementation of transformers: "sdpa" or "eager".
-        batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone).
+        layers, heads: which to store, as ``genies.activations.decoder.Decoder`` takes them; None for all.
+        quantization: weights in 8 (``int8``) or 4 bits (``nf4``), or None.
+        batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone); None for as many
+            as free memory allows.
     """
 
     dtype: str = "float32"
     attention: str = "sdpa"
-    batch_tokens: int = 4096
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    quantization: str | None = None
+    batch_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,6 @@ class Statistics:
             setattr(self, name, getattr(self, name) + value)
 
 
-@dataclass(frozen=True)
-class Forest:
-    """Trees, and for each tree the (view, index into the view's tokens) of its texts, in the order of ``Tree.last``."""
-
-    trees: list[Tree]
-    members: list[list[tuple[str, int]]]
-
-
 def store_digest(weights_digest: str, tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
     """A store's name, and the fields that it is the digest of. How the work is cut is no part of it."""
     fields = {
@@ -93,27 +92,32 @@ def store_digest(weights_digest: str, tokens_digest: str, settings: Settings) ->
         "tokens": tokens_digest,
         "dtype": settings.dtype,
         "attention": settings.attention,
-        "layers": "all",
+        "layers": "all" if settings.layers is None else sorted(set(settings.layers)),
+        "heads": "all" if settings.heads is None else sorted(set(settings.heads)),
+        "quantization": settings.quantization,
         "version": EXTRACTION_VERSION,
     }
     return value_digest(fields), fields
 
 
-def build_forest(tokens: Mapping[str, Tokens], eos_token: int, merge: bool = True) -> Forest:
-    """One tree per example over its texts of all views, or (without ``merge``) one tree per text."""
-    groups: dict[tuple, list[tuple[str, int]]] = {}
-    for view, table in tokens.items():
-        for index, example in enumerate(table.example.tolist()):
-            groups.setdefault((example,) if merge else (view, index), []).append((view, index))
-    trees = [
-        build_tree(
-            [tokens[view].text(index) for view, index in group],
-            [int(tokens[view].prompt_tokens[index]) if view == SCORED_VIEW else None for view, index in group],
-            eos_token,
-        )
-        for group in groups.values()
+def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, request: Request) -> list[str]:
+    """Views of a request whose stores are not complete."""
+    return [
+        view
+        for view, digest in request.tokens_digests.items()
+        if not is_complete(root, store_digest(model["weights_digest"], digest, settings)[0])
     ]
-    return Forest(trees, list(groups.values()))
+
+
+def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int) -> int:
+    """Tokens of one forward pass that this much memory holds, a power of two from 2¹⁰ to 2¹⁶.
+
+    A token in work takes some ten vectors of the residual stream's width, three of the feed-forward layer's, and a row
+    of the mask, which is as wide as the largest example; half the memory is left for what else there is.
+    """
+    mask = 2 * 4096
+    per_token = itemsize * (10 * hidden + 3 * intermediate + mask)
+    return 2 ** int(np.clip(np.log2(max(1, free_bytes / 2 / per_token)), 10, 16))
 
 
 class Extractor:
@@ -126,7 +130,7 @@ class Extractor:
             model: the model's manifest, as ``genies model`` writes it.
             root: folder of the stores.
             settings: what decides the stores' bytes.
-            device: torch device, or "auto".
+            device: torch device, "auto" or "balanced".
         """
         self.model = model
         self.root = Path(root)
@@ -134,7 +138,8 @@ class Extractor:
         self.device = device
         self.statistics = Statistics()
         self._decoder: Decoder | None = None
-        self._packed = True
+        self._budget = settings.batch_tokens
+        self._packs: bool | None = None
 
     def extract(self, request: Request) -> dict[str, str]:
         """Make the request's stores complete. Returns the name of each view's store."""
@@ -144,64 +149,137 @@ class Extractor:
         }
         digests = {view: digest for view, (digest, _) in named.items()}
         with locked(self.root, sorted(set(digests.values()))):
-            missing = [view for view, digest in digests.items() if not is_complete(self.root, digest)]
+            missing = missing_views(self.model, self.root, self.settings, request)
             if missing:
                 self._compute(request, {view: named[view] for view in missing})
             else:
                 log.info("%s %s: complete in the store", request.distribution, request.split)
         return digests
 
+    def decoder(self) -> Decoder:
+        """The model, loaded when first asked for."""
+        if self._decoder is None:
+            s = self.settings
+            self._decoder = Decoder.load(
+                Path(self.model["path"]), s.dtype, self.device, s.attention, s.layers, s.heads, s.quantization
+            )
+            if self._decoder.without_heads:
+                log.warning("%s; the stores hold the residual stream alone", self._decoder.without_heads)
+            if self._budget is None:
+                self._budget = self._free_budget(self._decoder)
+        return self._decoder
+
+    def _free_budget(self, decoder: Decoder) -> int:
+        if decoder.device.type != "cuda":
+            return CPU_BATCH_TOKENS
+        config = decoder.model.config.get_text_config()
+        hidden = config.hidden_size
+        intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
+        free = torch.cuda.mem_get_info(decoder.device)[0]
+        budget = token_budget(free, hidden, intermediate, decoder.dtype.itemsize)
+        log.info("%.1f GiB free on the device: %d tokens per forward pass", free / 2**30, budget)
+        return budget
+
     def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]]) -> None:
         tokens = {view: request.tokens[view] for view in named}
+        decoder = self.decoder()
         forest = build_forest(tokens, self.model["eos_token"])
-        decoder = self._loaded_decoder(tokens, forest)
-        if not self._packed:
+        check = check_packing(decoder, tokens, forest, self.model["eos_token"], request.split == "test")
+        self._tell(check)
+        if not check.packed:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
-        plan = plan_batches([len(tree) for tree in forest.trees], self.settings.batch_tokens, share_rows=self._packed)
-        writers = {view: self._writer(view, request, named[view], _order(view, plan, forest)) for view in named}
-        missing = {view: writer.missing() for view, writer in writers.items()}
-        position = dict.fromkeys(named, 0)
+        # A store that was begun keeps its plan: other rows would round otherwise.
+        begun = (started(self.root, digest) for digest, _ in named.values())
+        budget = next((description["batch_tokens"] for description in begun if description), self._budget)
+        plan = plan_batches([len(tree) for tree in forest.trees], budget, share_rows=check.packed)
+        description = {"batch_tokens": budget, "packed": check.packed, "computed_with": sorted(request.tokens)}
+        writers = {
+            view: self._writer(view, request, named[view], _order(view, plan, forest), description) for view in named
+        }
         counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
-        with self._progress(request, sum(map(len, tokens.values()))) as progress:
-            for batch in plan:
-                views = np.array([view for tree in batch.trees for view, _ in forest.members[tree]])
-                span = {view: slice(position[view], position[view] + int((views == view).sum())) for view in named}
-                if any(missing[view][span[view]].any() for view in named):
-                    features = self._read(decoder, batch, forest, counted)
-                    for view, writer in writers.items():
-                        rows = np.flatnonzero(views == view)
-                        if len(rows):
-                            writer.append(position[view], _to_numpy(features, rows, writer.shapes))
-                position = {view: span[view].stop for view in named}
-                progress.update(len(views))
+        self._fill(writers, plan, forest, check.packed, counted, request)
         for writer in writers.values():
-            writer.finish({"packed": self._packed, **asdict(counted)})
+            writer.finish(asdict(counted), asdict(check))
         self.statistics.add(counted)
         log.info("%s %s (%s): %s", request.distribution, request.split, ", ".join(named), describe(counted))
 
-    def _loaded_decoder(self, tokens: Mapping[str, Tokens], forest: Forest) -> Decoder:
-        if self._decoder is None:
-            settings = self.settings
-            self._decoder = Decoder.load(Path(self.model["path"]), settings.dtype, self.device, settings.attention)
-            error = packing_error(self._decoder, tokens, _sample(forest), self.model["eos_token"])
-            self._packed = error <= PACKING_TOLERANCE[settings.dtype]
-            if self._packed:
-                log.info("self-test: packed and separate passes agree (relative difference %.1e)", error)
-            else:
-                log.warning(
-                    "self-test: packed and separate passes differ (relative difference %.1e) with %s attention; "
-                    "going on with one text per row, padded on the right",
-                    error,
-                    settings.attention,
-                )
-        return self._decoder
+    def _fill(
+        self,
+        writers: Mapping[str, StoreWriter],
+        plan: Sequence[Batch],
+        forest: Forest,
+        packed: bool,
+        counted: Statistics,
+        request: Request,
+    ) -> None:
+        """Compute the batches of which a store lacks a text; writing goes on beside the next forward pass."""
+        missing = {view: writer.missing() for view, writer in writers.items()}
+        position = dict.fromkeys(writers, 0)
+        label = f"{self.model['name']}: {request.distribution} {request.split}"
+        total = sum(len(mask) for mask in missing.values())
+        with (
+            tqdm(total=total, desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress,
+            _one_by_one() as later,
+        ):
+            for batch in plan:
+                views = np.array([view for tree in batch.trees for view, _ in forest.members[tree]])
+                span = {view: slice(position[view], position[view] + int((views == view).sum())) for view in writers}
+                if any(missing[view][span[view]].any() for view in writers):
+                    counted.tree_tokens += sum(len(forest.trees[tree]) for tree in batch.trees)
+                    features = self._read(batch, forest, packed, counted)
+                    later(_write, writers, features, views, dict(position))
+                position = {view: span[view].stop for view in writers}
+                progress.update(len(views))
 
-    def _writer(self, view: str, request: Request, named: tuple[str, dict], order: Sequence[int]) -> StoreWriter:
-        shape = self._decoder.shape
-        shapes = {
-            "heads": (shape.layers, shape.heads, shape.head_dim),
-            "residual": (shape.layers + 1, shape.hidden),
-        }
+    def _read(self, batch: Batch, forest: Forest, packed: bool, counted: Statistics) -> Features:
+        """Features of a batch; where memory does not suffice, of its halves one after the other."""
+        arrays = pack(batch, forest.trees)
+        try:
+            features = self.decoder().read(arrays) if packed else self.decoder().read_separately(arrays)
+        except torch.OutOfMemoryError:
+            parts = halves(batch, [len(tree) for tree in forest.trees])
+            if parts is None:
+                raise ModelError(
+                    f"{self.model['name']}: memory does not suffice for one example of {batch.width} tokens; use a "
+                    "larger device, device: balanced, or bfloat16"
+                ) from None
+        else:
+            counted.forward_passes += 1
+            counted.computed_tokens += batch.computed_tokens
+            return features
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._budget = max(batch.width, batch.computed_tokens // 2)
+        log.warning("out of memory at %d tokens: going on with %d", batch.computed_tokens, self._budget)
+        return Features.joined([self._read(part, forest, packed, counted) for part in parts])
+
+    def _tell(self, check: Check) -> None:
+        """Say which way is taken when it is first known, and whenever it changes."""
+        if check.packed == self._packs:
+            return
+        self._packs = check.packed
+        if check.packed:
+            log.info(
+                "self-test: packed and separate passes agree (relative difference %.1e)", check.relative_difference
+            )
+        else:
+            log.warning(
+                "self-test: packed and separate passes differ (%s) with %s attention; going on with one text per row, "
+                "padded on the right",
+                check.reason,
+                self.settings.attention,
+            )
+
+    def _writer(
+        self,
+        view: str,
+        request: Request,
+        named: tuple[str, dict],
+        order: Sequence[int],
+        how: Mapping[str, Any],
+    ) -> StoreWriter:
+        shape = self.decoder().shape
+        shapes = dict(shape.sizes)
         if view == SCORED_VIEW:
             shapes |= {"log_probability": (), "scored_tokens": ()}
         table = request.tokens[view]
@@ -212,50 +290,16 @@ class Extractor:
             "split": request.split,
             "view": view,
             "dtype": self.settings.dtype,
-            "packed": self._packed,
-            "batch_tokens": self.settings.batch_tokens,
-            "computed_with": sorted(request.tokens),
+            **how,
+            "blocks": shape.blocks,
+            "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
+            "heads": list(shape.heads),
+            "without_heads": self.decoder().without_heads,
             "block_texts": block_texts(shape.values, 4 if self.settings.dtype == "float32" else 2, len(order)),
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
         return StoreWriter(self.root, named[0], description, shapes)
-
-    def _read(self, decoder: Decoder, batch: Batch, forest: Forest, counted: Statistics) -> Features:
-        counted.forward_passes += 1
-        counted.computed_tokens += batch.computed_tokens
-        counted.tree_tokens += sum(len(forest.trees[tree]) for tree in batch.trees)
-        packed = pack(batch, forest.trees)
-        return decoder.read(packed) if self._packed else decoder.read_separately(packed)
-
-    def _progress(self, request: Request, texts: int) -> tqdm:
-        label = f"{self.model['name']}: {request.distribution} {request.split}"
-        return tqdm(total=texts, desc=label, unit="text", mininterval=2, dynamic_ncols=True)
-
-
-def packing_error(decoder: Decoder, tokens: Mapping[str, Tokens], groups: Sequence[list], eos_token: int) -> float:
-    """Largest relative difference of a packed pass over some examples from one pass per text.
-
-    Args:
-        decoder: the model.
-        tokens: tokens by view.
-        groups: the examples, each as its (view, index) texts.
-        eos_token: id of the end-of-sequence token.
-    """
-    chosen = {view: sorted(i for group in groups for v, i in group if v == view) for view in tokens}
-    subset = {view: _select(tokens[view], indices) for view, indices in chosen.items()}
-    merged, apart = (build_forest(subset, eos_token, merge) for merge in (True, False))
-    together = Batch(sum(map(len, merged.trees)), (tuple(range(len(merged.trees))),))
-    got = decoder.read(pack(together, merged.trees))
-    row = {member: row for row, member in enumerate(m for members in merged.members for m in members)}
-    error = 0.0
-    for index, tree in enumerate(apart.trees):
-        want = decoder.read_separately(pack(Batch(len(tree), ((index,),)), apart.trees))
-        here = row[apart.members[index][0]]
-        for name in ("heads", "residual", "log_probability"):
-            a, b = getattr(got, name)[here].double(), getattr(want, name)[0].double()
-            error = max(error, float(torch.linalg.vector_norm(a - b) / (torch.linalg.vector_norm(b) + 1e-6)))
-    return error
 
 
 def describe(counted: Statistics) -> str:
@@ -267,22 +311,30 @@ def describe(counted: Statistics) -> str:
     )
 
 
-def _sample(forest: Forest) -> list[list[tuple[str, int]]]:
-    """The smallest, the median and the largest example."""
-    by_size = sorted(range(len(forest.trees)), key=lambda t: len(forest.trees[t]))
-    return [forest.members[t] for t in sorted({by_size[0], by_size[len(by_size) // 2], by_size[-1]})]
+@contextmanager
+def _one_by_one() -> Iterator[Any]:
+    """Calls that run beside the caller, in their order; at most ``WAITING_BATCHES`` wait, and errors come out."""
+    waiting: list[Future] = []
+    with ThreadPoolExecutor(max_workers=1) as pool:
+
+        def later(call: Any, *arguments: Any) -> None:
+            while len(waiting) >= WAITING_BATCHES:
+                waiting.pop(0).result()
+            waiting.append(pool.submit(call, *arguments))
+
+        yield later
+        for future in waiting:
+            future.result()
 
 
-def _select(tokens: Tokens, indices: Sequence[int]) -> Tokens:
-    texts = [tokens.text(index) for index in indices]
-    return Tokens(
-        ids=np.concatenate([np.zeros(0, np.int32), *texts]),
-        offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
-        prompt_tokens=tokens.prompt_tokens[indices],
-        # Each text keeps its example, so that texts merge into the same trees as in the whole.
-        example=tokens.example[indices],
-        response=tokens.response[indices],
-    )
+def _write(
+    writers: Mapping[str, StoreWriter], features: Features, views: np.ndarray, position: Mapping[str, int]
+) -> None:
+    """Hand the features of a batch to the stores; ``position`` is where each view's texts begin."""
+    for view, writer in writers.items():
+        rows = np.flatnonzero(views == view)
+        if len(rows):
+            writer.append(position[view], _to_numpy(features, rows, writer.shapes))
 
 
 def _order(view: str, plan: Sequence[Batch], forest: Forest) -> list[int]:

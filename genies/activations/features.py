@@ -50,9 +50,23 @@ class StoredPairs:
     def __len__(self) -> int:
         return len(self.example)
 
-    def layers(self, feature: Literal["heads", "residual"]) -> int:
-        """How many layers the feature has."""
-        return next(iter(self._stores.values())).shapes[feature][0]
+    def layers(self, feature: Literal["heads", "residual"]) -> list[int]:
+        """Numbers of the feature's layers that are stored."""
+        return self._any.layers(feature)
+
+    @property
+    def head_numbers(self) -> list[int]:
+        """Numbers of the heads that are stored."""
+        return self._any.head_numbers
+
+    @property
+    def final_layer(self) -> int:
+        """Number of the layer after the final norm."""
+        return self._any.final_layer
+
+    @property
+    def _any(self) -> ActivationStore:
+        return next(iter(self._stores.values()))
 
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Head outputs of one layer, float32 (n, 2, heads, head_dim)."""

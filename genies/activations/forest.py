@@ -9,10 +9,12 @@ ancestors alone; in depth-first order node ``j`` is an ancestor of node ``i`` (o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from genies.activations.tokens import SCORED_VIEW, Tokens
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,31 @@ def _scores(index: int, text: np.ndarray, path: np.ndarray, start: int, eos_toke
 
 
 @dataclass(frozen=True)
+class Forest:
+    """Trees, and for each tree the (view, index into the view's tokens) of its texts, in the order of ``Tree.last``."""
+
+    trees: list[Tree]
+    members: list[list[tuple[str, int]]]
+
+
+def build_forest(tokens: Mapping[str, Tokens], eos_token: int, merge: bool = True) -> Forest:
+    """One tree per example over its texts of all views, or (without ``merge``) one tree per text."""
+    groups: dict[tuple, list[tuple[str, int]]] = {}
+    for view, table in tokens.items():
+        for index, example in enumerate(table.example.tolist()):
+            groups.setdefault((example,) if merge else (view, index), []).append((view, index))
+    trees = [
+        build_tree(
+            [tokens[view].text(index) for view, index in group],
+            [int(tokens[view].prompt_tokens[index]) if view == SCORED_VIEW else None for view, index in group],
+            eos_token,
+        )
+        for group in groups.values()
+    ]
+    return Forest(trees, list(groups.values()))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Trees laid into rows of equal width: ``rows[r]`` lists the trees of row r, left to right."""
 
@@ -114,19 +141,44 @@ def plan_batches(sizes: Sequence[int], batch_tokens: int, share_rows: bool = Tru
     """
     order = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest pops from the end
     remaining_sizes = [sizes[t] for t in order]
+    left = sum(sizes)
     batches = []
     while order:
         width = remaining_sizes[-1]
-        rows: list[list[int]] = [[] for _ in range(max(1, batch_tokens // width))]
+        # No more rows than what is left fills.
+        rows: list[list[int]] = [[] for _ in range(max(1, min(batch_tokens // width, -(-left // width))))]
         free = [width] * len(rows)
         for row in range(len(rows)):
             while (fitting := bisect_right(remaining_sizes, free[row])) > 0:
                 rows[row].append(order.pop(fitting - 1))
-                free[row] -= remaining_sizes.pop(fitting - 1)
+                size = remaining_sizes.pop(fitting - 1)
+                free[row] -= size
+                left -= size
                 if not share_rows:
                     break
         batches.append(Batch(width, tuple(tuple(row) for row in rows if row)))
     return batches
+
+
+def halves(batch: Batch, sizes: Sequence[int]) -> tuple[Batch, Batch] | None:
+    """A batch as two with half the rows each, or a row as two with half the trees; None for a single tree.
+
+    Args:
+        batch: the batch.
+        sizes: nodes of each tree of the plan.
+    """
+    rows = batch.rows
+    if len(rows) == 1:
+        if len(rows[0]) == 1:
+            return None
+        rows = tuple((tree,) for tree in rows[0])
+    middle = len(rows) // 2
+    first, second = (_narrowed(part, sizes) for part in (rows[:middle], rows[middle:]))
+    return first, second
+
+
+def _narrowed(rows: tuple[tuple[int, ...], ...], sizes: Sequence[int]) -> Batch:
+    return Batch(max(sum(sizes[tree] for tree in row) for row in rows), rows)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def tree_masks(
 
     Args:
         config: the model's text configuration.
-        end, position: int64 (R, W), as ``tree_mask`` takes them.
+        end: int64 (R, W), as ``tree_mask`` takes it.
+        position: int64 (R, W), likewise.
         dtype: type of the model's hidden states.
     """
     window = getattr(config, "sliding_window", None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from genies.activations.estimate import tell_costs
 from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, tokens_over, write_tokens
 from genies.data.distributions import Example
@@ -165,23 +166,43 @@ def extract_distributions(
         settings: what decides the stores' bytes.
         device: torch device, or "auto".
         cache: the cache folder.
-        output: manifest to write: the ``reading``, ``stores`` (records with distribution, split, view, digest) and
-            ``left_out``.
+        output: manifest to write: the ``reading``, ``stores`` (records with distribution, split, view, digest),
+            ``checks`` of how exact packing was (by distribution and split) and ``left_out``.
     """
     described, tokenized = read_json(model), read_json(tokens)
     wanted: dict[tuple[str, Split], dict[str, str]] = {}
     for entry in tokenized["tokens"]:
         if entry["distribution"] in distributions and entry["view"] in views[entry["split"]]:
             wanted.setdefault((entry["distribution"], entry["split"]), {})[entry["view"]] = entry["digest"]
-    extractor = Extractor(described, Path(cache) / "activations", settings, device)
-    stores = []
-    for (distribution, split), digests in wanted.items():
-        request = Request(distribution, split, LazyTokens(cache, digests), digests)
-        for view, digest in extractor.extract(request).items():
-            stores.append({"distribution": distribution, "split": split, "view": view, "digest": digest})
+    if settings.attention == "auto":
+        settings = replace(settings, attention=described["attention"])
+    root = Path(cache) / "activations"
+    extractor = Extractor(described, root, settings, device)
+
+    def requests() -> Iterator[Request]:
+        """Each with tokens of its own, so that those of one split at a time are in memory."""
+        for (distribution, split), digests in wanted.items():
+            yield Request(distribution, split, LazyTokens(cache, digests), digests)
+
+    tell_costs(extractor, requests())
+    stores, checks = [], []
+    for request in requests():
+        place = {"distribution": request.distribution, "split": request.split}
+        digests = extractor.extract(request)
+        stores += [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
+        checks.append({**place, **read_json(root / next(iter(digests.values())) / "store.json")["check"]})
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
-    manifest = {"model": described["name"], "reading": tokenized["reading"], "stores": stores, "left_out": left_out}
-    write_json(output, {**manifest, **asdict(settings)})
+    write_json(
+        output,
+        {
+            "model": described["name"],
+            "reading": tokenized["reading"],
+            "stores": stores,
+            "checks": checks,
+            "left_out": left_out,
+            **asdict(settings),
+        },
+    )
     log.info("%s: %s", described["name"], describe(extractor.statistics))
 
 

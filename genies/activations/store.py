@@ -133,15 +133,20 @@ class StoreWriter:
                 self._take(position, {name: a[position - first : upto - first] for name, a in features.items()})
             position = upto
 
-    def finish(self, statistics: Mapping[str, Any]) -> None:
+    def finish(self, statistics: Mapping[str, Any], check: Mapping[str, Any]) -> None:
         """Read every block back, then make the store visible under its name.
+
+        Args:
+            statistics: JSON values to keep: what the extraction did.
+            check: JSON values to keep: how exact it was.
 
         Raises:
             StoreError: a block is missing, or does not read back as it was written.
         """
         if absent := sorted(set(range(self.blocks)) - set(self.done)):
             raise StoreError(f"{self.folder}: block {absent[0]} of {self.blocks} was never written")
-        write_json(self.folder / "store.json", {**self.description, "statistics": dict(statistics), "complete": True})
+        ending = {"statistics": dict(statistics), "check": dict(check), "complete": True}
+        write_json(self.folder / "store.json", {**self.description, **ending})
         for block in range(self.blocks):
             ActivationStore(self.folder).check_block(block)
         if self.final.exists():
@@ -282,17 +287,48 @@ class ActivationStore:
         except KeyError as error:
             raise StoreError(f"{self.folder}: holds no features of example, response {error.args[0]}") from None
 
+    def layers(self, feature: str) -> list[int]:
+        """Layers of a feature (``heads`` or ``residual``) that the store holds, ascending.
+
+        Raises:
+            StoreError: it holds no heads.
+        """
+        if feature == "heads" and "heads" not in self.description["shapes"]:
+            reason = self.description["without_heads"] or "extraction.heads leaves them out"
+            raise StoreError(f"{self.folder}: holds no heads: {reason}; use interventions on the residual stream")
+        return self.description["layers"][feature]
+
+    @property
+    def head_numbers(self) -> list[int]:
+        """Heads of each layer that the store holds, ascending."""
+        return self.description["heads"]
+
+    @property
+    def final_layer(self) -> int:
+        """Number of the layer after the last block and the final norm."""
+        return self.description["blocks"]
+
     def heads(self, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
-        """Head outputs of one layer, float32 (texts, heads, head_dim)."""
-        array = self._group["heads"]
+        """Outputs of one layer's heads, of all that are stored or of those given, float32 (texts, heads, head_dim)."""
+        array, place = self._group["heads"], self._place("heads", layer)
         if heads is None:
-            return from_bits(self._read(array, (slice(None), layer)), self.dtype)
-        columns = [self._read(array, (slice(None), layer, int(head))) for head in heads]
+            return from_bits(self._read(array, (slice(None), place)), self.dtype)
+        stored = self.head_numbers
+        columns = [self._read(array, (slice(None), place, stored.index(int(head)))) for head in heads]
         return from_bits(np.stack(columns, 1), self.dtype)
 
     def residual(self, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (texts, hidden)."""
-        return from_bits(self._read(self._group["residual"], (slice(None), layer)), self.dtype)
+        return from_bits(self._read(self._group["residual"], (slice(None), self._place("residual", layer))), self.dtype)
+
+    def _place(self, feature: str, layer: int) -> int:
+        layers = self.layers(feature)
+        if layer not in layers:
+            raise StoreError(
+                f"{self.folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
+                "extraction.layers"
+            )
+        return layers.index(layer)
 
     def log_probability(self) -> np.ndarray:
         """Summed log-probability of each response and EOS, natural logarithm, float64 (texts,)."""
@@ -321,6 +357,15 @@ class ActivationStore:
             return array[selection]
         except (ValueError, OSError, KeyError) as error:
             raise StoreError(f"{self.folder}: unreadable ({error}); delete the store and run snakemake again") from None
+
+
+def started(root: Path, digest: str) -> dict[str, Any] | None:
+    """The description of a store that was begun and is not complete; None where there is none."""
+    file = root / f"{PARTIAL}{digest}" / "store.json"
+    try:
+        return read_json(file) if file.is_file() else None
+    except StoreError:
+        return None
 
 
 def is_complete(root: Path, digest: str) -> bool:

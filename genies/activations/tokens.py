@@ -18,6 +18,8 @@ from genies.files import whole_file
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SCORED_VIEW = "plain"
+"""The view whose responses' log-probabilities are stored."""
 TOKENIZATION_VERSION = 1
 """To be raised when the same texts would give other tokens."""
 
@@ -45,6 +47,18 @@ class Tokens:
     def text(self, index: int) -> np.ndarray:
         """Token ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+
+def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
+    """Some of the texts, each with its example and response as before."""
+    texts = [tokens.text(row) for row in rows]
+    return Tokens(
+        ids=np.concatenate([np.zeros(0, np.int32), *texts]),
+        offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
+        prompt_tokens=tokens.prompt_tokens[rows],
+        example=tokens.example[rows],
+        response=tokens.response[rows],
+    )
 
 
 def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> str:

@@ -67,12 +67,25 @@ class ArrayPairs:
     def __len__(self) -> int:
         return len(self.example)
 
-    def layers(self, feature: Literal["heads", "residual"]) -> int:
-        """How many layers the feature has."""
+    def layers(self, feature: Literal["heads", "residual"]) -> list[int]:
+        """Numbers of the feature's layers."""
+        return list(range(self._any(feature).shape[2]))
+
+    @property
+    def head_numbers(self) -> list[int]:
+        """Numbers of the heads of each layer."""
+        return list(range(self._any("heads").shape[3]))
+
+    @property
+    def final_layer(self) -> int:
+        """Number of the residual stream's last layer."""
+        return self._any("residual").shape[2] - 1
+
+    def _any(self, feature: str) -> np.ndarray:
         views = self._features[feature]
         if not views:
             raise DataError(f"ArrayPairs: no {feature} given; pass {feature}={{view: array}}")
-        return next(iter(views.values())).shape[2]
+        return next(iter(views.values()))
 
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Attention-head outputs of one layer, float32 (n, 2, heads, head_dim)."""

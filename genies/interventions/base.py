@@ -29,8 +29,18 @@ class Pairs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def layers(self, feature: Literal["heads", "residual"]) -> int:
-        """How many layers the feature has (residual: the embedding counts, and the final norm is the last)."""
+    def layers(self, feature: Literal["heads", "residual"]) -> list[int]:
+        """Numbers of the feature's layers that can be read, ascending: all, unless the configuration chose some."""
+        ...
+
+    @property
+    def head_numbers(self) -> list[int]:
+        """Numbers of the heads of each layer that can be read, ascending."""
+        ...
+
+    @property
+    def final_layer(self) -> int:
+        """Number L of the residual stream's layer after the last block and the final norm."""
         ...
 
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:

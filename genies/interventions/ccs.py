@@ -190,7 +190,7 @@ class ContrastConsistentSearch(Intervention):
 
 def _read(pairs: Pairs) -> np.ndarray:
     """Last hidden state of the yes and the no view, float32 (2, n, 2, hidden)."""
-    layer = pairs.layers("residual") - 1
+    layer = pairs.final_layer
     views = ContrastConsistentSearch.fit_views
     return np.stack([check_finite(pairs.residual(view, layer), pairs, f"view {view}, layer {layer}") for view in views])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genies.activations.decoder import DTYPES, resolve_device
+from genies.activations.decoder import DTYPES, quantization_config, resolve_device
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import tree_masks
 from genies.errors import ConfigError, ModelError, StoreError
@@ -57,7 +56,10 @@ def load_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    options = {} if quantization is None else _quantized(device)
+    options: dict[str, Any] = {}
+    if quantization is not None:
+        config = quantization_config(quantization, torch.bfloat16, device)
+        options = {"quantization_config": config, "device_map": {"": device}}
     try:
         with _quiet():
             model, report = AutoModelForSequenceClassification.from_pretrained(
@@ -77,25 +79,6 @@ def load_classifier(
     if quantization is None:
         model = model.to(device)
     return model.eval(), frozenset(report["missing_keys"])
-
-
-def _quantized(device: torch.device) -> dict[str, Any]:
-    if device.type != "cuda":
-        raise ConfigError("parameter quantization: nf4 needs a CUDA device; leave it out, or set the device to cuda")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            "parameter quantization: nf4 needs bitsandbytes; install genies[quantization], or leave it out"
-        )
-    from transformers import BitsAndBytesConfig
-
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=[HEAD],  # the name is historical: it holds for 4 bits, too
-    )
-    return {"quantization_config": config, "device_map": {"": device}}
 
 
 @contextmanager

@@ -8,21 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAMILIES, write_distribution
+from helpers import FAMILIES, WINDOW, save_model, write_distribution
 
 from genies.activations import decoder as decoder_module
+from genies.activations.checks import check_packing
 from genies.activations.decoder import Decoder, Features
-from genies.activations.extraction import Extractor, Request, Settings, build_forest, packing_error
-from genies.activations.forest import Batch, pack, plan_batches
+from genies.activations.estimate import tell_costs
+from genies.activations.extraction import Extractor, Request, Settings, token_budget
+from genies.activations.forest import Batch, build_forest, pack, plan_batches
 from genies.activations.store import ActivationStore
 from genies.activations.tokens import Tokens, tokenize
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
-from genies.errors import ModelError
-from genies.models import load_tokenizer
+from genies.errors import DiskError, ModelError, StoreError
+from genies.models import describe_model, load_tokenizer
 
 EOS = 2
+PACKED_FAMILIES = (
+    "llama", "gpt_neox", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "gpt2", "opt", "mixtral", "olmoe",
+    "deepseek_v3",
+)  # fmt: skip
 FEATURES = ("heads", "residual", "log_probability")
 
 
@@ -47,7 +53,11 @@ def request(tokens: dict[str, Tokens]) -> Request:
 def plain_forward(model: torch.nn.Module, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Reference values of one text, from an ordinary pass of transformers alone."""
     captured = []
-    names = [n for n, _ in model.named_modules() if n.endswith(("o_proj", "attention.dense"))]
+    names = [
+        n
+        for n, _ in model.named_modules()
+        if n.endswith(("o_proj", "attention.dense", "attn.c_proj", "self_attn.out_proj"))
+    ]
     modules = dict(model.named_modules())
     handles = [modules[n].register_forward_pre_hook(lambda _, args: captured.append(args[0][0, -1])) for n in names]
     with torch.inference_mode():
@@ -55,22 +65,25 @@ def plain_forward(model: torch.nn.Module, ids: np.ndarray) -> dict[str, np.ndarr
     for handle in handles:
         handle.remove()
     return {
-        "heads": torch.stack(captured).numpy(),
+        "heads": torch.stack(captured).numpy() if captured else None,
         "residual": torch.stack([hidden[0, -1] for hidden in output.hidden_states]).numpy(),
         "log_probabilities": output.logits[0].double().log_softmax(-1).numpy(),
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PACKED_FAMILIES)
 def test_packed_pass_equals_ordinary_passes_over_all_layers_heads_and_views(
-    family: str, model_folders: dict[str, Path], data: Path
+    family: str, tmp_path: Path, data: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    folder = model_folders[family]
+    folder = save_model(tmp_path / family, family)
     tokens = all_tokens(folder, data)
+    if family in ("mistral", "gemma2", "gemma3_text"):
+        assert np.diff(tokens["plain"].offsets).min() > WINDOW
     forest = build_forest(tokens, EOS)
-    decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
+    decoder = Decoder.load(folder, "float32", "cpu", describe_model(str(folder), None, tmp_path / "h")["attention"])
+    assert check_packing(decoder, tokens, forest, EOS).packed
     reference = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     compared = 0
     for batch in plan_batches([len(tree) for tree in forest.trees], 300):
@@ -98,8 +111,9 @@ def test_both_attention_implementations_give_the_same(
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data)
     decoder = Decoder.load(model_folders["llama"], "float32", "cpu", attention)
-    members = build_forest(tokens, EOS).members
-    assert packing_error(decoder, tokens, members, EOS) < 1e-6
+    check = check_packing(decoder, tokens, build_forest(tokens, EOS), EOS)
+    assert check.packed and check.relative_difference < 1e-6
+    assert (check.examples, check.decisions_changed) == (2, 0) and check.decisions > 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -112,8 +126,8 @@ def test_bfloat16_keeps_its_bits_in_the_store(
     store = ActivationStore(tmp_path / digest)
     decoder = Decoder.load(model_folders[family], "bfloat16", "cpu", "sdpa")
     forest = build_forest(tokens, EOS)
-    (batch,) = plan_batches([len(tree) for tree in forest.trees], 10_000)
-    direct = decoder.read(pack(batch, forest.trees))
+    plan = plan_batches([len(tree) for tree in forest.trees], 10_000)
+    direct = Features.joined([decoder.read(pack(batch, forest.trees)) for batch in plan])
     for layer in range(3):
         np.testing.assert_array_equal(store.heads(layer), direct.heads[:, layer].float())
         np.testing.assert_array_equal(store.residual(layer), direct.residual[:, layer].float())
@@ -151,10 +165,10 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
     described = manifest(model_folders["llama"])
     right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
 
-    def causal(end: torch.Tensor, _: torch.dtype) -> torch.Tensor:
+    def causal(_: object, end: torch.Tensor, *__: object) -> torch.Tensor:
         return torch.ones(end.shape[1], end.shape[1], dtype=torch.bool).tril().expand(len(end), 1, -1, -1)
 
-    monkeypatch.setattr(decoder_module, "tree_mask", causal)
+    monkeypatch.setattr(decoder_module, "tree_masks", causal)
     monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     fallback = Extractor(described, tmp_path / "fallback", Settings(batch_tokens=200), "cpu").extract(request(tokens))
     assert "one text per row" in caplog.text
@@ -167,6 +181,133 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
         np.testing.assert_allclose(a.residual(3), b.residual(3)[rows], rtol=0, atol=1e-5)
         np.testing.assert_allclose(a.heads(1), b.heads(1)[rows], rtol=0, atol=1e-5)
     np.testing.assert_allclose(a.description["example"], sorted(a.example, key=list(a.example).index))
+
+
+@pytest.mark.parametrize("family", ["mamba", "bloom"])
+def test_architectures_that_take_no_tree_mask_are_read_text_by_text(
+    family: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
+    folder = save_model(tmp_path / family, family)
+    tokens = all_tokens(folder, data, ("plain", "yes"))
+    described = describe_model(str(folder), None, tmp_path / "hashes.json")
+    settings = Settings(attention=described["attention"])
+    digests = Extractor(described, tmp_path / "stores", settings, "cpu").extract(request(tokens))
+    assert "one text per row" in caplog.text
+    store = ActivationStore(tmp_path / "stores" / digests["yes"])
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    for row, index in enumerate(store.rows(tokens["yes"].example.tolist(), tokens["yes"].response.tolist())):
+        want = plain_forward(model, tokens["yes"].text(row))["residual"]
+        # Mamba's list of hidden states begins after its first block.
+        np.testing.assert_allclose(store.residual(1)[index], want[family != "mamba"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(store.residual(3)[index], want[-1], rtol=0, atol=1e-5)
+    if family == "mamba":
+        with pytest.raises(StoreError, match="blocks without attention heads"):
+            store.heads(0)
+    else:
+        assert store.heads(0).shape[1:] == (4, 8)
+
+
+def test_chosen_layers_and_heads_are_those_of_the_whole(
+    model_folders: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    tokens = all_tokens(model_folders["llama"], data, ("plain",))
+    described = manifest(model_folders["llama"])
+    whole, part = (
+        ActivationStore(tmp_path / Extractor(described, tmp_path, settings, "cpu").extract(request(tokens))["plain"])
+        for settings in (Settings(), Settings(layers=(1, 3), heads=(0, 2)))
+    )
+    assert (part.layers("residual"), part.layers("heads"), part.head_numbers) == ([1, 3], [1], [0, 2])
+    np.testing.assert_array_equal(part.residual(3), whole.residual(3))
+    np.testing.assert_array_equal(part.heads(1), whole.heads(1, [0, 2]))
+    np.testing.assert_array_equal(part.heads(1, [2]), whole.heads(1, [2]))
+    with pytest.raises(StoreError, match="layers 1, 3, not 2"):
+        part.residual(2)
+    with pytest.raises(ModelError, match="no layer 4; the last is 3"):
+        Extractor(described, tmp_path, Settings(layers=(4,)), "cpu").decoder()
+    with pytest.raises(ModelError, match="no head 9"):
+        Extractor(described, tmp_path, Settings(heads=(9,)), "cpu").decoder()
+
+
+def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
+    model_folders: dict[str, Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
+    tokens = all_tokens(model_folders["llama"], data)
+    described = manifest(model_folders["llama"])
+    right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
+    sizes = [len(tree) for tree in build_forest(tokens, EOS).trees]
+    read = Decoder.read
+
+    def small(decoder: Decoder, batch) -> Features:
+        if batch.tokens.size > 3 * max(sizes):
+            raise torch.OutOfMemoryError("no memory left")
+        return read(decoder, batch)
+
+    monkeypatch.setattr(Decoder, "read", small)
+    halved = Extractor(described, tmp_path / "halved", Settings(), "cpu").extract(request(tokens))
+    assert "out of memory" in caplog.text
+    for view in tokens:
+        a, b = (ActivationStore(tmp_path / way / d[view]) for way, d in (("right", right), ("halved", halved)))
+        np.testing.assert_array_equal(a.example, b.example)
+        np.testing.assert_allclose(a.residual(3), b.residual(3), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(a.log_probability() if view == "plain" else 0,
+                                   b.log_probability() if view == "plain" else 0, rtol=0, atol=1e-5)  # fmt: skip
+
+
+def test_a_store_that_was_begun_keeps_its_plan(
+    model_folders: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = all_tokens(model_folders["llama"], data, ("plain",))
+    described = manifest(model_folders["llama"])
+    with monkeypatch.context() as patched:
+        patched.setattr("genies.activations.store.StoreWriter.finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Extractor(described, tmp_path, Settings(batch_tokens=150), "cpu").extract(request(tokens))
+    again = Extractor(described, tmp_path, Settings(batch_tokens=5000), "cpu")
+    store = ActivationStore(tmp_path / again.extract(request(tokens))["plain"])
+    assert store.description["batch_tokens"] == 150
+    assert again.statistics.forward_passes == 0
+
+
+def test_costs_are_told_first_and_a_disk_that_is_too_small_is_refused(
+    model_folders: dict[str, Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    tokens = all_tokens(model_folders["llama"], data)
+    extractor = Extractor(manifest(model_folders["llama"]), tmp_path, Settings(), "cpu")
+    tell_costs(extractor, [request(tokens)])
+    assert f"to compute: {4 * len(tokens['plain'])} texts of 1 splits" in caplog.text
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DiskError, match="make room"):
+        tell_costs(extractor, [request(tokens)])
+    extractor.extract(request(tokens))
+    tell_costs(extractor, [request(tokens)])  # nothing is missing, so nothing is needed
+
+
+def test_features_are_stored_without_waste(model_folders: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    big = write_distribution(tmp_path / "many", train=1, test=600)
+    tokens = all_tokens(model_folders["llama"], big, ("plain",))
+    digest = Extractor(manifest(model_folders["llama"]), tmp_path, Settings(), "cpu").extract(request(tokens))["plain"]
+    stored = sum(file.stat().st_size for file in (tmp_path / digest).rglob("*") if file.is_file())
+    features = 4 * (3 * 4 * 8 + 4 * 32) + 8 + 4  # heads, residual, log-probability, scored tokens
+    assert stored <= 1.03 * features * len(tokens["plain"])
+
+
+@pytest.mark.parametrize(("free", "hidden", "tokens"), [(2**30, 4096, 2048), (60 * 2**30, 4096, 2**17), (0, 64, 1024)])
+def test_the_token_budget_grows_with_free_memory_within_bounds(free: int, hidden: int, tokens: int) -> None:
+    assert token_budget(free, hidden, 3 * hidden, 2) == min(tokens, 2**16)
 
 
 def test_a_folder_without_a_causal_model_is_named(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ def description(**changes: object) -> dict:
         "block_texts": BLOCK,
         "example": list(range(TEXTS)),
         "response": [0] * TEXTS,
+        "blocks": 2,
+        "layers": {"heads": [0, 1], "residual": [0, 1, 2]},
+        "heads": [0, 1, 2],
         **changes,
     }
 
@@ -51,7 +54,7 @@ def write(root: Path, *steps: tuple[int, int], **changes: object) -> StoreWriter
 
 
 def test_a_finished_store_gives_back_what_was_written(tmp_path: Path) -> None:
-    write(tmp_path, (0, 3), (3, 5), (8, 2)).finish({})
+    write(tmp_path, (0, 3), (3, 5), (8, 2)).finish({}, {})
     store, want = ActivationStore(tmp_path / "store"), values(0, TEXTS)
     assert is_complete(tmp_path, "store")
     for layer in range(2):
@@ -68,7 +71,7 @@ def test_an_unfinished_store_is_invisible_and_cannot_be_finished(tmp_path: Path)
     assert not is_complete(tmp_path, "store")
     assert not (tmp_path / "store").exists()
     with pytest.raises(StoreError, match="block 2 of 3 was never written"):
-        writer.finish({})
+        writer.finish({}, {})
 
 
 def test_a_second_writer_goes_on_after_the_last_whole_block(tmp_path: Path) -> None:
@@ -77,7 +80,7 @@ def test_a_second_writer_goes_on_after_the_last_whole_block(tmp_path: Path) -> N
     assert writer.missing().tolist() == [False] * 4 + [True] * 6
     writer.append(2, values(2, 6))
     writer.append(8, values(8, 2))
-    writer.finish({})
+    writer.finish({}, {})
     np.testing.assert_array_equal(ActivationStore(tmp_path / "store").heads(1), values(0, TEXTS)["heads"][:, 1])
 
 
@@ -89,7 +92,7 @@ def test_a_torn_journal_line_loses_its_block_alone(tmp_path: Path) -> None:
     again = StoreWriter(tmp_path, "store", description(), SHAPES)
     assert again.missing().tolist() == [False] * 4 + [True] * 6
     again.append(4, values(4, 6))
-    again.finish({})
+    again.finish({}, {})
 
 
 def test_a_partial_store_with_another_plan_is_thrown_away(tmp_path: Path) -> None:
@@ -107,13 +110,13 @@ def test_texts_out_of_order_are_refused(tmp_path: Path) -> None:
 def test_an_all_zero_block_is_complete(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, "store", description(), SHAPES)
     writer.append(0, values(0, TEXTS, zero=True))
-    writer.finish({})
+    writer.finish({}, {})
     assert not ActivationStore(tmp_path / "store").heads(0).any()
 
 
 @pytest.mark.parametrize("name", ["heads", "residual"])
 def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
-    write(tmp_path, (0, TEXTS)).finish({})
+    write(tmp_path, (0, TEXTS)).finish({}, {})
     shard = next(file for file in sorted((tmp_path / "store/data.zarr" / name / "c/1").rglob("*")) if file.is_file())
     data = bytearray(shard.read_bytes())
     data[10] ^= 1
@@ -124,7 +127,7 @@ def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_response_that_is_not_stored_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path, (0, TEXTS)).finish({})
+    write(tmp_path, (0, TEXTS)).finish({}, {})
     with pytest.raises(StoreError, match="no features"):
         ActivationStore(tmp_path / "store").rows([3], [1])
 

@@ -18,7 +18,7 @@ def features(seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
 def test_features_come_layer_by_layer_as_float32_and_heads_in_the_order_asked_for():
     given = features()
     pairs = ArrayPairs(**given)
-    assert (len(pairs), pairs.layers("heads"), pairs.layers("residual")) == (5, 3, 4)
+    assert (len(pairs), pairs.layers("heads"), pairs.layers("residual")) == (5, [0, 1, 2], [0, 1, 2, 3])
     assert np.array_equal(pairs.heads("plain", 1), given["heads"]["plain"][:, :, 1].astype(np.float32))
     assert np.array_equal(pairs.heads("plain", 1, [3, 0]), pairs.heads("plain", 1)[:, :, [3, 0]])
     assert pairs.residual("plain", 3).dtype == np.float32

@@ -82,11 +82,11 @@ def test_a_wrong_mask_is_found_by_the_self_test_and_changes_nothing(lora, manife
 
     right = lora.decision_function(held_out)
 
-    def causal(end, dtype, implementation):
+    def causal(config, end, position, dtype):
         width = end.shape[1]
         return torch.ones(width, width, dtype=torch.bool).tril().expand(len(end), 1, width, width)
 
-    monkeypatch.setattr(classifier, "tree_mask", causal)
+    monkeypatch.setattr(classifier, "tree_masks", causal)
     with caplog.at_level(logging.WARNING, logger="genies"):
         wrong = lora.bind(manifests["llama"], "cpu").decision_function(held_out)
     assert "packed and separate passes differ" in caplog.text

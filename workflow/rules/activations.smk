@@ -68,12 +68,11 @@ rule extract:
         distributions=lambda wildcards: plan.batch(wildcards.batch),
         train_views=plan.views["train"],
         test_views=plan.views["test"],
-        dtype=plan.config.extraction.dtype,
-        attention=plan.config.extraction.attention,
+        options=plan.extraction_options,
         cache=plan.cache,
         code=plan.code("genies.activations.stages"),
     shell:
         "genies --log {log} extract {params.distributions} --model {input.model:q} --tokens {input.tokens:q} "
         "--train-views {params.train_views} --test-views {params.test_views} "
-        "--dtype {params.dtype} --attention {params.attention} --device {resources.device} "
+        "{params.options} --device {resources.device} "
         "--batch-tokens {resources.batch_tokens} --cache {params.cache:q} --output {output:q}"

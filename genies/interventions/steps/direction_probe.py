@@ -68,9 +68,10 @@ class DirectionProbe(Intervention):
         check_training_pairs(pairs)
         fit, validation = split_pairs(pairs.example, self.split_seed)
 
-        by_layer = [site_accuracy(self._read(pairs, layer), fit, validation) for layer in range(self._layers(pairs))]
-        sites = np.array([(layer, head) for layer, row in enumerate(by_layer) for head in range(len(row))])
-        accuracy = np.concatenate(by_layer)
+        layers = self._layers(pairs)
+        accuracy = np.concatenate([site_accuracy(self._read(pairs, layer), fit, validation) for layer in layers])
+        numbers = pairs.head_numbers if "heads" in self.features else [0]
+        sites = np.array([(layer, number) for layer in layers for number in numbers])
         best = keep_best(accuracy, self.kept, self.protocol)
         self.sites_, self.accuracy_ = sites[best], accuracy[best]
 
@@ -111,9 +112,11 @@ class DirectionProbe(Intervention):
             cosines[:, rows] = cosine(features[:, 0] - features[:, 1], self.directions_[rows])
         return cosines.mean(axis=1)
 
-    def _layers(self, pairs: Pairs) -> int:
-        """How many layers have sites; of the residual stream the last, the final norm's output, is left out."""
-        return pairs.layers("heads") if "heads" in self.features else pairs.layers("residual") - 1
+    def _layers(self, pairs: Pairs) -> list[int]:
+        """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
+        if "heads" in self.features:
+            return pairs.layers("heads")
+        return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]
 
     def _read_kept(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Kept sites layer by layer: their rows in ``sites_`` and their features (n, 2, rows, dim)."""
