@@ -16,6 +16,11 @@ import numpy as np
 
 from genies.activations.tokens import SCORED_VIEW, Tokens
 
+ROW_WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
+"""Widths of rows that are tried, as multiples of the largest tree."""
+ENOUGH_PADDING = 0.01
+"""Share of a batch that may be padding without a wider row being tried."""
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -134,30 +139,55 @@ class Batch:
 def plan_batches(sizes: Sequence[int], batch_tokens: int, share_rows: bool = True) -> list[Batch]:
     """Lay trees into batches of at most ``batch_tokens`` tokens (a larger tree gets a batch of its own).
 
-    A batch is as wide as its largest tree; what its rows leave free is filled with smaller trees, largest first, so
-    that padding is small and wide rows, whose attention costs the square of their width, stay few. The plan depends on
-    its arguments alone, so that a resumed extraction computes the same rows. Without ``share_rows`` each row holds one
-    tree, and rows of like length come together.
+    A row is filled with its largest tree and what smaller ones fit beside it. A batch is as wide as the largest tree
+    that is left, or wider where that leaves less padding: attention costs the square of the width, so the narrowest
+    width is taken whose padding is small enough. The plan depends on its arguments alone, so that a resumed extraction
+    computes the same rows. Without ``share_rows`` each row holds one tree, and rows of like length come together.
     """
-    order = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest pops from the end
-    remaining_sizes = [sizes[t] for t in order]
-    left = sum(sizes)
+    left = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest is the last
     batches = []
-    while order:
-        width = remaining_sizes[-1]
-        # No more rows than what is left fills.
-        rows: list[list[int]] = [[] for _ in range(max(1, min(batch_tokens // width, -(-left // width))))]
-        free = [width] * len(rows)
-        for row in range(len(rows)):
-            while (fitting := bisect_right(remaining_sizes, free[row])) > 0:
-                rows[row].append(order.pop(fitting - 1))
-                size = remaining_sizes.pop(fitting - 1)
-                free[row] -= size
-                left -= size
-                if not share_rows:
-                    break
-        batches.append(Batch(width, tuple(tuple(row) for row in rows if row)))
+    while left:
+        largest = sizes[left[-1]]
+        total = sum(sizes[tree] for tree in left)
+        best: tuple[float, Batch, list[int]] | None = None
+        for factor in ROW_WIDTHS if share_rows else (1,):
+            width = round(factor * largest)
+            if factor > 1 and width > batch_tokens:
+                break
+            # No more rows than what is left fills.
+            count = max(1, min(batch_tokens // width, -(-total // width)))
+            rows, rest = _fill_rows(left, sizes, width, count, share_rows)
+            width = max(sum(sizes[tree] for tree in row) for row in rows)
+            padding = _padding(batch := Batch(width, rows), sizes)
+            if best is None or padding < best[0]:
+                best = padding, batch, rest
+            if padding <= ENOUGH_PADDING:
+                break
+        _, batch, left = best
+        batches.append(batch)
     return batches
+
+
+def _fill_rows(
+    left: Sequence[int], sizes: Sequence[int], width: int, count: int, share: bool
+) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
+    """Up to ``count`` rows of trees (given by ascending size), largest first, and the trees that remain."""
+    remaining, remaining_sizes = list(left), [sizes[tree] for tree in left]
+    rows = []
+    for _ in range(count):
+        row: list[int] = []
+        free = width
+        while (share or not row) and (fitting := bisect_right(remaining_sizes, free)) > 0:
+            row.append(remaining.pop(fitting - 1))
+            free -= remaining_sizes.pop(fitting - 1)
+        if row:
+            rows.append(tuple(row))
+    return tuple(rows), remaining
+
+
+def _padding(batch: Batch, sizes: Sequence[int]) -> float:
+    """Share of a batch's tokens that belong to no tree."""
+    return 1 - sum(sizes[tree] for tree in batch.trees) / batch.computed_tokens
 
 
 def halves(batch: Batch, sizes: Sequence[int]) -> tuple[Batch, Batch] | None:

@@ -310,7 +310,8 @@ class ActivationStore:
 
     def heads(self, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Outputs of one layer's heads, of all that are stored or of those given, float32 (texts, heads, head_dim)."""
-        array, place = self._group["heads"], self._place("heads", layer)
+        place = self._place("heads", layer)
+        array = self._group["heads"]
         if heads is None:
             return from_bits(self._read(array, (slice(None), place)), self.dtype)
         stored = self.head_numbers
