@@ -142,6 +142,9 @@ class Config(Section):
         ("mms", "lat_stim_1", "lat_pca"),
         description="Interventions of which the best on a target reference gives the capability there.",
     )
+    matrix: bool = Field(
+        False, description="Whether probes are tested on every target of the run, not on those of their shifts alone."
+    )
     protocol: Literal["paper", "corrected"] = Field(
         "corrected", description="Methods as published, or with their flaws corrected (see methods)."
     )

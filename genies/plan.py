@@ -130,6 +130,11 @@ class Plan:
         return {source: sorted(names) for source, names in targets.items()}
 
     @cached_property
+    def probe_targets(self) -> dict[str, list[str]]:
+        """Targets of probes by fit source: with ``matrix`` every target, since no forward pass is needed for it."""
+        return dict.fromkeys(self.fit_sources, self.test_distributions) if self.config.matrix else self.targets
+
+    @cached_property
     def test_distributions(self) -> list[str]:
         """Distributions whose test split is read."""
         return sorted({name for names in self.targets.values() for name in names})

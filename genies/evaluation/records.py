@@ -13,6 +13,7 @@ from genies.files import read_json
 from genies.interventions.registry import name_of
 
 TEXTS_FILE = "texts.csv"
+CHECKS_FILE = "checks.csv"
 TRAINING_FILE = "training.csv"
 
 TEXTS_COLUMNS = {
@@ -24,6 +25,15 @@ TEXTS_COLUMNS = {
 """Columns of ``texts.csv``: a row per split that a model read, with its examples and how many of them its context could
 not hold, the same for every intervention; and a row wherever an intervention that was fitted on ``source`` had to
 change texts of its own accord: shots that it dropped, over all examples of the split, or examples that it shortened."""
+CHECKS_COLUMNS = {
+    **dict.fromkeys(("model", "distribution", "split"), pl.String),
+    "packed": pl.Boolean,
+    **dict.fromkeys(("examples", "texts"), pl.Int64),
+    **dict.fromkeys(("relative_difference", "log_probability_difference"), pl.Float64),
+    **dict.fromkeys(("decisions", "decisions_changed"), pl.Int64),
+    "reason": pl.String,
+}
+"""Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.activations.checks.Check``."""
 TRAINING_COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source"), pl.String),
     "step": pl.Int64,
@@ -32,11 +42,12 @@ TRAINING_COLUMNS = {
 """Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
 
 
-def write_records(tokens: Sequence[Path], tuned: Sequence[Path], output: Path) -> None:
-    """Write ``texts.csv`` and ``training.csv``.
+def write_records(tokens: Sequence[Path], activations: Sequence[Path], tuned: Sequence[Path], output: Path) -> None:
+    """Write ``texts.csv``, ``checks.csv`` and ``training.csv``.
 
     Args:
         tokens: manifests of ``genies tokenize``.
+        activations: manifests of ``genies extract``.
         tuned: manifests of ``genies tune``.
         output: folder of the tables.
     """
@@ -47,16 +58,19 @@ def write_records(tokens: Sequence[Path], tuned: Sequence[Path], output: Path) -
         for fit in fits
         for step in fit["training_log"]
     ]
+    checks = [{"model": m["model"], **check} for m in map(read_json, activations) for check in m["checks"]]
+    write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
     write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
     write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
 
 
-def read_records(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The two tables."""
-    return (
-        pl.read_csv(folder / TEXTS_FILE, schema=TEXTS_COLUMNS, glob=False),
-        pl.read_csv(folder / TRAINING_FILE, schema=TRAINING_COLUMNS, glob=False),
+def read_records(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Texts, trainings and checks."""
+    files = {TEXTS_FILE: TEXTS_COLUMNS, TRAINING_FILE: TRAINING_COLUMNS, CHECKS_FILE: CHECKS_COLUMNS}
+    texts, training, checks = (
+        pl.read_csv(folder / name, schema=columns, glob=False) for name, columns in files.items()
     )
+    return texts, training, checks
 
 
 def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:

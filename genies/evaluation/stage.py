@@ -17,7 +17,7 @@ def write_tables(
     capability_interventions: Sequence[str],
     output: Path,
 ) -> None:
-    """Write the metrics of every shift, the leaderboard and the elicitation by category.
+    """Write the cells of every source and target, the metrics of every shift, and their averages.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
@@ -31,6 +31,7 @@ def write_tables(
     sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
     cells = tables.cells(evaluations, models, interventions, sources)
     metrics = tables.generalization_metrics(cells, listed, capability_interventions)
+    tables.write_csv(cells, output / tables.CELLS_FILE)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
     tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)
     tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)

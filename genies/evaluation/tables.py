@@ -96,6 +96,7 @@ CATEGORY_COLUMNS = {
 }
 """Columns of ``elicitation_by_category.csv``."""
 
+CELLS_FILE = "cells.csv"
 METRICS_FILE = "generalization_metrics.csv"
 LEADERBOARD_FILE = "leaderboard.csv"
 CATEGORIES_FILE = "elicitation_by_category.csv"

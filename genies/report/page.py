@@ -38,7 +38,7 @@ class Tables:
         metrics: of ``tables.generalization_metrics``.
         leaderboard: of ``tables.leaderboard``.
         by_category: of ``tables.by_category``.
-        texts, training: of ``genies.evaluation.records``.
+        texts, training, checks: of ``genies.evaluation.records``.
         sweep: of ``genies.tuning.sweep``, if there was one.
     """
 
@@ -47,6 +47,7 @@ class Tables:
     by_category: pl.DataFrame
     texts: pl.DataFrame
     training: pl.DataFrame
+    checks: pl.DataFrame
     sweep: pl.DataFrame | None = None
 
 
@@ -99,6 +100,7 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["number"] = _number
+    environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
     environment.globals["counted"] = _counted
     return environment.get_template("page.html").render(
         run=run,
@@ -113,6 +115,7 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
         figures=figures,
         provenance=provenance,
         texts=_texts(tables.texts),
+        checks=_checks(tables.checks),
         sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
         policy=_policy(scripts, style),
         style=Markup(style),
@@ -159,6 +162,20 @@ def _texts(texts: pl.DataFrame) -> dict[str, Any]:
         "odd": odd.to_dicts(),
         "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
     }
+
+
+def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
+    """By model: size of the sample on which packed passes were compared with separate ones, and what differed."""
+    return (
+        checks.group_by("model", maintain_order=True)
+        .agg(
+            pl.len().alias("splits"),
+            pl.col("packed").sum(),
+            pl.col("examples", "texts", "decisions", "decisions_changed").sum(),
+            pl.col("relative_difference", "log_probability_difference").filter(pl.col("packed")).max(),
+        )
+        .to_dicts()
+    )
 
 
 def _own_file(name: str) -> str:

@@ -36,6 +36,12 @@ TEXTS = [
 ]
 
 
+CHECK = {
+    "distribution": "easy", "split": "test", "packed": True, "examples": 2, "texts": 18, "relative_difference": 3.2e-7,
+    "log_probability_difference": 2.5e-6, "decisions": 5, "decisions_changed": 1, "reason": "",
+}  # fmt: skip
+
+
 def make_tables(
     models: list[str], interventions: list[str], shifts: list[Shift], capability: list[str] | None = None
 ) -> Tables:
@@ -67,6 +73,7 @@ def make_tables(
         tables.by_category(metrics),
         texts,
         pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
+        pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
     )
 
 
@@ -209,6 +216,12 @@ def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):
     assert "17" in cells
 
 
+def test_what_packing_changes_is_stated(page):
+    cells = Page(page).texts("td")
+    start = cells.index("18")
+    assert cells[start : start + 4] == ["18", "3.2e-07", "2.5e-06", "1 of 5"]
+
+
 def test_equal_tables_give_equal_bytes(tmp_path):
     for name in ("one.html", "two.html"):
         write_report("trial", TABLES, {"seed": 3}, tmp_path / name)
@@ -235,8 +248,9 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
 
 def test_report_is_made_from_written_tables(tmp_path):
     names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
-    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training)
-    for frame, name in zip(frames, (*names, records.TEXTS_FILE, records.TRAINING_FILE), strict=True):
+    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks)
+    record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE)
+    for frame, name in zip(frames, (*names, *record_files), strict=True):
         tables.write_csv(frame, tmp_path / name)
     manifest = tmp_path / "model.json"
     manifest.write_text('{"name": "small", "weights": "0123abcd"}')

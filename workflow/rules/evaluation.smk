@@ -21,7 +21,7 @@ rule evaluate:
     resources:
         mem_mb=4000,
     params:
-        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.targets[source]],
+        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.probe_targets[source]],
         folder=subpath(output[0], parent=True),
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
@@ -33,10 +33,12 @@ rule evaluate:
 rule records:
     input:
         tokens=expand(rules.tokenize.output, model=plan.models),
+        activations=expand(rules.extract.output, model=plan.models, batch=plan.batches),
         tuned=plan.tuned(),
     output:
         texts=plan.results / "texts.csv",
         training=plan.results / "training.csv",
+        checks=plan.results / "checks.csv",
     log:
         plan.results / "logs" / "records.log",
     benchmark:
@@ -46,7 +48,8 @@ rule records:
         folder=plan.results,
         code=plan.code("genies.evaluation.records"),
     shell:
-        "genies --log {log} records --tokens {input.tokens:q} --tuned {input.tuned:q} --output {params.folder:q}"
+        "genies --log {log} records --tokens {input.tokens:q} --activations {input.activations:q} "
+        "--tuned {input.tuned:q} --output {params.folder:q}"
 
 
 rule metrics:
@@ -57,6 +60,7 @@ rule metrics:
         metrics=plan.results / "generalization_metrics.csv",
         leaderboard=plan.results / "leaderboard.csv",
         categories=plan.results / "elicitation_by_category.csv",
+        cells=plan.results / "cells.csv",
     log:
         plan.results / "logs" / "metrics.log",
     benchmark:
