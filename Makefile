@@ -5,11 +5,14 @@ CORES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format docs clean
+DATA ?= resources/genies/distributions
+
+.PHONY: help demo test bench lint format docs clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
 	@echo "make test    run the tests"
+	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make lint    check format, lint and the workflow"
 	@echo "make format  format the code"
 	@echo "make docs    write what is generated from the schema"
@@ -29,6 +32,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/extraction.py $(DATA)
+	$(BIN)/python benchmarks/precision.py
+	$(BIN)/python benchmarks/warm.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

@@ -1,0 +1,138 @@
+"""Fitting and evaluating mms, lat_stim_1, cra and ccs over the published shifts on cached features, timed.
+
+Run as ``python benchmarks/warm.py``; see ``docs/benchmarks.md``. The features are random numbers in the sizes of a model
+of 24 layers, 1,024 wide, with 16 heads. Every distribution has 600 training and 250 test examples with three responses
+and shares one store per split and view with the others, so reading is from memory, not from a disk. The two jobs that run
+at a time are processes of one thread each, as Snakemake starts them with two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from genies.activations.store import StoreWriter, block_texts
+from genies.data.shifts import read_shifts
+
+BLOCKS, HIDDEN, HEADS = 24, 1024, 16
+TRAIN, TEST, RESPONSES = 600, 250, 3
+METHODS = ("mms", "lat_stim_1", "cra", "ccs")
+VIEWS = ("plain", "yes", "no")
+
+
+def make_store(root: Path, split: str, view: str) -> str:
+    """A store of random features, of two responses per training example or of all per test example; its name."""
+    rng = np.random.default_rng([len(split), VIEWS.index(view)])
+    examples, responses = (TRAIN, 2) if split == "train" else (TEST, RESPONSES)
+    keys = [(example, response) for example in range(examples) for response in range(responses)]
+    shapes = {"heads": (BLOCKS, HEADS, HIDDEN // HEADS), "residual": (BLOCKS + 1, HIDDEN)}
+    description = {
+        "dtype": "float32",
+        "blocks": BLOCKS,
+        "layers": {"residual": list(range(BLOCKS + 1)), "heads": list(range(BLOCKS))},
+        "heads": list(range(HEADS)),
+        "without_heads": None,
+        "block_texts": block_texts(BLOCKS * HIDDEN + (BLOCKS + 1) * HIDDEN, 4, len(keys)),
+        "example": [example for example, _ in keys],
+        "response": [response for _, response in keys],
+    }
+    writer = StoreWriter(root, f"{split}-{view}", description, shapes)
+    for first in range(0, len(keys), 50):
+        count = min(50, len(keys) - first)
+        writer.append(first, {n: rng.standard_normal((count, *s), np.float32) for n, s in shapes.items()})
+    writer.finish({}, {})
+    return f"{split}-{view}"
+
+
+def make_world(folder: Path) -> list[str]:
+    """Distributions, stores and manifests. Returns the evaluations as ``SOURCE:TARGET``."""
+    shifts = read_shifts(Path("config/shifts/published69.yaml"))
+    names = {name for shift in shifts for name in (shift.source, shift.target)}
+    for name in names:
+        (folder / name).mkdir()
+        for split, count, responses in (("train", TRAIN, 2), ("test", TEST, RESPONSES)):
+            examples = [
+                {"prompt": f"{name} {n}", "responses": {f"answer {r}": int(r == 0) for r in range(responses)}}
+                for n in range(count)
+            ]
+            (folder / name / f"{split}.json").write_text(json.dumps(examples))
+    stores = {(split, view): make_store(folder / "cache/activations", split, view)
+              for split in ("train", "test") for view in VIEWS}  # fmt: skip
+    manifest = {
+        "model": "random",
+        "reading": {},
+        "stores": [
+            {"distribution": name, "split": split, "view": view, "digest": digest}
+            for name in sorted(names)
+            for (split, view), digest in stores.items()
+        ],
+        "left_out": {},
+    }
+    (folder / "activations.json").write_text(json.dumps(manifest))
+    targets = {(shift.source, shift.target) for shift in shifts} | {(s.source, s.source) for s in shifts}
+    return sorted(f"{source}:{target}" for source, target in targets)
+
+
+def run_method(folder: Path, method: str, pairs: list[str]) -> dict[str, float]:
+    """Seconds of fit and evaluate, and their largest memory."""
+    common = ["--activations", str(folder / "activations.json"), "--cache", str(folder / "cache")]
+    sources = sorted({pair.partition(":")[0] for pair in pairs})
+    tests = sorted({pair.partition(":")[2] for pair in pairs})
+    fits = str(folder / f"{method}.json")
+    verbs = {
+        "fit": [method, "--train", *(str(folder / name / "train.json") for name in sources), *common, "--output", fits],
+        "evaluate": [*pairs, "--fits", fits, "--test", *(str(folder / name / "test.json") for name in tests), *common,
+                     "--output", str(folder / "evaluations" / method)],
+    }  # fmt: skip
+    result = {}
+    for verb, arguments in verbs.items():
+        code = "import sys, resource, genies.cli as c; s = c.main(sys.argv[1:]); " \
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(s)"  # fmt: skip
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, verb, *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        result[f"{verb}_seconds"] = time.perf_counter() - begin
+        result[f"{verb}_gib"] = int(done.stdout.splitlines()[-1]) / 2**20
+    print(method, result, file=sys.stderr)
+    return result
+
+
+def main() -> None:
+    """Time all methods; print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pairs = make_world(folder)
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            rows = dict(
+                zip(options.methods, pool.map(lambda m: run_method(folder, m, pairs), options.methods), strict=True)
+            )
+        wall = time.perf_counter() - begin
+    print("| method | fit | memory | evaluate | memory |\n|---|---|---|---|---|")
+    for method, row in rows.items():
+        print(
+            f"| {method} | {row['fit_seconds']:.0f} s | {row['fit_gib']:.2f} GiB | {row['evaluate_seconds']:.0f} s | "
+            f"{row['evaluate_gib']:.2f} GiB |"
+        )
+    print(f"\nAll together, two jobs at a time: {wall:.0f} s for {len(pairs)} evaluations.")
+
+
+if __name__ == "__main__":
+    main()
