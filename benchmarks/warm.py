@@ -1,9 +1,9 @@
 """Fitting and evaluating mms, lat_stim_1, cra and ccs over the published shifts on cached features, timed.
 
-Run as ``python benchmarks/warm.py``; see ``docs/benchmarks.md``. The features are random numbers in the sizes of a model
-of 24 layers, 1,024 wide, with 16 heads. Every distribution has 600 training and 250 test examples with three responses
-and shares one store per split and view with the others, so reading is from memory, not from a disk. The two jobs that run
-at a time are processes of one thread each, as Snakemake starts them with two cores.
+Run as ``python benchmarks/warm.py``; see ``docs/benchmarks.md``. The features are random numbers in the sizes of a
+model of 24 layers, 1,024 wide, with 16 heads. Every distribution has 600 training examples and 250 test examples with
+three responses, and shares one store per split and view with the others, so reading is from memory, not from a disk.
+The two jobs that run at a time are processes of one thread each, as Snakemake starts them with two cores.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def run_method(folder: Path, method: str, pairs: list[str]) -> dict[str, float]:
         done = subprocess.run(
             [sys.executable, "-c", code, verb, *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(done.stderr)
