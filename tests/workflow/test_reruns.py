@@ -101,6 +101,17 @@ def test_a_shift_between_cached_distributions_runs_no_forward_pass(project: Proj
     assert set(table.select("source", "target").rows()) == {("north", "south"), ("south", "north")}
 
 
+def test_the_full_matrix_needs_no_forward_pass(project: Project) -> None:
+    project.config["matrix"] = True
+    executed = project.jobs()
+    assert not {"extract", "tokenize"} & set(executed)
+    cells = pl.read_csv(project.folder / "results/mini/cells.csv").filter(intervention="mms")
+    # South is fitted on for its capability, and north was not its target before.
+    assert {("north", "south"), ("north", "north"), ("south", "south"), ("south", "north")} == set(
+        cells.select("source", "target").rows()
+    )
+
+
 def test_a_shift_with_a_new_distribution_extracts_that_one_alone(project: Project) -> None:
     stores = set((project.folder / "cache/activations").iterdir())
     project.shifts.append({"source": "north", "target": "west"})
