@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from genies import __version__
 from genies.errors import GeniesError
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
         _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_records, _add_report,
+        _add_evaluate, _add_metrics, _add_records, _add_report, _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -330,6 +331,72 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
     verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for what the plug-in writes")
     _output(verb, "parquet file")
+
+
+def _add_cache(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies import cache
+
+        everything = cache.entries(options.cache, options.results)
+        _CACHE_ACTIONS[options.action](cache, everything, options)
+
+    verb = _verb(verbs, "cache", run, "look after the cache: list, verify, explain or gc")
+    verb.add_argument("action", choices=tuple(_CACHE_ACTIONS))
+    verb.add_argument("digests", nargs="*", metavar="DIGEST", help="beginnings of names (explain: two; verify: some)")
+    verb.add_argument("--yes", action="store_true", help="gc: delete what was shown")
+    verb.add_argument("--results", type=Path, default=Path("results"), help="folder of the runs (default results)")
+    _cache(verb)
+
+
+def _cache_list(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
+    for entry in everything:
+        users = ", ".join(entry.users) or "no run"
+        partial = ", not complete" if entry.partial else ""
+        print(
+            f"{entry.kind:13} {entry.digest[:12]}  {entry.size / 2**20:9.1f} MiB  {entry.age / 86400:5.1f} days  "
+            f"{entry.about}{partial}  ({users})"
+        )
+    print(f"{len(everything)} in all, {sum(entry.size for entry in everything) / 2**30:.2f} GiB")
+
+
+def _cache_verify(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from genies.errors import StoreError
+
+    chosen = [cache.find(everything, digest) for digest in options.digests] or everything
+    damaged = []
+    for entry in tqdm([entry for entry in chosen if not entry.partial], desc="verify", mininterval=2):
+        try:
+            cache.verify(entry)
+        except StoreError as error:
+            damaged.append(str(error))
+    print(*damaged, sep="\n", end="\n" if damaged else "")
+    if damaged:
+        raise StoreError(f"{options.cache}: {len(damaged)} of {len(chosen)} are damaged; delete those and run again")
+    print(f"{len(chosen)} verified")
+
+
+def _cache_explain(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
+    from genies.errors import ConfigError
+
+    if len(options.digests) != 2:
+        raise ConfigError("genies cache explain: give two names, as `genies cache list` shows them")
+    for name, ours, theirs in cache.explain(*(cache.find(everything, digest) for digest in options.digests)):
+        print(f"{name}: {ours!r} and {theirs!r}")
+
+
+def _cache_gc(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
+    unused = [entry for entry in everything if not entry.users]
+    _cache_list(cache, unused, options)
+    if not options.yes:
+        print("Nothing was deleted; --yes deletes these.")
+        return
+    for entry in unused:
+        cache.remove(entry)
+
+
+_CACHE_ACTIONS = {"list": _cache_list, "verify": _cache_verify, "explain": _cache_explain, "gc": _cache_gc}
 
 
 def _add_mix(verbs: argparse._SubParsersAction) -> None:

@@ -24,8 +24,8 @@ from genies.errors import ModelError
 
 EXTRACTION_VERSION = 2
 """To be raised when the same model and tokens would give other features."""
-CPU_BATCH_TOKENS = 4096
-"""Larger batches make a CPU no faster: their intermediate results leave its caches."""
+CPU_BATCH_TOKENS = 1024
+"""Larger batches make a CPU slower: their intermediate results leave its caches."""
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
@@ -191,7 +191,8 @@ class Extractor:
         # A store that was begun keeps its plan: other rows would round otherwise.
         begun = (started(self.root, digest) for digest, _ in named.values())
         budget = next((description["batch_tokens"] for description in begun if description), self._budget)
-        plan = plan_batches([len(tree) for tree in forest.trees], budget, share_rows=check.packed)
+        sizes, attention_cost = [len(tree) for tree in forest.trees], 1 / (6 * decoder.shape.hidden)
+        plan = plan_batches(sizes, budget, share_rows=check.packed, attention_cost=attention_cost)
         description = {"batch_tokens": budget, "packed": check.packed, "computed_with": sorted(request.tokens)}
         writers = {
             view: self._writer(view, request, named[view], _order(view, plan, forest), description) for view in named

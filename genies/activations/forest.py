@@ -18,8 +18,6 @@ from genies.activations.tokens import SCORED_VIEW, Tokens
 
 ROW_WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
 """Widths of rows that are tried, as multiples of the largest tree."""
-ENOUGH_PADDING = 0.01
-"""Share of a batch that may be padding without a wider row being tried."""
 
 
 @dataclass(frozen=True)
@@ -136,34 +134,39 @@ class Batch:
         return self.width * len(self.rows)
 
 
-def plan_batches(sizes: Sequence[int], batch_tokens: int, share_rows: bool = True) -> list[Batch]:
+def plan_batches(
+    sizes: Sequence[int], batch_tokens: int, share_rows: bool = True, attention_cost: float = 0.0
+) -> list[Batch]:
     """Lay trees into batches of at most ``batch_tokens`` tokens (a larger tree gets a batch of its own).
 
     A row is filled with its largest tree and what smaller ones fit beside it. A batch is as wide as the largest tree
-    that is left, or wider where that leaves less padding: attention costs the square of the width, so the narrowest
-    width is taken whose padding is small enough. The plan depends on its arguments alone, so that a resumed extraction
-    computes the same rows. Without ``share_rows`` each row holds one tree, and rows of like length come together.
+    that is left, or wider where the padding that this saves weighs more than the attention that it costs. The plan
+    depends on its arguments alone, so that a resumed extraction computes the same rows.
+
+    Args:
+        sizes: nodes of each tree.
+        batch_tokens: tokens of a batch, padding counted.
+        share_rows: without it each row holds one tree, and rows of like length come together.
+        attention_cost: work of a token's attention to one other, as a share of the work of all that is done with the
+            token by itself. In a transformer of usual proportions that is 1 / (6 · width of the residual stream).
     """
     left = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest is the last
     batches = []
     while left:
         largest = sizes[left[-1]]
         total = sum(sizes[tree] for tree in left)
-        best: tuple[float, Batch, list[int]] | None = None
+        ways = []
         for factor in ROW_WIDTHS if share_rows else (1,):
             width = round(factor * largest)
-            if factor > 1 and width > batch_tokens:
+            if ways and width > batch_tokens:
                 break
             # No more rows than what is left fills.
             count = max(1, min(batch_tokens // width, -(-total // width)))
             rows, rest = _fill_rows(left, sizes, width, count, share_rows)
-            width = max(sum(sizes[tree] for tree in row) for row in rows)
-            padding = _padding(batch := Batch(width, rows), sizes)
-            if best is None or padding < best[0]:
-                best = padding, batch, rest
-            if padding <= ENOUGH_PADDING:
-                break
-        _, batch, left = best
+            batch = Batch(max(sum(sizes[tree] for tree in row) for row in rows), rows)
+            used = sum(sizes[tree] for tree in batch.trees)
+            ways.append((batch.computed_tokens * (1 + attention_cost * batch.width) / used, batch, rest))
+        _, batch, left = min(ways, key=lambda way: way[0])  # the narrowest of equals
         batches.append(batch)
     return batches
 
@@ -183,11 +186,6 @@ def _fill_rows(
         if row:
             rows.append(tuple(row))
     return tuple(rows), remaining
-
-
-def _padding(batch: Batch, sizes: Sequence[int]) -> float:
-    """Share of a batch's tokens that belong to no tree."""
-    return 1 - sum(sizes[tree] for tree in batch.trees) / batch.computed_tokens
 
 
 def halves(batch: Batch, sizes: Sequence[int]) -> tuple[Batch, Batch] | None:

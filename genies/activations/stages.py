@@ -133,10 +133,12 @@ def _tokenize_view(
     cache: Path,
     place: tuple[str, str],
 ) -> str:
-    digest = tokens_digest(model["tokenizer_digest"], texts, VIEWS[view])
+    digest, fields = tokens_digest(model["tokenizer_digest"], texts, VIEWS[view])
     path = tokens_path(cache, digest)
     if not path.exists():
-        attributes = {"model": model["name"], "distribution": place[0], "split": place[1], "view": view}
+        attributes = {
+            "model": model["name"], "distribution": place[0], "split": place[1], "view": view, "fields": fields,
+        }  # fmt: skip
         write_tokens(path, tokenize(tokenizer, texts, VIEWS[view]), attributes)
     return digest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +62,15 @@ def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
     )
 
 
-def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> str:
-    """What decides the tokens' bytes: tokenizer, texts, view and the version of this code."""
-    return value_digest(
-        {
-            "tokenizer": tokenizer_digest,
-            "texts": texts_digest(texts),
-            "view": view.describe(),
-            "version": TOKENIZATION_VERSION,
-        }
-    )
+def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> tuple[str, dict[str, Any]]:
+    """Name of the tokens, and the fields that it is the digest of: all that decides their bytes."""
+    fields = {
+        "tokenizer": tokenizer_digest,
+        "texts": texts_digest(texts),
+        "view": view.describe(),
+        "version": TOKENIZATION_VERSION,
+    }
+    return value_digest(fields), fields
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View) -> Tokens:
@@ -120,13 +120,28 @@ def tokens_over(
 
 
 def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None:
-    """Write tokens to an HDF5 file; ``attributes`` (strings and numbers) describe it to a reader."""
+    """Write tokens to an HDF5 file; ``attributes`` (JSON values) describe it to a reader."""
     import h5py
 
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
         for name, array in vars(tokens).items():
             file.create_dataset(name, data=array, fletcher32=array.size > 0, chunks=True if array.size else None)
-        file.attrs.update(attributes)
+        file.attrs["about"] = json.dumps(attributes)
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The attributes that were written with the tokens.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["about"])
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(f"{path}: unreadable tokens ({error}); delete the file and run snakemake again") from None
 
 
 def read_tokens(path: Path) -> Tokens:

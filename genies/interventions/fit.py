@@ -51,7 +51,7 @@ def fit_sources(
     for file in files:
         source = file.parent.name
         pairs = read_training(file, activations.reading, activations.left_out(source, "train")).pairs
-        digest = fit_digest(
+        digest, fields = fit_digest(
             intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )
         folder = fits_folder(cache, digest)
@@ -63,7 +63,7 @@ def fit_sources(
                 fitted = make(intervention, parameters).fit(stored)
             except DataError as error:
                 raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
-            save(fitted, folder)
+            save(fitted, folder, fields)
         fits[source] = digest
     write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits})
     log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
@@ -71,14 +71,13 @@ def fit_sources(
 
 def fit_digest(
     intervention: str, parameters: dict[str, Any], code: str, pairs: Sequence[Pair], stores: dict[str, str]
-) -> str:
-    """What decides a fit: the class and its code, its parameters, the training pairs and the stores of their texts."""
-    return value_digest(
-        {
-            "intervention": name_of(intervention),
-            "parameters": parameters,
-            "code": code,
-            "pairs": [[pair.example, pair.best, pair.worse] for pair in pairs],
-            "stores": stores,
-        }
-    )
+) -> tuple[str, dict[str, Any]]:
+    """Name of a fit, and the fields that it is the digest of: class, code, parameters, pairs and stores of texts."""
+    fields = {
+        "intervention": name_of(intervention),
+        "parameters": parameters,
+        "code": code,
+        "pairs": value_digest([[pair.example, pair.best, pair.worse] for pair in pairs]),
+        "stores": stores,
+    }
+    return value_digest(fields), fields

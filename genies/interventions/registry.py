@@ -19,7 +19,7 @@ from genies.errors import ConfigError, GeniesError, StoreError
 from genies.files import read_json, whole_file, write_json
 from genies.interventions.base import Intervention
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder that ``save`` writes."""
 RECORD_FILE = "intervention.json"
 
@@ -102,11 +102,16 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
     return kind(**(parameters or {}))
 
 
-def save(intervention: Intervention, folder: Path) -> None:
+def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | None = None) -> None:
     """Write a fitted intervention: its arrays to its ``weights_file``, all else to ``intervention.json``.
 
     That JSON file comes last and holds a digest of the arrays' file, so that a folder left by a kill is not taken for
     whole.
+
+    Args:
+        intervention: fitted.
+        folder: where to write.
+        fields: what the folder's name is the digest of, kept for people.
 
     Raises:
         ConfigError: the class is not in a file, so that nothing could load it again.
@@ -125,6 +130,8 @@ def save(intervention: Intervention, folder: Path) -> None:
         "intervention": _spec_of(type(intervention)),
         "parameters": intervention.get_params(),
         "values": values,
+        "digest": dict(fields or {}),
+        "weights_file": weights.name,
         "weights_sha256": file_sha256(weights),
     }
     write_json(folder / RECORD_FILE, record)
@@ -151,21 +158,31 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
     from safetensors.numpy import load_file
 
     folder = Path(folder)
+    record = check_weights(folder)
+    intervention = make(name_or_path or record["intervention"], record["parameters"])
+    try:
+        return intervention.set_state(load_file(folder / record["weights_file"]), record["values"])
+    except (SafetensorError, KeyError) as error:
+        raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
+
+
+def check_weights(folder: Path) -> dict[str, Any]:
+    """The record of a saved intervention, after comparing its weights with the checksum in it.
+
+    Raises:
+        StoreError: a file is missing or damaged, or was written by a version with another format.
+    """
     record = read_json(folder / RECORD_FILE)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise StoreError(
             f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; delete it and fit again"
         )
-    intervention = make(name_or_path or record["intervention"], record["parameters"])
-    weights = folder / intervention.weights_file
+    weights = folder / record["weights_file"]
     if not weights.is_file() or file_sha256(weights) != record["weights_sha256"]:
         raise StoreError(
             f"{weights}: missing, or not the file that {RECORD_FILE} names; delete the folder and fit again"
         )
-    try:
-        return intervention.set_state(load_file(weights), record["values"])
-    except (SafetensorError, KeyError) as error:
-        raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
+    return record
 
 
 def _is_path(name_or_path: str) -> bool:

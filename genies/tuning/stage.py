@@ -59,9 +59,9 @@ def tune_source(
     described, shown = read_json(model), ShownTexts(tokens, model)
     source = train.parent.name
     pairs = shown.texts(shown.training(train), "train")
-    digest = tuning_digest(intervention, parameters, described, pairs, device, cache)
+    digest, fields = tuning_digest(intervention, parameters, described, pairs, device, cache)
     folder = fits_folder(cache, digest)
-    fitted = _fitted(intervention, parameters, described, pairs, device, folder, train)
+    fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields)
     frames, counts = [], {}
     for test in tests:
         frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
@@ -83,23 +83,22 @@ def tune_source(
 
 def tuning_digest(
     intervention: str, parameters: dict[str, Any], model: dict[str, Any], pairs: TextPairs, device: str, cache: Path
-) -> str:
-    """What decides a fit: the class and its code, its parameters, models, arithmetic, and texts of training pairs."""
+) -> tuple[str, dict[str, Any]]:
+    """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
     from genies.activations.decoder import resolve_device
     from genies.tuning.scoring import resolve_dtype
 
     kind = make(intervention, parameters)
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
-    return value_digest(
-        {
-            "intervention": name_of(intervention),
-            "parameters": parameters,
-            "code": code_digest(module_of(intervention)),
-            "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
-            "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
-            "pairs": [pairs.prompt, pairs.first, pairs.second],
-        }
-    )
+    fields = {
+        "intervention": name_of(intervention),
+        "parameters": parameters,
+        "code": code_digest(module_of(intervention)),
+        "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
+        "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
+        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
+    }
+    return value_digest(fields), fields
 
 
 def _tested(
@@ -138,6 +137,7 @@ def _fitted(
     device: str,
     folder: Path,
     train: Path,
+    fields: dict[str, Any],
 ) -> TextIntervention:
     source = train.parent.name
     if is_saved(folder):
@@ -148,7 +148,7 @@ def _fitted(
         fresh.fit(pairs)
     except DataError as error:
         raise DataError(f"{train}: {name_of(intervention)} cannot be fitted: {error}") from None
-    save(fresh, folder)
+    save(fresh, folder, fields)
     fresh.remove_checkpoint()
     log.info("%s on %s: fitted", name_of(intervention), source)
     return fresh

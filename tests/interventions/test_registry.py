@@ -232,7 +232,7 @@ def test_a_damaged_or_missing_file_is_never_loaded(small, tmp_path):
         registry.load(tmp_path)
 
 
-@pytest.mark.parametrize(("change", "message"), [({"format": 0}, "not format 1"), ({"values": {}}, "does not fit")])
+@pytest.mark.parametrize(("change", "message"), [({"format": 0}, "not format 2"), ({"values": {}}, "does not fit")])
 def test_a_record_of_another_version_is_refused(change, message, small, tmp_path):
     registry.save(make("mms").fit(small), tmp_path)
     path = tmp_path / "intervention.json"

@@ -1,0 +1,199 @@
+"""The cache as a whole: what lies in it, who uses it, whether it is sound, and what nobody needs any more."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from genies.activations.store import PARTIAL, ActivationStore, read_journal
+from genies.activations.tokens import read_attributes, read_tokens
+from genies.errors import StoreError
+from genies.files import read_json
+from genies.interventions.registry import RECORD_FILE, check_weights
+
+Kind = Literal["tokens", "activations", "interventions"]
+KINDS: tuple[Kind, ...] = ("tokens", "activations", "interventions")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the cache.
+
+    Attributes:
+        kind: what it is.
+        digest: its name.
+        path: file or folder.
+        size: bytes on the disk.
+        age: seconds since it was last written.
+        about: model, distribution, split and view, or intervention and source, as far as it says.
+        partial: whether it was begun and is not complete.
+        users: runs whose manifests name it.
+    """
+
+    kind: Kind
+    digest: str
+    path: Path
+    size: int
+    age: float
+    about: str
+    partial: bool = False
+    users: tuple[str, ...] = field(default=())
+
+
+def entries(cache: Path, results: Path) -> list[Entry]:
+    """Everything in the cache, largest first.
+
+    Args:
+        cache: the cache folder.
+        results: folder of the runs, whose manifests tell who uses what.
+    """
+    named = named_digests(results)
+    found = []
+    for kind, path in _paths(Path(cache)):
+        digest = path.stem if kind == "tokens" else path.name.removeprefix(PARTIAL)
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        found.append(
+            Entry(
+                kind=kind,
+                digest=digest,
+                path=path,
+                size=sum(file.stat().st_size for file in files),
+                age=time.time() - max((file.stat().st_mtime for file in files), default=path.stat().st_mtime),
+                about=_about(kind, path),
+                partial=_is_partial(kind, path),
+                users=tuple(sorted(named[kind].get(digest, ()))),
+            )
+        )
+    return sorted(found, key=lambda entry: (-entry.size, entry.digest))
+
+
+def named_digests(results: Path) -> dict[Kind, dict[str, set[str]]]:
+    """Runs by digest, for each kind: what the manifests under ``results/<run>/`` name."""
+    named: dict[Kind, dict[str, set[str]]] = {kind: {} for kind in KINDS}
+    for run in sorted(path for path in Path(results).iterdir() if path.is_dir()) if Path(results).is_dir() else []:
+        for kind in KINDS:
+            for manifest in sorted((run / kind).rglob("*.json")):
+                for digest in _digests_of(kind, read_json(manifest)):
+                    named[kind].setdefault(digest, set()).add(run.name)
+    return named
+
+
+def _digests_of(kind: Kind, manifest: Mapping[str, Any]) -> Iterable[str]:
+    if kind == "interventions":
+        return manifest["fits"].values()
+    return [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
+
+
+def verify(entry: Entry) -> None:
+    """Reread every byte and compare it with its checksums.
+
+    Raises:
+        StoreError: something is missing or damaged; the message names the file and what to do.
+    """
+    if entry.kind == "tokens":
+        read_tokens(entry.path)
+    elif entry.kind == "interventions":
+        check_weights(entry.path)
+    else:
+        store = ActivationStore(entry.path)
+        blocks = -(-len(store.example) // store.description["block_texts"])
+        if missing := sorted(set(range(blocks)) - set(read_journal(entry.path / "journal.jsonl"))):
+            raise StoreError(f"{entry.path}: block {missing[0]} is not in the journal; delete the store and run again")
+        for block in range(blocks):
+            store.check_block(block)
+
+
+def explain(a: Entry, b: Entry) -> list[tuple[str, Any, Any]]:
+    """Fields of the digests in which two things of one kind differ: (field, value of a, value of b).
+
+    Raises:
+        StoreError: they are of different kinds.
+    """
+    if a.kind != b.kind:
+        raise StoreError(f"{a.digest} is of the kind {a.kind}, {b.digest} of {b.kind}; compare two of one kind")
+    ours, theirs = (_flat(_fields(entry)) for entry in (a, b))
+    return [
+        (name, ours.get(name), theirs.get(name))
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def find(everything: Iterable[Entry], digest: str) -> Entry:
+    """The one entry whose digest begins so.
+
+    Raises:
+        StoreError: there is none, or more than one.
+    """
+    found = [entry for entry in everything if entry.digest.startswith(digest)]
+    if len(found) != 1:
+        what = "nothing" if not found else f"{len(found)} things"
+        raise StoreError(f"{digest}: {what} in the cache begin so; `genies cache list` shows all")
+    return found[0]
+
+
+def remove(entry: Entry) -> None:
+    """Delete one thing; an activation store only while nobody writes it.
+
+    Raises:
+        StoreError: another process is writing the store.
+    """
+    from filelock import FileLock, Timeout
+
+    if entry.kind != "activations":
+        shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()
+        return
+    try:
+        with FileLock(entry.path.parent / ".locks" / entry.digest, timeout=0):
+            shutil.rmtree(entry.path)
+    except Timeout:
+        raise StoreError(f"{entry.path}: is being written; wait until the job has ended") from None
+
+
+def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
+    for path in sorted((cache / "tokens").glob("*.h5")):
+        yield "tokens", path
+    for kind in ("activations", "interventions"):
+        for path in sorted((cache / kind).glob("*")):
+            if path.is_dir() and path.name != ".locks":
+                yield kind, path
+
+
+def _is_partial(kind: Kind, path: Path) -> bool:
+    if kind == "interventions":
+        return not (path / RECORD_FILE).is_file()
+    return path.name.startswith(PARTIAL)
+
+
+def _about(kind: Kind, path: Path) -> str:
+    try:
+        if kind == "tokens":
+            told = read_attributes(path)
+            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
+        if kind == "activations":
+            told = read_json(path / "store.json")
+            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
+        told = read_json(path / RECORD_FILE)
+        return str(told["intervention"])
+    except (StoreError, KeyError):
+        return "unreadable"
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    if entry.kind == "tokens":
+        return read_attributes(entry.path)["fields"]
+    if entry.kind == "activations":
+        return read_json(entry.path / "store.json")["digest"]
+    return read_json(entry.path / RECORD_FILE)["digest"]
+
+
+def _flat(fields: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat

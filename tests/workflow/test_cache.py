@@ -1,0 +1,78 @@
+"""The cache after a run: who uses what, what is sound, what may go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from project import Project
+
+from genies import cache
+from genies.cli import main
+from genies.errors import StoreError
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+@pytest.fixture
+def everything(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[cache.Entry]:
+    monkeypatch.chdir(project.folder)
+    return cache.entries(Path("cache"), Path("results"))
+
+
+def stores(everything: list[cache.Entry]) -> list[cache.Entry]:
+    return [entry for entry in everything if entry.kind == "activations"]
+
+
+def test_everything_of_a_run_is_used_and_sound(everything: list[cache.Entry], capsys: pytest.CaptureFixture) -> None:
+    assert {entry.kind for entry in everything} == set(cache.KINDS)
+    assert {entry.users for entry in everything} == {("mini",)}
+    assert main(["cache", "list"]) == 0
+    assert "tiny-llama: north test, plain" in capsys.readouterr().out
+    assert main(["cache", "verify"]) == 0
+    assert f"{len(everything)} verified" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pattern", ["activations/*/data.zarr/heads/c/0/0/0/0", "interventions/*/weights.safetensors"])
+def test_a_flipped_bit_is_found(everything: list[cache.Entry], capsys: pytest.CaptureFixture, pattern: str) -> None:
+    file = next(path for path in sorted(Path("cache").glob(pattern)) if path.stat().st_size > 40)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert main(["cache", "verify"]) == 2
+    assert str(file.relative_to("cache").parts[1]) in capsys.readouterr().out
+
+
+def test_what_no_manifest_names_is_shown_and_then_removed(
+    project: Project, everything: list[cache.Entry], capsys: pytest.CaptureFixture
+) -> None:
+    for manifest in (project.folder / "results/mini/interventions").rglob("mms.json"):
+        manifest.unlink()
+    assert main(["cache", "gc"]) == 0
+    assert "Nothing was deleted" in capsys.readouterr().out
+    assert len(cache.entries(Path("cache"), Path("results"))) == len(everything)
+    assert main(["cache", "gc", "--yes"]) == 0
+    left = cache.entries(Path("cache"), Path("results"))
+    assert {entry.about for entry in everything} - {entry.about for entry in left} == {"mms"}
+    assert main(["cache", "verify"]) == 0
+
+
+def test_fields_that_differ_are_explained(everything: list[cache.Entry], capsys: pytest.CaptureFixture) -> None:
+    plain = [entry for entry in stores(everything) if entry.about.endswith("plain")]
+    names = [name for name, _, _ in cache.explain(*plain[:2])]
+    assert names == ["tokens"]
+    tokens = [entry for entry in everything if entry.kind == "tokens"]
+    assert main(["cache", "explain", tokens[0].digest[:10], tokens[1].digest[:10]]) == 0
+    assert capsys.readouterr().out.startswith("texts: ")
+    with pytest.raises(StoreError, match="compare two of one kind"):
+        cache.explain(tokens[0], plain[0])
+    assert main(["cache", "explain", "nothing-begins-so", tokens[0].digest]) == 2
+
+
+def test_a_store_that_is_being_written_is_not_removed(everything: list[cache.Entry]) -> None:
+    from filelock import FileLock
+
+    store = stores(everything)[0]
+    with FileLock(store.path.parent / ".locks" / store.digest), pytest.raises(StoreError, match="is being written"):
+        cache.remove(store)
+    assert store.path.is_dir()
