@@ -67,11 +67,15 @@ def make_world(folder: Path) -> list[str]:
             (folder / name / f"{split}.json").write_text(json.dumps(examples))
     stores = {(split, view): make_store(folder / "cache/activations", split, view)
               for split in ("train", "test") for view in VIEWS}  # fmt: skip
+    # A name of its own for each distribution: fits on equal stores would be taken from the cache.
+    for name in names:
+        for digest in stores.values():
+            (folder / f"cache/activations/{digest}-{name}").symlink_to(digest)
     manifest = {
         "model": "random",
         "reading": {},
         "stores": [
-            {"distribution": name, "split": split, "view": view, "digest": digest}
+            {"distribution": name, "split": split, "view": view, "digest": f"{digest}-{name}"}
             for name in sorted(names)
             for (split, view), digest in stores.items()
         ],
