@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--kind", help=argparse.SUPPRESS)
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--limit", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, help="test examples of each (default: 20 for 410m, else everything)")
     options = parser.parse_args()
     if options.way:
         run_way(options)
@@ -288,7 +288,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "zarr", "numpy"))
     print(f"{device}, {torch.get_num_threads()} threads; Python {platform.python_version()}, {versions}.\n")
     for kind in options.kinds:
-        print(compare(options, kind, 20 if kind == "410m" else None))
+        print(compare(options, kind, options.limit or (20 if kind == "410m" else None)))
 
 
 if __name__ == "__main__":
