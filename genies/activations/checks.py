@@ -82,7 +82,7 @@ def check_packing(
     row = {member: row for row, member in enumerate(m for members in merged.members for m in members)}
     order = [row[members[0]] for members in apart.members]
     difference = max(
-        _relative_difference(getattr(packed, name)[order], getattr(separate, name))
+        relative_difference(getattr(packed, name)[order], getattr(separate, name))
         for name in ("heads", "residual", "log_probability")
         if getattr(separate, name) is not None
     )
@@ -103,7 +103,7 @@ def check_packing(
     )
 
 
-def _relative_difference(packed: torch.Tensor, separate: torch.Tensor) -> float:
+def relative_difference(packed: torch.Tensor, separate: torch.Tensor) -> float:
     """Largest norm of the difference of a text's values over their norm."""
     a, b = (values.double().reshape(len(values), -1) for values in (packed, separate))
     norm = torch.linalg.vector_norm

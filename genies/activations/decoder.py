@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from genies.activations.forest import PackedBatch
-from genies.activations.masks import tree_masks
+from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -220,13 +220,7 @@ class Decoder:
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
-        width = batch.tokens.shape[1]
-        real = torch.arange(width) < torch.as_tensor(batch.last % width + 1)[:, None]
-        return self._pass(
-            batch,
-            input_ids=torch.as_tensor(batch.tokens, device=self.device),
-            attention_mask=real.long().to(self.device),
-        )
+        return self._pass(batch, **separate_inputs(batch, self.device))
 
     def _pass(self, batch: PackedBatch, **inputs: torch.Tensor) -> Features:
         last = torch.as_tensor(batch.last, device=self.device)

@@ -163,7 +163,7 @@ def plan_batches(
             # No more rows than what is left fills.
             count = max(1, min(batch_tokens // width, -(-total // width)))
             rows, rest = _fill_rows(left, sizes, width, count, share_rows)
-            batch = Batch(max(sum(sizes[tree] for tree in row) for row in rows), rows)
+            batch = _narrowed(rows, sizes)
             used = sum(sizes[tree] for tree in batch.trees)
             ways.append((batch.computed_tokens * (1 + attention_cost * batch.width) / used, batch, rest))
         _, batch, left = min(ways, key=lambda way: way[0])  # the narrowest of equals

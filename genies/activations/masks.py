@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from genies.activations.forest import PackedBatch
+
 
 def tree_mask(
     end: torch.Tensor, dtype: torch.dtype, position: torch.Tensor | None = None, window: int | None = None
@@ -52,3 +54,13 @@ def tree_masks(
         }
     # Configurations that name no kinds of layers, such as Mistral's, have the window in every layer.
     return tree_mask(end, dtype, position, None if kinds else window)
+
+
+def separate_inputs(batch: PackedBatch, device: torch.device) -> dict[str, Any]:
+    """Token ids and 2D attention mask, int64 (R, W), of rows that hold one text each and right padding."""
+    width = batch.tokens.shape[1]
+    real = torch.arange(width) < torch.as_tensor(batch.last % width + 1)[:, None]
+    return {
+        "input_ids": torch.as_tensor(batch.tokens, device=device),
+        "attention_mask": real.long().to(device),
+    }

@@ -21,9 +21,9 @@ import torch
 
 from genies.activations.decoder import DTYPES, quantization_config, resolve_device
 from genies.activations.forest import PackedBatch
-from genies.activations.masks import tree_masks
+from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError, StoreError
-from genies.tuning.scoring import Reading, resolve_dtype, separate_inputs
+from genies.tuning.scoring import Reading, resolve_dtype
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel

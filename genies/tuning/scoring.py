@@ -5,24 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from genies.activations.checks import PACKING_TOLERANCE, relative_difference
 from genies.activations.forest import Batch, PackedBatch, build_tree, pack, plan_batches
 from genies.errors import DataError
 from genies.tuning.base import TextPairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-PACKING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
-"""Relative difference of a text's last hidden state up to which a packed pass counts as equal to a separate one.
-
-A mask or position that is wrong changes hidden states by a tenth and more.
-"""
 
 log = logging.getLogger(__name__)
 
@@ -203,28 +198,17 @@ class Scorer:
         trees = [build_tree(group.tokens, group.score_from, self._eos_token) for group in groups]
         row = Batch(sum(map(len, trees)), (tuple(range(len(trees))),))
         try:
-            together = self._read(pack(row, trees), True).states.double()
+            together = self._read(pack(row, trees), True).states
         except torch.OutOfMemoryError:
             raise
         except (IndexError, RuntimeError, TypeError, ValueError):
             return float("inf")
         alone = [
-            self._read(pack(Batch(len(tree), ((0,),)), [tree]), False).states.double()
+            self._read(pack(Batch(len(tree), ((0,),)), [tree]), False).states
             for group in groups
             for tree in (
                 build_tree([tokens], [start], self._eos_token)
                 for tokens, start in zip(group.tokens, group.score_from, strict=True)
             )
         ]
-        apart, norm = torch.cat(alone), torch.linalg.vector_norm
-        return float((norm(together - apart, dim=1) / (norm(apart, dim=1) + 1e-6)).max())
-
-
-def separate_inputs(batch: PackedBatch, device: torch.device) -> dict[str, Any]:
-    """Token ids and 2D attention mask, int64 (R, W), of rows that hold one text each and right padding."""
-    width = batch.tokens.shape[1]
-    real = torch.arange(width) < torch.as_tensor(batch.last % width + 1)[:, None]
-    return {
-        "input_ids": torch.as_tensor(batch.tokens, device=device),
-        "attention_mask": real.long().to(device),
-    }
+        return relative_difference(together, torch.cat(alone))

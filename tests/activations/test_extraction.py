@@ -42,6 +42,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_distribution(tmp_path_factory.mktemp("data") / "cities", train=6, test=10)
 
 
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What genies logs, from INFO on."""
+    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="genies")
+    return caplog
+
+
 def manifest(folder: Path) -> dict:
     return {"name": folder.name, "path": str(folder), "weights_digest": "w", "eos_token": EOS}
 
@@ -159,7 +167,7 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    told: pytest.LogCaptureFixture,
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data, ("plain", "yes"))
     described = manifest(model_folders["llama"])
@@ -169,9 +177,8 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
         return torch.ones(end.shape[1], end.shape[1], dtype=torch.bool).tril().expand(len(end), 1, -1, -1)
 
     monkeypatch.setattr(decoder_module, "tree_masks", causal)
-    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     fallback = Extractor(described, tmp_path / "fallback", Settings(batch_tokens=200), "cpu").extract(request(tokens))
-    assert "one text per row" in caplog.text
+    assert "one text per row" in told.text
     for view in tokens:
         a, b = (
             ActivationStore(tmp_path / way / digests[view])
@@ -185,17 +192,16 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
 
 @pytest.mark.parametrize("family", ["mamba", "bloom"])
 def test_architectures_that_take_no_tree_mask_are_read_text_by_text(
-    family: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    family: str, data: Path, tmp_path: Path, told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     folder = save_model(tmp_path / family, family)
     tokens = all_tokens(folder, data, ("plain", "yes"))
     described = describe_model(str(folder), None, tmp_path / "hashes.json")
     settings = Settings(attention=described["attention"])
     digests = Extractor(described, tmp_path / "stores", settings, "cpu").extract(request(tokens))
-    assert "one text per row" in caplog.text
+    assert "one text per row" in told.text
     store = ActivationStore(tmp_path / "stores" / digests["yes"])
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     for row, index in enumerate(store.rows(tokens["yes"].example.tolist(), tokens["yes"].response.tolist())):
@@ -236,9 +242,8 @@ def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    told: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     tokens = all_tokens(model_folders["llama"], data)
     described = manifest(model_folders["llama"])
     right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
@@ -252,7 +257,7 @@ def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
 
     monkeypatch.setattr(Decoder, "read", small)
     halved = Extractor(described, tmp_path / "halved", Settings(), "cpu").extract(request(tokens))
-    assert "out of memory" in caplog.text
+    assert "out of memory" in told.text
     for view in tokens:
         a, b = (ActivationStore(tmp_path / way / d[view]) for way, d in (("right", right), ("halved", halved)))
         np.testing.assert_array_equal(a.example, b.example)
@@ -281,14 +286,12 @@ def test_costs_are_told_first_and_a_disk_that_is_too_small_is_refused(
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    told: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
-    caplog.set_level(logging.INFO)
     tokens = all_tokens(model_folders["llama"], data)
     extractor = Extractor(manifest(model_folders["llama"]), tmp_path, Settings(), "cpu")
     tell_costs(extractor, [request(tokens)])
-    assert f"to compute: {4 * len(tokens['plain'])} texts of 1 splits" in caplog.text
+    assert f"to compute: {4 * len(tokens['plain'])} texts of 1 splits" in told.text
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(DiskError, match="make room"):
         tell_costs(extractor, [request(tokens)])
