@@ -6,12 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 DATA ?= resources/genies/distributions
+FIGURES ?= results/reliability.md
 
-.PHONY: help demo test bench lint format docs clean
+.PHONY: help demo test torture bench lint format docs clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
 	@echo "make test    run the tests"
+	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make lint    check format, lint and the workflow"
 	@echo "make format  format the code"
@@ -32,6 +34,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+
+torture: $(VENV)/.installed-test
+	rm -f $(FIGURES)
+	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadgroup \
+		tests/reliability tests/workflow/test_kills.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)

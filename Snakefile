@@ -52,3 +52,4 @@ rule all:
         plan.results / "report.html",
         plan.results / "generalization_metrics.csv",
         plan.results / "leaderboard.csv",
+        plan.results / "provenance.json",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from genies.activations.store import PARTIAL, ActivationStore, read_journal
+from genies.activations.store import ActivationStore, reopen
 from genies.activations.tokens import read_attributes, read_tokens
 from genies.errors import StoreError
-from genies.files import read_json
-from genies.interventions.registry import RECORD_FILE, check_weights
+from genies.files import LOCKS, PARTIAL, read_json
+from genies.interventions.registry import RECORD_FILE, check_files, check_test
 
 Kind = Literal["tokens", "activations", "interventions"]
 KINDS: tuple[Kind, ...] = ("tokens", "activations", "interventions")
@@ -74,18 +75,29 @@ def entries(cache: Path, results: Path) -> list[Entry]:
 def named_digests(results: Path) -> dict[Kind, dict[str, set[str]]]:
     """Runs by digest, for each kind: what the manifests under ``results/<run>/`` name."""
     named: dict[Kind, dict[str, set[str]]] = {kind: {} for kind in KINDS}
-    for run in sorted(path for path in Path(results).iterdir() if path.is_dir()) if Path(results).is_dir() else []:
-        for kind in KINDS:
-            for manifest in sorted((run / kind).rglob("*.json")):
-                for digest in _digests_of(kind, read_json(manifest)):
-                    named[kind].setdefault(digest, set()).add(run.name)
+    for kind in KINDS:
+        for run, _, digests in _manifests(results, kind):
+            for digest in digests:
+                named[kind].setdefault(digest, set()).add(run)
     return named
 
 
-def _digests_of(kind: Kind, manifest: Mapping[str, Any]) -> Iterable[str]:
-    if kind == "interventions":
-        return manifest["fits"].values()
-    return [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
+def _manifests(results: Path, kind: Kind) -> Iterator[tuple[str, Path, list[str]]]:
+    """Run, path and named digests of every manifest of a kind."""
+    for path in sorted(Path(results).glob(f"*/{kind}/**/[!.]*.json")):
+        manifest = read_json(path)
+        if kind == "interventions":
+            digests = list(manifest["fits"].values())
+        else:
+            digests = [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
+        yield path.relative_to(results).parts[0], path, digests
+
+
+def absent(everything: Iterable[Entry], results: Path) -> list[tuple[Kind, str]]:
+    """What manifests name and the cache lacks: kind and digest."""
+    present = {(entry.kind, entry.digest) for entry in everything if not entry.partial}
+    named = ((kind, digest) for kind, digests in named_digests(results).items() for digest in sorted(digests))
+    return [thing for thing in named if thing not in present]
 
 
 def verify(entry: Entry) -> None:
@@ -97,14 +109,57 @@ def verify(entry: Entry) -> None:
     if entry.kind == "tokens":
         read_tokens(entry.path)
     elif entry.kind == "interventions":
-        check_weights(entry.path)
+        check_files(entry.path)
+        for test in _tests(entry.path):
+            check_test(test)
     else:
         store = ActivationStore(entry.path)
-        blocks = -(-len(store.example) // store.description["block_texts"])
-        if missing := sorted(set(range(blocks)) - set(read_journal(entry.path / "journal.jsonl"))):
-            raise StoreError(f"{entry.path}: block {missing[0]} is not in the journal; delete the store and run again")
-        for block in range(blocks):
+        for block in range(store.blocks):
             store.check_block(block)
+
+
+def repair(entry: Entry, results: Path) -> None:
+    """Take what ``verify`` finds damaged out of use, so that Snakemake makes it again: of a store the damaged blocks.
+
+    Manifests that name it are deleted, since to Snakemake they stand for what it names.
+
+    Raises:
+        StoreError: another process is writing it.
+    """
+    with _unused(entry):
+        if entry.kind == "activations":
+            reopen(entry.path.parent, entry.digest)
+        elif entry.kind == "tokens":
+            entry.path.unlink()
+        elif _is_sound(check_files, entry.path):
+            for test in _tests(entry.path):
+                if not _is_sound(check_test, test):
+                    test.with_suffix(".json").unlink(missing_ok=True)
+                    test.unlink(missing_ok=True)
+            return
+        else:
+            shutil.rmtree(entry.path)
+    forget(entry.kind, entry.digest, results)
+
+
+def forget(kind: Kind, digest: str, results: Path) -> None:
+    """Delete the manifests that name something."""
+    for _, manifest, digests in _manifests(results, kind):
+        if digest in digests:
+            manifest.unlink()
+
+
+def _is_sound(check: Callable[[Path], Any], path: Path) -> bool:
+    try:
+        check(path)
+    except StoreError:
+        return False
+    return True
+
+
+def _tests(fit: Path) -> list[Path]:
+    """Tests kept with a fit: parquet files, each with a record beside it; a kill may have left one without."""
+    return [record.with_suffix(".parquet") for record in sorted((fit / "tests").glob("[!.]*.json"))]
 
 
 def explain(a: Entry, b: Entry) -> list[tuple[str, Any, Any]]:
@@ -137,19 +192,28 @@ def find(everything: Iterable[Entry], digest: str) -> Entry:
 
 
 def remove(entry: Entry) -> None:
-    """Delete one thing; an activation store only while nobody writes it.
+    """Delete one thing, unless somebody is writing it.
 
     Raises:
         StoreError: another process is writing the store.
     """
+    with _unused(entry):
+        shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()
+
+
+@contextmanager
+def _unused(entry: Entry) -> Iterator[None]:
+    """Keep others from writing it. Tokens are written whole, so need no lock."""
     from filelock import FileLock, Timeout
 
-    if entry.kind != "activations":
-        shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()
+    if entry.kind == "tokens":
+        yield
         return
+    locks = entry.path.parent / LOCKS
+    locks.mkdir(exist_ok=True)
     try:
-        with FileLock(entry.path.parent / ".locks" / entry.digest, timeout=0):
-            shutil.rmtree(entry.path)
+        with FileLock(locks / entry.digest, timeout=0):
+            yield
     except Timeout:
         raise StoreError(f"{entry.path}: is being written; wait until the job has ended") from None
 
@@ -159,7 +223,7 @@ def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
         yield "tokens", path
     for kind in ("activations", "interventions"):
         for path in sorted((cache / kind).glob("*")):
-            if path.is_dir() and path.name != ".locks":
+            if path.is_dir() and path.name != LOCKS:
                 yield kind, path
 
 

@@ -14,22 +14,38 @@ from pathlib import Path
 from types import ModuleType
 
 from genies import __version__
-from genies.errors import GeniesError
+from genies.errors import GeniesError, disk_full
 
 Verb = Callable[[argparse.Namespace], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns the exit status: 0 when everything asked for was done, 2 for bad input."""
+    """Run one verb.
+
+    Returns:
+        The exit status: 0 when everything asked for was done, 2 for bad input, 3 for a full disk, 130 and 143 when
+        SIGINT or SIGTERM ended it.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     _set_up_logging(options.log)
     try:
         options.run(options)
     except GeniesError as error:
-        logging.getLogger("genies").error("error: %s", error)
-        return error.status
+        return _failed(error)
+    except KeyboardInterrupt:
+        logging.getLogger("genies").error("interrupted; run the same command again to go on")
+        return 130
+    except Exception as error:
+        if full := disk_full(error):
+            return _failed(full)
+        raise
     return 0
+
+
+def _failed(error: GeniesError) -> int:
+    logging.getLogger("genies").error("error: %s", error)
+    return error.status
 
 
 def _set_up_logging(file: Path | None) -> None:
@@ -53,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
         _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_records, _add_report, _add_cache,
+        _add_evaluate, _add_metrics, _add_records, _add_provenance, _add_report, _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -344,6 +360,7 @@ def _add_cache(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("action", choices=tuple(_CACHE_ACTIONS))
     verb.add_argument("digests", nargs="*", metavar="DIGEST", help="beginnings of names (explain: two; verify: some)")
     verb.add_argument("--yes", action="store_true", help="gc: delete what was shown")
+    verb.add_argument("--repair", action="store_true", help="verify: let snakemake make again what is damaged")
     verb.add_argument("--results", type=Path, default=Path("results"), help="folder of the runs (default results)")
     _cache(verb)
 
@@ -362,19 +379,31 @@ def _cache_list(cache: ModuleType, everything: list, options: argparse.Namespace
 def _cache_verify(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from genies.errors import StoreError
+    from genies.errors import REPAIR, StoreError
 
     chosen = [cache.find(everything, digest) for digest in options.digests] or everything
+    whole = [entry for entry in chosen if not entry.partial]
     damaged = []
-    for entry in tqdm([entry for entry in chosen if not entry.partial], desc="verify", mininterval=2):
+    for entry in tqdm(whole, desc="verify", unit="thing", mininterval=2):
         try:
             cache.verify(entry)
         except StoreError as error:
-            damaged.append(str(error))
-    print(*damaged, sep="\n", end="\n" if damaged else "")
-    if damaged:
-        raise StoreError(f"{options.cache}: {len(damaged)} of {len(chosen)} are damaged; delete those and run again")
-    print(f"{len(chosen)} verified")
+            damaged.append(entry)
+            print(error)
+    absent = [] if options.digests else cache.absent(everything, options.results)
+    for kind, digest in absent:
+        print(f"{options.cache / kind}: a run names {digest}, which is not there")
+    if options.repair:
+        for entry in damaged:
+            cache.repair(entry, options.results)
+        for kind, digest in absent:
+            cache.forget(kind, digest, options.results)
+    if damaged or absent:
+        remedy = "taken out of use; run snakemake again" if options.repair else REPAIR
+        raise StoreError(
+            f"{options.cache}: {len(damaged)} of {len(whole)} are damaged, {len(absent)} are missing; {remedy}"
+        )
+    print(f"{len(whole)} verified, {len(chosen) - len(whole)} not complete")
 
 
 def _cache_explain(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
@@ -467,15 +496,28 @@ def _add_records(verbs: argparse._SubParsersAction) -> None:
     _output(verb, "folder of the tables")
 
 
+def _add_provenance(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.provenance import write_provenance
+
+        write_provenance(options.config, options.models, options.data, options.results, options.output)
+
+    verb = _verb(verbs, "provenance", run, "state what the results come from")
+    verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
+    verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
+    verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
+    _output(verb, "JSON file")
+
+
 def _add_report(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.report.page import write_report_from_tables
 
-        write_report_from_tables(options.tables, options.title, options.config, options.models, options.output)
+        write_report_from_tables(options.tables, options.title, options.provenance, options.output)
 
     verb = _verb(verbs, "report", run, "draw the report page")
     verb.add_argument("tables", type=Path, help="folder of the tables")
     verb.add_argument("--title", required=True)
-    verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
-    verb.add_argument("--config", type=json.loads, default={}, metavar="JSON", help="configuration to state")
+    verb.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="as genies provenance wrote it")
     _output(verb, "page (HTML)")

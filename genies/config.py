@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -29,7 +30,14 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"[a-z]+(:[0-9]+)?", name):
+        raise ValueError(f"{name!r} is no device: write auto, balanced, cpu, cuda or cuda:1")
+    return name
+
+
 PlainName = Annotated[str, AfterValidator(_plain_name)]
+Device = Annotated[str, AfterValidator(_device)]
 
 
 class Section(BaseModel):
@@ -56,7 +64,7 @@ class Extraction(Section):
     heads: Literal["all", "none"] | tuple[NonNegativeInt, ...] = Field(
         "all", description="Heads of each layer to store."
     )
-    device: str = Field(
+    device: Device = Field(
         "auto",
         description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all.",
     )
@@ -184,21 +192,30 @@ def load_config(values: Mapping[str, Any]) -> Config:
 
 def _message(problem: Mapping[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
+    shown = ".".join(part if part.isprintable() else repr(part) for part in path)
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        return f"config: unknown key {'.'.join(path)}{hint}"
+        return f"config: unknown key {shown}{hint}"
     if problem["type"] == "missing":
-        return f"config: {'.'.join(path)} is missing"
-    where = f"{'.'.join(path)}: " if path else ""
+        return f"config: {shown} is missing"
+    where = f"{shown}: " if path else ""
     return f"config: {where}{problem['msg'].removeprefix('Value error, ')}"
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    section: Any = Config
+    sections: list[type[BaseModel]] = [Config]
     for part in path:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)
+        annotations = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
+        # What is no field is a key of a dictionary, or pydantic's name for one of several types.
+        sections = [inner for annotation in annotations for inner in _sections_in(annotation)] or sections
+    return [key for section in sections for key in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_in(inner)]
 
 
 def check_readable(path: Path, what: str) -> Path:

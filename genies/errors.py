@@ -1,5 +1,14 @@
 """Errors that users meet. Each message is one line: the file, the record, what is wrong and the remedy."""
 
+import errno
+import re
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = 2[78]\b")
+
+REPAIR = "run `genies cache verify --repair` and then snakemake again"
+"""What helps against a damaged file in the cache."""
+
 
 class GeniesError(Exception):
     """Base of every expected failure; the command line prints its message and exits with ``status``."""
@@ -27,3 +36,27 @@ class DiskError(GeniesError):
     """The disk has no room for what is to be written."""
 
     status = 3
+
+
+class Interrupted(GeniesError):
+    """A signal asked the process to end; what was finished is kept."""
+
+    status = 143
+
+
+def disk_full(error: BaseException) -> DiskError | None:
+    """The error to report where a failure, or one behind it, says that the disk or a quota is full; else None.
+
+    Libraries in C and Rust hand the system's words on without its number.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    for link in chain:
+        if getattr(link, "errno", None) in _FULL or _FULL_TEXT.search(str(link)):
+            where = f"{link.filename}: " if getattr(link, "filename", None) else ""
+            reason = getattr(link, "strerror", None) or str(link).splitlines()[0]
+            return DiskError(f"{where}{reason}; make room, or name another disk under folders, and run snakemake again")
+    return None

@@ -1,17 +1,29 @@
-"""Files that are whole or absent: written under a temporary name, flushed to the disk, then renamed."""
+"""Files that are whole or absent: written under a temporary name, flushed to the disk, then renamed.
+
+What is being written is locked (flock), so that whoever writes the same thing next can tell the leftovers of a killed
+process, which it removes, from the work of a live one.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from genies.errors import StoreError
+from genies.digests import value_digest
+from genies.errors import REPAIR, StoreError
+
+PARTIAL = ".partial-"
+"""What is not whole has a name that begins so."""
+LOCKS = ".locks"
+"""Folder of the locks of what lies beside it."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -40,10 +52,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
+    prefix = _swept(path)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix="".join(path.suffixes), dir=path.parent)
     partial = Path(name)
     try:
+        _lock(handle)
         # mkstemp makes files that only their owner can read; results are made to be shared.
         umask = os.umask(0)
         os.umask(umask)
@@ -54,6 +67,59 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextmanager
+def partial_folder(destination: Path) -> Iterator[Path]:
+    """A temporary folder beside ``destination``, for what is to go there; it is removed at the end."""
+    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_swept(destination), dir=destination.parent) as folder:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            _lock(handle)
+            yield Path(folder)
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Whether the lock was free and is now ours. Where a file system has no locks, nothing is."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _swept(target: Path) -> str:
+    """The beginning of temporary names for ``target``, after removing what killed processes left under such names."""
+    prefix = f"{PARTIAL}{hashlib.sha256(target.name.encode()).hexdigest()[:12]}-"
+    for leftover in target.parent.glob(f"{prefix}*"):
+        with suppress(FileNotFoundError):
+            handle = os.open(leftover, os.O_RDONLY)
+            try:
+                if _lock(handle):
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            finally:
+                os.close(handle)
+    return prefix
+
+
+@contextmanager
+def locked(root: Path, digests: Sequence[str]) -> Iterator[None]:
+    """Be the only writer of what has these names in ``root``; a second one waits.
+
+    They are locked in the order of their names, so that two jobs with overlapping lists cannot wait for each other.
+    """
+    from filelock import FileLock
+
+    (root / LOCKS).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        for digest in sorted(digests):
+            stack.enter_context(FileLock(root / LOCKS / digest))
+        yield
 
 
 @contextmanager
@@ -63,9 +129,9 @@ def filled_folder(destination: Path, last: str) -> Iterator[Path]:
     A folder with that file is whole; where the block fails, nothing has moved.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=destination.parent) as folder:
-        yield Path(folder)
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == last):
+    with partial_folder(destination) as folder:
+        yield folder
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
             sync_file(file)
             shutil.move(file, destination / file.name)
     sync_folder(destination)
@@ -90,3 +156,22 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path}: file not found; run snakemake again to make it") from None
     except ValueError as error:
         raise StoreError(f"{path}: damaged ({error}); delete it and run snakemake again") from None
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object together with its own checksum, under the key ``seal``."""
+    write_json(path, {**value, "seal": value_digest(dict(value))})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what ``write_sealed`` wrote, without the seal.
+
+    Raises:
+        StoreError: the file is missing or is not what was written.
+    """
+    value = read_json(path)
+    seal = value.pop("seal", None) if isinstance(value, dict) else None
+    with suppress(ValueError):  # NaN, which no file of ours holds, has no digest
+        if seal is not None and seal == value_digest(value):
+            return value
+    raise StoreError(f"{path}: damaged; {REPAIR}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from genies.digests import file_sha256, value_digest
-from genies.errors import ModelError
-from genies.files import read_json, write_json
+from genies.errors import ModelError, StoreError
+from genies.files import read_sealed, write_sealed
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "*.safetensors"
 TOKENIZER_FILES = (
@@ -130,7 +133,11 @@ def _digests(hashes: dict[str, str]) -> dict[str, str]:
 
 
 def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
-    known = read_json(remembered) if remembered.exists() else {}
+    try:
+        known = read_sealed(remembered) if remembered.exists() else {}
+    except StoreError as error:
+        log.warning("%s; hashing again", error)
+        known = {}
     hashes = {}
     for file in files:
         real = file.resolve()
@@ -139,7 +146,7 @@ def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
         if key not in known:
             known[key] = file_sha256(real)
         hashes[file.name] = known[key]
-    write_json(remembered, known)
+    write_sealed(remembered, known)
     return hashes
 
 

@@ -158,6 +158,11 @@ class Plan:
         """File of a split: in the own folder, in the demo world, or among the published data."""
         return self._folder(distribution) / f"{split}.json"
 
+    def distribution_files(self) -> list[Path]:
+        """File of every split that the run reads."""
+        train = [self.distribution_file(name, "train") for name in self.train_distributions]
+        return [*train, *(self.distribution_file(name, "test") for name in self.test_distributions)]
+
     def mixture_parts(self, name: str) -> dict[str, list[Path]]:
         """Files of a mixture's two distributions."""
         mixture = self.config.mixtures[name]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from genies.config import load_config
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from genies.config import Config, load_config
 from genies.errors import ConfigError
 
 GOOD = {"run": "mine", "models": ["folder/model"], "shifts": ["shifts.yaml"]}
@@ -26,6 +30,8 @@ def test_a_single_model_takes_the_place_of_the_list() -> None:
         ({"interventoins": []}, "unknown key interventoins; did you mean interventions"),
         ({"extraction": {"dtyp": "float32"}}, "unknown key extraction.dtyp; did you mean dtype"),
         ({"extraction": {"dtype": "int8"}}, "extraction.dtype"),
+        ({"sweep": {"interventions": {}, "trian": 1}}, "unknown key sweep.trian; did you mean train"),
+        ({"mixtures": {"m": {"sorce": "a"}}}, "unknown key mixtures.m.sorce; did you mean source"),
         ({"run": "../elsewhere"}, "run"),
         ({"run": ""}, "run"),
         ({"models": []}, "no model is named"),
@@ -34,6 +40,7 @@ def test_a_single_model_takes_the_place_of_the_list() -> None:
         ({"shifts": []}, "shifts"),
         ({"seed": -1}, "seed"),
         ({"protocol": "published"}, "protocol"),
+        ({"extraction": {"device": "cpu; reboot"}}, "is no device"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(change: dict, message: str) -> None:
@@ -46,3 +53,26 @@ def test_mistakes_are_refused_in_one_line(change: dict, message: str) -> None:
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match="run is missing"):
         load_config({"models": ["m"], "shifts": ["s"]})
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+known_keys = st.sampled_from(sorted(Config.model_fields))
+inner_keys = st.sampled_from(["dtype", "device", "layers", "heads", "batch_tokens", "source", "low"])
+sections = st.dictionaries(inner_keys, anything)
+
+
+@settings(max_examples=700, deadline=None, derandomize=True)
+@given(st.dictionaries(known_keys | st.text(max_size=8) | st.integers(), anything | sections, max_size=5))
+@example({"run": "\ud800"})
+@example({"intervention_parameters": {"mms": {"x": float("nan")}}})
+def test_any_values_are_a_configuration_or_one_line_of_refusal(values: dict) -> None:
+    try:
+        config = load_config({**GOOD, **values})
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        assert json.loads(config.model_dump_json())["run"] == config.run

@@ -17,15 +17,17 @@ from tqdm import tqdm
 from genies.activations.checks import Check, check_packing
 from genies.activations.decoder import Decoder, Features
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
-from genies.activations.store import StoreWriter, block_texts, is_complete, locked, started
+from genies.activations.store import StoreWriter, block_texts, describe_store, has_begun, is_complete, reopen
 from genies.activations.tokens import SCORED_VIEW, Tokens
 from genies.digests import value_digest
-from genies.errors import ModelError
+from genies.errors import Interrupted, ModelError
+from genies.files import locked
+from genies.stopping import asked_to_stop
 
 EXTRACTION_VERSION = 2
 """To be raised when the same model and tokens would give other features."""
-CPU_BATCH_TOKENS = 1024
-"""Larger batches make a CPU slower: their intermediate results leave its caches."""
+CPU_BATCH_NUMBERS = 2**20
+"""Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
@@ -109,6 +111,11 @@ def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, requ
     ]
 
 
+def cpu_budget(hidden: int) -> int:
+    """Tokens of one forward pass on a CPU, a power of two from 2¹⁰ to 2¹², for a residual stream of this width."""
+    return 2 ** int(np.clip(np.log2(CPU_BATCH_NUMBERS / hidden), 10, 12))
+
+
 def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int) -> int:
     """Tokens of one forward pass that this much memory holds, a power of two from 2¹⁰ to 2¹⁶.
 
@@ -150,11 +157,35 @@ class Extractor:
         digests = {view: digest for view, (digest, _) in named.items()}
         with locked(self.root, sorted(set(digests.values()))):
             missing = missing_views(self.model, self.root, self.settings, request)
-            if missing:
-                self._compute(request, {view: named[view] for view in missing})
-            else:
+            for view in missing:
+                reopen(self.root, digests[view])
+            for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
+                self._compute(request, {view: named[view] for view in missing if view in views}, begun)
+            if not missing:
                 log.info("%s %s: complete in the store", request.distribution, request.split)
         return digests
+
+    def _begun_together(self, request: Request, digests: Mapping[str, str]) -> list[tuple[list[str], dict | None]]:
+        """Missing views by how their stores were begun: (views, description of such a store, None for new ones).
+
+        Views that share trees are computed together, so that a store goes on with the rows that it was begun with, even
+        where the others of its trees are complete by now.
+        """
+        found: dict[str, tuple[list[str], dict | None]] = {}
+        for view, digest in digests.items():
+            begun = describe_store(self.root, digest)
+            if begun is None:
+                # Its description is lost, or a kill came between the making of these stores: a neighbour's tells.
+                neighbours = request.tokens_digests if has_begun(self.root, digest) else digests
+                told = (describe_store(self.root, self._digest(request, neighbour)) for neighbour in neighbours)
+                begun = next((other for other in told if other and view in other["computed_with"]), None)
+            if begun and not set(begun["computed_with"]) <= set(request.tokens_digests):
+                begun = None
+            found.setdefault(value_digest(begun and begun["computed_with"]), ([], begun))[0].append(view)
+        return list(found.values())
+
+    def _digest(self, request: Request, view: str) -> str:
+        return store_digest(self.model["weights_digest"], request.tokens_digests[view], self.settings)[0]
 
     def decoder(self) -> Decoder:
         """The model, loaded when first asked for."""
@@ -170,37 +201,42 @@ class Extractor:
         return self._decoder
 
     def _free_budget(self, decoder: Decoder) -> int:
-        if decoder.device.type != "cuda":
-            return CPU_BATCH_TOKENS
         config = decoder.model.config.get_text_config()
         hidden = config.hidden_size
+        if decoder.device.type != "cuda":
+            return cpu_budget(hidden)
         intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
         free = torch.cuda.mem_get_info(decoder.device)[0]
         budget = token_budget(free, hidden, intermediate, decoder.dtype.itemsize)
         log.info("%.1f GiB free on the device: %d tokens per forward pass", free / 2**30, budget)
         return budget
 
-    def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]]) -> None:
-        tokens = {view: request.tokens[view] for view in named}
+    def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]], begun: dict[str, Any] | None) -> None:
+        """Complete some stores; those that were begun keep their plan, since other rows would round otherwise."""
+        tokens = {view: request.tokens[view] for view in (begun["computed_with"] if begun else sorted(named))}
         decoder = self.decoder()
         forest = build_forest(tokens, self.model["eos_token"])
-        check = check_packing(decoder, tokens, forest, self.model["eos_token"], request.split == "test")
+        if begun:
+            check, budget = Check(**begun["check"]), begun["batch_tokens"]
+        else:
+            check = check_packing(decoder, tokens, forest, self.model["eos_token"], request.split == "test")
+            budget = self._budget
         self._tell(check)
         if not check.packed:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
-        # A store that was begun keeps its plan: other rows would round otherwise.
-        begun = (started(self.root, digest) for digest, _ in named.values())
-        budget = next((description["batch_tokens"] for description in begun if description), self._budget)
         sizes, attention_cost = [len(tree) for tree in forest.trees], 1 / (6 * decoder.shape.hidden)
         plan = plan_batches(sizes, budget, share_rows=check.packed, attention_cost=attention_cost)
-        description = {"batch_tokens": budget, "packed": check.packed, "computed_with": sorted(request.tokens)}
+        description = {"batch_tokens": budget, "packed": check.packed, "computed_with": list(tokens)}
         writers = {
-            view: self._writer(view, request, named[view], _order(view, plan, forest), description) for view in named
+            view: self._writer(view, request, named[view], _order(view, plan, forest), description, check)
+            for view in named
         }
         counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
         self._fill(writers, plan, forest, check.packed, counted, request)
+        if sum(_drop_damaged(writer) for writer in writers.values()):
+            self._fill(writers, plan, forest, check.packed, counted, request)
         for writer in writers.values():
-            writer.finish(asdict(counted), asdict(check))
+            writer.finish()
         self.statistics.add(counted)
         log.info("%s %s (%s): %s", request.distribution, request.split, ", ".join(named), describe(counted))
 
@@ -213,12 +249,18 @@ class Extractor:
         counted: Statistics,
         request: Request,
     ) -> None:
-        """Compute the batches of which a store lacks a text; writing goes on beside the next forward pass."""
+        """Compute the batches of which a store lacks a text; writing goes on beside the next forward pass.
+
+        Raises:
+            Interrupted: SIGTERM came; the blocks that were begun are finished and kept.
+        """
         missing = {view: writer.missing() for view, writer in writers.items()}
         position = dict.fromkeys(writers, 0)
+        ends: dict[str, int] | None = None  # where the blocks end that were begun when SIGTERM came
         label = f"{self.model['name']}: {request.distribution} {request.split}"
         total = sum(len(mask) for mask in missing.values())
         with (
+            asked_to_stop() as asked,
             tqdm(total=total, desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress,
             _one_by_one() as later,
         ):
@@ -230,7 +272,13 @@ class Extractor:
                     features = self._read(batch, forest, packed, counted)
                     later(_write, writers, features, views, dict(position))
                 position = {view: span[view].stop for view in writers}
-                progress.update(len(views))
+                progress.update(sum(rows.stop - rows.start for rows in span.values()))
+                if asked.is_set() and ends is None:
+                    ends = {view: writer.end_of_block(position[view]) for view, writer in writers.items()}
+                if ends and all(position[view] >= end for view, end in ends.items()):
+                    break
+        if asked.is_set():
+            raise Interrupted(f"{label}: ended by SIGTERM; finished blocks are kept, the same command goes on")
 
     def _read(self, batch: Batch, forest: Forest, packed: bool, counted: Statistics) -> Features:
         """Features of a batch; where memory does not suffice, of its halves one after the other."""
@@ -278,6 +326,7 @@ class Extractor:
         named: tuple[str, dict],
         order: Sequence[int],
         how: Mapping[str, Any],
+        check: Check,
     ) -> StoreWriter:
         shape = self.decoder().shape
         shapes = dict(shape.sizes)
@@ -300,7 +349,7 @@ class Extractor:
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
-        return StoreWriter(self.root, named[0], description, shapes)
+        return StoreWriter(self.root, named[0], description, shapes, {"check": asdict(check)})
 
 
 def describe(counted: Statistics) -> str:
@@ -336,6 +385,14 @@ def _write(
         rows = np.flatnonzero(views == view)
         if len(rows):
             writer.append(position[view], _to_numpy(features, rows, writer.shapes))
+
+
+def _drop_damaged(writer: StoreWriter) -> int:
+    """How many blocks of an earlier process do not read back; they are to be computed again."""
+    damaged = writer.drop_damaged()
+    for block, problem in damaged.items():
+        log.warning("%s: block %d is computed again: %s", writer.folder, block, problem)
+    return len(damaged)
 
 
 def _order(view: str, plan: Sequence[Batch], forest: Forest) -> list[int]:

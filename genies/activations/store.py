@@ -3,13 +3,19 @@
 A store is a folder named by the digest of everything that decides its bytes. While it is being written it carries the
 prefix ``.partial-``; it is renamed when every block was read back, so a folder without the prefix is complete. Within,
 texts are stored in blocks; one block is one shard of each array and one line of ``journal.jsonl``, written after the
-block's files were flushed to the disk. Presence of a chunk proves nothing to zarr; the journal does.
+block's files were flushed to the disk. Presence of a chunk proves nothing to zarr; the journal does. Its lines also
+name the plan (what the store holds, in which order), so that they alone say what a killed extraction has done;
+``store.json`` repeats them in the end, so that the loss of either file costs no block.
+
+Nothing is trusted when read: chunks and shards carry checksums, ``store.json`` one of itself and those of zarr's own
+small files, and a shard that is missing is an error, though zarr would read it as its fill value. A damaged store is
+reopened (``reopen``) and extraction computes again what does not read back.
 
 Layout::
 
     <digest>/
-      store.json       what the store holds: digest fields, plan, shapes, dtype, statistics
-      journal.jsonl    a line per block: number and SHA-256 of each array's bytes
+      store.json       what the store holds: digest fields, plan, shapes, dtype, blocks; and its own checksum
+      journal.jsonl    a line per block: plan, number and SHA-256 of each array's bytes; and the line's checksum
       data.zarr/       heads (texts, layers, heads, head_dim), residual (texts, layers + 1, hidden),
                        log_probability (texts,), scored_tokens (texts,), example (texts,), response (texts,)
 """
@@ -18,24 +24,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genies.digests import value_digest
-from genies.errors import StoreError
-from genies.files import read_json, sync_file, sync_folder, write_json
+from genies.digests import file_sha256, value_digest
+from genies.errors import REPAIR, StoreError
+from genies.files import PARTIAL, read_sealed, sync_file, sync_folder, whole_file, write_sealed
 
-STORE_FORMAT = 1
 BLOCK_BYTES = 64 * 1024**2
 """Aimed size of one block of one store."""
-PARTIAL = ".partial-"
+
+log = logging.getLogger(__name__)
 
 
 def block_texts(values_per_text: int, itemsize: int, texts: int) -> int:
@@ -61,49 +68,43 @@ def from_bits(array: np.ndarray, dtype: str) -> np.ndarray:
     return (array.astype(np.uint32) << 16).view(np.float32)
 
 
-@contextmanager
-def locked(root: Path, digests: Sequence[str]) -> Iterator[None]:
-    """Be the only writer of these stores; a second one waits.
-
-    Stores are locked in the order of their names, so that two jobs with overlapping lists cannot wait for each other.
-    """
-    from contextlib import ExitStack
-
-    from filelock import FileLock
-
-    (root / ".locks").mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        for digest in sorted(digests):
-            stack.enter_context(FileLock(root / ".locks" / digest))
-        yield
-
-
 class StoreWriter:
-    """Writes one store block by block; opening it again after a kill goes on where the journal ends.
+    """Writes one store block by block; opening it again after a kill goes on with the blocks that the journal lacks.
 
     Rows must be appended in the order of ``description["example"]`` and ``description["response"]``.
     """
 
-    def __init__(self, root: Path, digest: str, description: Mapping[str, Any], shapes: Mapping[str, tuple]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        digest: str,
+        description: Mapping[str, Any],
+        shapes: Mapping[str, tuple],
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Open or resume.
 
         Args:
             root: folder of all stores.
             digest: the store's name.
             description: JSON values kept in ``store.json``; must hold ``dtype``, ``example``, ``response``,
-                ``block_texts``. A partial store with another description is thrown away. The shapes are added to it.
+                ``block_texts``. Blocks of a partial store with another description are thrown away. The shapes are
+                added to it.
             shapes: feature name → shape of one text's values (``()`` for scalars).
+            notes: JSON values that are kept beside the description and do not bind the blocks.
         """
         self.final = root / digest
         self.folder = root / f"{PARTIAL}{digest}"
         self.description = {**description, "shapes": {name: list(shape) for name, shape in shapes.items()}}
+        self.plan = value_digest(self.description)
         self.dtype = description["dtype"]
         self.texts = len(description["example"])
         self.block = description["block_texts"]
         self.shapes = dict(shapes)
-        self.done: dict[int, dict[str, str]] = {}
-        if not self._resume():
-            self._create()
+        self._journal = self.folder / "journal.jsonl"
+        self.done = read_journal(self._journal, self.plan)
+        self._sound: set[int] = set()  # blocks that were read back
+        self._open(dict(notes or {}))
         self._pending: dict[str, list[np.ndarray]] = {name: [] for name in self.shapes}
         self._next: int | None = None  # the text that an unfinished block waits for
 
@@ -111,6 +112,10 @@ class StoreWriter:
     def blocks(self) -> int:
         """Number of blocks of the whole store."""
         return -(-self.texts // self.block)
+
+    def end_of_block(self, text: int) -> int:
+        """Where the block ends of which ``text`` is not the first one; ``text`` itself where it is the first."""
+        return min(self.texts, -(-text // self.block) * self.block)
 
     def missing(self) -> np.ndarray:
         """Which texts are still to be computed, bool (texts,)."""
@@ -133,64 +138,82 @@ class StoreWriter:
                 self._take(position, {name: a[position - first : upto - first] for name, a in features.items()})
             position = upto
 
-    def finish(self, statistics: Mapping[str, Any], check: Mapping[str, Any]) -> None:
-        """Read every block back, then make the store visible under its name.
+    def drop_damaged(self) -> dict[int, str]:
+        """Read every block back that was not yet; those that differ are to be computed again.
 
-        Args:
-            statistics: JSON values to keep: what the extraction did.
-            check: JSON values to keep: how exact it was.
+        Returns:
+            What is wrong, by block.
+        """
+        damaged = {}
+        for block in sorted(set(self.done) - self._sound):
+            problem = _block_problem(self.folder, self._group, self.done[block], block, self.block)
+            if problem:
+                damaged[block] = problem
+                del self.done[block]
+            else:
+                self._sound.add(block)
+        if damaged:
+            _write_journal(self._journal, self.plan, self.done)
+        return damaged
+
+    def finish(self) -> None:
+        """Read every block back, then make the store visible under its name.
 
         Raises:
             StoreError: a block is missing, or does not read back as it was written.
         """
+        if damaged := self.drop_damaged():
+            block, problem = next(iter(damaged.items()))
+            raise StoreError(f"{self.folder}: block {block} does not read back ({problem}); check the disk, run again")
         if absent := sorted(set(range(self.blocks)) - set(self.done)):
             raise StoreError(f"{self.folder}: block {absent[0]} of {self.blocks} was never written")
-        ending = {"statistics": dict(statistics), "check": dict(check), "complete": True}
-        write_json(self.folder / "store.json", {**self.description, **ending})
-        for block in range(self.blocks):
-            ActivationStore(self.folder).check_block(block)
+        _write_journal(self._journal, self.plan, self.done)
+        blocks = {str(block): digests for block, digests in self.done.items()}
+        write_sealed(self.folder / "store.json", {**self._stored, "blocks_sha256": blocks, "complete": True})
         if self.final.exists():
             shutil.rmtree(self.final)
         self.folder.replace(self.final)
         sync_folder(self.final.parent)
 
-    def _resume(self) -> bool:
-        try:
-            stored = read_json(self.folder / "store.json")
-        except StoreError:
-            return False
-        if stored != json.loads(json.dumps(self.description)):
-            return False
+    def _open(self, notes: dict[str, Any]) -> None:
+        """Lay out everything but the blocks, whatever is there of it: a kill may have left half a file."""
         import zarr
 
-        self._group = zarr.open_group(self.folder / "data.zarr", mode="r+")
-        self.done = read_journal(self.folder / "journal.jsonl")
-        # A torn last line goes, so that the next one starts on a line of its own.
-        (self.folder / "journal.jsonl").write_text("".join(_journal_line(b, d) for b, d in self.done.items()))
-        for leftover in (self.folder / "data.zarr").rglob("*.partial"):
-            leftover.unlink()
-        return True
-
-    def _create(self) -> None:
-        import zarr
-
-        if self.folder.exists():
+        if not self.done and self.folder.exists():
             shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True)
-        self._group = zarr.create_group(self.folder / "data.zarr")
-        for name, shape in self.shapes.items():
-            self._create_array(name, shape)
-        for name in ("example", "response"):
-            self._group.create_array(name, data=np.array(self.description[name], np.int32))
-        write_json(self.folder / "store.json", self.description)
+        data = self.folder / "data.zarr"
+        files = self._zarr_files()
+        for name, content in files.items():
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            (data / name).write_bytes(content)
+            sync_file(data / name)
+        for leftover in data.rglob("*.partial"):
+            leftover.unlink()
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        self._stored = {**self.description, **notes, "plan": self.plan, "files": hashes}
+        write_sealed(self.folder / "store.json", self._stored)
+        _write_journal(self._journal, self.plan, self.done)
+        self._group = zarr.open_group(data, mode="r+")
 
-    def _create_array(self, name: str, shape: tuple[int, ...]) -> None:
+    def _zarr_files(self) -> dict[str, bytes]:
+        """Zarr's metadata, and the two small arrays that tell the rows, by path: everything but the blocks."""
+        import zarr
+
+        files: dict[str, Any] = {}
+        group = zarr.create_group(zarr.storage.MemoryStore(files))
+        for name, shape in self.shapes.items():
+            self._create_array(group, name, shape)
+        for name in ("example", "response"):
+            group.create_array(name, data=np.array(self.description[name], np.int32))
+        return {name: content.to_bytes() for name, content in sorted(files.items())}
+
+    def _create_array(self, group: Any, name: str, shape: tuple[int, ...]) -> None:
         from zarr.codecs import Crc32cCodec
 
         scalar = {"log_probability": "float64", "scored_tokens": "int32"}
         features = {"heads": (1, 1), "residual": (1,)}  # a chunk is one head, or one layer, of a block's texts
         chunks = features.get(name, ()) + shape[len(features.get(name, ())) :]
-        self._group.create_array(
+        group.create_array(
             name,
             shape=(self.texts, *shape),
             chunks=(self.block, *chunks),
@@ -219,25 +242,23 @@ class StoreWriter:
         digests = {}
         for name, values in arrays.items():
             stored = to_bits(values, self.dtype) if name in ("heads", "residual") else values
+            file = _shard_file(self.folder, name, block, stored.ndim)
+            file.unlink(missing_ok=True)  # zarr reads what is there of a shard that it writes in part, as the last one
             # Zarr's default is to leave chunks of zeros out, and to read what is not there as zeros.
             with zarr.config.set({"array.write_empty_chunks": True}):
                 array = self._group[name]
                 stored = stored.astype(array.dtype, copy=False)
                 array[rows] = stored
             digests[name] = _bytes_digest(stored)
-            file = self._shard_file(name, block, stored.ndim)
             sync_file(file)
             for folder in list(file.parents)[: stored.ndim + 1]:
                 sync_folder(folder)
-        with (self.folder / "journal.jsonl").open("a", encoding="utf-8") as journal:
-            journal.write(_journal_line(block, digests))
+        with self._journal.open("a", encoding="utf-8") as journal:
+            journal.write(_journal_line(self.plan, block, digests))
             journal.flush()
             os.fsync(journal.fileno())
         sync_folder(self.folder)
         self.done[block] = digests
-
-    def _shard_file(self, name: str, block: int, dimensions: int) -> Path:
-        return self.folder.joinpath("data.zarr", name, "c", str(block), *["0"] * (dimensions - 1))
 
 
 class ActivationStore:
@@ -251,15 +272,29 @@ class ActivationStore:
         """Open.
 
         Raises:
-            StoreError: there is no complete store in the folder.
+            StoreError: there is no complete store in the folder, or something beside its blocks is damaged.
         """
         self.folder = Path(folder)
-        self.description = read_json(self.folder / "store.json")
+        self.description = read_sealed(self.folder / "store.json")
         if not self.description.get("complete"):
             raise StoreError(f"{folder}: the store is not complete; run snakemake again to finish it")
+        for name, expected in self.description["files"].items():
+            file = self.folder / "data.zarr" / name
+            if not file.is_file() or file_sha256(file) != expected:
+                raise StoreError(f"{file}: missing or damaged; {REPAIR}")
+        journal = self.folder / "journal.jsonl"
+        self._sha256 = {int(block): digests for block, digests in self.description["blocks_sha256"].items()}
+        if read_journal(journal, self.description["plan"]) != self._sha256:
+            raise StoreError(f"{journal}: missing or damaged; {REPAIR}")
+        self._block = self.description["block_texts"]
         self.dtype: str = self.description["dtype"]
         self.example = np.array(self.description["example"], np.int32)
         self.response = np.array(self.description["response"], np.int32)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.description["example"]) // self.description["block_texts"])
 
     @cached_property
     def _group(self) -> Any:
@@ -345,59 +380,114 @@ class ActivationStore:
         Raises:
             StoreError: it is missing or differs.
         """
-        journal = read_journal(self.folder / "journal.jsonl")
-        if block not in journal:
-            raise StoreError(f"{self.folder}: block {block} is not in the journal; delete the store and run again")
-        size = self.description["block_texts"]
-        for name, expected in journal[block].items():
-            if _bytes_digest(self._read(self._group[name], slice(block * size, (block + 1) * size))) != expected:
-                raise StoreError(f"{self.folder}: block {block} of {name} is damaged; delete the store and run again")
+        if problem := _block_problem(self.folder, self._group, self._sha256[block], block, self._block):
+            raise StoreError(f"{self.folder}: block {block}: {problem}; {REPAIR}")
 
     def _read(self, array: Any, selection: Any) -> np.ndarray:
         try:
+            for block in range(self.blocks):
+                _check_shard(self.folder, array, block)
             return array[selection]
         except (ValueError, OSError, KeyError) as error:
-            raise StoreError(f"{self.folder}: unreadable ({error}); delete the store and run snakemake again") from None
+            raise StoreError(f"{self.folder}: unreadable ({error}); {REPAIR}") from None
 
 
-def started(root: Path, digest: str) -> dict[str, Any] | None:
-    """The description of a store that was begun and is not complete; None where there is none."""
-    file = root / f"{PARTIAL}{digest}" / "store.json"
-    try:
-        return read_json(file) if file.is_file() else None
-    except StoreError:
-        return None
+def _check_shard(folder: Path, array: Any, block: int) -> None:
+    """Raise OSError where a shard is missing or has another size: zarr would read some of these as its fill value."""
+    shard = _shard_file(folder, array.basename, block, array.ndim)
+    chunk = math.prod(array.chunks)
+    inner = math.prod(array.shards) // chunk
+    # Each chunk has a checksum of 4 bytes and 16 in the index, which has a checksum, too.
+    expected = inner * (chunk * array.dtype.itemsize + 4 + 16) + 4
+    found = shard.stat().st_size if shard.is_file() else None
+    if found != expected:
+        what = "is missing" if found is None else f"has {found} of {expected} bytes"
+        raise OSError(f"{shard.relative_to(folder)} {what}")
+
+
+def _block_problem(folder: Path, group: Any, digests: Mapping[str, str], block: int, size: int) -> str | None:
+    """Reread a block. Returns what is wrong with it, or None."""
+    for name, expected in digests.items():
+        array = group[name]
+        try:
+            _check_shard(folder, array, block)
+            digest = _bytes_digest(array[block * size : (block + 1) * size])
+        except (ValueError, OSError, KeyError) as error:
+            return f"{name} cannot be read ({error})"
+        if digest != expected:
+            return f"{name} is not what was written"
+    return None
+
+
+def _shard_file(folder: Path, name: str, block: int, dimensions: int) -> Path:
+    return folder.joinpath("data.zarr", name, "c", str(block), *["0"] * (dimensions - 1))
+
+
+def describe_store(root: Path, digest: str) -> dict[str, Any] | None:
+    """What ``store.json`` says of a store, be it complete or only begun; None where nothing readable is there."""
+    for folder in (root / digest, root / f"{PARTIAL}{digest}"):
+        try:
+            return read_sealed(folder / "store.json")
+        except StoreError:
+            continue
+    return None
+
+
+def has_begun(root: Path, digest: str) -> bool:
+    """Whether a store was begun and is not complete."""
+    return (root / f"{PARTIAL}{digest}").is_dir()
+
+
+def reopen(root: Path, digest: str) -> None:
+    """Make a store, if there is one, partial again: extraction computes what does not read back. Hold its lock."""
+    if not (root / digest).is_dir():
+        return
+    partial = root / f"{PARTIAL}{digest}"
+    if partial.exists():
+        shutil.rmtree(partial)
+    (root / digest).replace(partial)
+    sync_folder(root)
+    if stored := describe_store(root, digest):
+        done = {int(block): digests for block, digests in stored["blocks_sha256"].items()}
+        _write_journal(partial / "journal.jsonl", stored["plan"], done)
 
 
 def is_complete(root: Path, digest: str) -> bool:
-    """Whether a complete store of this name exists: its journal names every block and its files are there."""
-    folder = root / digest
-    if not folder.is_dir():
+    """Whether a complete store of this name exists, and is sound beside its blocks, which are not reread."""
+    if not (root / digest).is_dir():
         return False
-    store = ActivationStore(folder)
-    blocks = -(-len(store.example) // store.description["block_texts"])
-    return set(read_journal(folder / "journal.jsonl")) == set(range(blocks))
+    try:
+        ActivationStore(root / digest)
+    except StoreError as error:
+        log.warning("%s", error)
+        return False
+    return True
 
 
-def read_journal(path: Path) -> dict[int, dict[str, str]]:
-    """Blocks that were written, with the SHA-256 of each array's bytes; reading stops at the first torn line."""
+def read_journal(path: Path, plan: str) -> dict[int, dict[str, str]]:
+    """Blocks of this plan that were written, with the SHA-256 of each array's bytes; damaged lines do not count."""
     done: dict[int, dict[str, str]] = {}
     if not path.exists():
         return done
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             entry = json.loads(line)
-            whole = line.endswith("\n") and entry["check"] == value_digest([entry["block"], entry["sha256"]])
+            if entry["plan"] == plan and line == _journal_line(plan, entry["block"], entry["sha256"]).rstrip("\n"):
+                done[entry["block"]] = entry["sha256"]
         except (ValueError, KeyError, TypeError):
-            break
-        if not whole:
-            break
-        done[entry["block"]] = entry["sha256"]
+            continue
     return done
 
 
-def _journal_line(block: int, digests: Mapping[str, str]) -> str:
-    return json.dumps({"block": block, "sha256": digests, "check": value_digest([block, digests])}) + "\n"
+def _write_journal(path: Path, plan: str, done: Mapping[int, Mapping[str, str]]) -> None:
+    """The whole journal anew: lines of other plans go, and damaged ones."""
+    with whole_file(path) as partial:
+        partial.write_text("".join(_journal_line(plan, *block) for block in sorted(done.items())), encoding="utf-8")
+
+
+def _journal_line(plan: str, block: int, digests: Mapping[str, str]) -> str:
+    entry = {"plan": plan, "block": block, "sha256": dict(digests)}
+    return json.dumps({**entry, "check": value_digest(entry)}, sort_keys=True) + "\n"
 
 
 def _bytes_digest(array: np.ndarray) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +16,19 @@ import numpy as np
 from genies.data.texts import Text, texts_digest
 from genies.data.views import VIEWS, View
 from genies.digests import value_digest
-from genies.errors import StoreError
+from genies.errors import REPAIR, StoreError
 from genies.files import whole_file
 
 if TYPE_CHECKING:
+    import h5py
     from transformers import PreTrainedTokenizerBase
 
 SCORED_VIEW = "plain"
 """The view whose responses' log-probabilities are stored."""
 TOKENIZATION_VERSION = 1
 """To be raised when the same texts would give other tokens."""
+USER_BLOCK = 512
+"""Bytes before the HDF5 file, the fewest that HDF5 allows."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +126,24 @@ def tokens_over(
 
 
 def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None:
-    """Write tokens to an HDF5 file; ``attributes`` (JSON values) describe it to a reader."""
+    """Write tokens to an HDF5 file; ``attributes`` (JSON values) describe it to a reader.
+
+    The SHA-256 of its bytes stands before them, in what HDF5 calls the user block, which its readers pass over.
+    """
     import h5py
 
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    content = io.BytesIO()
+    with h5py.File(content, "w", userblock_size=USER_BLOCK) as file:
         for name, array in vars(tokens).items():
-            file.create_dataset(name, data=array, fletcher32=array.size > 0, chunks=True if array.size else None)
+            file.create_dataset(name, data=array)
         file.attrs["about"] = json.dumps(attributes)
+    data = content.getvalue()[USER_BLOCK:]
+    with whole_file(path) as partial:
+        partial.write_bytes(_user_block(data) + data)
+
+
+def _user_block(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode().ljust(USER_BLOCK, b"\0")
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -135,13 +152,8 @@ def read_attributes(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: the file is missing or damaged.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["about"])
-    except (OSError, KeyError, ValueError) as error:
-        raise StoreError(f"{path}: unreadable tokens ({error}); delete the file and run snakemake again") from None
+    with _opened(path) as file:
+        return json.loads(file.attrs["about"])
 
 
 def read_tokens(path: Path) -> Tokens:
@@ -150,10 +162,20 @@ def read_tokens(path: Path) -> Tokens:
     Raises:
         StoreError: the file is missing or damaged.
     """
+    with _opened(path) as file:
+        return Tokens(**{name: file[name][...] for name in Tokens.__dataclass_fields__})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file, after comparing its bytes with their checksum."""
     import h5py
 
     try:
-        with h5py.File(path, "r") as file:
-            return Tokens(**{name: file[name][...] for name in Tokens.__dataclass_fields__})
-    except (OSError, KeyError) as error:
-        raise StoreError(f"{path}: unreadable tokens ({error}); delete the file and run snakemake again") from None
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror}); {REPAIR}") from None
+    if content[:USER_BLOCK] != _user_block(content[USER_BLOCK:]):
+        raise StoreError(f"{path}: damaged; {REPAIR}")
+    with h5py.File(io.BytesIO(content), "r") as file:
+        yield file

@@ -19,12 +19,11 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from genies.data.distributions import MAX_FILE_BYTES
-from genies.errors import DataError
-from genies.files import sync_file, sync_folder
+from genies.errors import DataError, disk_full
+from genies.files import partial_folder, sync_file, sync_folder
 
 _OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"\xfd7zXZ\x00": lzma.open,
@@ -162,15 +161,16 @@ def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping
         raise DataError(f"{shown}: {problem}; give the path or URL of a tar archive of distributions")
     destination = destination.resolve()
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".partial-", dir=destination.parent) as partial:
-            _extract(archive, shown, Path(partial), digests, limits)
-            _lay_out(Path(partial), destination, digests)
+        with partial_folder(destination) as partial:
+            _extract(archive, shown, partial, digests, limits)
+            _lay_out(partial, destination, digests)
     except _DAMAGE as error:
         raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
     except OSError as error:
         if error.errno is None:  # from a decompressor, not from the system
             raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
+        if disk_full(error):
+            raise
         raise DataError(f"{error.filename or shown}: {error.strerror} while {shown} was unpacked") from None
 
 

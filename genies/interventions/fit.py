@@ -15,7 +15,7 @@ from genies.data.pairs import Pair
 from genies.data.reading import read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
-from genies.files import write_json
+from genies.files import locked, write_json
 from genies.interventions.registry import is_saved, load_class, make, module_of, name_of, save
 
 log = logging.getLogger(__name__)
@@ -55,15 +55,16 @@ def fit_sources(
             intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )
         folder = fits_folder(cache, digest)
-        if is_saved(folder):
-            reused += 1
-        else:
-            stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))
-            try:
-                fitted = make(intervention, parameters).fit(stored)
-            except DataError as error:
-                raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
-            save(fitted, folder, fields)
+        with locked(folder.parent, [digest]):
+            if is_saved(folder):
+                reused += 1
+            else:
+                stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))
+                try:
+                    fitted = make(intervention, parameters).fit(stored)
+                except DataError as error:
+                    raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
+                save(fitted, folder, fields)
         fits[source] = digest
     write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits})
     log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from genies.digests import file_sha256, value_digest
-from genies.errors import ConfigError, GeniesError, StoreError
-from genies.files import read_json, whole_file, write_json
+from genies.errors import REPAIR, ConfigError, GeniesError, StoreError
+from genies.files import read_sealed, whole_file, write_json, write_sealed
 from genies.interventions.base import Intervention
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder that ``save`` writes."""
 RECORD_FILE = "intervention.json"
 
@@ -105,8 +105,8 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
 def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | None = None) -> None:
     """Write a fitted intervention: its arrays to its ``weights_file``, all else to ``intervention.json``.
 
-    That JSON file comes last and holds a digest of the arrays' file, so that a folder left by a kill is not taken for
-    whole.
+    That JSON file comes last and holds checksums of itself and of the others, so that a folder left by a kill is not
+    taken for whole.
 
     Args:
         intervention: fitted.
@@ -123,7 +123,8 @@ def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | N
     weights = folder / intervention.weights_file
     with whole_file(weights) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
-    for name, value in intervention.companion_files().items():
+    companions = intervention.companion_files()
+    for name, value in companions.items():
         write_json(folder / name, value)
     record = {
         "format": FORMAT,
@@ -132,9 +133,9 @@ def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | N
         "values": values,
         "digest": dict(fields or {}),
         "weights_file": weights.name,
-        "weights_sha256": file_sha256(weights),
+        "files": {name: file_sha256(folder / name) for name in (weights.name, *companions)},
     }
-    write_json(folder / RECORD_FILE, record)
+    write_sealed(folder / RECORD_FILE, record)
 
 
 def is_saved(folder: Path) -> bool:
@@ -158,7 +159,7 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
     from safetensors.numpy import load_file
 
     folder = Path(folder)
-    record = check_weights(folder)
+    record = check_files(folder)
     intervention = make(name_or_path or record["intervention"], record["parameters"])
     try:
         return intervention.set_state(load_file(folder / record["weights_file"]), record["values"])
@@ -166,22 +167,30 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
         raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
 
 
-def check_weights(folder: Path) -> dict[str, Any]:
-    """The record of a saved intervention, after comparing its weights with the checksum in it.
+def check_files(folder: Path) -> dict[str, Any]:
+    """The record of a saved intervention, after comparing its files with the checksums in it.
 
     Raises:
         StoreError: a file is missing or damaged, or was written by a version with another format.
     """
-    record = read_json(folder / RECORD_FILE)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise StoreError(
-            f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; delete it and fit again"
-        )
-    weights = folder / record["weights_file"]
-    if not weights.is_file() or file_sha256(weights) != record["weights_sha256"]:
-        raise StoreError(
-            f"{weights}: missing, or not the file that {RECORD_FILE} names; delete the folder and fit again"
-        )
+    record = read_sealed(folder / RECORD_FILE)
+    if record.get("format") != FORMAT:
+        raise StoreError(f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; {REPAIR}")
+    for name, expected in record["files"].items():
+        if not (folder / name).is_file() or file_sha256(folder / name) != expected:
+            raise StoreError(f"{folder / name}: missing, or not the file that {RECORD_FILE} names; {REPAIR}")
+    return record
+
+
+def check_test(parquet: Path) -> dict[str, Any]:
+    """The record beside a test that was kept with a fit, after comparing the test's bytes with the checksum in it.
+
+    Raises:
+        StoreError: one of the two is missing or damaged.
+    """
+    record = read_sealed(parquet.with_suffix(".json"))
+    if not parquet.is_file() or file_sha256(parquet) != record["sha256"]:
+        raise StoreError(f"{parquet}: missing or damaged; {REPAIR}")
     return record
 
 

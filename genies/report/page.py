@@ -51,28 +51,19 @@ class Tables:
     sweep: pl.DataFrame | None = None
 
 
-def write_report_from_tables(
-    folder: Path, run: str, config: Mapping[str, Any], models: Sequence[Path], output: Path
-) -> None:
+def write_report_from_tables(folder: Path, run: str, provenance: Path, output: Path) -> None:
     """Write the report of a run from its tables.
 
     Args:
         folder: of the tables that ``genies metrics`` and ``genies records`` wrote.
         run: name of the run, the page's title.
-        config: configuration to state under provenance.
-        models: model manifests to state under provenance.
+        provenance: what ``genies provenance`` wrote; stated at the page's end.
         output: the page (HTML).
     """
-    from genies import __version__
-
-    provenance = {
-        "genies": __version__,
-        "models": [read_json(path) for path in models],
-        "configuration": dict(config),
-    }
+    stated = read_json(provenance)
     # A table that an earlier configuration left behind is not of this run.
-    sweep = pl.read_csv(folder / SWEEP_FILE) if config.get("sweep") else None
-    write_report(run, Tables(*read_tables(folder), *read_records(folder), sweep), provenance, output)
+    sweep = pl.read_csv(folder / SWEEP_FILE) if stated["configuration"].get("sweep") else None
+    write_report(run, Tables(*read_tables(folder), *read_records(folder), sweep), stated, output)
 
 
 def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:

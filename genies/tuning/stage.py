@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genies.data.reading import SplitPairs
-from genies.digests import code_digest, value_digest
-from genies.errors import DataError
+from genies.digests import code_digest, file_sha256, value_digest
+from genies.errors import DataError, StoreError
 from genies.evaluation.evaluate import judge
 from genies.evaluation.tables import read_evaluation
-from genies.files import read_json, whole_file, write_json
+from genies.files import locked, read_json, whole_file, write_json, write_sealed
 from genies.interventions.fit import fits_folder
-from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
+from genies.interventions.registry import check_test, is_saved, load, make, module_of, name_of, save
 from genies.models import hashes_file, model_digests
 from genies.tuning.base import TextIntervention, TextPairs
 from genies.tuning.shown import ShownTexts
@@ -61,11 +60,12 @@ def tune_source(
     pairs = shown.texts(shown.training(train), "train")
     digest, fields = tuning_digest(intervention, parameters, described, pairs, device, cache)
     folder = fits_folder(cache, digest)
-    fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields)
     frames, counts = [], {}
-    for test in tests:
-        frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
-        frames.append(frame)
+    with locked(folder.parent, [digest]):
+        fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields)
+        for test in tests:
+            frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
+            frames.append(frame)
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
     write_json(
@@ -105,16 +105,20 @@ def _tested(
     fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """A row per test pair (from the cache, if it has them), and the intervention's counts."""
-    import polars as pl
-
     target = shown.test(test)
     texts = shown.texts(target, "test", fitted.reads_test_labels)
     known = folder / f"{_test_digest(target, texts)}.parquet"
-    if not known.is_file():
-        frame = judge(fitted, texts, target)
-        with whole_file(known) as partial:
-            frame.write_parquet(partial, metadata={"counts": json.dumps(dict(fitted.counts_))})
-    return read_evaluation(known), json.loads(pl.read_parquet_metadata(known)["counts"])
+    if known.with_suffix(".json").is_file():
+        try:
+            return read_evaluation(known), check_test(known)["counts"]
+        except StoreError as error:
+            log.warning("%s; testing again", error)
+    frame = judge(fitted, texts, target)
+    with whole_file(known) as partial:
+        frame.write_parquet(partial)
+    counts = dict(fitted.counts_)
+    write_sealed(known.with_suffix(".json"), {"sha256": file_sha256(known), "counts": counts})
+    return read_evaluation(known), counts
 
 
 def _test_digest(target: SplitPairs, texts: TextPairs) -> str:

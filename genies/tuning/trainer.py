@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from genies.data.pairs import text_seed
 from genies.digests import value_digest
-from genies.errors import ConfigError
+from genies.errors import ConfigError, Interrupted
 from genies.files import whole_file
+from genies.stopping import asked_to_stop
 from genies.tuning.checkpoint import load_checkpoint, save_checkpoint
 from genies.tuning.classifier import RewardReader
 from genies.tuning.scoring import TextGroup, lay_out
@@ -81,6 +82,7 @@ def train(
 
     Raises:
         ConfigError: the loss is no longer finite.
+        Interrupted: SIGTERM came; a checkpoint of the last step is kept.
     """
     weights = reader.trainable()
     optimizer = torch.optim.AdamW(weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
@@ -90,7 +92,11 @@ def train(
     order = pair_order(len(groups), schedule)
     cuda = [reader.device] if reader.device.type == "cuda" else []
     reader.training(True)
-    with torch.random.fork_rng(devices=cuda), _progress(len(history), schedule.steps) as progress:
+    with (
+        asked_to_stop() as asked,
+        torch.random.fork_rng(devices=cuda),
+        _progress(len(history), schedule.steps) as progress,
+    ):
         for step in range(len(history), schedule.steps):
             torch.manual_seed(text_seed(schedule.seed, f"step {step}"))
             loss = _accumulate(reader, [groups[pair] for pair in order[step]], schedule, eos_token, packed)
@@ -100,9 +106,11 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
             history.append({"step": step + 1, "loss": loss, "learning_rate": schedule.learning_rate})
-            keeper.keep(history)
+            keeper.keep(history, asked.is_set())
             progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
             progress.update()
+            if asked.is_set():
+                raise Interrupted(f"training: ended by SIGTERM after step {step + 1}; the same command goes on")
     reader.training(False)
     return history
 
@@ -131,14 +139,14 @@ class _Keeper:
             partial.write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
         return history
 
-    def keep(self, history: list[dict[str, float]]) -> None:
-        """Log the last step, and write a checkpoint where one is due."""
+    def keep(self, history: list[dict[str, float]], now: bool = False) -> None:
+        """Log the last step, and write a checkpoint where one is due, or ``now``."""
         if self.folder is None:
             return
         with (self.folder / LOG_FILE).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(history[-1]) + "\n")
         every, done = self.schedule.checkpoint_steps, len(history)
-        if every and (done % every == 0 or done == self.schedule.steps):
+        if every and (now or done % every == 0 or done == self.schedule.steps):
             record = {"history": history}
             save_checkpoint(self.folder / CHECKPOINT_FILE, self.weights, self.optimizer, record, self.digest)
 

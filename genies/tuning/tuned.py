@@ -125,10 +125,11 @@ class TunedReward(TextIntervention):
         return self
 
     def remove_checkpoint(self) -> None:
-        from genies.tuning.trainer import CHECKPOINT_FILE
+        from genies.tuning.trainer import CHECKPOINT_FILE, LOG_FILE
 
         if self._folder is not None:
-            (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            for name in (CHECKPOINT_FILE, LOG_FILE):
+                (self._folder / name).unlink(missing_ok=True)
 
     def _forget_model(self) -> None:
         self._scorer: RewardScorer | None = None

@@ -14,6 +14,7 @@ from genies.activations.store import (
     from_bits,
     is_complete,
     read_journal,
+    reopen,
     to_bits,
 )
 from genies.errors import StoreError
@@ -54,7 +55,7 @@ def write(root: Path, *steps: tuple[int, int], **changes: object) -> StoreWriter
 
 
 def test_a_finished_store_gives_back_what_was_written(tmp_path: Path) -> None:
-    write(tmp_path, (0, 3), (3, 5), (8, 2)).finish({}, {})
+    write(tmp_path, (0, 3), (3, 5), (8, 2)).finish()
     store, want = ActivationStore(tmp_path / "store"), values(0, TEXTS)
     assert is_complete(tmp_path, "store")
     for layer in range(2):
@@ -71,7 +72,7 @@ def test_an_unfinished_store_is_invisible_and_cannot_be_finished(tmp_path: Path)
     assert not is_complete(tmp_path, "store")
     assert not (tmp_path / "store").exists()
     with pytest.raises(StoreError, match="block 2 of 3 was never written"):
-        writer.finish({}, {})
+        writer.finish()
 
 
 def test_a_second_writer_goes_on_after_the_last_whole_block(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_second_writer_goes_on_after_the_last_whole_block(tmp_path: Path) -> N
     assert writer.missing().tolist() == [False] * 4 + [True] * 6
     writer.append(2, values(2, 6))
     writer.append(8, values(8, 2))
-    writer.finish({}, {})
+    writer.finish()
     np.testing.assert_array_equal(ActivationStore(tmp_path / "store").heads(1), values(0, TEXTS)["heads"][:, 1])
 
 
@@ -88,11 +89,11 @@ def test_a_torn_journal_line_loses_its_block_alone(tmp_path: Path) -> None:
     writer = write(tmp_path, (0, 8))
     journal = writer.folder / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-5])
-    assert list(read_journal(journal)) == [0]
+    assert list(read_journal(journal, writer.plan)) == [0]
     again = StoreWriter(tmp_path, "store", description(), SHAPES)
     assert again.missing().tolist() == [False] * 4 + [True] * 6
     again.append(4, values(4, 6))
-    again.finish({}, {})
+    again.finish()
 
 
 def test_a_partial_store_with_another_plan_is_thrown_away(tmp_path: Path) -> None:
@@ -107,16 +108,36 @@ def test_texts_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.append(3, values(3, 1))
 
 
-def test_an_all_zero_block_is_complete(tmp_path: Path) -> None:
+def test_an_all_zero_block_is_complete_and_a_missing_one_raises(tmp_path: Path) -> None:
     writer = StoreWriter(tmp_path, "store", description(), SHAPES)
     writer.append(0, values(0, TEXTS, zero=True))
-    writer.finish({}, {})
+    writer.finish()
     assert not ActivationStore(tmp_path / "store").heads(0).any()
+    (tmp_path / "store/data.zarr/heads/c/1/0/0/0").unlink()
+    with pytest.raises(StoreError, match="heads/c/1/0/0/0 is missing"):
+        ActivationStore(tmp_path / "store").heads(0)
+    with pytest.raises(StoreError, match="is missing"):
+        ActivationStore(tmp_path / "store").check_block(1)
+
+
+def test_a_reopened_store_keeps_what_reads_back(tmp_path: Path) -> None:
+    write(tmp_path, (0, TEXTS)).finish()
+    (tmp_path / "store/data.zarr/heads/c/1/0/0/0").unlink()
+    (tmp_path / "store/data.zarr/residual/zarr.json").write_text("{}")
+    reopen(tmp_path, "store")
+    assert not is_complete(tmp_path, "store")
+    writer = StoreWriter(tmp_path, "store", description(), SHAPES)
+    assert not writer.missing().any()
+    assert list(writer.drop_damaged()) == [1]
+    assert writer.missing().tolist() == [False] * 4 + [True] * 4 + [False] * 2
+    writer.append(4, values(4, 4))
+    writer.finish()
+    np.testing.assert_array_equal(ActivationStore(tmp_path / "store").heads(1), values(0, TEXTS)["heads"][:, 1])
 
 
 @pytest.mark.parametrize("name", ["heads", "residual"])
 def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
-    write(tmp_path, (0, TEXTS)).finish({}, {})
+    write(tmp_path, (0, TEXTS)).finish()
     shard = next(file for file in sorted((tmp_path / "store/data.zarr" / name / "c/1").rglob("*")) if file.is_file())
     data = bytearray(shard.read_bytes())
     data[10] ^= 1
@@ -127,7 +148,7 @@ def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
 
 
 def test_a_response_that_is_not_stored_is_an_error(tmp_path: Path) -> None:
-    write(tmp_path, (0, TEXTS)).finish({}, {})
+    write(tmp_path, (0, TEXTS)).finish()
     with pytest.raises(StoreError, match="no features"):
         ActivationStore(tmp_path / "store").rows([3], [1])
 

@@ -298,7 +298,7 @@ def obeys_format(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=900, deadline=None, derandomize=True)
 @given(data=jsonish())
 def test_any_bytes_give_valid_examples_or_a_data_error(tmp_path_factory, data):
     path = write(tmp_path_factory.getbasetemp() / "fuzz.json", data)

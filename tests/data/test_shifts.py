@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genies.data import shifts
 from genies.data.archive import published_distributions
@@ -244,3 +246,31 @@ def test_missing_folder_and_other_encodings_are_named(tmp_path):
     path = tmp_path / "latin.yaml"
     path.write_bytes("- {source: é, target: b}".encode("latin-1"))
     assert "byte 11 is not UTF-8" in message(path)
+
+
+VALID = "- {source: easy, target: hard, label: extreme, category: difficulty}\n- source: easy\n  target: code\n"
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(VALID)),
+            st.sampled_from(
+                ["&a ", "*a", "!!python/object/apply:os.system [x]", "<<: ", "---\n", "\t", "[" * 400, "no"]
+            )
+            | st.text(max_size=6),
+        ),
+        max_size=4,
+    )
+)
+def test_any_text_is_a_shift_list_or_one_line_of_refusal(tmp_path_factory, changes):
+    text = VALID
+    for position, new in changes:
+        text = text[:position] + new + text[position:]
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        assert all(isinstance(shift, Shift) for shift in read_shifts(path))
+    except DataError as error:
+        assert "\n" not in str(error)

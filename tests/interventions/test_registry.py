@@ -12,6 +12,7 @@ import pytest
 
 from genies.digests import code_digest
 from genies.errors import ConfigError, StoreError
+from genies.files import read_sealed, write_sealed
 from genies.interventions import registry
 from genies.interventions.arrays import ArrayPairs
 from genies.interventions.mms import MassMeanShift
@@ -232,11 +233,11 @@ def test_a_damaged_or_missing_file_is_never_loaded(small, tmp_path):
         registry.load(tmp_path)
 
 
-@pytest.mark.parametrize(("change", "message"), [({"format": 0}, "not format 2"), ({"values": {}}, "does not fit")])
+@pytest.mark.parametrize(("change", "message"), [({"format": 0}, "not format 3"), ({"values": {}}, "does not fit")])
 def test_a_record_of_another_version_is_refused(change, message, small, tmp_path):
     registry.save(make("mms").fit(small), tmp_path)
     path = tmp_path / "intervention.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    write_sealed(path, {**read_sealed(path), **change})
     with pytest.raises(StoreError, match=message):
         registry.load(tmp_path)
 

@@ -252,9 +252,9 @@ def test_report_is_made_from_written_tables(tmp_path):
     record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE)
     for frame, name in zip(frames, (*names, *record_files), strict=True):
         tables.write_csv(frame, tmp_path / name)
-    manifest = tmp_path / "model.json"
-    manifest.write_text('{"name": "small", "weights": "0123abcd"}')
-    write_report_from_tables(tmp_path, "trial", {"seed": 11}, [manifest], tmp_path / "report.html")
+    provenance = tmp_path / "provenance.json"
+    provenance.write_text('{"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": 11}}')
+    write_report_from_tables(tmp_path, "trial", provenance, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "0123abcd" in page
     assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd"), strict=True))["seed"] == "11"

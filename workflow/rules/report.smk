@@ -1,4 +1,24 @@
-# The report: one page that works offline.
+# The report: one page that works offline, and what its numbers come from.
+
+
+rule provenance:
+    input:
+        results=[*rules.metrics.output, *rules.records.output],
+        models=expand(rules.model.output, model=plan.models),
+        data=plan.distribution_files(),
+    output:
+        plan.results / "provenance.json",
+    log:
+        plan.results / "logs" / "provenance.log",
+    benchmark:
+        plan.results / "benchmarks" / "provenance.tsv"
+    threads: 1
+    params:
+        config=plan.config.model_dump_json(),
+        code=plan.code("genies.provenance"),
+    shell:
+        "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
+        "--data {input.data:q} --output {output:q}"
 
 
 rule report:
@@ -6,7 +26,7 @@ rule report:
         rules.metrics.output,
         rules.records.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
-        models=expand(rules.model.output, model=plan.models),
+        provenance=rules.provenance.output,
     output:
         plan.results / "report.html",
     log:
@@ -17,8 +37,7 @@ rule report:
     params:
         folder=plan.results,
         title=plan.config.run,
-        config=plan.config.model_dump_json(),
         code=plan.code("genies.report.page"),
     shell:
-        "genies --log {log} report {params.folder:q} --title {params.title:q} --config {params.config:q} "
-        "--models {input.models:q} --output {output:q}"
+        "genies --log {log} report {params.folder:q} --title {params.title:q} "
+        "--provenance {input.provenance:q} --output {output:q}"

@@ -1,0 +1,67 @@
+"""Provenance: what a run's results were made of and with, in one JSON file beside them."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+from genies import __version__
+from genies.digests import PACKAGE_FOLDER, file_sha256
+from genies.files import read_json, write_json
+
+
+def write_provenance(
+    config: Mapping[str, Any], models: Sequence[Path], data: Sequence[Path], results: Sequence[Path], output: Path
+) -> None:
+    """State what the results come from.
+
+    Args:
+        config: the run's whole configuration, seeds included.
+        models: model manifests; they hold revision and digests.
+        data: ``<distribution>/<split>.json`` of all that was read.
+        results: files to bind to this statement, by their SHA-256.
+        output: JSON to write: ``genies`` (version), ``commit``, ``uncommitted_changes`` (None outside a git checkout),
+            ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data`` and
+            ``results`` (SHA-256 by name).
+    """
+    commit, dirty = source_state(PACKAGE_FOLDER)
+    write_json(
+        output,
+        {
+            "genies": __version__,
+            "commit": commit,
+            "uncommitted_changes": dirty,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "packages": package_versions(),
+            "configuration": dict(config),
+            "models": [read_json(path) for path in models],
+            "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data},
+            "results": {path.name: file_sha256(path) for path in results},
+        },
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Installed version of every package that genies requires, by name."""
+    required = [line for line in requires("genies") or () if "extra ==" not in line]
+    names = sorted(re.match(r"[A-Za-z0-9._-]+", line)[0] for line in required)
+    return {name: version(name) for name in names}
+
+
+def source_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Git commit of the checkout that a folder lies in, and whether tracked files differ from it; None outside one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None

@@ -1,0 +1,119 @@
+"""Each field of a digest, changed alone, is a miss; the order of keys plays no part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from verbs import TRAINED, Verbs
+
+from genies.activations.extraction import Settings, store_digest
+from genies.activations.store import is_complete
+from genies.activations.tokens import tokens_digest
+from genies.data.pairs import Pair
+from genies.data.texts import Text
+from genies.data.views import VIEWS, View
+from genies.files import read_json
+from genies.interventions.fit import fit_digest
+from genies.tuning.base import TextPairs
+from genies.tuning.stage import tuning_digest
+
+TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red .")]
+PAIRS = [Pair(0, 0, 1, 0), Pair(1, 0, 0, 1)]
+PARAMETERS = {"protocol": "corrected", "seed": 0}
+MODEL = {"weights_digest": "w", "tokenizer_digest": "t"}
+SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
+
+
+def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["plain"]) -> tuple[str, dict]:
+    return tokens_digest(tokenizer, texts, view)
+
+
+def store(weights: str = "w", tokens: str = "t", **settings: object) -> tuple[str, dict]:
+    return store_digest(weights, tokens, Settings(**settings))
+
+
+def fit(
+    intervention: str = "mms",
+    parameters: dict = PARAMETERS,
+    code: str = "c",
+    pairs: list[Pair] = PAIRS,
+    stores: dict[str, str] = {"plain": "s", "yes": "y"},  # noqa: B006  (never changed)
+) -> tuple[str, dict]:
+    return fit_digest(intervention, parameters, code, pairs, stores)
+
+
+def tuning(intervention: str = "lora", model: dict = MODEL, pairs: TextPairs = SHOWN, **parameters) -> tuple[str, dict]:
+    return tuning_digest(intervention, {**TRAINED, **parameters}, model, pairs, "cpu", Path("cache"))
+
+
+CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = [
+    (tokens, "tokenizer", {"tokenizer": "u"}),
+    (tokens, "texts", {"texts": TEXTS[::-1]}),
+    (tokens, "texts", {"texts": [TEXTS[0], Text(0, 1, "what is red ?", "red")]}),
+    (tokens, "view", {"view": VIEWS["yes"]}),
+    (store, "weights", {"weights": "v"}),
+    (store, "tokens", {"tokens": "u"}),
+    (store, "dtype", {"dtype": "bfloat16"}),
+    (store, "attention", {"attention": "eager"}),
+    (store, "layers", {"layers": (0, 1)}),
+    (store, "heads", {"heads": (0,)}),
+    (store, "quantization", {"quantization": "nf4"}),
+    (fit, "intervention", {"intervention": "cra"}),
+    (fit, "parameters", {"parameters": {**PARAMETERS, "seed": 1}}),
+    (fit, "code", {"code": "d"}),
+    (fit, "pairs", {"pairs": PAIRS[:1]}),
+    (fit, "stores", {"stores": {"plain": "s", "yes": "z"}}),
+    (tuning, "models", {"model": {**MODEL, "weights_digest": "v"}}),
+    (tuning, "models", {"model": {**MODEL, "tokenizer_digest": "u"}}),
+    (tuning, "parameters", {"steps": 3}),
+    (tuning, "parameters", {"learning_rate": 0.1}),
+    (tuning, "dtype", {"dtype": "bfloat16"}),
+    (tuning, "pairs", {"pairs": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
+]
+
+
+@pytest.mark.parametrize(("digest", "field", "change"), CHANGES)
+def test_a_field_that_changes_alone_is_a_miss(digest: Callable, field: str, change: dict) -> None:
+    (before, fields), (after, changed) = digest(), digest(**change)
+    assert before != after
+    differ = {name for name in fields if fields[name] != changed[name]}
+    assert field in differ and differ <= {field, "parameters"}
+
+
+@pytest.mark.parametrize("digest", [tokens, store, fit, tuning])
+def test_every_field_is_among_the_changes(digest: Callable) -> None:
+    tested = {field for kind, field, _ in CHANGES if kind is digest}
+    assert set(digest()[1]) - tested <= {"version", "code", "intervention"}
+
+
+@pytest.mark.parametrize(
+    ("digest", "place"),
+    [
+        (tokens, "genies.activations.tokens.TOKENIZATION_VERSION"),
+        (store, "genies.activations.extraction.EXTRACTION_VERSION"),
+    ],
+)
+def test_another_version_of_the_code_is_a_miss(monkeypatch: pytest.MonkeyPatch, digest: Callable, place: str) -> None:
+    before = digest()[0]
+    monkeypatch.setattr(place, 99)
+    assert digest()[0] != before
+
+
+def test_edited_code_and_another_intervention_are_misses_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tuning()[0]
+    monkeypatch.setattr("genies.tuning.stage.code_digest", lambda *_: "edited")
+    assert tuning()[0] != before
+
+
+def test_the_order_of_keys_plays_no_part(run: Verbs) -> None:
+    assert fit(parameters=dict(reversed(PARAMETERS.items()))) == fit()
+    assert fit(stores={"yes": "y", "plain": "s"})[0] == fit()[0]
+    root = Path("cache/activations")
+    digest = next(root.glob("[!.]*")).name
+    file = root / digest / "store.json"
+    file.write_text(json.dumps(dict(reversed(read_json(file).items()))))
+    assert is_complete(root, digest)

@@ -1,0 +1,117 @@
+"""An extraction that is killed, asked to stop or run twice ends in the store that an undisturbed one makes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from figures import tell
+from helpers import save_model, write_distribution
+
+from genies.files import write_json
+
+EXAMPLES = 240
+PROGRAM = Path(__file__).with_name("extraction_in_forks.py")
+
+
+@dataclass
+class Run:
+    """What the program did: its stores' files by name, events and exit statuses."""
+
+    files: dict[str, bytes]
+    events: str
+    statuses: list[int]
+
+    @property
+    def passes(self) -> int:
+        """Planned forward passes."""
+        return self.events.count("p")
+
+
+class Extraction:
+    """A model and a split to extract with the program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = {
+            "name": "tiny", "path": str(save_model(folder / "tiny", "llama")), "weights_digest": "w", "eos_token": 2,
+        }  # fmt: skip
+        self.split = write_distribution(folder / "cities", train=1, test=EXAMPLES) / "test.json"
+
+    def start(self, name: str, number: int = 0, **job: object) -> subprocess.Popen[str]:
+        """Start the program on stores in the folder ``name``."""
+        file = self.folder / f"{name}-{number}.json"
+        root = self.folder / name
+        root.mkdir(exist_ok=True)
+        fixed = {"model": self.model, "split": str(self.split), "root": str(root), "events": str(root / "events")}
+        write_json(file, {**fixed, "kills": 0, "signal": signal.SIGKILL, "pace": 0.0, "seed": number, **job})
+        return subprocess.Popen([sys.executable, str(PROGRAM), str(file)], stdout=subprocess.PIPE, text=True)
+
+    def result(self, name: str, program: subprocess.Popen[str]) -> Run:
+        """Wait for the program, and read what it left."""
+        output, _ = program.communicate(timeout=500)
+        assert program.returncode == 0
+        root = self.folder / name
+        files = {
+            str(file.relative_to(root)): file.read_bytes()
+            for file in sorted(root.rglob("*"))
+            if file.is_file() and file.name != "events" and ".locks" not in file.parts
+        }
+        return Run(files, (root / "events").read_text(), json.loads(output.splitlines()[-1]))
+
+    def run(self, name: str, **job: object) -> Run:
+        """Run the program to its end."""
+        return self.result(name, self.start(name, **job))
+
+
+@pytest.fixture(scope="module")
+def extraction(tmp_path_factory: pytest.TempPathFactory) -> Extraction:
+    return Extraction(tmp_path_factory.mktemp("extraction"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(extraction: Extraction) -> Run:
+    run = extraction.run("undisturbed")
+    assert run.statuses == [0] and run.events.count("b") > 60
+    return run
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.torture)])
+def test_after_sigkill_at_random_moments_the_store_is_the_same_and_no_more_than_a_block_is_lost(
+    extraction: Extraction, undisturbed: Run, kills: int
+) -> None:
+    # Three views are stored at once, so a third of the blocks are of one view.
+    blocks = undisturbed.events.count("b") / 3
+    run = extraction.run(f"killed-{kills}", kills=kills, pace=0.7 * 4 / kills)
+    assert run.files == undisturbed.files
+    killed = run.statuses.count(-signal.SIGKILL)
+    assert killed >= 0.8 * kills and run.statuses[-1] == 0
+    per_block = -(-undisturbed.passes // blocks)
+    assert run.passes <= undisturbed.passes + killed * per_block
+    while_computing = len(re.findall("f[pb]+k", run.events))
+    tell(
+        f"SIGKILL at {killed} random moments ({while_computing} while batches were computed): every file equal; "
+        f"{run.passes} forward passes against {undisturbed.passes} ({blocks:.0f} blocks of {per_block:.0f})"
+    )
+
+
+def test_sigterm_finishes_the_block_and_ends_with_a_status_of_its_own(extraction: Extraction, undisturbed: Run) -> None:
+    run = extraction.run("stopped", kills=3, signal=signal.SIGTERM, pace=0.2)
+    assert 143 in run.statuses and run.statuses[-1] == 0
+    assert run.files == undisturbed.files
+    # What was computed for the block that was begun is kept; a batch over its end is computed again.
+    assert run.passes <= undisturbed.passes + 3 * run.statuses.count(143)
+
+
+def test_two_extractions_of_one_store_at_once_compute_it_once(extraction: Extraction, undisturbed: Run) -> None:
+    first, second = (extraction.start("twice", number) for number in range(2))
+    extraction.result("twice", first)
+    run = extraction.result("twice", second)
+    assert run.files == undisturbed.files
+    assert run.passes == undisturbed.passes

@@ -1,0 +1,125 @@
+"""A miniature run made by the verbs themselves, one after the other, as the workflow's jobs do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from helpers import save_model, write_distribution
+
+from genies.cli import main
+
+VIEWS = ("plain", "yes", "no")
+TRAINED = {"steps": 2, "pairs_per_step": 4, "rank": 2, "seed": 3}
+EXAMPLES = 20
+
+
+class Verbs:
+    """Paths and command lines of a run in the working directory; each verb with the files that it makes."""
+
+    def __init__(self) -> None:
+        run, data = "results/run", "data/north"
+        self.model, self.tokens = f"{run}/models/tiny.json", f"{run}/tokens/tiny.json"
+        self.activations = f"{run}/activations/tiny/0.json"
+        self.fits = {name: f"{run}/interventions/tiny/{name}.json" for name in ("mms", "cra")}
+        self.tuned = f"{run}/interventions/tiny/lora/north.json"
+        views = ("--train-views", *VIEWS, "--test-views", *VIEWS)
+        tokens = ("--model", self.model, "--tokens", self.tokens)
+        evaluations = f"{run}/evaluations/tiny"
+        self.commands: dict[str, tuple[list[str], tuple[str, ...]]] = {
+            "model": ("models/tiny", "--output", self.model),
+            "tokenize": (
+                "--model", self.model, "--train", f"{data}/train.json", "--test", f"{data}/test.json", *views,
+                "--output", self.tokens,
+            ),
+            "extract": ("north", *tokens, *views, "--output", self.activations),
+            **{
+                f"fit {name}": (
+                    name, "--train", f"{data}/train.json", "--activations", self.activations, "--output", path,
+                )
+                for name, path in self.fits.items()
+            },
+            "tune": (
+                "lora", "--parameters", json.dumps(TRAINED), *tokens, "--train", f"{data}/train.json",
+                "--test", f"{data}/test.json", "--manifest", self.tuned,
+                "--output", f"{evaluations}/lora/north.parquet",
+            ),
+            "evaluate": (
+                "north:north", "--fits", self.fits["mms"], "--test", f"{data}/test.json",
+                "--activations", self.activations, "--output", f"{evaluations}/mms",
+            ),
+            "metrics": (
+                f"{run}/evaluations", "--models", "tiny", "--interventions", "mms", "--shifts", "shifts.yaml",
+                "--capability", "mms", "--output", run,
+            ),
+            "records": (
+                "--tokens", self.tokens, "--activations", self.activations, "--tuned", self.tuned, "--output", run,
+            ),
+            "provenance": (
+                f"{run}/leaderboard.csv", "--config", "{}", "--models", self.model, "--data", f"{data}/test.json",
+                "--output", f"{run}/provenance.json",
+            ),
+            "report": (run, "--title", "run", "--provenance", f"{run}/provenance.json",
+                       "--output", f"{run}/report.html"),
+        }  # fmt: skip
+        self.made = {
+            **{f"fit {name}": (path,) for name, path in self.fits.items()},
+            "model": (self.model,),
+            "tokenize": (self.tokens,),
+            "extract": (self.activations,),
+            "tune": (self.tuned, f"{evaluations}/lora/north.parquet"),
+            "evaluate": (f"{evaluations}/mms/north.parquet",),
+            "metrics": tuple(
+                f"{run}/{name}.csv"
+                for name in ("generalization_metrics", "leaderboard", "elicitation_by_category", "cells")
+            ),
+            "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks")),
+            "provenance": (f"{run}/provenance.json",),
+            "report": (f"{run}/report.html",),
+        }
+
+    def run(self, verb: str) -> int:
+        """Run one verb in the working directory. Returns its exit status."""
+        return main([verb.split()[0], *self.commands[verb]])
+
+    def run_missing(self) -> list[str]:
+        """Run the verbs whose files are missing, in order, as Snakemake would. Returns which."""
+        ran = []
+        for verb in self.commands:
+            if not all(Path(file).is_file() for file in self.made[verb]):
+                assert self.run(verb) == 0, verb
+                ran.append(verb)
+        return ran
+
+
+def make(folder: Path) -> None:
+    """Run every verb in a new folder."""
+    save_model(folder / "models" / "tiny", "llama")
+    write_distribution(folder / "data" / "north", train=EXAMPLES, test=EXAMPLES)
+    shift = {"source": "north", "target": "north", "label": "extreme", "category": "place"}
+    (folder / "shifts.yaml").write_text(json.dumps([shift]))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Verbs().run_missing()
+    finally:
+        os.chdir(before)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, but for locks, by its path."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and ".locks" not in file.parts
+    }
+
+
+def restore(folder: Path, wanted: dict[str, bytes]) -> None:
+    """Make a folder hold exactly these files again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in wanted.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)

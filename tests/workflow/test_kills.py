@@ -1,0 +1,83 @@
+"""Snakemake itself is killed in the middle: the same command again, after at most --unlock, completes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from figures import tell
+from project import Project
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def an_extraction_is_going_on(folder: Path) -> bool:
+    done = any(path.is_dir() for path in (folder / "cache/activations").glob("[!.]*"))
+    return done and not (folder / "results/mini/activations/tiny-llama/0.json").exists()
+
+
+def a_source_is_fitted(folder: Path) -> bool:
+    return any((folder / "cache/interventions").glob("*/intervention.json"))
+
+
+def a_checkpoint_is_written(folder: Path) -> bool:
+    return any((folder / "cache/interventions").glob("*/checkpoint.safetensors"))
+
+
+def start(project: Project) -> subprocess.Popen[bytes]:
+    """Start Snakemake in a process group of its own."""
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
+    (project.folder / "shifts.yaml").write_text(yaml.safe_dump(project.shifts))
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "intervention", "whole_group"),
+    [
+        (an_extraction_is_going_on, "mms", True),
+        (an_extraction_is_going_on, "mms", False),
+        (a_source_is_fitted, "mms", True),
+        (a_checkpoint_is_written, "lora", True),
+        (a_checkpoint_is_written, "lora", False),
+    ],
+)
+def test_after_snakemake_was_killed_the_same_command_completes(
+    project: Project, moment: Callable[[Path], bool], intervention: str, whole_group: bool
+) -> None:
+    """With ``whole_group`` its jobs die too, as at the end of a session; without, they go on without it."""
+    project.config["interventions"] = [intervention]
+    project.config["capability_interventions"] = []
+    project.config["intervention_parameters"] = {
+        "lora": {"steps": 300, "pairs_per_step": 2, "rank": 2, "checkpoint_steps": 1}
+    }
+    for left in ("cache", "results"):
+        subprocess.run(["rm", "-rf", project.folder / left], check=True)
+    program = start(project)
+    while not moment(project.folder):
+        assert program.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    os.killpg(program.pid, signal.SIGKILL) if whole_group else os.kill(program.pid, signal.SIGKILL)
+    program.wait()
+    result = project.run("--unlock")
+    assert result.returncode == 0, result.stderr
+    result = project.run()
+    assert result.returncode == 0, result.stderr
+    assert (project.folder / "results/mini/report.html").is_file()
+    assert not list((project.folder / "cache").rglob("*checkpoint*"))
+    assert "Nothing to be done" in project.run("-n").stderr
+    tell(f"Snakemake killed {'with' if whole_group else 'without'} its jobs when {moment.__name__.replace('_', ' ')}: "
+         "completed by the same command")  # fmt: skip
