@@ -21,7 +21,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "workflow", "genies", "config"):
+        for name in ("Snakefile", "workflow", "profiles", "genies", "config"):
             source = REPOSITORY / name
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)

@@ -78,6 +78,6 @@ def test_after_snakemake_was_killed_the_same_command_completes(
     assert result.returncode == 0, result.stderr
     assert (project.folder / "results/mini/report.html").is_file()
     assert not list((project.folder / "cache").rglob("*checkpoint*"))
-    assert "Nothing to be done" in project.run("-n").stderr
+    assert "Nothing to be done" in project.run("-n").stdout
     tell(f"Snakemake killed {'with' if whole_group else 'without'} its jobs when {moment.__name__.replace('_', ' ')}: "
          "completed by the same command")  # fmt: skip
