@@ -139,9 +139,13 @@ def filled_folder(destination: Path, last: str) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON with sorted keys (equal values give equal bytes). NaN raises ValueError."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    text = _json_text(value)
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -167,11 +171,12 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Read what ``write_sealed`` wrote, without the seal.
 
     Raises:
-        StoreError: the file is missing or is not what was written.
+        StoreError: the file is missing or is not, byte for byte, what was written.
     """
     value = read_json(path)
-    seal = value.pop("seal", None) if isinstance(value, dict) else None
-    with suppress(ValueError):  # NaN, which no file of ours holds, has no digest
-        if seal is not None and seal == value_digest(value):
-            return value
+    if isinstance(value, dict):
+        with suppress(ValueError):  # NaN, which no file of ours holds, has no digest
+            whole = _json_text(value).encode() == Path(path).read_bytes()
+            if value.pop("seal", None) == value_digest(value) and whole:
+                return value
     raise StoreError(f"{path}: damaged; {REPAIR}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genies.errors import StoreError
-from genies.files import read_json, whole_file, write_json
+from genies.files import PARTIAL, partial_folder, read_json, read_sealed, whole_file, write_json, write_sealed
 
 
 def test_a_failure_leaves_the_old_file_and_no_leftovers(tmp_path: Path) -> None:
@@ -39,3 +43,56 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, text: str | None) -
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(StoreError, match="a.json"):
         read_json(path)
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    for target in (path, other):
+        program = f"from genies.files import whole_file\nimport os, pathlib\nwith whole_file(pathlib.Path({str(target)!r})):\n    os._exit(9)"  # noqa: E501
+        assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 2
+    with whole_file(path) as first:
+        write_json(path, {"second": True})
+        assert first.exists()
+        first.write_text("{}")
+    assert read_json(path) == {}
+    assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 1  # the other file's, until it is written
+
+
+def test_a_folder_that_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+    target = tmp_path / "data"
+    program = f"from genies.files import partial_folder\nimport os, pathlib\nwith partial_folder(pathlib.Path({str(target)!r})) as f:\n    (f / 'x').touch()\n    os._exit(9)"  # noqa: E501
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    (left,) = tmp_path.iterdir()
+    with partial_folder(target) as folder, partial_folder(target) as another:
+        assert not left.exists()
+        assert folder.exists() and another.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+objects = st.dictionaries(st.text().filter(lambda key: key != "seal"), json_values, max_size=4)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(objects, st.integers(0), st.integers(1, 255))
+def test_a_sealed_file_is_read_back_and_any_other_byte_is_found(
+    tmp_path_factory, value: dict, place: int, change: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "sealed.json"
+    write_sealed(path, value)
+    assert read_sealed(path) == value
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= change
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="sealed.json"):
+        read_sealed(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StoreError, match="sealed.json"):
+        read_sealed(path)

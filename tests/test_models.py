@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from genies.activations.decoder import Decoder
 from genies.errors import ModelError
-from genies.models import describe_model, is_folder, model_files, model_name
+from genies.models import describe_model, is_folder, load_tokenizer, model_files, model_name
 
 
 def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(
@@ -63,3 +66,29 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_hub_ids_and_folders_are_told_apart(identifier: str, folder: bool) -> None:
     assert is_folder(identifier) is folder
     assert "/" not in model_name(identifier)
+
+
+def test_code_in_a_model_folder_is_never_run(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    for name in ("config.json", "tokenizer_config.json"):
+        settings = json.loads((folder / name).read_text())
+        settings |= {"model_type": "unheard_of", "auto_map": {
+            "AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model", "AutoTokenizer": ["own.T", "own.T"],
+        }}  # fmt: skip
+        (folder / name).write_text(json.dumps(settings))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: ...\n")
+    for use in (lambda: describe_model(str(folder), None, tmp_path / "h"), lambda: load_tokenizer(folder),
+                lambda: Decoder.load(folder, "float32", "cpu", "sdpa")):  # fmt: skip
+        with contextlib.suppress(ModelError):
+            use()
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        Decoder.load(folder, "float32", "cpu", "sdpa")
+
+
+def test_remembered_hashes_that_are_damaged_are_made_again(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    remembered = tmp_path / "sha256.json"
+    first = describe_model(str(model_folders["llama"]), None, remembered)
+    for damaged in ("", "{", remembered.read_text().replace("a", "b"), "[NaN]"):
+        remembered.write_text(damaged)
+        assert describe_model(str(model_folders["llama"]), None, remembered) == first

@@ -9,7 +9,10 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
@@ -26,6 +29,8 @@ HOSTILE = (
     "{{ 7 * 7 }}${7*7}<!--",
     "']; document.title='broken'; ['",
     "datum.x\u2028\u2029\\u003cscript\\u003e&lt;b&gt;",
+    '<img src="http://outside.invalid/i"><link rel=stylesheet href="http://outside.invalid/c">',
+    "<script src=http://outside.invalid/s></script><svg onload=\"fetch('http://outside.invalid/f')\">",
 )
 
 
@@ -177,9 +182,9 @@ def test_policy_allows_only_what_the_page_holds(page):
 
 @pytest.fixture(scope="module")
 def hostile_page() -> str:
-    a, b, c, d, e = HOSTILE
-    shifts = [Shift(a, b, b, d, c, 1), Shift(a, e, e, d, c, 1), Shift(b, a, a, e, d, 2)]
-    return render(a, make_tables([b, c], [d, "mms", e, a], shifts), {a: {b: [c, d]}, "list": [{e: None}]})
+    a, b, c, d, e, f, g = HOSTILE
+    shifts = [Shift(a, b, b, d, c, 1), Shift(a, e, e, d, c, 1), Shift(b, a, a, e, d, 2), Shift(f, g, g, g, f, 1)]
+    return render(a, make_tables([b, c], [d, "mms", e, a], shifts), {a: {b: [c, d]}, "list": [{e: g}, {f: None}]})
 
 
 def test_hostile_names_stay_text(hostile_page):
@@ -273,13 +278,54 @@ def test_a_browser_draws_every_figure_of_a_hostile_page_without_a_complaint(tmp_
     assert "<title>broken" not in result.stdout
     # Breaches of the policy and errors of scripts are reported on the console.
     assert "CONSOLE" not in result.stderr, result.stderr
+    assert not result.asked, f"requests left the page: {result.asked}"
 
 
-def open_in_browser(file: Path, profile: Path, width: int) -> subprocess.CompletedProcess[str]:
-    """The page's elements after its scripts have run (stdout), and the console (stderr)."""
+class Proxy(ThreadingHTTPServer):
+    """Stands between the browser and the network, refuses everything, and notes what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Refusing)
+        self.asked: list[str] = []
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.send_error(502)
+
+    do_CONNECT = do_POST = do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@dataclass
+class Opened:
+    """What a browser made of a page: its elements after its scripts have run, its console, and requests that left."""
+
+    stdout: str
+    stderr: str
+    asked: list[str]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")
+def test_a_request_that_leaves_a_page_would_be_seen(tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(HOSTILE[5], encoding="utf-8")
+    assert "http://outside.invalid/i" in open_in_browser(file, tmp_path / "profile", 800).asked
+
+
+def open_in_browser(file: Path, profile: Path, width: int) -> Opened:
+    """Open a file in a browser whose every request goes to a proxy that only listens."""
     flags = (
         "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
         "--disable-component-update --disable-sync --enable-logging=stderr --dump-dom --virtual-time-budget=10000"
     )
-    command = [BROWSER, *flags.split(), f"--window-size={width},900", f"--user-data-dir={profile}", file.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    proxy = Proxy()
+    Thread(target=proxy.serve_forever, daemon=True).start()
+    flags += f" --proxy-server=127.0.0.1:{proxy.server_port} --window-size={width},900"
+    command = [BROWSER, *flags.split(), f"--user-data-dir={profile}", file.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    proxy.shutdown()
+    proxy.server_close()
+    return Opened(result.stdout, result.stderr, [url for url in proxy.asked if "outside" in url])

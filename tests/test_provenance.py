@@ -1,0 +1,42 @@
+"""Provenance states what a run was made of, and its commit where there is one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from genies.digests import file_sha256
+from genies.files import read_json, write_json
+from genies.provenance import package_versions, source_state, write_provenance
+
+
+def test_everything_that_a_result_depends_on_is_stated(tmp_path: Path) -> None:
+    model, data, table = tmp_path / "m.json", tmp_path / "north" / "test.json", tmp_path / "cells.csv"
+    write_json(model, {"name": "m", "revision": "abc"})
+    write_json(data, [])
+    table.write_text("x")
+    write_provenance({"seed": 4}, [model], [data], [table], tmp_path / "provenance.json")
+    stated = read_json(tmp_path / "provenance.json")
+    assert stated["configuration"] == {"seed": 4}
+    assert stated["models"] == [{"name": "m", "revision": "abc"}]
+    assert stated["data"] == {"north/test": file_sha256(data)}
+    assert stated["results"] == {"cells.csv": file_sha256(table)}
+    assert set(stated) >= {"genies", "commit", "uncommitted_changes", "python", "platform", "packages"}
+    assert {"torch", "zarr", "snakemake"} <= set(package_versions()) and "pytest" not in package_versions()
+
+
+def test_commit_and_uncommitted_changes_of_a_checkout(tmp_path: Path) -> None:
+    assert source_state(tmp_path) == (None, None)
+
+    def git(*arguments: str) -> str:
+        user = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tmp_path), *user, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-m", "a")
+    assert source_state(tmp_path) == (git("rev-parse", "HEAD"), False)
+    (tmp_path / "a").write_text("2")
+    assert source_state(tmp_path) == (git("rev-parse", "HEAD"), True)
