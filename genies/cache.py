@@ -158,8 +158,8 @@ def _is_sound(check: Callable[[Path], Any], path: Path) -> bool:
 
 
 def _tests(fit: Path) -> list[Path]:
-    """Tests kept with a fit: parquet files, each with a record beside it; a kill may have left one without."""
-    return [record.with_suffix(".parquet") for record in sorted((fit / "tests").glob("[!.]*.json"))]
+    """Tests kept with a fit: parquet files, each with a record beside it."""
+    return sorted({file.with_suffix(".parquet") for file in (fit / "tests").glob("[!.]*")})
 
 
 def explain(a: Entry, b: Entry) -> list[tuple[str, Any, Any]]:

@@ -34,7 +34,7 @@ class Verbs:
                 "--model", self.model, "--train", f"{data}/train.json", "--test", f"{data}/test.json", *views,
                 "--output", self.tokens,
             ),
-            "extract": ("north", *tokens, *views, "--output", self.activations),
+            "extract": ("north", *tokens, *views, "--batch-tokens", "100", "--output", self.activations),
             **{
                 f"fit {name}": (
                     name, "--train", f"{data}/train.json", "--activations", self.activations, "--output", path,
