@@ -49,7 +49,7 @@ def make_store(root: Path, split: str, view: str) -> str:
     for first in range(0, len(keys), 50):
         count = min(50, len(keys) - first)
         writer.append(first, {n: rng.standard_normal((count, *s), np.float32) for n, s in shapes.items()})
-    writer.finish({}, {})
+    writer.finish()
     return f"{split}-{view}"
 
 
