@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
         _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_records, _add_provenance, _add_report, _add_cache,
+        _add_evaluate, _add_metrics, _add_published, _add_records, _add_provenance, _add_report, _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -481,6 +481,22 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
     _output(verb, "folder of the tables")
+
+
+def _add_published(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.stage import write_published_tables
+
+        for line in write_published_tables(options.source, options.shifts, options.out):
+            print(line)
+
+    verb = _verb(verbs, "published", run, "recompute the paper's tables from its per-cell results")
+    verb.add_argument("source", type=Path, metavar="RESULTS_DIR", help="folder or tar archive of published results")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    verb.add_argument(
+        "--shifts", type=Path, nargs="+", default=[Path("config/shifts/published69.yaml")], metavar="FILE",
+        help="shift lists, for labels and categories (default: the published one)",
+    )  # fmt: skip
 
 
 def _add_records(verbs: argparse._SubParsersAction) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genies.data.shifts import read_shifts
 from genies.evaluation import tables
+from genies.evaluation.published import read_results, recompute
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def write_tables(
@@ -30,7 +35,36 @@ def write_tables(
     listed = read_shifts(*shifts)
     sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
     cells = tables.cells(evaluations, models, interventions, sources)
-    metrics = tables.generalization_metrics(cells, listed, capability_interventions)
+    _write(cells, tables.generalization_metrics(cells, listed, capability_interventions), output)
+
+
+def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
+    """Write the same tables from the paper's own results, and tell how they compare with the published ones.
+
+    Args:
+        source: folder or archive of published results, as ``genies.evaluation.published`` reads them.
+        shifts: shift lists, for labels and categories.
+        output: folder of the tables.
+
+    Yields:
+        Lines to print.
+    """
+    results = read_results(source)
+    cells, metrics, comparison = recompute(results, read_shifts(*shifts))
+    _write(cells, metrics, output)
+    for (model,), rows in metrics.group_by("model", maintain_order=True):
+        counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
+        found = ", ".join(f"{name} {count}" for name, count in counts)
+        yield f"{model}: rows of {found}"
+    yield f"{comparison.compared} figures compared, largest difference {comparison.largest:.3g}"
+    for d in comparison.differences:
+        yield f"  differs: {d.path}, {d.row}, {d.column}: {d.published} published, {d.recomputed} recomputed"
+    for kind, paths in sorted(results.oddities.items()):
+        yield f"{len(paths)} files: {kind}"
+        yield from (f"  {path}" for path in paths)
+
+
+def _write(cells: pl.DataFrame, metrics: pl.DataFrame, output: Path) -> None:
     tables.write_csv(cells, output / tables.CELLS_FILE)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
     tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)

@@ -220,6 +220,7 @@ def generalization_metrics(
     shifts: Sequence[Shift],
     capability_interventions: Sequence[str],
     baseline: str = "zero_shot",
+    capabilities: Mapping[tuple[str, str], tuple[str, float]] | None = None,
 ) -> pl.DataFrame:
     """Metrics of every (model, intervention, shift), columns as in ``METRIC_COLUMNS``.
 
@@ -228,51 +229,76 @@ def generalization_metrics(
     capability where none of them was run, baseline where ``baseline`` was not run, elicitation where capability is
     null or 0, and the published calibration error where no bin has enough pairs.
 
+    Args:
+        cells: columns as in ``CELL_COLUMNS``.
+        shifts: shifts to report.
+        capability_interventions: see above.
+        baseline: the intervention that differential elicitation is measured from.
+        capabilities: (intervention, accuracy) by (model, target) where they are known from elsewhere, as with
+            published results. Then cells may be missing: shifts without one are left out, other figures are null.
+
     Raises:
         StoreError: an intervention that was run lacks a cell that a shift needs.
     """
     rows = []
     for (model,), of_model in cells.group_by("model", maintain_order=True):
-        table = _CellTable(str(model), of_model)
+        table = _CellTable(str(model), of_model, complete=capabilities is None)
         for intervention in table.interventions:
             for shift in shifts:
-                rows.append(_shift_row(table, intervention, shift, capability_interventions, baseline))
+                if capabilities is None:
+                    capability = _best(table, capability_interventions, shift)
+                else:
+                    capability = capabilities.get((table.model, shift.target), (None, None))
+                if row := _shift_row(table, intervention, shift, capability, baseline):
+                    rows.append(row)
     return pl.DataFrame(rows, schema=METRIC_COLUMNS)
 
 
 class _CellTable:
-    """Cells of one model by (intervention, source, target)."""
+    """Cells of one model by (intervention, source, target); where they are ``complete``, a missing one is an error."""
 
-    def __init__(self, model: str, cells: pl.DataFrame) -> None:
+    def __init__(self, model: str, cells: pl.DataFrame, complete: bool) -> None:
         self.model = model
+        self.complete = complete
         self.interventions = cells["intervention"].unique(maintain_order=True).to_list()
         self._cells = {(c["intervention"], c["source"], c["target"]): c for c in cells.iter_rows(named=True)}
 
-    def cell(self, intervention: str, source: str, target: str, shift: Shift) -> Cell:
-        try:
-            return self._cells[intervention, source, target]
-        except KeyError:
+    def cell(self, intervention: str, source: str, target: str, shift: Shift) -> Cell | None:
+        found = self._cells.get((intervention, source, target))
+        if found is None and self.complete:
             raise StoreError(
                 f"{self.model}: no evaluation of {intervention} fitted on {source} and tested on {target}, which the "
                 f"shift {shift.source} → {shift.target} needs; run snakemake again to make it"
-            ) from None
+            )
+        return found
+
+    def accuracy(self, intervention: str, source: str, target: str, shift: Shift) -> float | None:
+        found = self.cell(intervention, source, target, shift) if intervention in self.interventions else None
+        return found["accuracy"] if found else None
+
+
+def _best(table: _CellTable, interventions: Sequence[str], shift: Shift) -> tuple[str | None, float | None]:
+    """The intervention that is most accurate on the shift's reference after fitting on it, and that accuracy."""
+    best, capability = None, None
+    for name in interventions:
+        candidate = table.accuracy(name, shift.target_reference, shift.target_reference, shift)
+        if candidate is not None and (capability is None or candidate > capability):
+            capability, best = candidate, name
+    return best, capability
 
 
 def _shift_row(
-    table: _CellTable, intervention: str, shift: Shift, capability_interventions: Sequence[str], baseline: str
-) -> dict[str, Any]:
-    reference = shift.target_reference or shift.target
+    table: _CellTable,
+    intervention: str,
+    shift: Shift,
+    capability: tuple[str | None, float | None],
+    baseline: str,
+) -> dict[str, Any] | None:
     cell = table.cell(intervention, shift.source, shift.target, shift)
-    accuracy = cell["accuracy"]
-    base = None
-    if baseline in table.interventions:
-        base = table.cell(baseline, shift.source, shift.target, shift)["accuracy"]
-    capability, best = None, None
-    for name in capability_interventions:
-        if name in table.interventions:
-            candidate = table.cell(name, reference, reference, shift)["accuracy"]
-            if capability is None or candidate > capability:
-                capability, best = candidate, name
+    if cell is None:
+        return None
+    accuracy, base = cell["accuracy"], table.accuracy(baseline, shift.source, shift.target, shift)
+    best, tuned = capability
     return {
         "model": table.model,
         "intervention": intervention,
@@ -280,17 +306,17 @@ def _shift_row(
         "category": shift.category,
         "source": shift.source,
         "target": shift.target,
-        "target_reference": reference,
+        "target_reference": shift.target_reference,
         "generalization_accuracy": accuracy,
         "baseline_accuracy": base,
         "baseline_intervention": None if base is None else baseline,
-        "target_tuned_capability": capability,
+        "target_tuned_capability": tuned,
         "target_tuned_capability_intervention": best,
-        "source_ID_accuracy": table.cell(intervention, shift.source, shift.source, shift)["accuracy"],
+        "source_ID_accuracy": table.accuracy(intervention, shift.source, shift.source, shift),
         "differential_elicitation": (
-            None if base is None or not capability else metric.differential_elicitation(accuracy, base, capability)
+            None if base is None or not tuned else metric.differential_elicitation(accuracy, base, tuned)
         ),
-        "elicitation": metric.elicitation(accuracy, capability) if capability else None,
+        "elicitation": metric.elicitation(accuracy, tuned) if tuned else None,
         "generalization_accuracy_low": cell["low"],
         "generalization_accuracy_high": cell["high"],
         "published_entries": shift.published_entries,

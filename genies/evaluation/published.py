@@ -1,0 +1,350 @@
+"""The paper's own results: read file by file, every published figure recomputed and compared.
+
+Layout (the published results of GENIES, arXiv 2311.07723), in a folder or a tar archive, at its top or deeper::
+
+    evaluations/<intervention>/<model>-<source>/<target>.json        probabilities of the best response, by test pair
+    generalization_metrics/<model>/<intervention>/{all,GENIES}.csv   the published tables
+    target_tuned_capability/<model>/<target>.json                    best accuracy of any intervention on the target
+
+That tree has grown over time: evaluations of earlier rounds lie beside, one method has several names, and some files
+state an earlier name of their distribution. What is not used, or used with a doubt, is kept by kind in ``oddities``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.data.archive import published_distributions
+from genies.data.shifts import Shift
+from genies.errors import DataError
+from genies.evaluation import metrics as metric
+from genies.evaluation import tables
+from genies.evaluation.uncertainty import accuracy_interval
+
+ROOTS = ("evaluations", "generalization_metrics", "target_tuned_capability")
+NAMES = (("lora_fine_tuning", "classify_lora", "lora"), ("lat_stim_1", "lat"))
+"""Names of one method, the usual one first."""
+BASELINE = "zero_shot"
+COMPARED = (
+    "generalization_accuracy", "baseline_accuracy", "target_tuned_capability", "source_ID_accuracy",
+    "RMS_calibration_error", "differential_elicitation",
+)  # fmt: skip
+SAME = 1e-9
+"""Figures that are nearer than this are equal: what is between is rounding."""
+MAX_FILE_BYTES = 2**26
+
+SINGLE_PAIRS = frozenset(
+    "alpaca_high_quality alpaca_long alpaca_low_quality alpaca_short change_my_view code_is_correct crt_1 crt_2 crt_3 "
+    "personality_traits punishment_avoidance pursue_goals quote_attribution relinquish_power reward_seeking "
+    "shp_high_quality shp_low_quality survival_influence sycophancy_answer sycophancy_are_you_sure sycophancy_feedback "
+    "sycophancy_mimicry wrong_arc".split()
+)
+TWO_PAIRS = frozenset(
+    "code_low_quality creative_writing gender_bias illegal_dont_help ranking_logic_easy unhelpful_alpaca".split()
+)
+"""Published distributions whose test examples have one or two pairs; those of all others have three."""
+
+Key = tuple[str, str, str, str]
+"""(model, intervention, source, target)."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation as it was published.
+
+    Attributes:
+        path: of its file.
+        probability: of the best response of each pair, float64 (n,), in [0, 1].
+        accuracy: as the file states it; None where it does not.
+    """
+
+    path: str
+    probability: np.ndarray
+    accuracy: float | None
+
+    @cached_property
+    def recomputed(self) -> float:
+        """Accuracy of the probabilities; a probability of 0.5 counts as right, as in the published cells."""
+        return metric.accuracy(self.probability, ties="right")
+
+
+@dataclass
+class Results:
+    """What a tree of published results holds.
+
+    Attributes:
+        evaluations: candidates for each key, the likeliest first.
+        rows: rows of the published tables by (model, intervention), each with its file.
+        capabilities: (intervention, accuracy) by (model, target).
+        oddities: paths by kind of oddity.
+    """
+
+    evaluations: dict[Key, list[Judged]] = field(default_factory=dict)
+    rows: dict[tuple[str, str], list[tuple[str, dict[str, str]]]] = field(default_factory=dict)
+    capabilities: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    oddities: dict[str, list[str]] = field(default_factory=dict)
+
+    def odd(self, kind: str, path: str) -> None:
+        """Note an odd file."""
+        self.oddities.setdefault(kind, []).append(path)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A recomputed figure that differs from the published one: where it stands, and both."""
+
+    path: str
+    row: str
+    column: str
+    published: float | None
+    recomputed: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Recomputed figures against the published tables.
+
+    Attributes:
+        compared: how many figures.
+        largest: largest absolute difference; 0 where nothing was compared.
+        differences: every figure that differs.
+    """
+
+    compared: int
+    largest: float
+    differences: list[Difference]
+
+
+def read_results(source: Path) -> Results:
+    """Read a tree or a tar archive of published results.
+
+    Raises:
+        DataError: there is no such file or folder, it is no archive, or nothing of the layout is in it.
+    """
+    results = Results()
+    evaluations: list[tuple[tuple[str, ...], str, dict]] = []
+    for path, content in _files(Path(source)):
+        parts = PurePosixPath(path).parts
+        start = next((n for n, part in enumerate(parts) if part in ROOTS), None)
+        if start is None:
+            results.odd("outside the layout", path)
+            continue
+        root, *rest = parts[start:]
+        if root == "generalization_metrics" and len(rest) == 3 and path.endswith(".csv"):
+            rows = csv.DictReader(io.StringIO(content.decode("utf-8", "replace")))
+            results.rows.setdefault((rest[0], rest[1]), []).extend((path, row) for row in rows)
+        elif root == "target_tuned_capability" and len(rest) == 2 and path.endswith(".json"):
+            _read_capability(results, path, rest[0], content)
+        elif root == "evaluations" and len(rest) >= 3 and path.endswith(".json"):
+            value = _json(content)
+            evaluations.append((tuple(rest), path, value)) if value else results.odd("no JSON object", path)
+        else:
+            results.odd("outside the layout", path)
+    if not evaluations:
+        raise DataError(
+            f"{source}: holds no evaluations/<intervention>/<model>-<source>/<target>.json; name such a tree"
+        )
+    models = {model for model, _ in [*results.rows, *results.capabilities]}
+    sources = {row["source"] for rows in results.rows.values() for _, row in rows if row.get("source")}
+    for parts, path, value in sorted(evaluations, key=lambda evaluation: _rank(evaluation[0])):
+        _place(results, parts, path, value, models, sources | set(published_distributions()))
+    return results
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every regular file, of a folder or of a tar archive."""
+    if source.is_dir():
+        for file in sorted(file for file in source.rglob("*") if file.is_file()):
+            yield str(file.relative_to(source).as_posix()), file.read_bytes()
+        return
+    try:
+        with tarfile.open(source, "r|*") as archive:
+            for member in archive:
+                if member.isreg():
+                    if member.size > MAX_FILE_BYTES:
+                        raise DataError(f"{source}: {member.name!r} has more than {MAX_FILE_BYTES} bytes; leave it out")
+                    yield member.name, archive.extractfile(member).read()
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such folder or archive; name the published results") from None
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise DataError(f"{source}: not a whole tar archive ({error}); fetch it again") from None
+
+
+def _json(content: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_capability(results: Results, path: str, model: str, content: bytes) -> None:
+    value = _json(content) or {}
+    accuracy, name = _number(value.get("best_intervention_accuracy")), value.get("best_intervention")
+    if accuracy is None or not isinstance(name, str):
+        results.odd("capability without a figure", path)
+        return
+    results.capabilities[model, str(value.get("target") or Path(path).stem)] = (name, accuracy)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, given as a number or as text; None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _rank(parts: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Evaluations right under a method's usual name come first, then those under its other names, then deeper ones."""
+    usual = {name: number for names in NAMES for number, name in enumerate(names)}
+    return len(parts) * 10 + usual.get(parts[0], 0), parts
+
+
+def method(name: str) -> str:
+    """The usual name of a method that has several."""
+    return next((names[0] for names in NAMES if name in names), name)
+
+
+def _place(
+    results: Results, parts: tuple[str, ...], path: str, value: dict, models: set[str], sources: set[str]
+) -> None:
+    """Put an evaluation among the candidates of its key, unless it is not to be used."""
+    intervention, *inner, folder, file = parts
+    target = file.removesuffix(".json")
+    if any("old" in part.split("_") for part in (intervention, *inner)):
+        results.odd("old evaluation, not used", path)
+        return
+    known = [(m, folder[len(m) + 1 :]) for m in models if folder.startswith(f"{m}-")]
+    known += [(folder[: -len(s) - 1], s) for s in sources if folder.endswith(f"-{s}")]
+    known = [(model, name) for model, name in known if name in sources] or known
+    if not known:
+        results.odd("names no source, not used", path)
+        return
+    model, source = max(known, key=lambda pair: len(pair[1]))
+    probability = value.get("eval_probabilities")
+    try:
+        probability = metric.checked_probability(probability)
+    except (TypeError, ValueError):
+        results.odd("without usable probabilities, not used", path)
+        return
+    if inner:
+        results.odd("deeper than the layout, used only where nothing else is there", path)
+    stated = PurePosixPath(str(value.get("model_dir") or folder)).name
+    if value.get("distribution_id", target) != target or stated not in (folder, model):
+        results.odd("states another source or distribution than its place, used", path)
+    key = (model, method(intervention), source, target)
+    results.evaluations.setdefault(key, []).append(Judged(path, probability, _number(value.get("eval_accuracy"))))
+
+
+def examples(target: str, pairs: int) -> np.ndarray:
+    """The example that each pair of a published evaluation belongs to, int64 (pairs,).
+
+    Pairs of one example stand together. Evaluations of few_shot lack whole examples; where the count does not fit, each
+    pair counts as an example of its own.
+    """
+    each = 1 if target in SINGLE_PAIRS else 2 if target in TWO_PAIRS else 3
+    known = target in published_distributions() and pairs % each == 0
+    return np.arange(pairs) // (each if known else 1)
+
+
+def recompute(results: Results, shifts: Sequence[Shift]) -> tuple[pl.DataFrame, pl.DataFrame, Comparison]:
+    """Cells and metrics of every model and intervention, and how they compare with the published tables.
+
+    Where a table follows another candidate than the likeliest, that one is used and named among the oddities. Where an
+    evaluation states another accuracy than that of its probabilities, the stated one is used, and it is listed.
+
+    Returns:
+        Cells (columns ``genies.evaluation.tables.CELL_COLUMNS``), metrics (``METRIC_COLUMNS``) and the comparison.
+    """
+    published = {
+        (model, method(intervention), row["source"], row["target"]): row
+        for (model, intervention), rows in results.rows.items()
+        for _, row in rows
+    }
+    chosen = {key: _choose(results, key, candidates, published) for key, candidates in results.evaluations.items()}
+    cells = pl.DataFrame([_cell(key, judged) for key, judged in sorted(chosen.items())], schema=tables.CELL_COLUMNS)
+    listed = [*shifts, *_further(published.values(), shifts)]
+    capabilities = {
+        (model, shift.target): found
+        for model in cells["model"].unique()
+        for shift in listed
+        for name in (shift.target_reference, shift.target)  # the later one, if there is one, holds
+        if (found := results.capabilities.get((model, name)))
+    }
+    metrics = tables.generalization_metrics(cells, listed, (), BASELINE, capabilities)
+    return cells, metrics, _compare(results, chosen, metrics)
+
+
+def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Mapping[str, str]]) -> Judged:
+    wanted = _number(published[key].get("generalization_accuracy")) if key in published else None
+    matching = [c for c in candidates if wanted is not None and abs((c.accuracy or c.recomputed) - wanted) <= SAME]
+    best = (matching or candidates)[0]
+    if best is not candidates[0]:
+        results.odd("used, since the table follows it and not the file in its place", best.path)
+    return best
+
+
+def _cell(key: Key, judged: Judged) -> dict[str, Any]:
+    model, intervention, source, target = key
+    correct = metric.correctness(judged.probability, ties="right")
+    low, high = accuracy_interval(correct, examples(target, len(correct)))
+    rms = metric.published_rms_calibration_error(judged.probability)
+    return {
+        "model": model,
+        "intervention": intervention,
+        "source": source,
+        "target": target,
+        "accuracy": judged.recomputed if judged.accuracy is None else judged.accuracy,
+        "low": low,
+        "high": high,
+        "RMS_calibration_error": None if math.isnan(rms) else rms,
+        "calibration_error": metric.calibration_error(judged.probability),
+        "brier": metric.brier(judged.probability),
+        "test_pairs": len(correct),
+    }
+
+
+def _further(rows: Any, shifts: Sequence[Shift]) -> list[Shift]:
+    """Shifts of the published tables that no list has."""
+    known = {(shift.source, shift.target) for shift in shifts}
+    found = {(row["source"], row["target"]): row.get("target_reference") or row["target"] for row in rows}
+    return [Shift(*pair, reference) for pair, reference in sorted(found.items()) if pair not in known]
+
+
+def _compare(results: Results, chosen: Mapping[Key, Judged], metrics: pl.DataFrame) -> Comparison:
+    ours = {(r["model"], r["intervention"], r["source"], r["target"]): r for r in metrics.iter_rows(named=True)}
+    compared, largest, differences = 0, 0.0, []
+
+    def note(path: str, row: str, column: str, theirs: float | None, own: float | None) -> None:
+        nonlocal compared, largest
+        compared += 1
+        distance = abs(theirs - own) if theirs is not None and own is not None else 0.0
+        largest = max(largest, distance)
+        if distance > SAME or (theirs is None) != (own is None):
+            differences.append(Difference(path, row, column, theirs, own))
+
+    for (model, intervention), rows in sorted(results.rows.items()):
+        for path, row in rows:
+            name = f"{row['source']} → {row['target']}"
+            mine = ours.get((model, method(intervention), row["source"], row["target"]), {})
+            for column in COMPARED:
+                if column in row:
+                    note(path, name, column, _number(row[column]), mine.get(column))
+    for judged in chosen.values():
+        if judged.accuracy is not None:
+            note(judged.path, "stated accuracy", "accuracy", judged.accuracy, judged.recomputed)
+    return Comparison(compared, largest, differences)

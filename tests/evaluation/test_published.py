@@ -1,0 +1,190 @@
+"""The paper's tables come out of its per-cell files again, and nothing odd in that tree is dropped without a word."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SHARED_DATA
+
+from genies.cli import main
+from genies.data.shifts import Shift, read_shifts
+from genies.errors import DataError
+from genies.evaluation import metrics as metric
+from genies.evaluation.published import COMPARED, examples, read_results, recompute
+
+ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
+SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"
+PAIR = Shift("alpaca_easy", "alpaca_hard", "alpaca_hard", "extreme", "difficulty", 1)
+
+
+class Tree:
+    """A small tree of published results of two models, whose table follows from its cells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.draw = np.random.default_rng(3)
+        for model in ("pythia-1b", "pythia-1b-deduped"):
+            easy, hard = "alpaca_easy", "alpaca_hard"
+            accuracy, error = self.cell("lora", model, easy, hard)
+            own, _ = self.cell("lora", model, easy, easy)
+            base, _ = self.cell("zero_shot", model, easy, hard)
+            self.write(
+                f"target_tuned_capability/{model}/{hard}.json",
+                {"best_intervention": "classify_lora", "best_intervention_accuracy": 0.9, "target": hard},
+            )
+            row = {
+                "source": easy,
+                "target": hard,
+                "target_reference": hard,
+                "generalization_accuracy": accuracy,
+                "baseline_accuracy": base,
+                "baseline_intervention": "zero_shot",
+                "target_tuned_capability": 0.9,
+                "target_tuned_capability_intervention": "classify_lora",
+                "source_ID_accuracy": own,
+                "RMS_calibration_error": error,
+                "differential_elicitation": (accuracy - base) / 0.9,
+            }
+            self.table(model, "lora_fine_tuning", row)
+
+    def cell(self, intervention: str, model: str, source: str, target: str, **changes: object) -> tuple[float, float]:
+        """Write an evaluation. Returns its accuracy and its published calibration error."""
+        probability = self.draw.random(750)
+        probability[:3] = 0.5
+        accuracy = metric.accuracy(probability, ties="right")
+        value = {"eval_probabilities": probability.tolist(), "eval_accuracy": accuracy, "eval_loss": float("nan")}
+        value |= {"distribution_id": target, "model_dir": f"models/{model}", **changes}
+        self.write(f"evaluations/{intervention}/{model}-{source}/{target}.json", value)
+        return accuracy, metric.published_rms_calibration_error(probability)
+
+    def write(self, name: str, value: object) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+    def table(self, model: str, intervention: str, row: dict) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, row)
+        writer.writeheader()
+        writer.writerow(row)
+        self.write(f"generalization_metrics/{model}/{intervention}/all.csv", text.getvalue())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "results")
+
+
+def test_every_model_is_recomputed_under_the_usual_name_of_its_method(tree: Tree) -> None:
+    cells, metrics, comparison = recompute(read_results(tree.folder), [PAIR])
+    assert (comparison.differences, comparison.largest) == ([], 0.0)
+    assert comparison.compared == 2 * len(COMPARED) + len(cells)
+    rows = metrics.filter(intervention="lora_fine_tuning")
+    assert rows["model"].to_list() == ["pythia-1b", "pythia-1b-deduped"]
+    assert set(rows["target_tuned_capability"]) == {0.9} and set(rows["category"]) == {"difficulty"}
+    assert (rows["generalization_accuracy_low"] < rows["generalization_accuracy"]).all()
+
+
+def test_figures_that_differ_are_listed_and_the_stated_accuracy_is_used(tree: Tree) -> None:
+    accuracy, _ = tree.cell("zero_shot", "pythia-1b", "alpaca_easy", "alpaca_easy", eval_accuracy=0.123)
+    file = tree.folder / "generalization_metrics/pythia-1b/lora_fine_tuning/all.csv"
+    file.write_text(file.read_text().replace(",0.9,", ",0.8,"))
+    cells, _, comparison = recompute(read_results(tree.folder), [PAIR])
+    found = {(d.column, d.published, d.recomputed) for d in comparison.differences}
+    assert found == {("target_tuned_capability", 0.8, 0.9), ("accuracy", 0.123, accuracy)}
+    assert comparison.largest == pytest.approx(max(0.1, abs(accuracy - 0.123)))
+    cell = cells.filter(model="pythia-1b", intervention="zero_shot", target="alpaca_easy")
+    assert cell["accuracy"].item() == 0.123
+
+
+def test_odd_files_are_told_by_kind_and_never_used_in_silence(tree: Tree) -> None:
+    model, places = "pythia-1b", ("alpaca_easy", "alpaca_hard")
+    tree.cell("lora/old_evals", model, *places)
+    tree.cell("lora/classify_lora", model, *places)
+    tree.cell("lat", model, *places)
+    tree.cell("mms", model, *places, distribution_id="an_earlier_name")
+    tree.cell("cra", model, *places, eval_probabilities=[0.5, float("nan")])
+    tree.write("evaluations/zero_shot/pythia-1b/alpaca_hard.json", {"eval_probabilities": [0.5]})
+    tree.write("evaluations/mms/pythia-1b-alpaca_easy/broken.json", "{")
+    tree.write("target_tuned_capability/pythia-1b/code.json", {"best_intervention": None})
+    tree.write("notes.txt", "x")
+    results = read_results(tree.folder)
+    cells, _, comparison = recompute(results, [PAIR])
+    assert not comparison.differences
+    assert {kind: len(paths) for kind, paths in results.oddities.items()} == {
+        "old evaluation, not used": 1,
+        "deeper than the layout, used only where nothing else is there": 1,
+        "states another source or distribution than its place, used": 1,
+        "without usable probabilities, not used": 1,
+        "names no source, not used": 1,
+        "no JSON object": 1,
+        "capability without a figure": 1,
+        "outside the layout": 1,
+    }
+    assert set(cells["intervention"]) == {"lora_fine_tuning", "lat_stim_1", "mms", "zero_shot"}
+
+
+def test_where_the_table_follows_another_file_that_one_is_used_and_named(tree: Tree) -> None:
+    folder = tree.folder / "evaluations/lora"
+    (folder / "classify_lora").mkdir()
+    (folder / "pythia-1b-alpaca_easy").rename(folder / "classify_lora/pythia-1b-alpaca_easy")
+    tree.cell("lora", "pythia-1b", "alpaca_easy", "alpaca_hard")
+    results = read_results(tree.folder)
+    comparison = recompute(results, [PAIR])[2]
+    assert not comparison.differences
+    assert results.oddities["used, since the table follows it and not the file in its place"] == [
+        "evaluations/lora/classify_lora/pythia-1b-alpaca_easy/alpaca_hard.json"
+    ]
+
+
+def test_shifts_that_no_list_has_keep_their_rows(tree: Tree) -> None:
+    metrics = recompute(read_results(tree.folder), [])[1]
+    assert set(metrics["label"]) == {"own"} and len(metrics) == 4
+
+
+def test_pairs_of_an_example_stand_together() -> None:
+    assert examples("alpaca_hard", 6).tolist() == [0, 0, 0, 1, 1, 1]
+    assert examples("gender_bias", 4).tolist() == [0, 0, 1, 1]
+    assert examples("crt_1", 3).tolist() == examples("unheard_of", 3).tolist() == [0, 1, 2]
+    assert examples("alpaca_hard", 5).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("what", ["nothing", "a text", "an empty folder"])
+def test_what_holds_no_results_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "r"
+    if what == "a text":
+        path.write_text("x")
+    elif what == "an empty folder":
+        path.mkdir()
+    with pytest.raises(DataError, match=str(path)):
+        read_results(path)
+
+
+@pytest.mark.skipif(not ARCHIVE.is_file(), reason="the published results are not beside the repository")
+def test_the_published_figures_of_llama_7b_come_out_to_the_last_digit(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["published", str(ARCHIVE), "--out", str(tmp_path), "--shifts", str(SHIFTS)]) == 0
+    printed = capsys.readouterr().out
+    assert "figures compared, largest difference 0\n" in printed and "differs" not in printed
+    with tarfile.open(ARCHIVE) as archive:
+        rows = {}
+        for name in ("mms", "lat_stim_1", "cra", "few_shot", "lora_fine_tuning", "prompt_tuning"):
+            table = archive.extractfile(f"results/generalization_metrics/llama-7b/{name}/all.csv").read().decode()
+            for row in csv.DictReader(io.StringIO(table)):
+                rows.setdefault((name, row["source"], row["target"]), []).append(row)
+    assert sum(map(len, rows.values())) == 6 * 69
+    with (tmp_path / "generalization_metrics.csv").open() as file:
+        ours = {(row["intervention"], row["source"], row["target"]): row for row in csv.DictReader(file)}
+    for key, published in rows.items():
+        assert int(ours[key]["published_entries"]) == len(published)
+        for row in published:
+            for column in COMPARED:
+                assert abs(float(row[column]) - float(ours[key][column])) <= 1e-9, (key, column)
+    assert len(read_shifts(SHIFTS)) == 56
