@@ -471,6 +471,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
             options.interventions,
             options.shifts,
             options.capability,
+            options.seed,
             options.output,
         )
 
@@ -480,6 +481,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
     verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    _seed(verb)
     _output(verb, "folder of the tables")
 
 

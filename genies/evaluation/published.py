@@ -31,6 +31,7 @@ from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
+from genies.evaluation.comparison import Key, Scored
 from genies.evaluation.uncertainty import accuracy_interval
 
 ROOTS = ("evaluations", "generalization_metrics", "target_tuned_capability")
@@ -55,9 +56,6 @@ TWO_PAIRS = frozenset(
     "code_low_quality creative_writing gender_bias illegal_dont_help ranking_logic_easy unhelpful_alpaca".split()
 )
 """Published distributions whose test examples have one or two pairs; those of all others have three."""
-
-Key = tuple[str, str, str, str]
-"""(model, intervention, source, target)."""
 
 
 @dataclass(frozen=True)
@@ -261,14 +259,28 @@ def examples(target: str, pairs: int) -> np.ndarray:
     return np.arange(pairs) // (each if known else 1)
 
 
-def recompute(results: Results, shifts: Sequence[Shift]) -> tuple[pl.DataFrame, pl.DataFrame, Comparison]:
+@dataclass(frozen=True)
+class Recomputed:
+    """What the paper's own results give.
+
+    Attributes:
+        cells: columns as in ``genies.evaluation.tables.CELL_COLUMNS``.
+        metrics: columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        scores: how right every pair was ranked.
+        comparison: with the published tables.
+    """
+
+    cells: pl.DataFrame
+    metrics: pl.DataFrame
+    scores: dict[Key, Scored]
+    comparison: Comparison
+
+
+def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
     """Cells and metrics of every model and intervention, and how they compare with the published tables.
 
     Where a table follows another candidate than the likeliest, that one is used and named among the oddities. Where an
     evaluation states another accuracy than that of its probabilities, the stated one is used, and it is listed.
-
-    Returns:
-        Cells (columns ``genies.evaluation.tables.CELL_COLUMNS``), metrics (``METRIC_COLUMNS``) and the comparison.
     """
     published = {
         (model, method(intervention), row["source"], row["target"]): row
@@ -286,7 +298,11 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> tuple[pl.DataFrame, 
         if (found := results.capabilities.get((model, name)))
     }
     metrics = tables.generalization_metrics(cells, listed, (), BASELINE, capabilities)
-    return cells, metrics, _compare(results, chosen, metrics)
+    scores = {
+        key: Scored(metric.correctness(judged.probability, "right"), examples(key[3], len(judged.probability)))
+        for key, judged in chosen.items()
+    }
+    return Recomputed(cells, metrics, scores, _compare(results, chosen, metrics))
 
 
 def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Mapping[str, str]]) -> Judged:

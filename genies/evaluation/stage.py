@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.data.shifts import read_shifts
-from genies.evaluation import tables
+from genies.evaluation import bootstrap, comparison, tables
+from genies.evaluation.comparison import Key, Scored, read_scores
 from genies.evaluation.published import read_results, recompute
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def write_tables(
     interventions: Sequence[str],
     shifts: Sequence[Path],
     capability_interventions: Sequence[str],
+    seed: int,
     output: Path,
 ) -> None:
     """Write the cells of every source and target, the metrics of every shift, and their averages.
@@ -30,12 +32,14 @@ def write_tables(
         interventions: likewise.
         shifts: shift lists.
         capability_interventions: whose best accuracy on a reference is the capability there.
+        seed: of the bootstrap.
         output: folder of the tables.
     """
     listed = read_shifts(*shifts)
     sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
     cells = tables.cells(evaluations, models, interventions, sources)
-    _write(cells, tables.generalization_metrics(cells, listed, capability_interventions), output)
+    metrics = tables.generalization_metrics(cells, listed, capability_interventions)
+    _write(cells, metrics, read_scores(evaluations, metrics), seed, output)
 
 
 def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
@@ -50,22 +54,25 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
         Lines to print.
     """
     results = read_results(source)
-    cells, metrics, comparison = recompute(results, read_shifts(*shifts))
-    _write(cells, metrics, output)
+    made = recompute(results, read_shifts(*shifts))
+    metrics, compared = made.metrics, made.comparison
+    _write(made.cells, metrics, made.scores, 0, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{name} {count}" for name, count in counts)
         yield f"{model}: rows of {found}"
-    yield f"{comparison.compared} figures compared, largest difference {comparison.largest:.3g}"
-    for d in comparison.differences:
+    yield f"{compared.compared} figures compared, largest difference {compared.largest:.3g}"
+    for d in compared.differences:
         yield f"  differs: {d.path}, {d.row}, {d.column}: {d.published} published, {d.recomputed} recomputed"
     for kind, paths in sorted(results.oddities.items()):
         yield f"{len(paths)} files: {kind}"
         yield from (f"  {path}" for path in paths)
 
 
-def _write(cells: pl.DataFrame, metrics: pl.DataFrame, output: Path) -> None:
+def _write(cells: pl.DataFrame, metrics: pl.DataFrame, scores: Mapping[Key, Scored], seed: int, output: Path) -> None:
     tables.write_csv(cells, output / tables.CELLS_FILE)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
     tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)
     tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)
+    tables.write_csv(comparison.compare(metrics, scores), output / comparison.FILE)
+    tables.write_csv(bootstrap.intervals(metrics, scores, seed), output / bootstrap.FILE)

@@ -82,7 +82,8 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_every_model_is_recomputed_under_the_usual_name_of_its_method(tree: Tree) -> None:
-    cells, metrics, comparison = recompute(read_results(tree.folder), [PAIR])
+    made = recompute(read_results(tree.folder), [PAIR])
+    cells, metrics, comparison = made.cells, made.metrics, made.comparison
     assert (comparison.differences, comparison.largest) == ([], 0.0)
     assert comparison.compared == 2 * len(COMPARED) + len(cells)
     rows = metrics.filter(intervention="lora_fine_tuning")
@@ -95,7 +96,8 @@ def test_figures_that_differ_are_listed_and_the_stated_accuracy_is_used(tree: Tr
     accuracy, _ = tree.cell("zero_shot", "pythia-1b", "alpaca_easy", "alpaca_easy", eval_accuracy=0.123)
     file = tree.folder / "generalization_metrics/pythia-1b/lora_fine_tuning/all.csv"
     file.write_text(file.read_text().replace(",0.9,", ",0.8,"))
-    cells, _, comparison = recompute(read_results(tree.folder), [PAIR])
+    made = recompute(read_results(tree.folder), [PAIR])
+    cells, comparison = made.cells, made.comparison
     found = {(d.column, d.published, d.recomputed) for d in comparison.differences}
     assert found == {("target_tuned_capability", 0.8, 0.9), ("accuracy", 0.123, accuracy)}
     assert comparison.largest == pytest.approx(max(0.1, abs(accuracy - 0.123)))
@@ -115,8 +117,9 @@ def test_odd_files_are_told_by_kind_and_never_used_in_silence(tree: Tree) -> Non
     tree.write("target_tuned_capability/pythia-1b/code.json", {"best_intervention": None})
     tree.write("notes.txt", "x")
     results = read_results(tree.folder)
-    cells, _, comparison = recompute(results, [PAIR])
-    assert not comparison.differences
+    made = recompute(results, [PAIR])
+    cells = made.cells
+    assert not made.comparison.differences
     assert {kind: len(paths) for kind, paths in results.oddities.items()} == {
         "old evaluation, not used": 1,
         "deeper than the layout, used only where nothing else is there": 1,
@@ -136,15 +139,14 @@ def test_where_the_table_follows_another_file_that_one_is_used_and_named(tree: T
     (folder / "pythia-1b-alpaca_easy").rename(folder / "classify_lora/pythia-1b-alpaca_easy")
     tree.cell("lora", "pythia-1b", "alpaca_easy", "alpaca_hard")
     results = read_results(tree.folder)
-    comparison = recompute(results, [PAIR])[2]
-    assert not comparison.differences
+    assert not recompute(results, [PAIR]).comparison.differences
     assert results.oddities["used, since the table follows it and not the file in its place"] == [
         "evaluations/lora/classify_lora/pythia-1b-alpaca_easy/alpaca_hard.json"
     ]
 
 
 def test_shifts_that_no_list_has_keep_their_rows(tree: Tree) -> None:
-    metrics = recompute(read_results(tree.folder), [])[1]
+    metrics = recompute(read_results(tree.folder), []).metrics
     assert set(metrics["label"]) == {"own"} and len(metrics) == 4
 
 

@@ -22,11 +22,11 @@ def clustered(accuracy: float, correlation: float, generator: np.random.Generato
 @pytest.mark.parametrize(("accuracy", "correlation"), [(0.5, 0.3), (0.9, 0.7), (0.97, 0.3), (0.985, 0.7)])
 def test_accuracy_intervals_cover_what_they_promise(accuracy, correlation):
     generator = np.random.default_rng(20)
-    intervals = [accuracy_interval(*clustered(accuracy, correlation, generator)) for _ in range(1_200)]
+    intervals = [accuracy_interval(*clustered(accuracy, correlation, generator)) for _ in range(2_000)]
     covered = np.mean([low <= accuracy <= high for low, high in intervals])
     assert covered >= 0.93
     # Near 1 few answers are wrong, and an interval that covers more is accepted.
-    assert covered <= (0.98 if accuracy <= 0.97 else 1)
+    assert covered <= (0.97 if accuracy <= 0.97 else 1)
 
 
 @pytest.mark.parametrize("shifts", [15, 56])

@@ -73,7 +73,14 @@ class Verbs:
             "evaluate": (f"{evaluations}/mms/north.parquet",),
             "metrics": tuple(
                 f"{run}/{name}.csv"
-                for name in ("generalization_metrics", "leaderboard", "elicitation_by_category", "cells")
+                for name in (
+                    "generalization_metrics",
+                    "leaderboard",
+                    "elicitation_by_category",
+                    "cells",
+                    "comparisons",
+                    "intervals",
+                )
             ),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks")),
             "provenance": (f"{run}/provenance.json",),

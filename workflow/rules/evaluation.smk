@@ -61,6 +61,8 @@ rule metrics:
         leaderboard=plan.results / "leaderboard.csv",
         categories=plan.results / "elicitation_by_category.csv",
         cells=plan.results / "cells.csv",
+        comparisons=plan.results / "comparisons.csv",
+        intervals=plan.results / "intervals.csv",
     log:
         plan.results / "logs" / "metrics.log",
     benchmark:
@@ -72,8 +74,9 @@ rule metrics:
         models=list(plan.models),
         interventions=plan.methods,
         capability=plan.capability_interventions,
+        seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "
-        "--output {params.folder:q}"
+        "--seed {params.seed} --output {params.folder:q}"

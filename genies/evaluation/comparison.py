@@ -1,0 +1,194 @@
+"""Which differences between interventions are more than noise, and which shift carries them.
+
+Within a shift two interventions are compared on the same pairs; the pairs of one example are not independent, so the
+example is the unit. Across shifts the shift is the unit. Both tests are Student's t on paired differences, within a
+shift with the linearised variance of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, section 6), and
+p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of
+one model, for each shift and each mean over shifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from genies.evaluation.metrics import correctness
+from genies.evaluation.tables import read_evaluation
+from genies.evaluation.uncertainty import mean_interval
+
+COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "other", "over", "source", "target"), pl.String),
+    "shifts": pl.Int64,
+    **dict.fromkeys(("difference", "low", "high", "p", "p_corrected"), pl.Float64),
+    "carried_by": pl.String,
+    "difference_without": pl.Float64,
+}
+"""Columns of ``comparisons.csv``: the difference of accuracy of ``intervention`` and ``other``, a row per pair of them
+and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is "all", a label, or "published": weighted
+as the published list has them). ``carried_by`` names the shift without which a mean would change most, and
+``difference_without`` is the mean then."""
+FILE = "comparisons.csv"
+
+Key = tuple[str, str, str, str]
+"""(model, intervention, source, target)."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How right an intervention ranks the pairs of a target: 1, 0, or 0.5 for a tie.
+
+    Attributes:
+        correct: float64 (n,).
+        example: the example that each pair belongs to, int64 (n,).
+    """
+
+    correct: np.ndarray
+    example: np.ndarray
+
+
+def read_scores(evaluations: Path, metrics: pl.DataFrame) -> dict[Key, Scored]:
+    """How right every pair was ranked, of all that the metrics' models and interventions were tested on.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
+        metrics: columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+    """
+    found: dict[Key, Scored] = {}
+    for model, intervention in metrics.select("model", "intervention").unique(maintain_order=True).iter_rows():
+        for path in sorted((evaluations / model / intervention).glob("[!.]*.parquet")):
+            frame = read_evaluation(path)
+            for (target,), rows in frame.group_by("target", maintain_order=True):
+                if rows["probability"].null_count() or rows["stated_accuracy"][0] is not None:
+                    continue  # an accuracy by a rule of its own says nothing of single pairs
+                correct = correctness(rows["probability"].to_numpy())
+                found[model, intervention, path.stem, str(target)] = Scored(correct, rows["example"].to_numpy())
+    return found
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A mean difference with its 95 % interval and two-sided p-value; None where nothing tells how it varies."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def within_shift(difference: ArrayLike, example: ArrayLike) -> Paired:
+    """Compare two interventions on the pairs of one target.
+
+    Args:
+        difference: of how right each pair is ranked, float (n,).
+        example: the example that each pair belongs to, int (n,).
+    """
+    values = np.asarray(difference, np.float64)
+    cluster = np.unique(np.asarray(example), return_inverse=True)[1]
+    k, n, mean = cluster.max() + 1, len(values), float(values.mean())
+    if k < 2:
+        return Paired(mean, None, None, None)
+    residual = np.bincount(cluster, values - mean)
+    return _student(mean, float(np.sqrt(k / (k - 1) * np.sum(residual**2)) / n), k - 1)
+
+
+def across_shifts(differences: ArrayLike, weights: ArrayLike | None = None) -> Paired:
+    """Compare two interventions by their mean difference over shifts; arguments as ``mean_interval`` takes them."""
+    values = np.asarray(differences, np.float64)
+    mean = float(np.average(values, weights=weights))
+    if len(values) < 2:
+        return Paired(mean, None, None, None)
+    _, high = mean_interval(values, weights=weights)
+    freedom = len(values) - 1
+    return _student(mean, (high - mean) / float(stats.t.ppf(0.975, freedom)), freedom)
+
+
+def _student(mean: float, error: float, freedom: int) -> Paired:
+    if error == 0:
+        return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
+    margin = float(stats.t.ppf(0.975, freedom)) * error
+    return Paired(mean, mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's corrected p-values; None stays None and does not count."""
+    known = sorted((value, place) for place, value in enumerate(p) if value is not None)
+    corrected: list[float | None] = [None] * len(p)
+    highest = 0.0
+    for rank, (value, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        corrected[place] = highest
+    return corrected
+
+
+def influence(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[int, float]:
+    """The value without which the (weighted) mean would change most: its position, and the mean of the others."""
+    x = np.asarray(values, np.float64)
+    w = np.ones_like(x) if weights is None else np.asarray(weights, np.float64)
+    without = (np.sum(w * x) - w * x) / (np.sum(w) - w)
+    place = int(np.argmax(np.abs(without - np.average(x, weights=w))))
+    return place, float(without[place])
+
+
+def compare(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
+    """Compare every two interventions of every model, columns as in ``COLUMNS``.
+
+    Args:
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        scores: how right every pair was ranked; interventions of which this is not known are compared across shifts
+            alone.
+    """
+    rows: list[dict[str, Any]] = []
+    for (model,), of_model in metrics.group_by("model", maintain_order=True):
+        for (source, target), of_shift in of_model.group_by("source", "target", maintain_order=True):
+            rows += _corrected(_of_shift(str(model), str(source), str(target), of_shift, scores))
+        labels = of_model["label"].unique(maintain_order=True).to_list()
+        for over in ("all", "published", *labels):
+            rows += _corrected(_over_shifts(str(model), over, of_model))
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def _of_shift(
+    model: str, source: str, target: str, metrics: pl.DataFrame, scores: Mapping[Key, Scored]
+) -> Iterable[dict[str, Any]]:
+    for a, b in combinations(metrics["intervention"], 2):
+        first, second = scores.get((model, a, source, target)), scores.get((model, b, source, target))
+        if first is None or second is None or not np.array_equal(first.example, second.example):
+            continue
+        yield {
+            **{"model": model, "intervention": a, "other": b, "over": "shift", "source": source, "target": target},
+            **vars(within_shift(first.correct - second.correct, first.example)),
+            "shifts": 1,
+        }
+
+
+def _over_shifts(model: str, over: str, metrics: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    if over == "published":
+        metrics = metrics.filter(pl.col("published_entries").is_not_null())
+    elif over != "all":
+        metrics = metrics.filter(pl.col("label") == over)
+    for a, b in combinations(metrics["intervention"].unique(maintain_order=True), 2):
+        both = metrics.filter(intervention=a).join(metrics.filter(intervention=b), on=["source", "target"])
+        if not len(both):
+            continue
+        values = (both["generalization_accuracy"] - both["generalization_accuracy_right"]).to_numpy()
+        weights = both["published_entries"].to_numpy() if over == "published" else None
+        row = {"model": model, "intervention": a, "other": b, "over": over, "shifts": len(both)}
+        row |= vars(across_shifts(values, weights))
+        if len(both) > 1:
+            place, without = influence(values, weights)
+            row |= {"carried_by": f"{both['source'][place]} → {both['target'][place]}", "difference_without": without}
+        yield row
+
+
+def _corrected(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    listed = list(rows)
+    corrected = holm([row["p"] for row in listed])
+    return [{**row, "p_corrected": value} for row, value in zip(listed, corrected, strict=True)]
