@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
         _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_published, _add_records, _add_provenance, _add_report, _add_cache,
+        _add_evaluate, _add_metrics, _add_published, _add_records, _add_samples, _add_provenance, _add_report,
+        _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -488,9 +489,15 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
 def _add_published(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.evaluation.stage import write_published_tables
+        from genies.provenance import write_provenance
+        from genies.report.page import write_report_from_tables
 
         for line in write_published_tables(options.source, options.shifts, options.out):
             print(line)
+        provenance = options.out / "provenance.json"
+        stated = {"run": "published", "source": str(options.source), "shifts": list(map(str, options.shifts))}
+        write_provenance(stated, [], [], sorted(options.out.glob("*.csv")), provenance)
+        write_report_from_tables(options.out, "published results", provenance, options.out / "report.html")
 
     verb = _verb(verbs, "published", run, "recompute the paper's tables from its per-cell results")
     verb.add_argument("source", type=Path, metavar="RESULTS_DIR", help="folder or tar archive of published results")
@@ -512,6 +519,31 @@ def _add_records(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
     verb.add_argument("--tuned", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tune`")
     _output(verb, "folder of the tables")
+
+
+def _add_samples(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.data.reading import Reading
+        from genies.evaluation.samples import write_samples
+
+        sources: dict[str, list[str]] = {}
+        for pair in options.pairs:
+            source, _, target = pair.partition(":")
+            sources.setdefault(target, []).append(source)
+        reading = Reading(options.seed, options.framing)
+        write_samples(
+            options.evaluations, options.models, options.interventions, sources, options.test, reading, options.output
+        )
+
+    verb = _verb(verbs, "samples", run, "choose pairs of every target to read, with every verdict on them")
+    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
+    verb.add_argument("--evaluations", type=Path, required=True, metavar="DIR")
+    verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
+    verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
+    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
+    verb.add_argument("--framing", choices=("response", "truthfulness"), default="response")
+    _seed(verb)
+    _output(verb, "JSON file")
 
 
 def _add_provenance(verbs: argparse._SubParsersAction) -> None:

@@ -43,15 +43,17 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Scored:
-    """How right an intervention ranks the pairs of a target: 1, 0, or 0.5 for a tie.
+    """What an intervention says of the pairs of a target.
 
     Attributes:
-        correct: float64 (n,).
+        correct: how right each pair is ranked: 1, 0, or 0.5 for a tie; float64 (n,).
         example: the example that each pair belongs to, int64 (n,).
+        probability: of the best response, float64 (n,).
     """
 
     correct: np.ndarray
     example: np.ndarray
+    probability: np.ndarray
 
 
 def read_scores(evaluations: Path, metrics: pl.DataFrame) -> dict[Key, Scored]:
@@ -68,8 +70,9 @@ def read_scores(evaluations: Path, metrics: pl.DataFrame) -> dict[Key, Scored]:
             for (target,), rows in frame.group_by("target", maintain_order=True):
                 if rows["probability"].null_count() or rows["stated_accuracy"][0] is not None:
                     continue  # an accuracy by a rule of its own says nothing of single pairs
-                correct = correctness(rows["probability"].to_numpy())
-                found[model, intervention, path.stem, str(target)] = Scored(correct, rows["example"].to_numpy())
+                probability = rows["probability"].to_numpy()
+                scored = Scored(correctness(probability), rows["example"].to_numpy(), probability)
+                found[model, intervention, path.stem, str(target)] = scored
     return found
 
 

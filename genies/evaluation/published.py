@@ -299,7 +299,11 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
     }
     metrics = tables.generalization_metrics(cells, listed, (), BASELINE, capabilities)
     scores = {
-        key: Scored(metric.correctness(judged.probability, "right"), examples(key[3], len(judged.probability)))
+        key: Scored(
+            metric.correctness(judged.probability, "right"),
+            examples(key[3], len(judged.probability)),
+            judged.probability,
+        )
         for key, judged in chosen.items()
     }
     return Recomputed(cells, metrics, scores, _compare(results, chosen, metrics))

@@ -64,15 +64,6 @@ def write_records(tokens: Sequence[Path], activations: Sequence[Path], tuned: Se
     write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
 
 
-def read_records(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Texts, trainings and checks."""
-    files = {TEXTS_FILE: TEXTS_COLUMNS, TRAINING_FILE: TRAINING_COLUMNS, CHECKS_FILE: CHECKS_COLUMNS}
-    texts, training, checks = (
-        pl.read_csv(folder / name, schema=columns, glob=False) for name, columns in files.items()
-    )
-    return texts, training, checks
-
-
 def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for place, examples in manifest["examples"].items():
         distribution, _, split = place.rpartition("/")

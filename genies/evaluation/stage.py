@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.data.shifts import read_shifts
-from genies.evaluation import bootstrap, comparison, tables
+from genies.evaluation import bootstrap, comparison, reliability, tables
 from genies.evaluation.comparison import Key, Scored, read_scores
 from genies.evaluation.published import read_results, recompute
 
@@ -76,3 +76,4 @@ def _write(cells: pl.DataFrame, metrics: pl.DataFrame, scores: Mapping[Key, Scor
     tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)
     tables.write_csv(comparison.compare(metrics, scores), output / comparison.FILE)
     tables.write_csv(bootstrap.intervals(metrics, scores, seed), output / bootstrap.FILE)
+    tables.write_csv(reliability.reliability(metrics, scores), output / reliability.FILE)

@@ -438,13 +438,18 @@ def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]
         StoreError: one is missing or damaged.
     """
     return (
-        _read_csv(folder / METRICS_FILE, METRIC_COLUMNS),
-        _read_csv(folder / LEADERBOARD_FILE, LEADERBOARD_COLUMNS),
-        _read_csv(folder / CATEGORIES_FILE, CATEGORY_COLUMNS),
+        read_csv(folder / METRICS_FILE, METRIC_COLUMNS),
+        read_csv(folder / LEADERBOARD_FILE, LEADERBOARD_COLUMNS),
+        read_csv(folder / CATEGORIES_FILE, CATEGORY_COLUMNS),
     )
 
 
-def _read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A table that ``write_csv`` wrote, with these columns.
+
+    Raises:
+        StoreError: it is missing, damaged, or has other columns.
+    """
     try:
         header = pl.read_csv(path, n_rows=0, glob=False).columns
         if header != list(columns):

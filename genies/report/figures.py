@@ -87,14 +87,19 @@ class Figures:
     leaderboard: list[Figure] = field(default_factory=list)
     heatmaps: list[Figure] = field(default_factory=list)
     categories: list[Figure] = field(default_factory=list)
+    reliability: list[Figure] = field(default_factory=list)
     training: list[Figure] = field(default_factory=list)
 
     def all(self) -> list[Figure]:
-        return [*self.leaderboard, *self.heatmaps, *self.categories, *self.training]
+        return [*self.leaderboard, *self.heatmaps, *self.categories, *self.reliability, *self.training]
 
 
 def draw(
-    metrics: pl.DataFrame, leaderboard: pl.DataFrame, by_category: pl.DataFrame, training: pl.DataFrame
+    metrics: pl.DataFrame,
+    leaderboard: pl.DataFrame,
+    by_category: pl.DataFrame,
+    training: pl.DataFrame,
+    reliability: pl.DataFrame,
 ) -> Figures:
     """Every figure of the report; the tables are those of ``genies.evaluation``."""
     models = metrics["model"].unique(maintain_order=True).to_list()
@@ -105,6 +110,7 @@ def draw(
     figures.leaderboard = [_leaderboard(models, ranked)]
     _heatmaps(figures, metrics, models)
     _categories(figures, by_category, models, ranked)
+    _reliabilities(figures, reliability, models, ranked)
     _trainings(figures, training)
     return figures
 
@@ -359,6 +365,57 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     intervals, dots = _dots("categories", "elicitation", x, models, order, tooltip, index)
     chart = alt.layer(band, line, intervals, dots)
     return _sized(chart, _dots_height(models, order))
+
+
+def _reliabilities(figures: Figures, reliability: pl.DataFrame, models: list[str], order: list[str]) -> None:
+    """Accuracy by confidence, one figure per intervention, in it a line per model."""
+    figures.data["reliability"] = []
+    known = [name for name in order if len(reliability.filter(intervention=name))]
+    for index, intervention in enumerate(known):
+        rows = reliability.filter(intervention=intervention)
+        figures.data["reliability"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
+        figures.reliability.append(
+            Figure(
+                f"figure-reliability-{index}",
+                intervention,
+                "Dots with 95 % intervals: how often it is right, by how sure it is; the dashed line is calibration.",
+                _reliability(index, models),
+            )
+        )
+
+
+def _reliability(index: int, models: list[str]) -> dict[str, Any]:
+    colors, shapes = _model_scales(models)
+    scale = alt.Scale(domain=[0.5, 1])
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("confidence:Q", title="mean confidence", format=".3f"),
+        alt.Tooltip("accuracy:Q", format=".3f"),
+        alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+        alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+        alt.Tooltip("pairs:Q"),
+    ]
+    base = (
+        alt.Chart(_source("reliability"))
+        .transform_filter(f"datum.index === {index}")
+        .encode(
+            x=alt.X("confidence:Q", scale=scale, axis=alt.Axis(values=[0.5, 0.75, 1], format=".4~f", grid=False)),
+            color=alt.Color("model:N", scale=colors, legend=None),
+            tooltip=tooltip,
+        )
+    )
+    y = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(values=[0, 0.5, 1], format=".4~f", grid=True)}
+    intervals = base.mark_rule().encode(y=alt.Y("low:Q", title="accuracy", **y), y2="high:Q")
+    dots = base.mark_point(filled=True, size=50, opacity=1).encode(
+        y=alt.Y("accuracy:Q", **y), shape=alt.Shape("model:N", scale=shapes, legend=None)
+    )
+    ends = [{"confidence": 0.5, "accuracy": 0.5}, {"confidence": 1, "accuracy": 1}]
+    diagonal = (
+        alt.Chart(alt.InlineData(values=ends))
+        .mark_line(strokeDash=[4, 3], color="var(--soft)", strokeWidth=1)
+        .encode(x=alt.X("confidence:Q", scale=scale), y=alt.Y("accuracy:Q", **y))
+    )
+    return _sized(alt.layer(diagonal, intervals, dots), 150)
 
 
 def _trainings(figures: Figures, training: pl.DataFrame) -> None:

@@ -41,4 +41,125 @@
       return drawAll();
     });
   });
+
+  // Tables: a press on a heading sorts, and each table can be taken along as CSV.
+
+  const collator = new Intl.Collator(undefined, { numeric: true });
+
+  function shown(cell) {
+    // The interval below a value plays no part in sorting.
+    const own = [...cell.childNodes].filter((node) => node.nodeName !== "SMALL");
+    return own.map((node) => node.textContent).join("").trim();
+  }
+
+  function compare(a, b) {
+    const [x, y] = [a, b].map((text) => Number.parseFloat(text.replace("\u2212", "-")));
+    if (Number.isNaN(x) || Number.isNaN(y)) {
+      if (Number.isNaN(x) !== Number.isNaN(y)) return Number.isNaN(x) ? 1 : -1;
+      return collator.compare(a, b);
+    }
+    return x - y;
+  }
+
+  function sortBy(table, column, heading) {
+    const down = heading.getAttribute("aria-sort") === "ascending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const rows = [...table.tBodies[0].rows];
+    rows.sort((a, b) => (down ? -1 : 1) * compare(shown(a.cells[column]), shown(b.cells[column])));
+    table.tBodies[0].append(...rows);
+  }
+
+  function asCsv(table) {
+    const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+    const line = (row) =>
+      [...row.cells].map((cell) => {
+        const interval = cell.querySelector("small")?.textContent;
+        return quoted(interval ? `${shown(cell)} (${interval})` : shown(cell));
+      }).join(",");
+    return [...table.rows].map(line).join("\r\n");
+  }
+
+  function download(table) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([asCsv(table)], { type: "text/csv" }));
+    link.download = `${table.dataset.name}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  for (const table of document.querySelectorAll("table[data-name]")) {
+    [...table.tHead.rows[0].cells].forEach((heading, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...heading.childNodes);
+      button.addEventListener("click", () => sortBy(table, column, heading));
+      heading.append(button);
+    });
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "download";
+    button.textContent = "Download as CSV";
+    button.addEventListener("click", () => download(table));
+    table.parentElement.after(button);
+  }
+
+  // Samples: texts of data are set as text, never as HTML.
+
+  function element(name, text, className) {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  function verdictTable(columns, verdicts) {
+    const table = element("table", undefined, "verdicts");
+    const models = new Set(columns.map(([model]) => model)).size > 1;
+    const sources = new Set(columns.map(([, , source]) => source)).size > 1;
+    columns.forEach(([model, intervention, source], index) => {
+      const value = verdicts[index];
+      if (value === null) return;
+      const row = table.insertRow();
+      const name = [intervention, models ? model : "", sources ? `from ${source}` : ""].filter(Boolean).join(", ");
+      row.append(element("th", name));
+      const verdict = value > 0.5 ? "right" : value < 0.5 ? "wrong" : "tie";
+      const sign = { right: "\u2713", wrong: "\u2717", tie: "=" }[verdict];
+      row.append(element("td", `${sign} ${value.toFixed(2)}`, verdict));
+    });
+    return table;
+  }
+
+  function card(sample, columns) {
+    const article = element("article", undefined, "sample");
+    const title = `Example ${sample.example}, pair ${sample.pair}`;
+    article.append(element("h3", sample.disputed ? `${title}: disputed` : title));
+    for (const [name, text] of [["Prompt", sample.prompt], ["Better", sample.best], ["Worse", sample.worse]]) {
+      article.append(element("h4", name), element("pre", text || "(empty)"));
+    }
+    const details = element("details");
+    const right = sample.verdicts.filter((value) => value !== null && value > 0.5).length;
+    const all = sample.verdicts.filter((value) => value !== null).length;
+    details.append(element("summary", `${right} of ${all} verdicts are right`), verdictTable(columns, sample.verdicts));
+    details.open = sample.disputed;
+    article.append(details);
+    return article;
+  }
+
+  const target = document.getElementById("sample-target");
+  if (target) {
+    const search = document.getElementById("sample-search");
+    const list = document.getElementById("sample-list");
+    const show = () => {
+      const { columns, pairs } = content.samples[target.value];
+      const words = search.value.toLowerCase();
+      const found = pairs.filter((p) => [p.prompt, p.best, p.worse].some((t) => t.toLowerCase().includes(words)));
+      list.replaceChildren(...found.map((sample) => card(sample, columns)));
+      document.getElementById("sample-count").value = `${found.length} of ${pairs.length} pairs`;
+    };
+    target.addEventListener("change", show);
+    search.addEventListener("input", show);
+    document.getElementById("sample-controls").addEventListener("submit", (event) => event.preventDefault());
+    show();
+  }
 })();

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,20 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
-from genies.evaluation.records import read_records
-from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_tables
+from genies.evaluation import comparison, records, reliability
+from genies.evaluation import samples as samples_stage
+from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_csv, read_tables
 from genies.files import read_json, whole_file
 from genies.report import figures as drawing
 
 FOLDER = Path(__file__).parent
 SWEEP_FILE = "sweep.csv"
+RECORD_FILES = {
+    records.TEXTS_FILE: records.TEXTS_COLUMNS,
+    records.TRAINING_FILE: records.TRAINING_COLUMNS,
+    records.CHECKS_FILE: records.CHECKS_COLUMNS,
+}
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,10 @@ class Tables:
         metrics: of ``tables.generalization_metrics``.
         leaderboard: of ``tables.leaderboard``.
         by_category: of ``tables.by_category``.
-        texts, training, checks: of ``genies.evaluation.records``.
+        texts, training, checks: of ``genies.evaluation.records``; empty where nothing of it is known.
+        comparisons: of ``genies.evaluation.comparison``.
+        reliability: of ``genies.evaluation.reliability``.
+        samples: of ``genies.evaluation.samples``; empty where texts are not known.
         sweep: of ``genies.tuning.sweep``, if there was one.
     """
 
@@ -48,7 +58,37 @@ class Tables:
     texts: pl.DataFrame
     training: pl.DataFrame
     checks: pl.DataFrame
+    comparisons: pl.DataFrame
+    reliability: pl.DataFrame
+    samples: Mapping[str, Any] = field(default_factory=dict)
     sweep: pl.DataFrame | None = None
+
+    @classmethod
+    def of_run(cls, folder: Path, sweep: bool) -> Tables:
+        """The tables of a run, as its stages wrote them.
+
+        Args:
+            folder: of the run's results.
+            sweep: whether it has a sweep; a table that an earlier configuration left behind is not of the run.
+
+        Raises:
+            StoreError: one is missing or damaged.
+        """
+        records = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
+        samples = folder / samples_stage.FILE
+        return cls(
+            *read_tables(folder),
+            *records,
+            read_csv(folder / comparison.FILE, comparison.COLUMNS),
+            read_csv(folder / reliability.FILE, reliability.COLUMNS),
+            read_json(samples) if samples.is_file() else {},
+            pl.read_csv(folder / SWEEP_FILE) if sweep else None,
+        )
+
+
+def _optional(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A table that published results do not have."""
+    return read_csv(path, columns) if path.is_file() else pl.DataFrame(schema=dict(columns))
 
 
 def write_report_from_tables(folder: Path, run: str, provenance: Path, output: Path) -> None:
@@ -61,9 +101,7 @@ def write_report_from_tables(folder: Path, run: str, provenance: Path, output: P
         output: the page (HTML).
     """
     stated = read_json(provenance)
-    # A table that an earlier configuration left behind is not of this run.
-    sweep = pl.read_csv(folder / SWEEP_FILE) if stated["configuration"].get("sweep") else None
-    write_report(run, Tables(*read_tables(folder), *read_records(folder), sweep), stated, output)
+    write_report(run, Tables.of_run(folder, bool(stated["configuration"].get("sweep"))), stated, output)
 
 
 def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:
@@ -83,7 +121,7 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
     metrics = tables.metrics
-    figures = drawing.draw(metrics, tables.leaderboard, tables.by_category, tables.training)
+    figures = drawing.draw(metrics, tables.leaderboard, tables.by_category, tables.training, tables.reliability)
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.select("source", "target", "published_entries").unique(maintain_order=True)
@@ -106,6 +144,8 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
         figures=figures,
         provenance=provenance,
         texts=_texts(tables.texts),
+        differences=_differences(tables.comparisons),
+        samples=sorted(tables.samples),
         checks=_checks(tables.checks),
         sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
         policy=_policy(scripts, style),
@@ -115,6 +155,7 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
             {
                 "config": drawing.CONFIG,
                 "data": figures.data,
+                "samples": tables.samples,
                 "figures": [
                     {"id": figure.id, "wide": figure.wide, "narrow": figure.narrow} for figure in figures.all()
                 ],
@@ -138,6 +179,20 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
             of = "" if label == ALL_LABELS else f" of label {label}"
             blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
         boards.append({"model": model, "blocks": blocks})
+    return boards
+
+
+def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
+    """By model: mean differences over all shifts, the surest first, and how many single shifts each side wins."""
+    boards = []
+    for (model,), own in comparisons.group_by("model", maintain_order=True):
+        shifts = own.filter((pl.col("over") == "shift") & (pl.col("p_corrected") < SIGNIFICANT))
+        wins = shifts.group_by("intervention", "other").agg(
+            (pl.col("difference") > 0).sum().alias("won"), (pl.col("difference") < 0).sum().alias("lost")
+        )
+        means = own.filter(over=ALL_LABELS).join(wins, on=["intervention", "other"], how="left")
+        means = means.with_columns(pl.col("won", "lost").fill_null(0)).sort("p_corrected", "p", nulls_last=True)
+        boards.append({"model": model, "rows": means.to_dicts()})
     return boards
 
 

@@ -99,7 +99,7 @@ def world() -> tuple[pl.DataFrame, dict]:
     for name, level in (("mms", 0.8), ("lora", 0.6), ("zero_shot", 0.5)):
         for source, target in sorted(places):
             correct = (generator.random(300) < level).astype(float)
-            scores["m", name, source, target] = Scored(correct, np.arange(300) // 3)
+            scores["m", name, source, target] = Scored(correct, np.arange(300) // 3, correct)
             cells.append({"model": "m", "intervention": name, "source": source, "target": target,
                           "accuracy": float(correct.mean()), "low": 0.0, "high": 1.0, "RMS_calibration_error": None,
                           "calibration_error": 0.1, "brier": 0.2, "test_pairs": 300})  # fmt: skip
@@ -145,8 +145,8 @@ def test_bootstrap_intervals_cover_an_elicitation(tmp_path: Path) -> None:
     for trial in range(300):
         of_target, of_capability = ((generator.random(250) < level).astype(float) for level in (0.6, 0.8))
         scores = {
-            ("m", "mms", "easy", "t0"): Scored(of_target, np.arange(250)),
-            ("m", "mms", "t0", "t0"): Scored(of_capability, np.arange(250)),
+            ("m", "mms", "easy", "t0"): Scored(of_target, np.arange(250), of_target),
+            ("m", "mms", "t0", "t0"): Scored(of_capability, np.arange(250), of_capability),
         }
         cells = [
             {**dict.fromkeys(tables.CELL_COLUMNS), "model": "m", "intervention": "mms", "source": s, "target": "t0",

@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 
 from genies.data.shifts import Shift
-from genies.evaluation import records, tables
+from genies.evaluation import comparison, records, reliability, samples, tables
+from genies.files import write_json
 from genies.report import figures
 from genies.report.page import Tables, render, write_report, write_report_from_tables
 
@@ -72,6 +73,11 @@ def make_tables(
         for s in shifts[:2]
         for step in (1, 2)
     ]
+    sure = [
+        {"model": model, "intervention": name, "bin": b, "confidence": 0.5 + b / 20, "accuracy": 0.5 + b / 25,
+         "low": 0.4, "high": 0.9, "pairs": 30}
+        for model in models for name in interventions[1:] for b in (1, 6)
+    ]  # fmt: skip
     return Tables(
         metrics,
         tables.leaderboard(metrics),
@@ -79,7 +85,24 @@ def make_tables(
         texts,
         pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
         pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
+        comparison.compare(metrics, {}),
+        pl.DataFrame(sure, schema=reliability.COLUMNS),
+        {shift.target: sample(models, interventions, shift) for shift in shifts},
     )
+
+
+def sample(models: list[str], interventions: list[str], shift: Shift) -> dict:
+    """Two pairs of a target with texts from its and its source's name."""
+    columns = [[model, name, shift.source] for model in models for name in interventions]
+    text = {"prompt": f"{shift.source} ?", "best": shift.target, "worse": "no", "pair": 0}
+    verdicts = [round(0.3 + 0.4 * (n % 2), 2) for n in range(len(columns))]
+    return {
+        "columns": columns,
+        "pairs": [
+            {**text, "example": 4, "disputed": True, "verdicts": verdicts},
+            {**text, "prompt": "plain words", "example": 7, "disputed": False, "verdicts": [None, *verdicts[1:]]},
+        ],
+    }
 
 
 SHIFTS = [
@@ -140,8 +163,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one heatmap per model, one per category, one per trained intervention and model.
-    assert len(content["figures"]) == 1 + 2 + 3 + 2
+    # One overall, one heatmap per model, one per category, reliability, one per trained intervention and model.
+    assert len(content["figures"]) == 1 + 2 + 3 + 2 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -255,8 +278,10 @@ def test_report_is_made_from_written_tables(tmp_path):
     names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
     frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks)
     record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE)
-    for frame, name in zip(frames, (*names, *record_files), strict=True):
+    further = ((TABLES.comparisons, comparison.FILE), (TABLES.reliability, reliability.FILE))
+    for frame, name in (*zip(frames, (*names, *record_files), strict=True), *further):
         tables.write_csv(frame, tmp_path / name)
+    write_json(tmp_path / samples.FILE, TABLES.samples)
     provenance = tmp_path / "provenance.json"
     provenance.write_text('{"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": 11}}')
     write_report_from_tables(tmp_path, "trial", provenance, tmp_path / "report.html")

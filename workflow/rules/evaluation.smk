@@ -63,6 +63,7 @@ rule metrics:
         cells=plan.results / "cells.csv",
         comparisons=plan.results / "comparisons.csv",
         intervals=plan.results / "intervals.csv",
+        reliability=plan.results / "reliability.csv",
     log:
         plan.results / "logs" / "metrics.log",
     benchmark:
@@ -80,3 +81,28 @@ rule metrics:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "
         "--seed {params.seed} --output {params.folder:q}"
+
+
+rule samples:
+    input:
+        evaluations=plan.evaluations(),
+        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+    output:
+        plan.results / "samples.json",
+    log:
+        plan.results / "logs" / "samples.log",
+    benchmark:
+        plan.results / "benchmarks" / "samples.tsv"
+    threads: 1
+    params:
+        pairs=[f"{shift.source}:{shift.target}" for shift in plan.shifts],
+        evaluations=plan.results / "evaluations",
+        models=list(plan.models),
+        interventions=plan.methods,
+        framing=plan.config.framing,
+        seed=plan.config.seed,
+        code=plan.code("genies.evaluation.samples"),
+    shell:
+        "genies --log {log} samples {params.pairs} --evaluations {params.evaluations:q} --models {params.models:q} "
+        "--interventions {params.interventions:q} --test {input.test:q} --framing {params.framing} "
+        "--seed {params.seed} --output {output:q}"

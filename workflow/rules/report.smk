@@ -25,6 +25,7 @@ rule report:
     input:
         rules.metrics.output,
         rules.records.output,
+        rules.samples.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
     output:
