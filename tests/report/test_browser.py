@@ -1,0 +1,146 @@
+"""What people do with the page, done in a real browser: sort, search, point, take along."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_page import BROWSER, HOSTILE, TABLES, make_tables
+
+from genies.data.shifts import Shift
+from genies.report.page import render
+
+if BROWSER is None:
+    pytest.skip("needs a browser: install chromium", allow_module_level=True)
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+WIDTHS = (1400, 400)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=shutil.which(BROWSER), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Opened:
+    """A page in a tab, and what went wrong or left it."""
+
+    def __init__(self, browser: Browser, html: str, folder: Path, width: int, scheme: str = "light") -> None:
+        file = folder / "report.html"
+        file.write_text(html, encoding="utf-8")
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, accept_downloads=True
+        )
+        self.page: Page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_function(
+            "document.querySelectorAll('.figure').length === document.querySelectorAll('[data-drawn]').length"
+        )
+
+    def check(self) -> None:
+        """Nothing was complained of, and nothing but the file itself was asked for."""
+        assert self.complaints == []
+        assert [url for url in self.requests if not url.startswith(("file:", "blob:", "data:"))] == []
+        self.context.close()
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render("trial", TABLES, {"configuration": {"seed": 3}})
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_figure_is_drawn_within_the_window(
+    browser: Browser, html: str, tmp_path: Path, width: int, scheme: str
+) -> None:
+    opened = Opened(browser, html, tmp_path, width, scheme)
+    assert opened.page.locator(".figure svg").count() >= opened.page.locator(".figure").count() > 5
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_press_on_a_heading_sorts_and_another_reverses(
+    browser: Browser, html: str, tmp_path: Path, width: int
+) -> None:
+    opened = Opened(browser, html, tmp_path, width)
+    table = opened.page.locator("#leaderboard table").first
+    heading = table.locator("thead th").nth(1)
+    for order in ("ascending", "descending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == order
+        texts = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
+        values = [float(text.split("\n")[0].replace("−", "-")) for text in texts]
+        assert values == sorted(values, reverse=order == "descending") and len(set(values)) > 1
+    opened.check()
+
+
+def test_a_table_is_taken_along_as_csv(browser: Browser, html: str, tmp_path: Path) -> None:
+    opened = Opened(browser, html, tmp_path, 1400)
+    with opened.page.expect_download() as download:
+        opened.page.locator("#leaderboard .download").first.click()
+    rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert download.value.suggested_filename == "leaderboard.csv"
+    assert rows[0][0] == "Intervention" and len(rows) == 1 + 3 and len({len(row) for row in rows}) == 1
+    assert " to " in rows[1][1]
+    opened.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: Path, width: int) -> None:
+    opened = Opened(browser, html, tmp_path, width)
+    page = opened.page
+    page.select_option("#sample-target", "code")
+    cards = page.locator("#sample-list article")
+    assert cards.count() == 2
+    assert "disputed" in cards.nth(0).inner_text() and "hard ?" in cards.nth(0).inner_text()
+    assert cards.nth(0).locator(".verdicts tr").count() == 6 and cards.nth(0).locator(".right").count() == 3
+    page.fill("#sample-search", "PLAIN")
+    assert cards.count() == 1 and "plain words" in cards.nth(0).inner_text()
+    assert page.locator("#sample-count").inner_text() == "1 of 2 pairs"
+    page.fill("#sample-search", "nowhere")
+    assert cards.count() == 0
+    opened.check()
+
+
+def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_path: Path) -> None:
+    opened = Opened(browser, html, tmp_path, 1400)
+    opened.page.locator("#figure-heatmap-0 .mark-rect path").first.hover(force=True)
+    tooltip = opened.page.locator("#vg-tooltip-element.visible")
+    tooltip.wait_for()
+    assert "source" in tooltip.inner_text() and "95 % from" in tooltip.inner_text()
+    opened.check()
+
+
+def test_hostile_texts_of_data_stay_text(browser: Browser, tmp_path: Path) -> None:
+    a, b, c, d, e, f, g = HOSTILE
+    shifts = [Shift(a, b, b, d, c, 1), Shift(f, g, g, g, f, 1)]
+    opened = Opened(browser, render(a, make_tables([b], [d, e, a], shifts), {a: b}), tmp_path, 1400)
+    page = opened.page
+    for target in (b, g):
+        page.select_option("#sample-target", target)
+        assert target in page.locator("#sample-list").inner_text()
+        assert page.locator("#sample-list :is(script, img, svg, iframe, link)").count() == 0
+    assert page.title().startswith(a)
+    opened.check()
+
+
+def test_what_the_tests_watch_for_would_be_seen(browser: Browser, tmp_path: Path) -> None:
+    opened = Opened(browser, f"<title>x</title>{HOSTILE[5]}<script>console.log('ran')</script>", tmp_path, 800)
+    opened.page.wait_for_timeout(300)
+    assert "ran" in opened.complaints
+    assert "http://outside.invalid/i" in opened.requests
