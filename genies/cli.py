@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
         _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_published, _add_records, _add_samples, _add_provenance, _add_report,
-        _add_cache,
+        _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples, _add_provenance,
+        _add_report, _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -506,6 +506,23 @@ def _add_published(verbs: argparse._SubParsersAction) -> None:
         "--shifts", type=Path, nargs="+", default=[Path("config/shifts/published69.yaml")], metavar="FILE",
         help="shift lists, for labels and categories (default: the published one)",
     )  # fmt: skip
+
+
+def _add_compare(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.runs import compare_runs, describe
+        from genies.evaluation.tables import write_csv
+
+        compared = compare_runs(options.a, options.b)
+        for line in describe(compared):
+            print(line)
+        if options.output:
+            write_csv(compared, options.output)
+
+    verb = _verb(verbs, "compare", run, "tell which cells of two runs differ by more than noise")
+    verb.add_argument("a", type=Path, metavar="RUN_A", help="folder of a run's results")
+    verb.add_argument("b", type=Path, metavar="RUN_B", help="folder of another's")
+    verb.add_argument("--output", type=Path, metavar="CSV", help="also write every cell's comparison here")
 
 
 def _add_records(verbs: argparse._SubParsersAction) -> None:

@@ -1,0 +1,72 @@
+"""Two runs compared: what moved beyond noise is told, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genies.cli import main
+from genies.errors import StoreError
+from genies.evaluation import tables
+from genies.evaluation.runs import compare_runs, describe
+
+TARGETS = ("code", "hard", "math")
+
+
+def write_run(folder: Path, levels: dict[str, float], seed: int, evaluations: bool = True) -> Path:
+    """A run of one model and intervention on three targets, with these accuracies."""
+    generator, frames = np.random.default_rng(seed), []
+    for target in TARGETS:
+        right = generator.random(300) < levels[target]
+        frames.append(
+            pl.DataFrame(
+                {
+                    "target": target,
+                    "example": np.arange(300) // 3,
+                    "pair": np.arange(300) % 3,
+                    "probability": np.where(right, 0.9, 0.1),
+                    **dict.fromkeys(("score_best", "score_worse", "stated_accuracy", "stated_RMS_calibration_error")),
+                },
+                schema=tables.PAIR_COLUMNS,
+            )
+        )
+    place = folder / "evaluations/m/mms"
+    place.mkdir(parents=True)
+    pl.concat(frames).write_parquet(place / "easy.parquet")
+    tables.write_csv(tables.cells(folder / "evaluations"), folder / tables.CELLS_FILE)
+    if not evaluations:
+        (place / "easy.parquet").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("evaluations", [True, False])
+def test_the_cell_that_moved_is_told_alone(tmp_path: Path, evaluations: bool, capsys: pytest.CaptureFixture) -> None:
+    a = write_run(tmp_path / "a", {"code": 0.7, "hard": 0.5, "math": 0.6}, 1, evaluations)
+    b = write_run(tmp_path / "b", {"code": 0.7, "hard": 0.8, "math": 0.6}, 2, evaluations)
+    compared = compare_runs(a, b)
+    assert compared.row(0, named=True)["target"] == "hard"
+    assert compared["test"].unique().to_list() == ["paired" if evaluations else "apart"]
+    assert (compared["p_corrected"] < 0.05).sum() == 1
+    assert main(["compare", str(a), str(b), "--output", str(tmp_path / "c.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "3 cells in both runs, 0 of equal accuracy, 1 moved beyond noise\n  m, mms, easy → hard: "
+    )
+    assert len(pl.read_csv(tmp_path / "c.csv")) == 3
+
+
+def test_a_run_against_itself_moved_nowhere(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", dict.fromkeys(TARGETS, 0.6), 1)
+    assert list(describe(compare_runs(a, a))) == ["3 cells in both runs, 3 of equal accuracy, 0 moved beyond noise"]
+
+
+def test_runs_without_a_common_cell_are_refused(tmp_path: Path) -> None:
+    a = write_run(tmp_path / "a", dict.fromkeys(TARGETS, 0.6), 1)
+    b = write_run(tmp_path / "b", dict.fromkeys(TARGETS, 0.6), 1)
+    (b / "cells.csv").write_text((b / "cells.csv").read_text().replace("mms", "lora"))
+    with pytest.raises(StoreError, match="have no cell"):
+        compare_runs(a, b)
+    assert main(["compare", str(a), str(tmp_path / "none")]) == 2
