@@ -16,7 +16,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
     executed = project.jobs()
     assert executed == {
-        **dict.fromkeys(("model", "tokenize", "extract", "metrics", "records", "provenance", "report"), 1),
+        **dict.fromkeys(("model", "tokenize", "extract", "metrics", "records", "samples", "provenance", "report"), 1),
         **{f"{rule}:{name}": 1 for rule in ("fit", "evaluate") for name in project.config["interventions"]},
     }
     assert project.forward_passes() > 0

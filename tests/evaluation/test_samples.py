@@ -1,0 +1,70 @@
+"""Samples show what interventions disagree on first, with the right texts and verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from helpers import write_distribution
+
+from genies.data.distributions import read_split
+from genies.data.reading import Reading
+from genies.evaluation.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
+from genies.evaluation.tables import PAIR_COLUMNS
+from genies.files import read_json
+
+
+def test_the_most_disputed_come_first_and_the_others_are_drawn() -> None:
+    verdicts = np.full((60, 4), 0.9)
+    verdicts[7, :2] = 0.1  # two against two
+    verdicts[3, 0] = verdicts[5, 1] = 0.2  # one against three
+    verdicts[8] = np.nan
+    disputed, drawn = choose(verdicts, 1)
+    assert disputed == [7, 3, 5]
+    assert len(drawn) == DRAWN and not {7, 3, 5, 8} & set(drawn) and drawn == sorted(drawn)
+    assert (disputed, drawn) == choose(verdicts, 1) != choose(verdicts, 2)
+    assert len(choose(np.tile([0.1, 0.9], (60, 1)), 1)[0]) == DISPUTED
+
+
+@pytest.mark.parametrize("framing", ["response", "truthfulness"])
+def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> None:
+    test = write_distribution(tmp_path / "north", train=1, test=9) / "test.json"
+    examples = read_split(test)
+    if framing == "response":
+        places = [(e, n) for e, example in enumerate(examples) for n in range(len(example.worse))]
+    else:
+        places = [(e, r) for e, example in enumerate(examples) for r in range(len(example.responses))]
+    probability = {place: (7 * place[0] + 3 * place[1]) % 10 / 10 for place in places}
+    for name, turn in (("mms", 0.0), ("lora", 1.0)):
+        frame = pl.DataFrame(
+            {"target": "north", "example": [e for e, _ in places], "pair": [p for _, p in places],
+             "probability": [abs(turn - probability[place]) for place in places],
+             **dict.fromkeys(list(PAIR_COLUMNS)[4:])},
+            schema=PAIR_COLUMNS,
+        )  # fmt: skip
+        (tmp_path / "evaluations/m" / name).mkdir(parents=True)
+        frame.write_parquet(tmp_path / "evaluations/m" / name / "easy.parquet")
+    write_samples(
+        tmp_path / "evaluations", ["m"], ["mms", "lora"], {"north": ["easy"], "west": ["easy"]}, [test],
+        Reading(framing=framing), tmp_path / "samples.json",
+    )  # fmt: skip
+    (name, target), *further = read_json(tmp_path / "samples.json").items()
+    assert name == "north" and not further
+    assert target["columns"] == [["m", "mms", "easy"], ["m", "lora", "easy"]]
+    for pair in target["pairs"]:
+        place = pair["example"], pair["pair"]
+        assert pair["verdicts"] == [probability[place], round(1 - probability[place], 3)]
+        example = examples[place[0]]
+        assert example.prompt in pair["prompt"]
+        if framing == "response":
+            assert pair["best"] == example.responses[example.best]
+            assert pair["worse"] == example.responses[example.worse[place[1]]]
+        else:
+            assert {pair["best"], pair["worse"]} == {"Yes", "No"}
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    assert _shortened("x" * LONGEST) == "x" * LONGEST
+    assert _shortened("x" * (LONGEST + 5)).endswith("… (5 characters more)")
