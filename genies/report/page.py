@@ -23,9 +23,11 @@ from markupsafe import Markup
 
 from genies.evaluation import comparison, records, reliability
 from genies.evaluation import samples as samples_stage
+from genies.evaluation.correlation import correlations
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_csv, read_tables
 from genies.files import read_json, whole_file
 from genies.report import figures as drawing
+from genies.report.files import write_figures
 
 FOLDER = Path(__file__).parent
 SWEEP_FILE = "sweep.csv"
@@ -34,6 +36,7 @@ RECORD_FILES = {
     records.TRAINING_FILE: records.TRAINING_COLUMNS,
     records.CHECKS_FILE: records.CHECKS_COLUMNS,
 }
+FIGURES = "figures"
 SIGNIFICANT = 0.05
 
 
@@ -98,10 +101,12 @@ def write_report_from_tables(folder: Path, run: str, provenance: Path, output: P
         folder: of the tables that ``genies metrics`` and ``genies records`` wrote.
         run: name of the run, the page's title.
         provenance: what ``genies provenance`` wrote; stated at the page's end.
-        output: the page (HTML).
+        output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
     """
     stated = read_json(provenance)
-    write_report(run, Tables.of_run(folder, bool(stated["configuration"].get("sweep"))), stated, output)
+    tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
+    write_figures(_drawn(tables), output.parent / FIGURES)
+    write_report(run, tables, stated, output)
 
 
 def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:
@@ -121,7 +126,7 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
     metrics = tables.metrics
-    figures = drawing.draw(metrics, tables.leaderboard, tables.by_category, tables.training, tables.reliability)
+    figures = _drawn(tables)
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.select("source", "target", "published_entries").unique(maintain_order=True)
@@ -145,6 +150,7 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
         provenance=provenance,
         texts=_texts(tables.texts),
         differences=_differences(tables.comparisons),
+        correlations=correlations(metrics).to_dicts(),
         samples=sorted(tables.samples),
         checks=_checks(tables.checks),
         sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
@@ -180,6 +186,10 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
             blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
         boards.append({"model": model, "blocks": blocks})
     return boards
+
+
+def _drawn(tables: Tables) -> drawing.Figures:
+    return drawing.draw(tables.metrics, tables.leaderboard, tables.by_category, tables.training, tables.reliability)
 
 
 def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:

@@ -1,0 +1,64 @@
+"""The report's figures as files, SVG and PNG, in the colours of the page's light theme."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from genies.files import whole_file
+from genies.report import figures as drawing
+
+FORMATS = ("svg", "png")
+WIDTH = 640
+"""Pixels of a figure that the page draws as wide as its column."""
+SCALE = 2
+"""Pixels of the PNG per pixel of the drawing."""
+
+
+def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
+    """Write every figure as ``<id>.svg`` and ``<id>.png``. Returns the files.
+
+    Args:
+        figures: as ``genies.report.figures.draw`` makes them.
+        folder: where to write; other figures in it, left from another configuration, are removed.
+    """
+    written = []
+    for figure in figures.all():
+        spec = _with_colors({**figure.wide, "datasets": {**figure.wide.get("datasets", {}), **figures.data}})
+        spec |= {"width": WIDTH, "background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
+        spec["config"]["background"] = _light()["paper"]
+        for form in FORMATS:
+            path = folder / f"{figure.id}.{form}"
+            with whole_file(path) as partial:
+                if form == "svg":
+                    partial.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+                else:
+                    partial.write_bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
+            written.append(path)
+    for file in folder.glob("figure-*"):
+        if file not in written:
+            file.unlink()
+    return written
+
+
+def _with_colors(value: Any) -> Any:
+    """A specification with the page's colour variables replaced by their values."""
+    text = re.sub(r"var\(--([a-z0-9-]+)\)", lambda match: _light()[match[1]], json.dumps(value))
+    return json.loads(text)
+
+
+@cache
+def _light() -> dict[str, str]:
+    """The colour variables of page.css, as its light theme has them; a variable may name another."""
+    css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    light = css[: css.index("@media")]
+    colors = dict(re.findall(r"--([a-z0-9-]+):\s*([^;]+);", light))
+    for name, value in colors.items():
+        if named := re.fullmatch(r"var\(--([a-z0-9-]+)\)", value):
+            colors[name] = colors[named[1]]
+    return colors
