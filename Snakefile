@@ -28,6 +28,9 @@ shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 container: "docker://python:3.11"
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     model=one_of(plan.models),
     intervention=one_of(plan.methods),

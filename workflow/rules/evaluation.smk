@@ -57,11 +57,11 @@ rule metrics:
         evaluations=plan.evaluations(),
         shifts=plan.config.shifts,
     output:
-        metrics=plan.results / "generalization_metrics.csv",
-        leaderboard=plan.results / "leaderboard.csv",
+        metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
+        leaderboard=report(plan.results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
         categories=plan.results / "elicitation_by_category.csv",
         cells=plan.results / "cells.csv",
-        comparisons=plan.results / "comparisons.csv",
+        comparisons=report(plan.results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
         intervals=plan.results / "intervals.csv",
         reliability=plan.results / "reliability.csv",
     log:

@@ -7,7 +7,7 @@ rule provenance:
         models=expand(rules.model.output, model=plan.models),
         data=plan.distribution_files(),
     output:
-        plan.results / "provenance.json",
+        report(plan.results / "provenance.json", caption="../report/provenance.rst", category="Provenance"),
     log:
         plan.results / "logs" / "provenance.log",
     benchmark:
@@ -29,7 +29,13 @@ rule report:
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
     output:
-        plan.results / "report.html",
+        page=report(plan.results / "report.html", caption="../report/page.rst", category="Report"),
+        figures=report(
+            directory(plan.results / "figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
     log:
         plan.results / "logs" / "report.log",
     benchmark:
@@ -41,4 +47,4 @@ rule report:
         code=plan.code("genies.report.page"),
     shell:
         "genies --log {log} report {params.folder:q} --title {params.title:q} "
-        "--provenance {input.provenance:q} --output {output:q}"
+        "--provenance {input.provenance:q} --output {output.page:q}"
