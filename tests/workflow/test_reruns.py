@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -168,3 +169,13 @@ def test_a_bad_configuration_is_refused_before_anything_runs(
     said = result.stdout + result.stderr
     assert message in said
     assert "Traceback" not in said
+
+
+def test_snakemakes_own_report_holds_the_page_the_tables_and_the_figures(project: Project) -> None:
+    result = project.snakemake("--configfile", "config.yaml", "--report", "report.zip")
+    assert result.returncode == 0, result.stderr
+    with zipfile.ZipFile(project.folder / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        listed = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith("report.html"))
+    assert {"report.html", "leaderboard.csv", "comparisons.csv", "figure-leaderboard.svg"} <= names
+    assert all(category in listed for category in ("Tables", "Figures", "Provenance"))
