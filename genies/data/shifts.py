@@ -26,7 +26,7 @@ OWN = "own"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _NAMES = ("source", "target", "target_reference")
-_TEXTS = ("label", "category", "note")
+_TEXTS = ("label", "category", "benchmark", "note")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Shift:
 
     ``target_reference`` is the distribution on which capability is measured; it differs from the target where the
     target has spurious cues. ``label`` is extreme or probing for published shifts, ``category`` their group within it.
-    ``published_entries`` says how often the published list of 69 has the shift (None: never).
+    ``published_entries`` says how often the published list of 69 has the shift (None: never). ``benchmark`` names a set
+    of shifts that averages are stated for, such as the 15 of GENIES.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Shift:
     category: str = OWN
     published_entries: int | None = None
     note: str | None = None
+    benchmark: str | None = None
 
 
 KEYS = tuple(field.name for field in fields(Shift))
@@ -93,6 +95,15 @@ def merge_shifts(lists: Iterable[tuple[str, Sequence[Shift]]]) -> list[Shift]:
             places[pair] = here
             merged.append(shift)
     return merged
+
+
+def benchmarks(shifts: Iterable[Shift]) -> dict[str, set[tuple[str, str]]]:
+    """(source, target) of the shifts of each benchmark that is named."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for shift in shifts:
+        if shift.benchmark:
+            found.setdefault(shift.benchmark, set()).add((shift.source, shift.target))
+    return found
 
 
 def _parse_entry(entry: Any, place: str) -> Shift:

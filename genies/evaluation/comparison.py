@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from genies.evaluation.metrics import correctness
-from genies.evaluation.tables import read_evaluation
+from genies.evaluation.tables import Benchmarks, read_evaluation, within
 from genies.evaluation.uncertainty import mean_interval
 
 COLUMNS = {
@@ -32,9 +32,9 @@ COLUMNS = {
     "difference_without": pl.Float64,
 }
 """Columns of ``comparisons.csv``: the difference of accuracy of ``intervention`` and ``other``, a row per pair of them
-and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is "all", a label, or "published": weighted
-as the published list has them). ``carried_by`` names the shift without which a mean would change most, and
-``difference_without`` is the mean then."""
+and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is "all", "published", weighted as the
+published list has them, a label, or a benchmark). ``carried_by`` names the shift without which a mean would change
+most, and ``difference_without`` is the mean then."""
 FILE = "comparisons.csv"
 
 Key = tuple[str, str, str, str]
@@ -140,21 +140,26 @@ def influence(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[int,
     return place, float(without[place])
 
 
-def compare(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
+def compare(metrics: pl.DataFrame, scores: Mapping[Key, Scored], benchmarks: Benchmarks | None = None) -> pl.DataFrame:
     """Compare every two interventions of every model, columns as in ``COLUMNS``.
 
     Args:
         metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
         scores: how right every pair was ranked; interventions of which this is not known are compared across shifts
             alone.
+        benchmarks: sets of shifts to compare over as well.
     """
     rows: list[dict[str, Any]] = []
     for (model,), of_model in metrics.group_by("model", maintain_order=True):
         for (source, target), of_shift in of_model.group_by("source", "target", maintain_order=True):
             rows += _corrected(_of_shift(str(model), str(source), str(target), of_shift, scores))
         labels = of_model["label"].unique(maintain_order=True).to_list()
-        for over in ("all", "published", *labels):
-            rows += _corrected(_over_shifts(str(model), over, of_model))
+        published = of_model.filter(pl.col("published_entries").is_not_null())
+        sets = {"all": of_model, "published": published}
+        sets |= {str(label): of_model.filter(pl.col("label") == label) for label in labels}
+        sets |= {name: within(of_model, shifts) for name, shifts in (benchmarks or {}).items()}
+        for over, chosen in sets.items():
+            rows += _corrected(_over_shifts(str(model), over, chosen))
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
@@ -173,10 +178,6 @@ def _of_shift(
 
 
 def _over_shifts(model: str, over: str, metrics: pl.DataFrame) -> Iterable[dict[str, Any]]:
-    if over == "published":
-        metrics = metrics.filter(pl.col("published_entries").is_not_null())
-    elif over != "all":
-        metrics = metrics.filter(pl.col("label") == over)
     for a, b in combinations(metrics["intervention"].unique(maintain_order=True), 2):
         both = metrics.filter(intervention=a).join(metrics.filter(intervention=b), on=["source", "target"])
         if not len(both):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genies.data.shifts import read_shifts
+from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import bootstrap, comparison, reliability, tables
 from genies.evaluation.comparison import Key, Scored, read_scores
 from genies.evaluation.published import read_results, recompute
@@ -39,7 +39,7 @@ def write_tables(
     sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
     cells = tables.cells(evaluations, models, interventions, sources)
     metrics = tables.generalization_metrics(cells, listed, capability_interventions)
-    _write(cells, metrics, read_scores(evaluations, metrics), seed, output)
+    _write(cells, metrics, read_scores(evaluations, metrics), benchmarks(listed), seed, output)
 
 
 def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
@@ -54,9 +54,10 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
         Lines to print.
     """
     results = read_results(source)
-    made = recompute(results, read_shifts(*shifts))
+    listed = read_shifts(*shifts)
+    made = recompute(results, listed)
     metrics, compared = made.metrics, made.comparison
-    _write(made.cells, metrics, made.scores, 0, output)
+    _write(made.cells, metrics, made.scores, benchmarks(listed), 0, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{name} {count}" for name, count in counts)
@@ -69,11 +70,18 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
         yield from (f"  {path}" for path in paths)
 
 
-def _write(cells: pl.DataFrame, metrics: pl.DataFrame, scores: Mapping[Key, Scored], seed: int, output: Path) -> None:
+def _write(
+    cells: pl.DataFrame,
+    metrics: pl.DataFrame,
+    scores: Mapping[Key, Scored],
+    sets: tables.Benchmarks,
+    seed: int,
+    output: Path,
+) -> None:
     tables.write_csv(cells, output / tables.CELLS_FILE)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
-    tables.write_csv(tables.leaderboard(metrics), output / tables.LEADERBOARD_FILE)
+    tables.write_csv(tables.leaderboard(metrics, sets), output / tables.LEADERBOARD_FILE)
     tables.write_csv(tables.by_category(metrics), output / tables.CATEGORIES_FILE)
-    tables.write_csv(comparison.compare(metrics, scores), output / comparison.FILE)
+    tables.write_csv(comparison.compare(metrics, scores, sets), output / comparison.FILE)
     tables.write_csv(bootstrap.intervals(metrics, scores, seed), output / bootstrap.FILE)
     tables.write_csv(reliability.reliability(metrics, scores), output / reliability.FILE)

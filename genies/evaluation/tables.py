@@ -324,11 +324,16 @@ def _shift_row(
     }
 
 
-def leaderboard(metrics: pl.DataFrame) -> pl.DataFrame:
+Benchmarks = Mapping[str, Collection[tuple[str, str]]]
+"""(source, target) of the shifts of each named benchmark."""
+
+
+def leaderboard(metrics: pl.DataFrame, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
     """Averages over shifts of every (model, intervention), best accuracy first, with 95 % intervals over shifts.
 
     A block of rows for each ``label`` (``all`` first) and each way of averaging: ``distinct`` weighs every shift once,
-    ``published`` every published shift as often as the published list has it. Columns: model, label, averaged_over,
+    ``published`` every published shift as often as the published list has it; and one for each benchmark, whose name
+    stands in ``averaged_over``, unless it has all the shifts. Columns: model, label, averaged_over,
     intervention, shifts, entries, then ``X``, ``X_low``, ``X_high`` for each metric of ``AVERAGED``, then
     ``difference_to_best`` with its interval: the mean difference of accuracy to the best intervention of the block,
     paired by shift (null for the best one itself). A metric that is null for one shift has no average, and an average
@@ -337,14 +342,23 @@ def leaderboard(metrics: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for (model,), of_model in metrics.group_by("model", maintain_order=True):
         labels = of_model["label"].drop_nulls().unique(maintain_order=True).to_list()
+        named = {name: within(of_model, shifts) for name, shifts in (benchmarks or {}).items()}
         for label in (ALL_LABELS, *labels):
             chosen = of_model if label == ALL_LABELS else of_model.filter(pl.col("label") == label)
-            published = chosen.filter(pl.col("published_entries").is_not_null())
-            for averaged_over, shifts in ((DISTINCT, chosen), (PUBLISHED, published)):
+            sets = {DISTINCT: chosen, PUBLISHED: chosen.filter(pl.col("published_entries").is_not_null())}
+            if label == ALL_LABELS:
+                sets |= {name: shifts for name, shifts in named.items() if len(shifts) < len(of_model)}
+            for averaged_over, shifts in sets.items():
                 if len(shifts):
                     block = {"model": model, "label": label, "averaged_over": averaged_over}
                     rows += [{**block, **row} for row in _ranking(shifts, weighted=averaged_over == PUBLISHED)]
     return pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
+
+
+def within(metrics: pl.DataFrame, shifts: Collection[tuple[str, str]]) -> pl.DataFrame:
+    """The rows of some shifts, given by (source, target)."""
+    wanted = pl.DataFrame(sorted(shifts), schema={"source": pl.String, "target": pl.String}, orient="row")
+    return metrics.join(wanted, on=["source", "target"], how="semi", maintain_order="left")
 
 
 def _ranking(shifts: pl.DataFrame, weighted: bool) -> list[dict[str, Any]]:

@@ -87,11 +87,16 @@ class Figures:
     leaderboard: list[Figure] = field(default_factory=list)
     heatmaps: list[Figure] = field(default_factory=list)
     categories: list[Figure] = field(default_factory=list)
+    labels: list[Figure] = field(default_factory=list)
+    matrices: list[Figure] = field(default_factory=list)
     reliability: list[Figure] = field(default_factory=list)
     training: list[Figure] = field(default_factory=list)
 
     def all(self) -> list[Figure]:
-        return [*self.leaderboard, *self.heatmaps, *self.categories, *self.reliability, *self.training]
+        return [
+            *self.leaderboard, *self.labels, *self.heatmaps, *self.matrices, *self.categories, *self.reliability,
+            *self.training,
+        ]  # fmt: skip
 
 
 def draw(
@@ -100,6 +105,7 @@ def draw(
     by_category: pl.DataFrame,
     training: pl.DataFrame,
     reliability: pl.DataFrame,
+    cells: pl.DataFrame,
 ) -> Figures:
     """Every figure of the report; the tables are those of ``genies.evaluation``."""
     models = metrics["model"].unique(maintain_order=True).to_list()
@@ -108,7 +114,9 @@ def draw(
     figures = Figures()
     figures.data["leaderboard"] = overall.to_dicts()
     figures.leaderboard = [_leaderboard(models, ranked)]
+    _labels(figures, leaderboard, models)
     _heatmaps(figures, metrics, models)
+    _matrices(figures, cells, metrics)
     _categories(figures, by_category, models, ranked)
     _reliabilities(figures, reliability, models, ranked)
     _trainings(figures, training)
@@ -365,6 +373,96 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     intervals, dots = _dots("categories", "elicitation", x, models, order, tooltip, index)
     chart = alt.layer(band, line, intervals, dots)
     return _sized(chart, _dots_height(models, order))
+
+
+def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> None:
+    """Mean accuracy on probing shifts against that on extreme ones; where a run has both kinds."""
+    distinct = leaderboard.filter(averaged_over=DISTINCT)
+    keys = ["model", "intervention"]
+    columns = [*keys, *(f"generalization_accuracy{end}" for end in ("", "_low", "_high"))]
+    extreme, probing = (distinct.filter(label=label).select(columns) for label in ("extreme", "probing"))
+    both = extreme.join(probing, on=keys, suffix="_probing", maintain_order="left")
+    if not len(both):
+        return
+    figures.data["labels"] = both.to_dicts()
+    colors, shapes = _model_scales(models)
+    place = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
+    base = alt.Chart(_source("labels")).encode(
+        color=alt.Color("model:N", scale=colors, legend=None),
+        tooltip=[
+            alt.Tooltip("model:N"),
+            alt.Tooltip("intervention:N"),
+            alt.Tooltip("generalization_accuracy:Q", title="extreme", format=".3f"),
+            alt.Tooltip("generalization_accuracy_probing:Q", title="probing", format=".3f"),
+        ],
+    )
+    x = alt.X("generalization_accuracy:Q", title="mean accuracy, extreme shifts", **place)
+    y = alt.Y("generalization_accuracy_probing:Q", title="mean accuracy, probing shifts", **place)
+    across = base.mark_rule(opacity=0.4).encode(
+        x=alt.X("generalization_accuracy_low:Q", title="", **place), x2="generalization_accuracy_high:Q", y=y
+    )
+    upright = base.mark_rule(opacity=0.4).encode(
+        x=x, y=alt.Y("generalization_accuracy_low_probing:Q", **place), y2="generalization_accuracy_high_probing:Q"
+    )
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=x, y=y, shape=alt.Shape("model:N", scale=shapes, legend=None)
+    )
+    names = base.mark_text(align="left", dx=7, dy=-6, fontSize=11).encode(x=x, y=y, text="intervention:N")
+    figures.labels.append(
+        Figure(
+            "figure-labels",
+            "Extreme against probing shifts",
+            "Dots with 95 % intervals over shifts: mean accuracy of each intervention on extreme and probing shifts.",
+            _sized(alt.layer(across, upright, dots, names), 420),
+        )
+    )
+
+
+def _matrices(figures: Figures, cells: pl.DataFrame, metrics: pl.DataFrame) -> None:
+    """Accuracy of every source and target, a figure per model and intervention that was tested on all of them."""
+    shifts = metrics.select("source", "target").unique()
+    for index, ((model, intervention), own) in enumerate(cells.group_by("model", "intervention", maintain_order=True)):
+        sources, targets = (sorted(own[name].unique()) for name in ("source", "target"))
+        # Without the full matrix there are the shifts, and each source on itself.
+        if len(own) < len(sources) * len(targets) or len(own) <= len(shifts) + len(sources):
+            continue
+        columns = ("source", "target", "accuracy", "low", "high", "test_pairs")
+        figures.data[f"matrix-{index}"] = own.select(columns).to_dicts()
+        figures.matrices.append(
+            Figure(
+                f"figure-matrix-{index}",
+                f"{intervention}, {model}",
+                "A row per source, a column per target; colour and number are the accuracy.",
+                _matrix(index, sources, targets),
+            )
+        )
+
+
+def _matrix(index: int, sources: list[str], targets: list[str]) -> dict[str, Any]:
+    steps = {"domain": list(ACCURACY_STEPS), "type": "threshold"}
+    fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
+    ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
+    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=110)
+    base = alt.Chart(_source(f"matrix-{index}")).encode(
+        x=alt.X("target:N", sort=None, scale=alt.Scale(domain=targets), axis=across, title=None),
+        y=alt.Y("source:N", sort=None, scale=alt.Scale(domain=sources), title=None,
+                axis=alt.Axis(domain=False, ticks=False, labelLimit=160)),
+        tooltip=[
+            alt.Tooltip("source:N"),
+            alt.Tooltip("target:N"),
+            alt.Tooltip("accuracy:Q", format=".3f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+            alt.Tooltip("test_pairs:Q", title="test pairs"),
+        ],
+    )  # fmt: skip
+    layers = [base.mark_rect().encode(color=alt.Color("accuracy:Q", scale=fill, legend=None))]
+    if len(targets) <= 24:  # more numbers than that would overlap
+        text = alt.Text("accuracy:Q", format=".2f")
+        layers.append(
+            base.mark_text(fontSize=11).encode(text=text, color=alt.Color("accuracy:Q", scale=ink, legend=None))
+        )
+    return _sized(alt.layer(*layers).resolve_scale(color="independent"), 20 * len(sources) + 10)
 
 
 def _reliabilities(figures: Figures, reliability: pl.DataFrame, models: list[str], order: list[str]) -> None:

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from genies.evaluation import comparison, records, reliability
 from genies.evaluation import samples as samples_stage
 from genies.evaluation.correlation import correlations
-from genies.evaluation.tables import ALL_LABELS, DISTINCT, read_csv, read_tables
+from genies.evaluation.tables import ALL_LABELS, CELL_COLUMNS, CELLS_FILE, DISTINCT, PUBLISHED, read_csv, read_tables
 from genies.files import read_json, whole_file
 from genies.report import figures as drawing
 from genies.report.files import write_figures
@@ -51,6 +51,7 @@ class Tables:
         texts, training, checks: of ``genies.evaluation.records``; empty where nothing of it is known.
         comparisons: of ``genies.evaluation.comparison``.
         reliability: of ``genies.evaluation.reliability``.
+        cells: of ``tables.cells``.
         samples: of ``genies.evaluation.samples``; empty where texts are not known.
         sweep: of ``genies.tuning.sweep``, if there was one.
     """
@@ -63,6 +64,7 @@ class Tables:
     checks: pl.DataFrame
     comparisons: pl.DataFrame
     reliability: pl.DataFrame
+    cells: pl.DataFrame
     samples: Mapping[str, Any] = field(default_factory=dict)
     sweep: pl.DataFrame | None = None
 
@@ -84,6 +86,7 @@ class Tables:
             *records,
             read_csv(folder / comparison.FILE, comparison.COLUMNS),
             read_csv(folder / reliability.FILE, reliability.COLUMNS),
+            read_csv(folder / CELLS_FILE, CELL_COLUMNS),
             read_json(samples) if samples.is_file() else {},
             pl.read_csv(folder / SWEEP_FILE) if sweep else None,
         )
@@ -180,16 +183,26 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
             # One label only, or every shift listed once: the table would repeat an earlier one.
             if any(rows == earlier["rows"] for earlier in blocks):
                 continue
-            over = "distinct shift" if averaged_over == DISTINCT else "entry of the published list"
-            count = rows[0]["shifts"] if averaged_over == DISTINCT else rows[0]["entries"]
+            distinct = averaged_over != PUBLISHED
+            over = "distinct shift" if distinct else "entry of the published list"
+            count = rows[0]["shifts"] if distinct else rows[0]["entries"]
             of = "" if label == ALL_LABELS else f" of label {label}"
+            if averaged_over not in (DISTINCT, PUBLISHED):
+                of = f" of the benchmark {averaged_over}"
             blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
         boards.append({"model": model, "blocks": blocks})
     return boards
 
 
 def _drawn(tables: Tables) -> drawing.Figures:
-    return drawing.draw(tables.metrics, tables.leaderboard, tables.by_category, tables.training, tables.reliability)
+    return drawing.draw(
+        tables.metrics,
+        tables.leaderboard,
+        tables.by_category,
+        tables.training,
+        tables.reliability,
+        tables.cells,
+    )
 
 
 def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:

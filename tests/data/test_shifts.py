@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from genies.data import shifts
 from genies.data.archive import published_distributions
-from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
+from genies.data.shifts import Shift, benchmarks, merge_shifts, parse_shifts, read_shifts
 from genies.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -141,8 +141,16 @@ def test_all_keys_are_read(tmp_path):
   category: my own
   published_entries: 2
   note: "it's: here"
+  benchmark: mine
 """
-    assert read_shifts(write(tmp_path, text)) == [Shift("a", "b", "c", "hard to say", "my own", 2, "it's: here")]
+    shift = Shift("a", "b", "c", "hard to say", "my own", 2, "it's: here", "mine")
+    assert read_shifts(write(tmp_path, text)) == [shift]
+    assert benchmarks([shift, Shift("x", "y", "y")]) == {"mine": {("a", "b")}}
+
+
+def test_the_published_list_names_the_fifteen_of_the_benchmark(published):
+    fifteen = {(shift.source, shift.target) for shift in read_shifts(LISTS / "genies15.yaml")}
+    assert benchmarks(published) == {"GENIES": fifteen} and len(fifteen) == 15
 
 
 def test_names_that_yaml_would_take_for_other_types_stay_texts(tmp_path):

@@ -190,3 +190,13 @@ def test_the_published_figures_of_llama_7b_come_out_to_the_last_digit(
             for column in COMPARED:
                 assert abs(float(row[column]) - float(ours[key][column])) <= 1e-9, (key, column)
     assert len(read_shifts(SHIFTS)) == 56
+    with (tmp_path / "leaderboard.csv").open() as file:
+        means = {
+            row["intervention"]: round(float(row["generalization_accuracy"]), 3)
+            for row in csv.DictReader(file)
+            if row["averaged_over"] == "GENIES"
+        }
+    assert means == {
+        "mms": 0.557, "lat_stim_1": 0.522, "lora_fine_tuning": 0.521, "prompt_tuning": 0.494, "few_shot": 0.473,
+        "cra": 0.464, "zero_shot": 0.464,
+    }  # fmt: skip

@@ -359,3 +359,17 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path, value):
     with pytest.raises(ValueError, match="column x"):
         tables.write_csv(pl.DataFrame({"x": [0.5, None, value]}), tmp_path / "t.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_has_a_block_of_its_own_unless_it_is_all_there_is(tmp_path: Path) -> None:
+    metrics = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
+    first = {(SHIFTS[0].source, SHIFTS[0].target)}
+    board = tables.leaderboard(metrics, {"GENIES": first, "elsewhere": {("no", "such")}})
+    assert board.select("label", "averaged_over").unique(maintain_order=True).rows()[:3] == [
+        ("all", "distinct"), ("all", "published"), ("all", "GENIES"),
+    ]  # fmt: skip
+    row = board.filter(averaged_over="GENIES").row(0, named=True)
+    assert row["shifts"] == 1
+    assert row["generalization_accuracy"] == metrics["generalization_accuracy"][0]
+    everything = {(shift.source, shift.target) for shift in SHIFTS}
+    assert "GENIES" not in tables.leaderboard(metrics, {"GENIES": everything})["averaged_over"].to_list()

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -87,6 +87,7 @@ def make_tables(
         pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
         comparison.compare(metrics, {}),
         pl.DataFrame(sure, schema=reliability.COLUMNS),
+        cells,
         {shift.target: sample(models, interventions, shift) for shift in shifts},
     )
 
@@ -163,8 +164,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one heatmap per model, one per category, reliability, one per trained intervention and model.
-    assert len(content["figures"]) == 1 + 2 + 3 + 2 + 2
+    # One overall, one of labels, a heatmap per model, one per category, reliability, one per training.
+    assert len(content["figures"]) == 1 + 1 + 2 + 3 + 2 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -264,7 +265,7 @@ def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
 def test_a_run_without_capability_says_so_instead_of_drawing():
     page = render("trial", make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
     assert "no elicitation to show" in page
-    assert len(Page(page).content()["figures"]) == 3
+    assert len(Page(page).content()["figures"]) == 4
 
 
 def test_one_model_one_shift_needs_no_interval_and_no_key():
@@ -278,7 +279,11 @@ def test_report_is_made_from_written_tables(tmp_path):
     names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
     frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks)
     record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE)
-    further = ((TABLES.comparisons, comparison.FILE), (TABLES.reliability, reliability.FILE))
+    further = (
+        (TABLES.comparisons, comparison.FILE),
+        (TABLES.reliability, reliability.FILE),
+        (TABLES.cells, tables.CELLS_FILE),
+    )
     for frame, name in (*zip(frames, (*names, *record_files), strict=True), *further):
         tables.write_csv(frame, tmp_path / name)
     write_json(tmp_path / samples.FILE, TABLES.samples)
@@ -354,3 +359,18 @@ def open_in_browser(file: Path, profile: Path, width: int) -> Opened:
     proxy.shutdown()
     proxy.server_close()
     return Opened(result.stdout, result.stderr, [url for url in proxy.asked if "outside" in url])
+
+
+def test_the_full_matrix_is_drawn_where_it_was_computed():
+    names = sorted({name for shift in SHIFTS for name in (shift.source, shift.target)})
+    rows = [
+        {**dict.fromkeys(tables.CELL_COLUMNS), "model": "small", "intervention": "mms", "source": source,
+         "target": target, "accuracy": 0.25 * (n + m) / len(names)}
+        for n, source in enumerate(names) for m, target in enumerate(names)
+    ]  # fmt: skip
+    everything = pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+    content = Page(render("trial", replace(TABLES, cells=everything), {})).content()
+    assert len(content["data"]["matrix-0"]) == len(names) ** 2
+    assert [figure["id"] for figure in content["figures"] if "matrix" in figure["id"]] == ["figure-matrix-0"]
+    partial = Page(render("trial", replace(TABLES, cells=everything[1:]), {})).content()
+    assert not [figure for figure in partial["figures"] if "matrix" in figure["id"]]
