@@ -36,7 +36,7 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
             path = folder / f"{figure.id}.{form}"
             with whole_file(path) as partial:
                 if form == "svg":
-                    partial.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+                    partial.write_text(_renumbered(vl_convert.vegalite_to_svg(spec)), encoding="utf-8")
                 else:
                     partial.write_bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
             written.append(path)
@@ -44,6 +44,12 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
         if file not in written:
             file.unlink()
     return written
+
+
+def _renumbered(svg: str) -> str:
+    """The drawing with its clips counted from 0: Vega counts on over all drawings of a process."""
+    numbers: dict[str, int] = {}
+    return re.sub(r"\b(clip|gradient_)(\d+)\b", lambda m: f"{m[1]}{numbers.setdefault(m[0], len(numbers))}", svg)
 
 
 def _with_colors(value: Any) -> Any:

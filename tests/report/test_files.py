@@ -28,3 +28,10 @@ def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: 
             assert "<svg" in text and "var(--" not in text
     heatmap = (tmp_path / "figure-heatmap-0.svg").read_text()
     assert "mms" in heatmap and len(re.findall("<path", heatmap)) > 12
+
+
+def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_figures(_drawn(TABLES), tmp_path / name)
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
