@@ -529,11 +529,12 @@ def _add_records(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.evaluation.records import write_records
 
-        write_records(options.tokens, options.activations, options.tuned, options.output)
+        write_records(options.tokens, options.activations, options.fits, options.tuned, options.output)
 
     verb = _verb(verbs, "records", run, "count the texts that a run read, and join its training logs")
     verb.add_argument("--tokens", type=Path, nargs="+", required=True, metavar="MANIFEST")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    verb.add_argument("--fits", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `fit`")
     verb.add_argument("--tuned", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tune`")
     _output(verb, "folder of the tables")
 

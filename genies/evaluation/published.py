@@ -77,6 +77,11 @@ class Judged:
         """Accuracy of the probabilities; a probability of 0.5 counts as right, as in the published cells."""
         return metric.accuracy(self.probability, ties="right")
 
+    @property
+    def used(self) -> float:
+        """The stated accuracy, else that of the probabilities."""
+        return self.recomputed if self.accuracy is None else self.accuracy
+
 
 @dataclass
 class Results:
@@ -311,7 +316,7 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
 
 def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Mapping[str, str]]) -> Judged:
     wanted = _number(published[key].get("generalization_accuracy")) if key in published else None
-    matching = [c for c in candidates if wanted is not None and abs((c.accuracy or c.recomputed) - wanted) <= SAME]
+    matching = [c for c in candidates if wanted is not None and abs(c.used - wanted) <= SAME]
     best = (matching or candidates)[0]
     if best is not candidates[0]:
         results.odd("used, since the table follows it and not the file in its place", best.path)
@@ -328,7 +333,7 @@ def _cell(key: Key, judged: Judged) -> dict[str, Any]:
         "intervention": intervention,
         "source": source,
         "target": target,
-        "accuracy": judged.recomputed if judged.accuracy is None else judged.accuracy,
+        "accuracy": judged.used,
         "low": low,
         "high": high,
         "RMS_calibration_error": None if math.isnan(rms) else rms,

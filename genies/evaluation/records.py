@@ -15,6 +15,7 @@ from genies.interventions.registry import name_of
 TEXTS_FILE = "texts.csv"
 CHECKS_FILE = "checks.csv"
 TRAINING_FILE = "training.csv"
+SITES_FILE = "sites.csv"
 
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
@@ -42,26 +43,54 @@ TRAINING_COLUMNS = {
 """Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
 
 
-def write_records(tokens: Sequence[Path], activations: Sequence[Path], tuned: Sequence[Path], output: Path) -> None:
-    """Write ``texts.csv``, ``checks.csv`` and ``training.csv``.
+SITES_COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "source"), pl.String),
+    **dict.fromkeys(("layer", "head"), pl.Int64),
+    "accuracy": pl.Float64,
+}
+"""Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy."""
+
+
+def write_records(
+    tokens: Sequence[Path], activations: Sequence[Path], fits: Sequence[Path], tuned: Sequence[Path], output: Path
+) -> None:
+    """Write ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
 
     Args:
         tokens: manifests of ``genies tokenize``.
         activations: manifests of ``genies extract``.
+        fits: manifests of ``genies fit``, each in a folder with the name of its model.
         tuned: manifests of ``genies tune``.
         output: folder of the tables.
     """
-    fits = [read_json(path) for path in tuned]
-    texts = [*(row for path in tokens for row in _splits(read_json(path))), *(row for f in fits for row in _changes(f))]
+    trained = [read_json(path) for path in tuned]
+    texts = [row for path in tokens for row in _splits(read_json(path))]
+    texts += [row for fit in trained for row in _changes(fit)]
     training = [
         {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
-        for fit in fits
+        for fit in trained
         for step in fit["training_log"]
     ]
     checks = [{"model": m["model"], **check} for m in map(read_json, activations) for check in m["checks"]]
+    write_csv(pl.DataFrame(_sites(fits), schema=SITES_COLUMNS), output / SITES_FILE)
     write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
     write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
     write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
+
+
+def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": path.parent.name,
+            "intervention": name_of(manifest["intervention"]),
+            "source": source,
+            **dict(zip(("layer", "head", "accuracy"), site, strict=True)),
+        }
+        for path in fits
+        for manifest in [read_json(path)]
+        for source, sites in manifest["sites"].items()
+        for site in sites
+    ]
 
 
 def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -123,6 +123,14 @@ class Intervention(ABC):
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
         """Probability that the first response is the better one, float64 (n,)."""
 
+    def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
+        """The sites that a fitted probe chose to read; none for methods that choose nothing.
+
+        Returns:
+            Layer, head (None for the residual stream) and validation accuracy (None where it is not kept) of each.
+        """
+        return []
+
     def predict(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
 

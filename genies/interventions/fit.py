@@ -16,7 +16,7 @@ from genies.data.reading import read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import locked, write_json
-from genies.interventions.registry import is_saved, load_class, make, module_of, name_of, save
+from genies.interventions.registry import is_saved, load, load_class, make, module_of, name_of, save
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,12 @@ def fit_sources(
         files: ``<distribution>/train.json`` of every source.
         manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: manifest to write: ``fits`` (digest by source).
+        output: manifest to write: ``fits`` (digest by source) and ``sites`` (those that each fit chose).
     """
     activations = Activations(manifests, cache)
     views = load_class(intervention).fit_views
     code = code_digest(__name__, module_of(intervention))
-    fits, reused = {}, 0
+    fits, sites, reused = {}, {}, 0
     for file in files:
         source = file.parent.name
         pairs = read_training(file, activations.reading, activations.left_out(source, "train")).pairs
@@ -58,6 +58,7 @@ def fit_sources(
         with locked(folder.parent, [digest]):
             if is_saved(folder):
                 reused += 1
+                fitted = load(folder, intervention)
             else:
                 stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))
                 try:
@@ -65,8 +66,8 @@ def fit_sources(
                 except DataError as error:
                     raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
                 save(fitted, folder, fields)
-        fits[source] = digest
-    write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits})
+        fits[source], sites[source] = digest, fitted.chosen_sites()
+    write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits, "sites": sites})
     log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
 
 

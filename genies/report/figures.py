@@ -90,12 +90,13 @@ class Figures:
     labels: list[Figure] = field(default_factory=list)
     matrices: list[Figure] = field(default_factory=list)
     reliability: list[Figure] = field(default_factory=list)
+    sites: list[Figure] = field(default_factory=list)
     training: list[Figure] = field(default_factory=list)
 
     def all(self) -> list[Figure]:
         return [
             *self.leaderboard, *self.labels, *self.heatmaps, *self.matrices, *self.categories, *self.reliability,
-            *self.training,
+            *self.sites, *self.training,
         ]  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def draw(
     training: pl.DataFrame,
     reliability: pl.DataFrame,
     cells: pl.DataFrame,
+    sites: pl.DataFrame,
 ) -> Figures:
     """Every figure of the report; the tables are those of ``genies.evaluation``."""
     models = metrics["model"].unique(maintain_order=True).to_list()
@@ -119,6 +121,7 @@ def draw(
     _matrices(figures, cells, metrics)
     _categories(figures, by_category, models, ranked)
     _reliabilities(figures, reliability, models, ranked)
+    _sites(figures, sites)
     _trainings(figures, training)
     return figures
 
@@ -386,7 +389,9 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
         return
     figures.data["labels"] = both.to_dicts()
     colors, shapes = _model_scales(models)
-    place = {"scale": alt.Scale(zero=False), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
+    ends = [value for name in both.columns[2:] for value in both[name].drop_nulls()]
+    domain = [math.floor(10 * min(ends)) / 10, math.ceil(10 * max(ends)) / 10]
+    place = {"scale": alt.Scale(domain=domain), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
     base = alt.Chart(_source("labels")).encode(
         color=alt.Color("model:N", scale=colors, legend=None),
         tooltip=[
@@ -514,6 +519,46 @@ def _reliability(index: int, models: list[str]) -> dict[str, Any]:
         .encode(x=alt.X("confidence:Q", scale=scale), y=alt.Y("accuracy:Q", **y))
     )
     return _sized(alt.layer(diagonal, intervals, dots), 150)
+
+
+def _sites(figures: Figures, sites: pl.DataFrame) -> None:
+    """How many sites of each layer the fits on each source chose, a figure per model and intervention."""
+    figures.data["sites"] = []
+    keys = ["model", "intervention", "source", "layer"]
+    counted = sites.group_by(keys, maintain_order=True).agg(pl.len().alias("chosen"), pl.col("accuracy").max())
+    for index, ((model, intervention), rows) in enumerate(
+        counted.group_by("model", "intervention", maintain_order=True)
+    ):
+        figures.data["sites"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
+        figures.sites.append(
+            Figure(
+                f"figure-sites-{index}",
+                f"{intervention}, {model}",
+                "A row per source, a column per layer; the number is how many sites of the layer the fit chose.",
+                _layers(index, sorted(rows["source"].unique()), int(rows["layer"].max())),
+            )
+        )
+
+
+def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
+    base = (
+        alt.Chart(_source("sites"))
+        .transform_filter(f"datum.index === {index}")
+        .encode(
+            x=alt.X("layer:O", scale=alt.Scale(domain=list(range(last + 1))), axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("source:N", sort=None, scale=alt.Scale(domain=sources), title=None, axis=alt.Axis(labelLimit=150)),
+            tooltip=[
+                alt.Tooltip("source:N"),
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("chosen:Q", title="sites chosen"),
+                alt.Tooltip("accuracy:Q", title="best on validation pairs", format=".3f"),
+            ],
+        )
+    )
+    depth = alt.Opacity("chosen:Q", scale=alt.Scale(range=[0.25, 0.75]), legend=None)
+    cells = base.mark_rect(color="var(--model-0)").encode(opacity=depth)
+    numbers = base.mark_text(fontSize=11, color="var(--ink)").encode(text="chosen:Q")
+    return _sized(alt.layer(cells, numbers), 20 * len(sources))
 
 
 def _trainings(figures: Figures, training: pl.DataFrame) -> None:

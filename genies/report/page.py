@@ -35,6 +35,7 @@ RECORD_FILES = {
     records.TEXTS_FILE: records.TEXTS_COLUMNS,
     records.TRAINING_FILE: records.TRAINING_COLUMNS,
     records.CHECKS_FILE: records.CHECKS_COLUMNS,
+    records.SITES_FILE: records.SITES_COLUMNS,
 }
 FIGURES = "figures"
 SIGNIFICANT = 0.05
@@ -48,7 +49,7 @@ class Tables:
         metrics: of ``tables.generalization_metrics``.
         leaderboard: of ``tables.leaderboard``.
         by_category: of ``tables.by_category``.
-        texts, training, checks: of ``genies.evaluation.records``; empty where nothing of it is known.
+        texts, training, checks, sites: of ``genies.evaluation.records``; empty where nothing of it is known.
         comparisons: of ``genies.evaluation.comparison``.
         reliability: of ``genies.evaluation.reliability``.
         cells: of ``tables.cells``.
@@ -62,6 +63,7 @@ class Tables:
     texts: pl.DataFrame
     training: pl.DataFrame
     checks: pl.DataFrame
+    sites: pl.DataFrame
     comparisons: pl.DataFrame
     reliability: pl.DataFrame
     cells: pl.DataFrame
@@ -202,6 +204,7 @@ def _drawn(tables: Tables) -> drawing.Figures:
         tables.training,
         tables.reliability,
         tables.cells,
+        tables.sites,
     )
 
 

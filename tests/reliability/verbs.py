@@ -55,7 +55,8 @@ class Verbs:
                 "--capability", "mms", "--output", run,
             ),
             "records": (
-                "--tokens", self.tokens, "--activations", self.activations, "--tuned", self.tuned, "--output", run,
+                "--tokens", self.tokens, "--activations", self.activations, "--fits", *self.fits.values(),
+                "--tuned", self.tuned, "--output", run,
             ),
             "provenance": (
                 f"{run}/leaderboard.csv", "--config", "{}", "--models", self.model, "--data", f"{data}/test.json",
@@ -82,7 +83,7 @@ class Verbs:
                     "intervals",
                 )
             ),
-            "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks")),
+            "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),
             "provenance": (f"{run}/provenance.json",),
             "report": (f"{run}/report.html",),
         }

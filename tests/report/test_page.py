@@ -78,6 +78,11 @@ def make_tables(
          "low": 0.4, "high": 0.9, "pairs": 30}
         for model in models for name in interventions[1:] for b in (1, 6)
     ]  # fmt: skip
+    chosen = [
+        {"model": models[0], "intervention": interventions[-1], "source": shift.source, "layer": n % 3, "head": n,
+         "accuracy": 0.6}
+        for shift in shifts for n in range(4)
+    ]  # fmt: skip
     return Tables(
         metrics,
         tables.leaderboard(metrics),
@@ -85,6 +90,7 @@ def make_tables(
         texts,
         pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
         pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
+        pl.DataFrame(chosen, schema=records.SITES_COLUMNS),
         comparison.compare(metrics, {}),
         pl.DataFrame(sure, schema=reliability.COLUMNS),
         cells,
@@ -164,8 +170,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one of labels, a heatmap per model, one per category, reliability, one per training.
-    assert len(content["figures"]) == 1 + 1 + 2 + 3 + 2 + 2
+    # One overall, one of labels, a heatmap per model, one per category, reliability, sites, one per training.
+    assert len(content["figures"]) == 1 + 1 + 2 + 3 + 2 + 1 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -265,7 +271,7 @@ def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
 def test_a_run_without_capability_says_so_instead_of_drawing():
     page = render("trial", make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
     assert "no elicitation to show" in page
-    assert len(Page(page).content()["figures"]) == 4
+    assert len(Page(page).content()["figures"]) == 5
 
 
 def test_one_model_one_shift_needs_no_interval_and_no_key():
@@ -277,8 +283,9 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
 
 def test_report_is_made_from_written_tables(tmp_path):
     names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
-    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks)
-    record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE)
+    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks,
+              TABLES.sites)  # fmt: skip
+    record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE, records.SITES_FILE)
     further = (
         (TABLES.comparisons, comparison.FILE),
         (TABLES.reliability, reliability.FILE),

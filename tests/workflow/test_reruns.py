@@ -47,6 +47,7 @@ def test_an_intervention_on_stored_views_runs_no_extraction(project: Project) ->
         "fit:lat_stim_1": 1,
         "evaluate:lat_stim_1": 1,
         "metrics": 1,
+        "records": 1,
         "samples": 1,
         "provenance": 1,
         "report": 1,
@@ -72,7 +73,15 @@ def test_an_intervention_with_new_views_computes_those_alone(project: Project) -
 def test_editing_an_intervention_fits_it_again_and_nothing_else(project: Project) -> None:
     module = project.folder / "genies/interventions/mms.py"
     module.write_text(module.read_text() + "\nEDITED = True\n")
-    assert project.jobs() == {"fit:mms": 1, "evaluate:mms": 1, "metrics": 1, "samples": 1, "provenance": 1, "report": 1}
+    assert project.jobs() == {
+        "fit:mms": 1,
+        "evaluate:mms": 1,
+        "metrics": 1,
+        "records": 1,
+        "samples": 1,
+        "provenance": 1,
+        "report": 1,
+    }
     fits = (project.folder / "results/mini/logs/fit/tiny-llama/mms.log").read_text()
     assert "fitted on 2 sources, 0 more were in the cache" in fits
 

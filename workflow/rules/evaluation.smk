@@ -34,11 +34,13 @@ rule records:
     input:
         tokens=expand(rules.tokenize.output, model=plan.models),
         activations=expand(rules.extract.output, model=plan.models, batch=plan.batches),
+        fits=expand(rules.fit.output, model=plan.models, intervention=plan.probes),
         tuned=plan.tuned(),
     output:
         texts=plan.results / "texts.csv",
         training=plan.results / "training.csv",
         checks=plan.results / "checks.csv",
+        sites=plan.results / "sites.csv",
     log:
         plan.results / "logs" / "records.log",
     benchmark:
@@ -49,7 +51,7 @@ rule records:
         code=plan.code("genies.evaluation.records"),
     shell:
         "genies --log {log} records --tokens {input.tokens:q} --activations {input.activations:q} "
-        "--tuned {input.tuned:q} --output {params.folder:q}"
+        "--fits {input.fits:q} --tuned {input.tuned:q} --output {params.folder:q}"
 
 
 rule metrics:

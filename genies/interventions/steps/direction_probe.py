@@ -105,6 +105,13 @@ class DirectionProbe(Intervention):
         self.calibrator_ = Calibrator.from_json(values["calibrator"])
         return self
 
+    def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
+        heads = "heads" in self.features
+        return [
+            (layer, head if heads else None, accuracy)
+            for (layer, head), accuracy in zip(self.sites_.tolist(), self.accuracy_.tolist(), strict=True)
+        ]
+
     def _advantage(self, pairs: Pairs) -> np.ndarray:
         """Mean over kept sites of cos(first − second, direction), float64 (n,) in [-1, 1]; odd in the two texts."""
         cosines = np.empty((len(pairs), len(self.sites_)))

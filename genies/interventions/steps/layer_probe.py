@@ -70,6 +70,9 @@ class LayerProbe(Intervention):
         scores = self._scores(pairs)
         return self.calibrator_.probability(scores[:, 0] - scores[:, 1])
 
+    def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
+        return [(self.layer_, None, None)]
+
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {"weights": self.weights_}, {"layer": self.layer_, "calibrator": self.calibrator_.to_json()}
 
