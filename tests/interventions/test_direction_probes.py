@@ -42,6 +42,8 @@ def test_a_planted_direction_is_found_and_ranks_as_many_pairs_right_as_theory_sa
 ):
     probe = kind(kept=1, protocol=protocol).fit(training)
     assert probe.sites_.tolist() == [[1, 1 if kind.features == ("heads",) else 0]]
+    ((layer, head, found),) = probe.chosen_sites()
+    assert (layer, head, found) == (1, 1 if kind.features == ("heads",) else None, probe.accuracy_[0])
     share = accuracy(probe.predict_proba(held_out), held_out.label)
     assert within_binomial(share, len(held_out), expected_accuracy(kind, protocol))
 
