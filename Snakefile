@@ -33,7 +33,7 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     model=one_of(plan.models),
-    intervention=one_of(plan.methods),
+    intervention=one_of([*plan.methods, *plan.repeats]),
     source=one_of(plan.fit_sources),
     batch=r"\d+",
 

@@ -472,6 +472,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
             options.interventions,
             options.shifts,
             options.capability,
+            options.repeats,
             options.seed,
             options.output,
         )
@@ -482,6 +483,9 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
     verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    verb.add_argument(
+        "--repeats", nargs="*", default=[], metavar="INTERVENTION@SEED", help="fits with further seeds, for the spread"
+    )
     _seed(verb)
     _output(verb, "folder of the tables")
 
@@ -492,12 +496,12 @@ def _add_published(verbs: argparse._SubParsersAction) -> None:
         from genies.provenance import write_provenance
         from genies.report.page import write_report_from_tables
 
-        for line in write_published_tables(options.source, options.shifts, options.out):
-            print(line)
+        told = list(write_published_tables(options.source, options.shifts, options.out))
         provenance = options.out / "provenance.json"
         stated = {"run": "published", "source": str(options.source), "shifts": list(map(str, options.shifts))}
         write_provenance(stated, [], [], sorted(options.out.glob("*.csv")), provenance)
         write_report_from_tables(options.out, "published results", provenance, options.out / "report.html")
+        print(*told, sep="\n")
 
     verb = _verb(verbs, "published", run, "recompute the paper's tables from its per-cell results")
     verb.add_argument("source", type=Path, metavar="RESULTS_DIR", help="folder or tar archive of published results")
@@ -582,10 +586,13 @@ def _add_report(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.report.page import write_report_from_tables
 
-        write_report_from_tables(options.tables, options.title, options.provenance, options.output)
+        write_report_from_tables(options.tables, options.title, options.provenance, options.output, options.beside)
 
     verb = _verb(verbs, "report", run, "draw the report page")
     verb.add_argument("tables", type=Path, help="folder of the tables")
     verb.add_argument("--title", required=True)
+    verb.add_argument(
+        "--beside", type=Path, nargs="*", default=[], metavar="DIR", help="results of other runs to show beside it"
+    )
     verb.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="as genies provenance wrote it")
     _output(verb, "page (HTML)")

@@ -157,8 +157,15 @@ class Config(Section):
         "corrected", description="Methods as published, or with their flaws corrected (see methods)."
     )
     seed: int = Field(0, ge=0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
+    further_seeds: tuple[NonNegativeInt, ...] = Field(
+        (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
+    )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     sweep: Sweep | None = Field(None, description="Hyper-parameter sweep of trained interventions; see below.")
+    beside: tuple[str, ...] = Field(
+        (),
+        description="Folders of other runs' results (own ones, or of `genies published`) to show on the same page.",
+    )
     folders: Folders = Field(default_factory=Folders, description="Where things are kept.")
 
     @model_validator(mode="after")
@@ -170,6 +177,9 @@ class Config(Section):
             raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
         for name in names:
             _plain_name(name)
+        seeds = [self.seed, *self.further_seeds]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("further_seeds: a seed stands twice, or is the run's own `seed`")
         return self
 
     @property

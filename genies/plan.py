@@ -20,7 +20,7 @@ from genies.data.shifts import Shift, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.digests import code_digest
 from genies.errors import ConfigError
-from genies.interventions.registry import check_parameters, load_class, module_of, name_of
+from genies.interventions.registry import check_parameters, load_class, module_of, name_of, repeat_name
 from genies.models import is_folder, model_files, model_name
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
@@ -46,9 +46,11 @@ class Plan:
         self.resources = Path(config.folders.resources)
         self.cache = Path(config.folders.cache)
         self.results = Path(config.folders.results) / config.run
-        self.interventions = {name_of(spec): spec for spec in config.interventions}
+        self.interventions: dict[str, str] = {name_of(spec): spec for spec in config.interventions}
         if len(self.interventions) < len(config.interventions):
             raise ConfigError("interventions: two of them have the same name")
+        self.repeats = self._repeats()
+        self.interventions |= {name: self.interventions[own] for name, (own, _) in self.repeats.items()}
         for name, spec in self.interventions.items():
             check_parameters(spec, self.parameters(name))
         self.plugins = {name: Path(folder) for name, folder in config.plugins.items()}
@@ -59,6 +61,7 @@ class Plan:
         self._check_distributions()
         self._check_data()
         self._check_sweep()
+        self.beside_files()
         for model in self.models:
             self.model_files(model)
         for name in self.interventions:
@@ -243,12 +246,26 @@ class Plan:
 
     def parameters(self, intervention: str) -> dict:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
-        own = self.config.intervention_parameters.get(intervention, {})
-        return {"protocol": self.config.protocol, "seed": self.config.seed, **own}
+        name, seed = self.repeats.get(intervention, (intervention, None))
+        own = self.config.intervention_parameters.get(name, {})
+        parameters = {"protocol": self.config.protocol, "seed": self.config.seed, **own}
+        if seed is None:
+            return parameters
+        kind = load_class(self.interventions[name])
+        return parameters | {key: seed for key in ("seed", "split_seed") if key in kind.parameter_names()}
 
     def parameters_json(self, intervention: str) -> str:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
+
+    def _repeats(self) -> dict[str, tuple[str, int]]:
+        """Interventions that are fitted again with a further seed: own name and seed, by the repeat's name."""
+        return {
+            repeat_name(name, seed): (name, seed)
+            for name, spec in self.interventions.items()
+            if load_class(spec).drawn
+            for seed in self.config.further_seeds
+        }
 
     def other_model_files(self, intervention: str) -> list[Path]:
         """Files of local models that an intervention reads beside the run's own."""
@@ -268,7 +285,7 @@ class Plan:
     @property
     def methods(self) -> list[str]:
         """Names of interventions and plug-ins, in the order of the configuration."""
-        return [*self.interventions, *self.plugins]
+        return [*(name for name in self.interventions if name not in self.repeats), *self.plugins]
 
     @cached_property
     def probes(self) -> list[str]:
@@ -280,12 +297,12 @@ class Plan:
         dear = intervention not in self.probes and intervention not in self.capability_interventions
         return self.sources if dear else self.fit_sources
 
-    def evaluations(self) -> list[Path]:
-        """Every evaluation of the run."""
+    def evaluations(self, repeats: bool = False) -> list[Path]:
+        """Every evaluation of the run, or of its repeats."""
         return [
             self.results / "evaluations" / model / intervention / f"{source}.parquet"
             for model in self.models
-            for intervention in self.methods
+            for intervention in (self.repeats if repeats else self.methods)
             for source in self.evaluated_sources(intervention)
         ]
 
@@ -295,7 +312,15 @@ class Plan:
             self.results / "interventions" / model / intervention / f"{source}.json"
             for model in self.models
             for intervention in self.text_interventions
+            if intervention not in self.repeats
             for source in self.evaluated_sources(intervention)
+        ]
+
+    def beside_files(self) -> list[Path]:
+        """The metrics of the runs that are shown beside this one."""
+        return [
+            check_readable(Path(folder) / "generalization_metrics.csv", "a run to show beside this one")
+            for folder in self.config.beside
         ]
 
     @cached_property
@@ -334,7 +359,7 @@ class Plan:
 
     def _check_sweep(self) -> None:
         for name in self.config.sweep.interventions if self.config.sweep else ():
-            if name not in self.text_interventions:
+            if name not in self.text_interventions or name in self.repeats:
                 raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
             for combination in grid(json.loads(self.sweep_values(name))):
                 check_parameters(self.interventions[name], {**self.parameters(name), **combination})

@@ -133,3 +133,32 @@ def write_distribution(folder: Path, train: int = 12, test: int = 8, offset: int
             examples.append({"prompt": prompt, "responses": responses})
         (folder / f"{split}.json").write_text(json.dumps(examples), encoding="utf-8")
     return folder
+
+
+def write_evaluation(folder: Path, model: str, intervention: str, source: str, targets: dict[str, list[float]]) -> Path:
+    """Write the probabilities of each target's pairs as an evaluation; two pairs per example."""
+    import numpy as np
+    import polars as pl
+
+    from genies.evaluation import tables
+
+    frames = [
+        pl.DataFrame(
+            {
+                "target": [target] * len(p),
+                "example": np.arange(len(p)) // 2,
+                "pair": np.arange(len(p)) % 2,
+                "probability": p,
+                "score_best": np.array(p) * 3,
+                "score_worse": np.zeros(len(p)),
+                "stated_accuracy": [None] * len(p),
+                "stated_RMS_calibration_error": [None] * len(p),
+            },
+            schema=tables.PAIR_COLUMNS,
+        )
+        for target, p in targets.items()
+    ]
+    path = folder / model / intervention / f"{source}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.concat(frames).write_parquet(path)
+    return path

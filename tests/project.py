@@ -60,7 +60,7 @@ class Project:
         executed: Counter[str] = Counter()
         for block in re.split(r"\n(?=(?:local)?rule )", result.stderr):
             if rule := re.match(r"(?:local)?rule (\w+):", block):
-                intervention = re.search(r"wildcards: .*intervention=(\w+)", block)
+                intervention = re.search(r"wildcards: .*intervention=([\w@]+)", block)
                 executed[rule[1] + (f":{intervention[1]}" if intervention else "")] += 1
         del executed["all"]
         return executed

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.data.shifts import benchmarks, read_shifts
-from genies.evaluation import bootstrap, comparison, reliability, tables
+from genies.evaluation import bootstrap, comparison, reliability, seeds, tables
 from genies.evaluation.comparison import Key, Scored, read_scores
 from genies.evaluation.published import read_results, recompute
+from genies.interventions.registry import by_intervention
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,7 @@ def write_tables(
     interventions: Sequence[str],
     shifts: Sequence[Path],
     capability_interventions: Sequence[str],
+    repeats: Sequence[str],
     seed: int,
     output: Path,
 ) -> None:
@@ -32,6 +34,7 @@ def write_tables(
         interventions: likewise.
         shifts: shift lists.
         capability_interventions: whose best accuracy on a reference is the capability there.
+        repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -40,6 +43,7 @@ def write_tables(
     cells = tables.cells(evaluations, models, interventions, sources)
     metrics = tables.generalization_metrics(cells, listed, capability_interventions)
     _write(cells, metrics, read_scores(evaluations, metrics), benchmarks(listed), seed, output)
+    tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
 
 
 def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:

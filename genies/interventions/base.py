@@ -77,6 +77,8 @@ class Intervention(ABC):
     """Views that ``fit`` reads (names in ``genies.data.views.VIEWS``)."""
     predict_views: ClassVar[tuple[str, ...]] = ()
     """Views that ``predict_proba`` reads."""
+    drawn: ClassVar[bool] = True
+    """Whether anything in fitting or predicting is drawn; if not, further seeds change nothing."""
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
 

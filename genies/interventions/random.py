@@ -13,6 +13,8 @@ from genies.interventions.base import Intervention, Pairs
 class Random(Intervention):
     """Gives every pair the probability ½, which counts as half right; reads nothing."""
 
+    drawn = False
+
     def fit(self, pairs: Pairs) -> Self:
         return self
 

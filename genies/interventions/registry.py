@@ -39,6 +39,19 @@ def name_of(name_or_path: str) -> str:
     return Path(name_or_path).stem if _is_path(name_or_path) else name_or_path
 
 
+def repeat_name(name: str, seed: int) -> str:
+    """Name of an intervention that is fitted again with another seed."""
+    return f"{name}@{seed}"
+
+
+def by_intervention(repeats: Iterable[str]) -> dict[str, list[str]]:
+    """Names that ``repeat_name`` made, by the intervention's own."""
+    found: dict[str, list[str]] = {}
+    for repeat in repeats:
+        found.setdefault(repeat.rpartition("@")[0], []).append(repeat)
+    return found
+
+
 def module_of(name_or_path: str) -> str:
     """What ``genies.digests.code_digest`` takes: the dotted module of a name, or the path as given.
 

@@ -31,6 +31,8 @@ class RewardModel(TextIntervention):
         counts_: examples ``shortened`` in the last call of ``decision_function``.
     """
 
+    drawn = False
+
     def __init__(
         self,
         *,

@@ -27,6 +27,7 @@ class ZeroShot(Intervention):
     """
 
     features = ("log_probability",)
+    drawn = False
     predict_views = ("plain",)
 
     def __init__(self, *, normalization: Normalization = "sum", **parameters: Any) -> None:

@@ -1,8 +1,4 @@
-"""Figures of the report as Vega-Lite specifications, without their data: the page brings each table along once.
-
-Names of models, interventions and distributions are data wherever they occur; no expression is built from them. Rows
-and filters go by index instead. Colours are CSS variables of the page, so that figures follow light and dark themes.
-"""
+"""Figures of the report as Vega-Lite specifications, without their data: the page brings each table along once."""
 
 from __future__ import annotations
 
@@ -14,24 +10,12 @@ import altair as alt
 import polars as pl
 
 from genies.evaluation.tables import ALL_LABELS, DISTINCT
+from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales, sized
+from genies.report.radar import add_radars
+from genies.report.tables import PLACE, Tables
 
-MODEL_COLORS = tuple(f"var(--model-{number})" for number in range(8))
-"""Okabe and Ito's palette (page.css), which the common kinds of colour blindness tell apart."""
-MODEL_SHAPES = (
-    "circle",
-    "square",
-    "triangle-up",
-    "diamond",
-    "triangle-down",
-    "cross",
-    "triangle-right",
-    "triangle-left",
-)
-MODEL_SIGNS = "●■▲◆▼✚▶◀"
-"""The same shapes as characters, for keys."""
 ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
 """Edges of the eleven colours of the heatmap; the colour in the middle, 0.45 to 0.55, stands for guessing."""
-RANDOM_ACCURACY = 0.5
 ELICITATION_LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
 HEATMAP_COLUMNS = (
@@ -47,102 +31,42 @@ HEATMAP_COLUMNS = (
     "target_tuned_capability",
     "target_tuned_capability_intervention",
     "elicitation",
+    "elicitation_low",
+    "elicitation_high",
+    "differential_elicitation",
+    "differential_elicitation_low",
+    "differential_elicitation_high",
+    "accuracy_least",
+    "accuracy_most",
     "test_pairs",
 )
 
-CONFIG: dict[str, Any] = {
-    "background": "transparent",
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "domainColor": "var(--rule)",
-        "gridColor": "var(--rule)",
-        "labelColor": "var(--ink)",
-        "labelFontSize": 12,
-        "tickColor": "var(--rule)",
-        "titleColor": "var(--soft)",
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-    },
-    "text": {"color": "var(--ink)", "fontSize": 12},
-}
 
-
-@dataclass(frozen=True)
-class Figure:
-    """One drawing: its specification for wide screens, another for narrow ones where it needs one, and its texts."""
-
-    id: str
-    title: str
-    description: str
-    wide: dict[str, Any]
-    narrow: dict[str, Any] | None = None
-
-
-@dataclass
-class Figures:
-    """All figures of a page with the tables that they share (rows as JSON values, by name)."""
-
-    data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    leaderboard: list[Figure] = field(default_factory=list)
-    heatmaps: list[Figure] = field(default_factory=list)
-    categories: list[Figure] = field(default_factory=list)
-    labels: list[Figure] = field(default_factory=list)
-    matrices: list[Figure] = field(default_factory=list)
-    reliability: list[Figure] = field(default_factory=list)
-    sites: list[Figure] = field(default_factory=list)
-    training: list[Figure] = field(default_factory=list)
-
-    def all(self) -> list[Figure]:
-        return [
-            *self.leaderboard, *self.labels, *self.heatmaps, *self.matrices, *self.categories, *self.reliability,
-            *self.sites, *self.training,
-        ]  # fmt: skip
-
-
-def draw(
-    metrics: pl.DataFrame,
-    leaderboard: pl.DataFrame,
-    by_category: pl.DataFrame,
-    training: pl.DataFrame,
-    reliability: pl.DataFrame,
-    cells: pl.DataFrame,
-    sites: pl.DataFrame,
-) -> Figures:
-    """Every figure of the report; the tables are those of ``genies.evaluation``."""
+def draw(tables: Tables) -> Figures:
+    """Every figure of the report."""
+    metrics, leaderboard = tables.metrics, tables.leaderboard
     models = metrics["model"].unique(maintain_order=True).to_list()
     overall = leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
     ranked = overall["intervention"].unique(maintain_order=True).to_list()
     figures = Figures()
-    figures.data["leaderboard"] = overall.to_dicts()
-    figures.leaderboard = [_leaderboard(models, ranked)]
+    _leaderboard(figures, overall, tables.seeds, models, ranked)
     _labels(figures, leaderboard, models)
-    _heatmaps(figures, metrics, models)
-    _matrices(figures, cells, metrics)
-    _categories(figures, by_category, models, ranked)
-    _reliabilities(figures, reliability, models, ranked)
-    _sites(figures, sites)
-    _trainings(figures, training)
+    add_radars(figures, metrics, models, ranked)
+    _heatmaps(figures, tables, models)
+    _matrices(figures, tables.cells, metrics)
+    _categories(figures, tables.by_category, models, ranked)
+    _reliabilities(figures, tables.reliability, models, ranked)
+    _sites(figures, tables.sites)
+    _trainings(figures, tables.training)
     return figures
-
-
-def _source(name: str) -> alt.NamedData:
-    return alt.NamedData(name=name)
-
-
-def _model_scales(models: list[str]) -> tuple[alt.Scale, alt.Scale]:
-    """Colour and shape of each model; both say the same, so that neither is needed."""
-    colors = [MODEL_COLORS[i % len(MODEL_COLORS)] for i in range(len(models))]
-    shapes = [MODEL_SHAPES[i % len(MODEL_SHAPES)] for i in range(len(models))]
-    return alt.Scale(domain=models, range=colors), alt.Scale(domain=models, range=shapes)
 
 
 def _dots(
     data: str, metric: str, x: alt.X, models: list[str], order: list[str], tooltip: list[alt.Tooltip], index: int | None
 ) -> tuple[alt.Chart, alt.Chart]:
     """Intervals and dots of ``metric``, a row per intervention, within it one per model."""
-    colors, shapes = _model_scales(models)
-    base = alt.Chart(_source(data))
+    colors, shapes = model_scales(models)
+    base = alt.Chart(data_source(data))
     if index is not None:
         base = base.transform_filter(f"datum.index === {index}")
     base = base.encode(
@@ -162,12 +86,14 @@ def _dots_height(models: list[str], order: list[str]) -> int:
     return len(order) * max(24, 12 * len(models))
 
 
-def _sized(chart: alt.LayerChart, height: int) -> dict[str, Any]:
-    """The specification of a chart as wide as its element; pixels, because Vega-Lite warns of steps in such charts."""
-    return chart.properties(width="container", height=height).to_dict()
-
-
-def _leaderboard(models: list[str], order: list[str]) -> Figure:
+def _leaderboard(
+    figures: Figures, overall: pl.DataFrame, seeds: pl.DataFrame, models: list[str], order: list[str]
+) -> None:
+    """Mean accuracy with its interval over shifts; where there were several seeds, behind it their range."""
+    spread = seeds.filter(over=ALL_LABELS).select("model", "intervention", "seeds", "accuracy_least", "accuracy_most")
+    if len(spread):
+        overall = overall.join(spread, on=["model", "intervention"], how="left", maintain_order="left")
+    figures.data["leaderboard"] = overall.to_dicts()
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("intervention:N"),
@@ -181,12 +107,17 @@ def _leaderboard(models: list[str], order: list[str]) -> Figure:
         "generalization_accuracy_low:Q", title="generalization accuracy", scale=alt.Scale(domain=[0, 1]), axis=axis
     )
     intervals, dots = _dots("leaderboard", "generalization_accuracy", x, models, order, tooltip, None)
-    chart = alt.layer(_line(RANDOM_ACCURACY), intervals, dots, _line_label(RANDOM_ACCURACY, "random 0.5"))
-    return Figure(
-        "figure-leaderboard",
-        "Generalization accuracy, mean over shifts",
-        "Dots with 95 % intervals: mean generalization accuracy of each intervention, and 0.5, which guessing gives.",
-        _sized(chart, _dots_height(models, order)),
+    layers = [_line(RANDOM_ACCURACY), intervals, dots, _line_label(RANDOM_ACCURACY, "random 0.5")]
+    if len(spread):
+        ranges = intervals.mark_rule(strokeWidth=9, opacity=0.3, clip=True)
+        layers.insert(1, ranges.encode(x="accuracy_least:Q", x2="accuracy_most"))
+    figures.leaderboard.append(
+        Figure(
+            "figure-leaderboard",
+            "Generalization accuracy, mean over shifts",
+            "Dots with 95 % intervals: mean generalization accuracy of each intervention; guessing gives 0.5.",
+            sized(alt.layer(*layers), _dots_height(models, order)),
+        )
     )
 
 
@@ -206,10 +137,6 @@ def _line_label(x: float, text: str) -> alt.Chart:
     )
 
 
-def _group_name(label: str, category: str) -> str:
-    return category if label == category else f"{label} · {category}"
-
-
 @dataclass
 class _Rows:
     """Where a heatmap's rows stand: indices in the wide layout, and in the narrow one, where names have own rows."""
@@ -226,7 +153,7 @@ def _rows(metrics: pl.DataFrame) -> _Rows:
     rows = _Rows()
     shifts = metrics.select("label", "category", "source", "target").unique(maintain_order=True)
     for (label, category), members in shifts.group_by("label", "category", maintain_order=True):
-        heading = {"text": _group_name(label, category), "wide": len(rows.wide_labels), "narrow": rows.narrow}
+        heading = {"text": group_name(label, category), "wide": len(rows.wide_labels), "narrow": rows.narrow}
         rows.headings.append(heading)
         rows.wide_labels.append("")
         rows.narrow += 1
@@ -239,19 +166,22 @@ def _rows(metrics: pl.DataFrame) -> _Rows:
     return rows
 
 
-def _heatmaps(figures: Figures, metrics: pl.DataFrame, models: list[str]) -> None:
+def _heatmaps(figures: Figures, tables: Tables, models: list[str]) -> None:
     """Accuracy of every shift and intervention, one figure per model; rows in groups of one category."""
+    spread = tables.seeds.filter(over="shift").select(*PLACE, "accuracy_least", "accuracy_most")
+    details = tables.metrics.join(tables.intervals, on=PLACE, how="left", maintain_order="left")
+    details = details.join(spread, on=PLACE, how="left", maintain_order="left")
     for number, model in enumerate(models):
-        own = metrics.filter(pl.col("model") == model)
+        own = details.filter(pl.col("model") == model)
         rows = _rows(own)
+        known = [name for name in HEATMAP_COLUMNS if own[name].null_count() < len(own)]
         figures.data[f"headings-{number}"] = rows.headings
         figures.data[f"shifts-{number}"] = rows.names
         figures.data[f"cells-{number}"] = [
             {**row, **rows.cells[row["source"], row["target"]]}
-            for row in own.select(HEATMAP_COLUMNS).iter_rows(named=True)
+            for row in own.select(known).with_columns(pl.selectors.float().round(4)).iter_rows(named=True)
         ]
         order = own["intervention"].unique(maintain_order=True).to_list()
-        known = [name for name in HEATMAP_COLUMNS if own[name].null_count() < len(own)]
         figures.heatmaps.append(
             Figure(
                 f"figure-heatmap-{number}",
@@ -279,7 +209,7 @@ def _heatmap_layers(
     )
     # Columns are set by hand: sort=None would follow each layer's data.
     x = alt.X("intervention:N", sort=None, scale=alt.Scale(domain=order, paddingInner=0.04), axis=across, title=None)
-    cells = alt.Chart(_source(f"cells-{number}")).encode(x=x, y=y, tooltip=_heatmap_tooltip(known))
+    cells = alt.Chart(data_source(f"cells-{number}")).encode(x=x, y=y, tooltip=_heatmap_tooltip(known))
     steps = {"domain": list(ACCURACY_STEPS), "type": "threshold"}
     fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
     ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
@@ -289,7 +219,7 @@ def _heatmap_layers(
         cells.mark_text(fontSize=11).encode(
             text=alt.Text(value, format=".2f"), color=alt.Color(value, scale=ink, legend=None)
         ),
-        alt.Chart(_source(f"headings-{number}"))
+        alt.Chart(data_source(f"headings-{number}"))
         .mark_text(align="left", baseline="middle", fontWeight="bold", dy=2, limit=330)
         .encode(x=alt.value(0), y=y, text="text:N"),
     ]
@@ -304,6 +234,13 @@ def _heatmap_tooltip(known: list[str]) -> list[alt.Tooltip]:
         "baseline_accuracy": "baseline",
         "target_tuned_capability": "capability",
         "elicitation": "elicitation",
+        "elicitation_low": "elicitation, 95 % from",
+        "elicitation_high": "elicitation, 95 % to",
+        "differential_elicitation": "differential elicitation",
+        "differential_elicitation_low": "differential, 95 % from",
+        "differential_elicitation_high": "differential, 95 % to",
+        "accuracy_least": "over seeds from",
+        "accuracy_most": "over seeds to",
     }
     names = ("source", "target", "label", "category", "intervention")
     return [
@@ -322,19 +259,19 @@ def _heatmap(number: int, order: list[str], known: list[str], labels: list[str])
     axis = alt.Axis(domain=False, ticks=False, labelExpr="labels[datum.value]", labelLimit=330, labelFontSize=11.5)
     layers = _heatmap_layers(number, order, known, "wide", len(labels), axis)
     chart = alt.layer(*layers).resolve_scale(color="independent")
-    return _sized(chart.add_params(alt.param(name="labels", value=labels)), 20 * len(labels))
+    return sized(chart.add_params(alt.param(name="labels", value=labels)), 20 * len(labels))
 
 
 def _narrow_heatmap(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:
     """Names of shifts stand above their cells, so that the cells have the whole width of a phone."""
     layers = _heatmap_layers(number, order, known, "narrow", rows, None)
     names = (
-        alt.Chart(_source(f"shifts-{number}"))
+        alt.Chart(data_source(f"shifts-{number}"))
         .mark_text(align="left", baseline="middle", fontSize=11, dy=2, limit=330)
         .encode(x=alt.value(0), y=alt.Y("narrow:O"), text="text:N")
     )
     chart = alt.layer(*layers, names).resolve_scale(color="independent")
-    return _sized(chart, 17 * rows)
+    return sized(chart, 17 * rows)
 
 
 def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], order: list[str]) -> None:
@@ -347,7 +284,7 @@ def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], 
         figures.categories.append(
             Figure(
                 f"figure-category-{index}",
-                f"{_group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
+                f"{group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
                 "Dots with 95 % intervals over shifts: mean elicitation of each intervention.",
                 _category(index, models, order),
             )
@@ -367,7 +304,7 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     scale = alt.Scale(domain=[0, ELICITATION_LIMIT])
     axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1, 1.25], format=".4~f", grid=True)
     x = alt.X("elicitation_low:Q", title="elicitation", scale=scale, axis=axis)
-    floor = alt.Chart(_source("categories")).transform_filter(f"datum.index === {index}")
+    floor = alt.Chart(data_source("categories")).transform_filter(f"datum.index === {index}")
     # Capability, and so what guessing elicits, differs between models: a band from the least to the most of them.
     band = floor.mark_rect(color="var(--soft)", opacity=0.25).encode(
         x="min(random_elicitation):Q", x2="max(random_elicitation)"
@@ -375,7 +312,7 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     line = floor.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="mean(random_elicitation):Q")
     intervals, dots = _dots("categories", "elicitation", x, models, order, tooltip, index)
     chart = alt.layer(band, line, intervals, dots)
-    return _sized(chart, _dots_height(models, order))
+    return sized(chart, _dots_height(models, order))
 
 
 def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> None:
@@ -387,12 +324,12 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
     both = extreme.join(probing, on=keys, suffix="_probing", maintain_order="left")
     if not len(both):
         return
-    figures.data["labels"] = both.to_dicts()
-    colors, shapes = _model_scales(models)
+    figures.data["labels"] = [{**row, "size": models.index(row["model"])} for row in both.iter_rows(named=True)]
+    colors, shapes = model_scales(models)
     ends = [value for name in both.columns[2:] for value in both[name].drop_nulls()]
     domain = [math.floor(10 * min(ends)) / 10, math.ceil(10 * max(ends)) / 10]
     place = {"scale": alt.Scale(domain=domain), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
-    base = alt.Chart(_source("labels")).encode(
+    base = alt.Chart(data_source("labels")).encode(
         color=alt.Color("model:N", scale=colors, legend=None),
         tooltip=[
             alt.Tooltip("model:N"),
@@ -412,13 +349,19 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=x, y=y, shape=alt.Shape("model:N", scale=shapes, legend=None)
     )
+    # With several models, a line from the first to the last of each intervention.
+    through = (
+        alt.Chart(data_source("labels"))
+        .mark_line(color="var(--soft)", strokeWidth=1, opacity=0.6)
+        .encode(x=x, y=y, detail="intervention:N", order="size:Q")
+    )
     names = base.mark_text(align="left", dx=7, dy=-6, fontSize=11).encode(x=x, y=y, text="intervention:N")
     figures.labels.append(
         Figure(
             "figure-labels",
             "Extreme against probing shifts",
             "Dots with 95 % intervals over shifts: mean accuracy of each intervention on extreme and probing shifts.",
-            _sized(alt.layer(across, upright, dots, names), 420),
+            sized(alt.layer(across, upright, through, dots, names), 420),
         )
     )
 
@@ -448,7 +391,7 @@ def _matrix(index: int, sources: list[str], targets: list[str]) -> dict[str, Any
     fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
     ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
     across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=110)
-    base = alt.Chart(_source(f"matrix-{index}")).encode(
+    base = alt.Chart(data_source(f"matrix-{index}")).encode(
         x=alt.X("target:N", sort=None, scale=alt.Scale(domain=targets), axis=across, title=None),
         y=alt.Y("source:N", sort=None, scale=alt.Scale(domain=sources), title=None,
                 axis=alt.Axis(domain=False, ticks=False, labelLimit=160)),
@@ -467,7 +410,7 @@ def _matrix(index: int, sources: list[str], targets: list[str]) -> dict[str, Any
         layers.append(
             base.mark_text(fontSize=11).encode(text=text, color=alt.Color("accuracy:Q", scale=ink, legend=None))
         )
-    return _sized(alt.layer(*layers).resolve_scale(color="independent"), 20 * len(sources) + 10)
+    return sized(alt.layer(*layers).resolve_scale(color="independent"), 20 * len(sources) + 10)
 
 
 def _reliabilities(figures: Figures, reliability: pl.DataFrame, models: list[str], order: list[str]) -> None:
@@ -488,7 +431,7 @@ def _reliabilities(figures: Figures, reliability: pl.DataFrame, models: list[str
 
 
 def _reliability(index: int, models: list[str]) -> dict[str, Any]:
-    colors, shapes = _model_scales(models)
+    colors, shapes = model_scales(models)
     scale = alt.Scale(domain=[0.5, 1])
     tooltip = [
         alt.Tooltip("model:N"),
@@ -499,7 +442,7 @@ def _reliability(index: int, models: list[str]) -> dict[str, Any]:
         alt.Tooltip("pairs:Q"),
     ]
     base = (
-        alt.Chart(_source("reliability"))
+        alt.Chart(data_source("reliability"))
         .transform_filter(f"datum.index === {index}")
         .encode(
             x=alt.X("confidence:Q", scale=scale, axis=alt.Axis(values=[0.5, 0.75, 1], format=".4~f", grid=False)),
@@ -518,7 +461,7 @@ def _reliability(index: int, models: list[str]) -> dict[str, Any]:
         .mark_line(strokeDash=[4, 3], color="var(--soft)", strokeWidth=1)
         .encode(x=alt.X("confidence:Q", scale=scale), y=alt.Y("accuracy:Q", **y))
     )
-    return _sized(alt.layer(diagonal, intervals, dots), 150)
+    return sized(alt.layer(diagonal, intervals, dots), 150)
 
 
 def _sites(figures: Figures, sites: pl.DataFrame) -> None:
@@ -542,7 +485,7 @@ def _sites(figures: Figures, sites: pl.DataFrame) -> None:
 
 def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
     base = (
-        alt.Chart(_source("sites"))
+        alt.Chart(data_source("sites"))
         .transform_filter(f"datum.index === {index}")
         .encode(
             x=alt.X("layer:O", scale=alt.Scale(domain=list(range(last + 1))), axis=alt.Axis(labelAngle=0)),
@@ -558,7 +501,7 @@ def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
     depth = alt.Opacity("chosen:Q", scale=alt.Scale(range=[0.25, 0.75]), legend=None)
     cells = base.mark_rect(color="var(--model-0)").encode(opacity=depth)
     numbers = base.mark_text(fontSize=11, color="var(--ink)").encode(text="chosen:Q")
-    return _sized(alt.layer(cells, numbers), 20 * len(sources))
+    return sized(alt.layer(cells, numbers), 20 * len(sources))
 
 
 def _trainings(figures: Figures, training: pl.DataFrame) -> None:
@@ -581,7 +524,7 @@ def _trainings(figures: Figures, training: pl.DataFrame) -> None:
 
 
 def _training(index: int) -> dict[str, Any]:
-    base = alt.Chart(_source("training")).transform_filter(f"datum.index === {index}")
+    base = alt.Chart(data_source("training")).transform_filter(f"datum.index === {index}")
     tooltip = [alt.Tooltip("source:N"), alt.Tooltip("step:Q"), alt.Tooltip("loss:Q", format=".3f")]
     lines = base.mark_line(strokeWidth=1.5, opacity=0.6, color="var(--model-0)").encode(
         x=alt.X("step:Q", axis=alt.Axis(grid=False, tickMinStep=1)),
@@ -594,4 +537,4 @@ def _training(index: int) -> dict[str, Any]:
         .mark_rule(strokeDash=[4, 3], color="var(--soft)")
         .encode(y="loss:Q")
     )
-    return _sized(alt.layer(floor, lines), 180)
+    return sized(alt.layer(floor, lines), 180)

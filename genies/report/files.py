@@ -11,7 +11,7 @@ from typing import Any
 import vl_convert
 
 from genies.files import whole_file
-from genies.report import figures as drawing
+from genies.report import drawing
 
 FORMATS = ("svg", "png")
 WIDTH = 640
@@ -30,7 +30,9 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
     written = []
     for figure in figures.all():
         spec = _with_colors({**figure.wide, "datasets": {**figure.wide.get("datasets", {}), **figures.data}})
-        spec |= {"width": WIDTH, "background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
+        if spec.get("width") == "container":
+            spec["width"] = WIDTH
+        spec |= {"background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
         spec["config"]["background"] = _light()["paper"]
         for form in FORMATS:
             path = folder / f"{figure.id}.{form}"

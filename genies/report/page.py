@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,85 +20,22 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
-from genies.evaluation import comparison, records, reliability
-from genies.evaluation import samples as samples_stage
 from genies.evaluation.correlation import correlations
-from genies.evaluation.tables import ALL_LABELS, CELL_COLUMNS, CELLS_FILE, DISTINCT, PUBLISHED, read_csv, read_tables
+from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.files import read_json, whole_file
-from genies.report import figures as drawing
+from genies.report import drawing
+from genies.report.figures import draw
 from genies.report.files import write_figures
+from genies.report.tables import Tables
 
 FOLDER = Path(__file__).parent
-SWEEP_FILE = "sweep.csv"
-RECORD_FILES = {
-    records.TEXTS_FILE: records.TEXTS_COLUMNS,
-    records.TRAINING_FILE: records.TRAINING_COLUMNS,
-    records.CHECKS_FILE: records.CHECKS_COLUMNS,
-    records.SITES_FILE: records.SITES_COLUMNS,
-}
 FIGURES = "figures"
 SIGNIFICANT = 0.05
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What a report is made of.
-
-    Attributes:
-        metrics: of ``tables.generalization_metrics``.
-        leaderboard: of ``tables.leaderboard``.
-        by_category: of ``tables.by_category``.
-        texts, training, checks, sites: of ``genies.evaluation.records``; empty where nothing of it is known.
-        comparisons: of ``genies.evaluation.comparison``.
-        reliability: of ``genies.evaluation.reliability``.
-        cells: of ``tables.cells``.
-        samples: of ``genies.evaluation.samples``; empty where texts are not known.
-        sweep: of ``genies.tuning.sweep``, if there was one.
-    """
-
-    metrics: pl.DataFrame
-    leaderboard: pl.DataFrame
-    by_category: pl.DataFrame
-    texts: pl.DataFrame
-    training: pl.DataFrame
-    checks: pl.DataFrame
-    sites: pl.DataFrame
-    comparisons: pl.DataFrame
-    reliability: pl.DataFrame
-    cells: pl.DataFrame
-    samples: Mapping[str, Any] = field(default_factory=dict)
-    sweep: pl.DataFrame | None = None
-
-    @classmethod
-    def of_run(cls, folder: Path, sweep: bool) -> Tables:
-        """The tables of a run, as its stages wrote them.
-
-        Args:
-            folder: of the run's results.
-            sweep: whether it has a sweep; a table that an earlier configuration left behind is not of the run.
-
-        Raises:
-            StoreError: one is missing or damaged.
-        """
-        records = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
-        samples = folder / samples_stage.FILE
-        return cls(
-            *read_tables(folder),
-            *records,
-            read_csv(folder / comparison.FILE, comparison.COLUMNS),
-            read_csv(folder / reliability.FILE, reliability.COLUMNS),
-            read_csv(folder / CELLS_FILE, CELL_COLUMNS),
-            read_json(samples) if samples.is_file() else {},
-            pl.read_csv(folder / SWEEP_FILE) if sweep else None,
-        )
-
-
-def _optional(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A table that published results do not have."""
-    return read_csv(path, columns) if path.is_file() else pl.DataFrame(schema=dict(columns))
-
-
-def write_report_from_tables(folder: Path, run: str, provenance: Path, output: Path) -> None:
+def write_report_from_tables(
+    folder: Path, run: str, provenance: Path, output: Path, beside: Sequence[Path] = ()
+) -> None:
     """Write the report of a run from its tables.
 
     Args:
@@ -107,10 +43,14 @@ def write_report_from_tables(folder: Path, run: str, provenance: Path, output: P
         run: name of the run, the page's title.
         provenance: what ``genies provenance`` wrote; stated at the page's end.
         output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
+        beside: folders of other runs' results, to show on the same page.
     """
     stated = read_json(provenance)
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
-    write_figures(_drawn(tables), output.parent / FIGURES)
+    for other in beside:
+        tables = tables.beside(Tables.of_run(other), other.name)
+        stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json")}
+    write_figures(draw(tables), output.parent / FIGURES)
     write_report(run, tables, stated, output)
 
 
@@ -131,10 +71,10 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
     metrics = tables.metrics
-    figures = _drawn(tables)
+    figures = draw(tables)
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
-    shifts = metrics.select("source", "target", "published_entries").unique(maintain_order=True)
+    shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -150,7 +90,8 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
         entries=shifts["published_entries"].sum(),
         single=bool((tables.by_category["shifts"] == 1).any()),
         capability=metrics["target_tuned_capability_intervention"].drop_nulls().unique(maintain_order=True).to_list(),
-        boards=_boards(tables.leaderboard),
+        boards=_boards(tables.leaderboard, tables.seeds),
+        repeated=tables.seeds["seeds"].max(),
         figures=figures,
         provenance=provenance,
         texts=_texts(tables.texts),
@@ -175,8 +116,9 @@ def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     )
 
 
-def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
-    """Tables of the leaderboard by model, the mean over all distinct shifts first."""
+def _boards(leaderboard: pl.DataFrame, seeds: pl.DataFrame) -> list[dict[str, Any]]:
+    """Tables of the leaderboard by model, the mean over all distinct shifts first, there with the spread over seeds."""
+    spread = {(row["model"], row["intervention"]): row for row in seeds.filter(over=ALL_LABELS).iter_rows(named=True)}
     boards = []
     for (model,), of_model in leaderboard.group_by("model", maintain_order=True):
         blocks: list[dict[str, Any]] = []
@@ -191,21 +133,11 @@ def _boards(leaderboard: pl.DataFrame) -> list[dict[str, Any]]:
             of = "" if label == ALL_LABELS else f" of label {label}"
             if averaged_over not in (DISTINCT, PUBLISHED):
                 of = f" of the benchmark {averaged_over}"
-            blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows})
+            seeds_of = {row["intervention"]: spread.get((model, row["intervention"])) for row in rows}
+            known = seeds_of if not blocks and any(seeds_of.values()) else {}
+            blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows, "seeds": known})
         boards.append({"model": model, "blocks": blocks})
     return boards
-
-
-def _drawn(tables: Tables) -> drawing.Figures:
-    return drawing.draw(
-        tables.metrics,
-        tables.leaderboard,
-        tables.by_category,
-        tables.training,
-        tables.reliability,
-        tables.cells,
-        tables.sites,
-    )
 
 
 def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:

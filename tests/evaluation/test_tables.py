@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from helpers import write_evaluation
 
 from genies.data.shifts import Shift
 from genies.errors import StoreError
@@ -21,30 +22,6 @@ SHIFTS = [
     Shift("a", "c", "r", "probing", "personas", 2),
     Shift("b", "c", "c", "probing", "personas", 2),
 ]
-
-
-def write_evaluation(folder: Path, model: str, intervention: str, source: str, targets: dict[str, list[float]]) -> Path:
-    """One parquet file; two pairs per example."""
-    frames = [
-        pl.DataFrame(
-            {
-                "target": [target] * len(p),
-                "example": np.arange(len(p)) // 2,
-                "pair": np.arange(len(p)) % 2,
-                "probability": p,
-                "score_best": np.array(p) * 3,
-                "score_worse": np.zeros(len(p)),
-                "stated_accuracy": [None] * len(p),
-                "stated_RMS_calibration_error": [None] * len(p),
-            },
-            schema=tables.PAIR_COLUMNS,
-        )
-        for target, p in targets.items()
-    ]
-    path = folder / model / intervention / f"{source}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pl.concat(frames).write_parquet(path)
-    return path
 
 
 def test_files_of_sources_that_are_not_asked_for_are_passed_over(tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_p
     opened.page.locator("#figure-heatmap-0 .mark-rect path").first.hover(force=True)
     tooltip = opened.page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for()
-    assert "source" in tooltip.inner_text() and "95 % from" in tooltip.inner_text()
+    told = tooltip.inner_text()
+    assert "source" in told and "95 % from" in told and "elicitation, 95 % from" in told and "0.111" in told
     opened.check()
 
 

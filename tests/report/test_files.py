@@ -7,14 +7,14 @@ from pathlib import Path
 
 from test_page import TABLES
 
+from genies.report.figures import draw
 from genies.report.files import write_figures
-from genies.report.page import _drawn
 
 
 def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: Path) -> None:
     (tmp_path / "figure-left-over.svg").write_text("x")
     (tmp_path / "own.txt").write_text("x")
-    figures = _drawn(TABLES)
+    figures = draw(TABLES)
     written = write_figures(figures, tmp_path)
     names = {f"{figure.id}.{form}" for figure in figures.all() for form in ("svg", "png")}
     assert {path.name for path in written} == names
@@ -32,6 +32,6 @@ def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: 
 
 def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_figures(_drawn(TABLES), tmp_path / name)
+        write_figures(draw(TABLES), tmp_path / name)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html.parser
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -18,10 +19,12 @@ import polars as pl
 import pytest
 
 from genies.data.shifts import Shift
-from genies.evaluation import comparison, records, reliability, samples, tables
+from genies.errors import ConfigError
+from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, tables
 from genies.files import write_json
 from genies.report import figures
-from genies.report.page import Tables, render, write_report, write_report_from_tables
+from genies.report.page import render, write_report, write_report_from_tables
+from genies.report.tables import PLACE, Tables
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (
@@ -83,6 +86,15 @@ def make_tables(
          "accuracy": 0.6}
         for shift in shifts for n in range(4)
     ]  # fmt: skip
+    spread = [
+        {"model": models[0], "intervention": interventions[-1], "over": over, **place, "seeds": 3, "accuracy_mean": 0.6,
+         "accuracy_sd": 0.012, "accuracy_least": 0.58, "accuracy_most": 0.61}
+        for over, place in [("all", {}), ("shift", {"source": shifts[0].source, "target": shifts[0].target})]
+    ]  # fmt: skip
+    intervals = [
+        {**{name: row[name] for name in PLACE}, "elicitation_low": 0.111, "elicitation_high": 0.999}
+        for row in metrics.iter_rows(named=True)
+    ]
     return Tables(
         metrics,
         tables.leaderboard(metrics),
@@ -91,9 +103,11 @@ def make_tables(
         pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
         pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
         pl.DataFrame(chosen, schema=records.SITES_COLUMNS),
+        pl.DataFrame(spread, schema=seeds.COLUMNS),
         comparison.compare(metrics, {}),
         pl.DataFrame(sure, schema=reliability.COLUMNS),
         cells,
+        pl.DataFrame(intervals, schema=bootstrap.COLUMNS),
         {shift.target: sample(models, interventions, shift) for shift in shifts},
     )
 
@@ -170,8 +184,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one of labels, a heatmap per model, one per category, reliability, sites, one per training.
-    assert len(content["figures"]) == 1 + 1 + 2 + 3 + 2 + 1 + 2
+    # One overall, one of labels, radars, a heatmap per model, one per category, reliability, sites, one per training.
+    assert len(content["figures"]) == 1 + 1 + 2 + 2 + 3 + 2 + 1 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -281,26 +295,101 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
     assert "a category with one shift\nhas none" in page
 
 
+FILES = {
+    "metrics": tables.METRICS_FILE,
+    "leaderboard": tables.LEADERBOARD_FILE,
+    "by_category": tables.CATEGORIES_FILE,
+    "texts": records.TEXTS_FILE,
+    "training": records.TRAINING_FILE,
+    "checks": records.CHECKS_FILE,
+    "sites": records.SITES_FILE,
+    "seeds": seeds.FILE,
+    "comparisons": comparison.FILE,
+    "reliability": reliability.FILE,
+    "cells": tables.CELLS_FILE,
+    "intervals": bootstrap.FILE,
+}
+
+
+def write_run(folder: Path, run: Tables, seed: int) -> Path:
+    """A run's results as its stages write them; returns the file of its provenance."""
+    for name, file in FILES.items():
+        tables.write_csv(getattr(run, name), folder / file)
+    write_json(folder / samples.FILE, run.samples)
+    provenance = folder / "provenance.json"
+    stated = {"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": seed}}
+    provenance.write_text(json.dumps(stated))
+    return provenance
+
+
 def test_report_is_made_from_written_tables(tmp_path):
-    names = (tables.METRICS_FILE, tables.LEADERBOARD_FILE, tables.CATEGORIES_FILE)
-    frames = (TABLES.metrics, TABLES.leaderboard, TABLES.by_category, TABLES.texts, TABLES.training, TABLES.checks,
-              TABLES.sites)  # fmt: skip
-    record_files = (records.TEXTS_FILE, records.TRAINING_FILE, records.CHECKS_FILE, records.SITES_FILE)
-    further = (
-        (TABLES.comparisons, comparison.FILE),
-        (TABLES.reliability, reliability.FILE),
-        (TABLES.cells, tables.CELLS_FILE),
-    )
-    for frame, name in (*zip(frames, (*names, *record_files), strict=True), *further):
-        tables.write_csv(frame, tmp_path / name)
-    write_json(tmp_path / samples.FILE, TABLES.samples)
-    provenance = tmp_path / "provenance.json"
-    provenance.write_text('{"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": 11}}')
+    provenance = write_run(tmp_path, TABLES, 11)
     write_report_from_tables(tmp_path, "trial", provenance, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "0123abcd" in page
     assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd"), strict=True))["seed"] == "11"
     assert Page(page).content()["data"] == Page(render("trial", TABLES, {})).content()["data"]
+
+
+def test_another_run_stands_beside_this_one_on_the_shifts_that_both_have(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "published"
+    provenance = write_run(own, make_tables(["small"], ["zero_shot", "mms"], SHIFTS[:3]), 11)
+    write_run(other, TABLES, 12)
+    write_report_from_tables(own, "trial", provenance, own / "report.html", [other])
+    page = Page((own / "report.html").read_text(encoding="utf-8"))
+    content = page.content()
+    assert {row["model"] for row in content["data"]["leaderboard"]} == {"small", "small (published)", "large"}
+    assert {row["shifts"] for row in content["data"]["leaderboard"]} == {3}
+    assert all(len(content["data"][f"cells-{n}"]) == 3 * count for n, count in enumerate((2, 3, 3)))
+    seeds_stated = [text for name, text in zip(page.texts("dt"), page.texts("dd"), strict=True) if name == "seed"]
+    assert seeds_stated == ["11", "12"]
+    # Means of the other run are those of its metrics over these shifts, not those of its own table.
+    shared = TABLES.metrics.filter(pl.col("label") == "extreme", model="large", intervention="mms")
+    row = next(r for r in content["data"]["leaderboard"] if r["model"] == "large" and r["intervention"] == "mms")
+    assert row["generalization_accuracy"] == pytest.approx(shared["generalization_accuracy"].mean())
+
+
+def test_a_run_without_a_common_shift_cannot_stand_beside(tmp_path):
+    ours, theirs = (make_tables(["small"], ["mms"], shifts) for shifts in (SHIFTS[:1], SHIFTS[1:]))
+    with pytest.raises(ConfigError, match="the run other has no shift that this run has"):
+        ours.beside(theirs, "other")
+
+
+def test_spread_over_seeds_stands_beside_the_interval(page):
+    content = Page(page).content()
+    assert "<td>0.012<small>0.580 to 0.610</small>" in page and "drawn 3 times" in page
+    spec = next(json.dumps(f["wide"]) for f in content["figures"] if f["id"] == "figure-leaderboard")
+    assert "accuracy_least" in spec
+    assert [row["accuracy_most"] for row in content["data"]["cells-0"] if row["accuracy_most"]] == [0.61]
+    one_seed = render("trial", replace(TABLES, seeds=TABLES.seeds.clear()), {})
+    assert "over seeds</th>" not in one_seed and "accuracy_least" not in one_seed
+
+
+def test_radars_show_every_shift_inside_capability(page):
+    content = Page(page).content()
+    assert Page(page).texts("ol")  # the names behind the numbers
+    rows = content["data"]["radar"]
+    assert {row["spoke"] for row in rows} == {f"{s.source} → {s.target}" for s in SHIFTS}
+    for row in rows:
+        assert math.hypot(row["accuracy_x"], row["accuracy_y"]) == pytest.approx(row["accuracy"], abs=1e-3)
+        assert math.hypot(row["capability_x"], row["capability_y"]) == pytest.approx(row["capability"], abs=1e-3)
+    for index in {row["index"] for row in rows}:
+        own = [r for r in rows if r["index"] == index and r["model"] == "small"]
+        first, *_, last = sorted(own, key=lambda r: r["number"])
+        assert (first["accuracy_x"], first["accuracy_y"]) == (last["accuracy_x"], last["accuracy_y"])
+
+
+def test_with_many_shifts_a_radar_has_a_spoke_per_category():
+    many = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]
+    content = Page(render("trial", make_tables(["small"], ["zero_shot", "mms"], many), {})).content()
+    spokes = {row["spoke"]: row for row in content["data"]["radar"] if row["index"] == 0}
+    assert set(spokes) == {f"extreme · kind {n}" for n in range(4)}
+    assert all(row["low"] < row["accuracy"] < row["high"] for row in spokes.values())
+
+
+def test_without_capability_everywhere_there_is_no_radar():
+    content = Page(render("trial", make_tables(["small"], ["zero_shot", "mms"], SHIFTS, capability=[]), {})).content()
+    assert not [figure for figure in content["figures"] if "radar" in figure["id"]]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")

@@ -34,7 +34,7 @@ rule records:
     input:
         tokens=expand(rules.tokenize.output, model=plan.models),
         activations=expand(rules.extract.output, model=plan.models, batch=plan.batches),
-        fits=expand(rules.fit.output, model=plan.models, intervention=plan.probes),
+        fits=expand(rules.fit.output, model=plan.models, intervention=[p for p in plan.probes if p not in plan.repeats]),
         tuned=plan.tuned(),
     output:
         texts=plan.results / "texts.csv",
@@ -57,6 +57,7 @@ rule records:
 rule metrics:
     input:
         evaluations=plan.evaluations(),
+        repeats=plan.evaluations(repeats=True),
         shifts=plan.config.shifts,
     output:
         metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
@@ -66,6 +67,7 @@ rule metrics:
         comparisons=report(plan.results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
         intervals=plan.results / "intervals.csv",
         reliability=plan.results / "reliability.csv",
+        seeds=plan.results / "seeds.csv",
     log:
         plan.results / "logs" / "metrics.log",
     benchmark:
@@ -76,13 +78,14 @@ rule metrics:
         folder=plan.results,
         models=list(plan.models),
         interventions=plan.methods,
+        repeats=list(plan.repeats),
         capability=plan.capability_interventions,
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "
-        "--seed {params.seed} --output {params.folder:q}"
+        "--repeats {params.repeats:q} --seed {params.seed} --output {params.folder:q}"
 
 
 rule samples:

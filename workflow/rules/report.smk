@@ -28,6 +28,7 @@ rule report:
         rules.samples.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
+        beside=plan.beside_files(),
     output:
         page=report(plan.results / "report.html", caption="../report/page.rst", category="Report"),
         figures=report(
@@ -44,7 +45,8 @@ rule report:
     params:
         folder=plan.results,
         title=plan.config.run,
+        beside=plan.config.beside,
         code=plan.code("genies.report.page"),
     shell:
-        "genies --log {log} report {params.folder:q} --title {params.title:q} "
+        "genies --log {log} report {params.folder:q} --title {params.title:q} --beside {params.beside:q} "
         "--provenance {input.provenance:q} --output {output.page:q}"

@@ -1,0 +1,139 @@
+"""What a report is made of: the tables of a run, and of other runs beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.errors import ConfigError
+from genies.evaluation import bootstrap, comparison, records, reliability, seeds
+from genies.evaluation import samples as samples_stage
+from genies.evaluation import tables as evaluation
+from genies.files import read_json
+
+SWEEP_FILE = "sweep.csv"
+RECORD_FILES = {
+    records.TEXTS_FILE: records.TEXTS_COLUMNS,
+    records.TRAINING_FILE: records.TRAINING_COLUMNS,
+    records.CHECKS_FILE: records.CHECKS_COLUMNS,
+    records.SITES_FILE: records.SITES_COLUMNS,
+    seeds.FILE: seeds.COLUMNS,
+}
+PLACE = ["model", "intervention", "source", "target"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a report is made of.
+
+    Attributes:
+        metrics: of ``tables.generalization_metrics``.
+        leaderboard: of ``tables.leaderboard``.
+        by_category: of ``tables.by_category``.
+        texts, training, checks, sites: of ``genies.evaluation.records``; empty where nothing of it is known.
+        seeds: of ``genies.evaluation.seeds``; empty where there was one seed.
+        comparisons: of ``genies.evaluation.comparison``.
+        reliability: of ``genies.evaluation.reliability``.
+        cells: of ``tables.cells``.
+        intervals: of ``genies.evaluation.bootstrap``.
+        samples: of ``genies.evaluation.samples``; empty where texts are not known.
+        sweep: of ``genies.tuning.sweep``, if there was one.
+    """
+
+    metrics: pl.DataFrame
+    leaderboard: pl.DataFrame
+    by_category: pl.DataFrame
+    texts: pl.DataFrame
+    training: pl.DataFrame
+    checks: pl.DataFrame
+    sites: pl.DataFrame
+    seeds: pl.DataFrame
+    comparisons: pl.DataFrame
+    reliability: pl.DataFrame
+    cells: pl.DataFrame
+    intervals: pl.DataFrame
+    samples: Mapping[str, Any] = field(default_factory=dict)
+    sweep: pl.DataFrame | None = None
+
+    @classmethod
+    def of_run(cls, folder: Path, sweep: bool = False) -> Tables:
+        """The tables of a run, as its stages wrote them.
+
+        Args:
+            folder: of the run's results.
+            sweep: whether it has a sweep; a table that an earlier configuration left behind is not of the run.
+
+        Raises:
+            StoreError: one is missing or damaged.
+        """
+        records = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
+        samples = folder / samples_stage.FILE
+        return cls(
+            *evaluation.read_tables(folder),
+            *records,
+            evaluation.read_csv(folder / comparison.FILE, comparison.COLUMNS),
+            evaluation.read_csv(folder / reliability.FILE, reliability.COLUMNS),
+            evaluation.read_csv(folder / evaluation.CELLS_FILE, evaluation.CELL_COLUMNS),
+            evaluation.read_csv(folder / bootstrap.FILE, bootstrap.COLUMNS),
+            read_json(samples) if samples.is_file() else {},
+            pl.read_csv(folder / SWEEP_FILE) if sweep else None,
+        )
+
+    def beside(self, other: Tables, name: str) -> Tables:
+        """These tables and another run's on the same shifts, its models behind this one's.
+
+        Means of the other run are taken anew over the shifts that both have. What was counted over all of its shifts,
+        and cannot be taken apart, is left out unless they are the same. Of a target that both runs have samples of,
+        this run's stay.
+
+        Args:
+            other: of the other run.
+            name: of the other run; stands behind those of its models that this run has as well.
+
+        Raises:
+            ConfigError: no shift is common to both.
+        """
+        theirs = other._shared(self.metrics)
+        if not len(theirs.metrics):
+            raise ConfigError(f"beside: the run {name} has no shift that this run has")
+        own = set(self.metrics["model"])
+        renamed = {model: f"{model} ({name})" for model in set(theirs.metrics["model"]) if model in own}
+        joined = {
+            key: pl.concat([value, getattr(theirs, key).with_columns(pl.col("model").replace(renamed))])
+            for key, value in vars(self).items()
+            if isinstance(value, pl.DataFrame) and key != "sweep"
+        }
+        return replace(self, **joined, samples={**theirs.samples, **self.samples})
+
+    def _shared(self, metrics: pl.DataFrame) -> Tables:
+        """These tables on the shifts that ``metrics`` has too."""
+        shifts = ["source", "target"]
+        wanted = metrics.select(shifts).unique()
+
+        def shared(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.join(wanted, on=shifts, how="semi", maintain_order="left")
+
+        chosen = shared(self.metrics)
+        if len(chosen) == len(self.metrics):
+            return self
+        means = comparison.compare(chosen, {})
+        return replace(
+            self,
+            metrics=chosen,
+            leaderboard=evaluation.leaderboard(chosen),
+            by_category=evaluation.by_category(chosen),
+            comparisons=pl.concat([shared(self.comparisons.filter(over="shift")), means]),
+            intervals=shared(self.intervals),
+            seeds=shared(self.seeds),
+            reliability=self.reliability.clear(),
+            samples={name: value for name, value in self.samples.items() if name in set(wanted["target"])},
+        )
+
+
+def _optional(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A table that not every run has."""
+    return evaluation.read_csv(path, columns) if path.is_file() else pl.DataFrame(schema=dict(columns))
