@@ -44,6 +44,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/warm.py
+	$(BIN)/python benchmarks/workflow.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

@@ -86,8 +86,16 @@ def make_world(folder: Path) -> list[str]:
     return sorted(f"{source}:{target}" for source, target in targets)
 
 
+def starting_seconds(modules: list[str]) -> float:
+    """Seconds that a fresh Python takes to start and import what a job had imported at its end."""
+    code = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)"
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, *modules], check=True)
+    return time.perf_counter() - begin
+
+
 def run_method(folder: Path, method: str, pairs: list[str]) -> dict[str, float]:
-    """Seconds of fit and evaluate, and their largest memory."""
+    """Seconds of fit and evaluate, how many of them went into starting, and their largest memory."""
     common = ["--activations", str(folder / "activations.json"), "--cache", str(folder / "cache")]
     sources = sorted({pair.partition(":")[0] for pair in pairs})
     tests = sorted({pair.partition(":")[2] for pair in pairs})
@@ -99,7 +107,8 @@ def run_method(folder: Path, method: str, pairs: list[str]) -> dict[str, float]:
     }  # fmt: skip
     result = {}
     for verb, arguments in verbs.items():
-        code = "import sys, resource, genies.cli as c; s = c.main(sys.argv[1:]); " \
+        code = "import sys, resource, genies.cli as c; s = c.main(sys.argv[1:]); print(*" \
+            "(n for n in ('torch', 'zarr', 'polars', 'sklearn.linear_model', 'scipy.stats') if n in sys.modules));" \
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(s)"  # fmt: skip
         begin = time.perf_counter()
         done = subprocess.run(
@@ -110,6 +119,7 @@ def run_method(folder: Path, method: str, pairs: list[str]) -> dict[str, float]:
         if done.returncode:
             raise SystemExit(done.stderr)
         result[f"{verb}_seconds"] = time.perf_counter() - begin
+        result[f"{verb}_start"] = starting_seconds(["genies.cli", *done.stdout.splitlines()[-2].split()])
         result[f"{verb}_gib"] = int(done.stdout.splitlines()[-1]) / 2**20
     print(method, result, file=sys.stderr)
     return result
@@ -129,12 +139,19 @@ def main() -> None:
                 zip(options.methods, pool.map(lambda m: run_method(folder, m, pairs), options.methods), strict=True)
             )
         wall = time.perf_counter() - begin
-    print("| method | fit | memory | evaluate | memory |\n|---|---|---|---|---|")
+    print("| method | fit | start | memory | evaluate | start | memory |\n|---|---|---|---|---|---|---|")
     for method, row in rows.items():
         print(
-            f"| {method} | {row['fit_seconds']:.0f} s | {row['fit_gib']:.2f} GiB | {row['evaluate_seconds']:.0f} s | "
-            f"{row['evaluate_gib']:.2f} GiB |"
+            f"| {method} | "
+            + " | ".join(
+                f"{row[f'{verb}_seconds']:.0f} s | {row[f'{verb}_start']:.1f} s | {row[f'{verb}_gib']:.2f} GiB"
+                for verb in ("fit", "evaluate")
+            )
+            + " |"
         )
+    spent, starting = (sum(row[f"{verb}_{what}"] for row in rows.values() for verb in ("fit", "evaluate"))
+                       for what in ("seconds", "start"))  # fmt: skip
+    print(f"\nStarting Python and importing is {starting / spent:.2f} of the jobs' time.")
     print(f"\nAll together, two jobs at a time: {wall:.0f} s for {len(pairs)} evaluations.")
 
 

@@ -18,7 +18,8 @@ from genies.data import demo_world
 from genies.data.archive import published_digests
 from genies.data.shifts import Shift, read_shifts
 from genies.data.texts import SPLITS, Split
-from genies.digests import code_digest
+from genies.data.views import QUESTION, VIEWS
+from genies.digests import code_digest, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import check_parameters, load_class, module_of, name_of, repeat_name
 from genies.models import is_folder, model_files, model_name
@@ -336,6 +337,14 @@ class Plan:
             "train": sorted({view for cls in classes for view in cls.fit_views}),
             "test": sorted({view for cls in classes for view in cls.predict_views}),
         }
+
+    def templates(self, everything: bool = False) -> str:
+        """Digest of the templates that the run reads, or of ``everything``, for rules to notice an edit."""
+        used = sorted({view for names in self.views.values() for view in names})
+        # Room for the longest template is what prompts are shortened to, whichever are read.
+        chosen = VIEWS if everything or self.config.overlong == "shorten" else used
+        asked = QUESTION if everything or self.config.framing == "truthfulness" else None
+        return value_digest([[VIEWS[view].describe() for view in chosen], asked])
 
     # Sweeps
 

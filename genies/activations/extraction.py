@@ -19,13 +19,15 @@ from genies.activations.decoder import Decoder, Features
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
 from genies.activations.store import StoreWriter, block_texts, describe_store, has_begun, is_complete, reopen
 from genies.activations.tokens import SCORED_VIEW, Tokens
-from genies.digests import value_digest
+from genies.digests import own_code_digest, value_digest
 from genies.errors import Interrupted, ModelError
 from genies.files import locked
 from genies.stopping import asked_to_stop
 
+DECIDING = ("genies.activations.decoder", "genies.activations.forest", "genies.activations.masks")
+"""Modules whose code decides what is stored: an edit of one makes another store."""
 EXTRACTION_VERSION = 2
-"""To be raised when the same model and tokens would give other features."""
+"""To be raised when an edit of another module makes other features of the same model and tokens."""
 CPU_BATCH_NUMBERS = 2**20
 """Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
 WAITING_BATCHES = 2
@@ -98,6 +100,7 @@ def store_digest(weights_digest: str, tokens_digest: str, settings: Settings) ->
         "heads": "all" if settings.heads is None else sorted(set(settings.heads)),
         "quantization": settings.quantization,
         "version": EXTRACTION_VERSION,
+        "code": own_code_digest(*DECIDING),
     }
     return value_digest(fields), fields
 

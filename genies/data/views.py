@@ -1,13 +1,11 @@
-"""Views: the texts that representation methods read for one (prompt, response).
-
-Source: GENIES (arXiv 2311.07723), section 4 and appendix; the spelling is that of the published code.
-"""
+"""Views: the texts that representation methods read for one (prompt, response). Templates are in ``views.yaml``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-QUESTION = "\n\n### Does the responder successfully follow the instruction?\n"
+import yaml
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,10 @@ class View:
         return {"name": self.name, "before": self.before, "after": self.after}
 
 
+_TEMPLATES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+QUESTION: str = _TEMPLATES["question"]
 VIEWS: dict[str, View] = {
-    view.name: view
-    for view in (
-        View("plain"),
-        View("yes", after=f"{QUESTION}Yes"),
-        View("no", after=f"{QUESTION}No"),
-        View(
-            "lat_template",
-            before="Consider the extent to which the responder follows the instruction below.\n",
-            after="\n\nThe probability that the responder followed the instruction",
-        ),
-    )
+    name: View(name, **{part: text.replace("{question}", QUESTION) for part, text in parts.items()})
+    for name, parts in _TEMPLATES["views"].items()
 }
 """Every view by name."""

@@ -36,6 +36,7 @@ rule tokenize:
     params:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
+        templates=plan.templates(),
         seed=plan.config.seed,
         framing=plan.config.framing,
         prompt_format=plan.config.prompt_format,

@@ -35,6 +35,7 @@ rule demo_world:
     params:
         folder=plan.resources / "demo",
         seed=plan.config.seed,
+        templates=plan.templates(everything=True),
         code=plan.code("genies.data.demo_world"),
     shell:
         "genies --log {log} demo-world --output {params.folder:q} --seed {params.seed}"
@@ -53,6 +54,7 @@ rule demo_model:
     params:
         folder=plan.demo_model,
         seed=plan.config.seed,
+        templates=plan.templates(everything=True),
         code=plan.code("genies.data.demo_model"),
     shell:
         "genies --log {log} demo-model --corpus {input.corpus:q} --output {params.folder:q} --seed {params.seed}"

@@ -1,0 +1,189 @@
+"""What runs again after an edit: the README's table, a test per row, by real Snakemake on a project that has run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from helpers import save_model
+from project import REPOSITORY, Project
+
+pytestmark = pytest.mark.xdist_group("partial reruns")
+
+Edit = Callable[[Project], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: an edit, the jobs that it starts, and what they find to compute.
+
+    Attributes:
+        edit: what a user does.
+        jobs: names of jobs that run, besides those of ``rest``.
+        rest: which of the jobs behind them run too.
+        stores: (distribution, split, view) of the activations that are computed; those before stay.
+        fits: how many fits are computed; the others are in the cache.
+    """
+
+    edit: Edit
+    jobs: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    stores: frozenset[tuple[str, str, str]] = frozenset()
+    fits: int = 0
+
+
+PROBES = tuple(f"{rule}:{name}" for rule in ("fit", "evaluate") for name in ("random", "zero_shot", "mms"))
+TABLES = ("metrics", "samples", "provenance", "report")
+EVERYTHING = ("records", *TABLES)
+
+
+def config(**changes: object) -> Edit:
+    return lambda project: project.config.update(changes)
+
+
+def parameter(project: Project) -> None:
+    project.config["intervention_parameters"] = {"mms": {"kept": 4}}
+
+
+def code(name: str) -> Edit:
+    def edit(project: Project) -> None:
+        file = project.folder / name
+        file.write_text(file.read_text() + "\nEDITED = True\n")
+
+    return edit
+
+
+def comment(name: str) -> Edit:
+    def edit(project: Project) -> None:
+        file = project.folder / name
+        file.write_text("# A remark.\n" + file.read_text())
+
+    return edit
+
+
+def example(split: str) -> Edit:
+    def edit(project: Project) -> None:
+        file = project.folder / f"data/south/{split}.json"
+        examples = json.loads(file.read_text())
+        file.write_text(json.dumps([*examples, {**examples[0], "prompt": "What is Peru ?\n"}]))
+
+    return edit
+
+
+def shift(source: str, target: str) -> Edit:
+    return lambda project: project.shifts.append({"source": source, "target": target})
+
+
+def interventions(*names: str) -> Edit:
+    return lambda project: project.config["interventions"].extend(names)
+
+
+def model(project: Project) -> None:
+    save_model(project.folder / "second-model", "gpt_neox")
+    project.config["models"] = ["tiny-llama", "second-model"]
+
+
+def template(project: Project) -> None:
+    file = project.folder / "genies/data/views.yaml"
+    text = file.read_text()
+    assert text.count("The probability that") == 1
+    file.write_text(text.replace("The probability that", "It is likely that"))
+
+
+def stores(*names: str) -> frozenset[tuple[str, str, str]]:
+    return frozenset(tuple(name.split()) for name in names)
+
+
+PLAIN = stores("north train plain", "south train plain", "north test plain", "south test plain")
+ROWS = {
+    "nothing": Row(lambda project: None),
+    "a comment or a docstring, in the package or in a rule": Row(
+        lambda project: [
+            comment(name)(project) for name in ("genies/interventions/mms.py", "workflow/rules/activations.smk")
+        ]
+    ),
+    "the report's code": Row(code("genies/report/page.py"), rest=("report",)),
+    "an intervention's code": Row(code("genies/interventions/mms.py"), ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
+    "an intervention's parameter": Row(parameter, ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
+    "a new intervention on views that are stored": Row(
+        interventions("lat_stim_1"), ("fit:lat_stim_1", "evaluate:lat_stim_1"), EVERYTHING, fits=2
+    ),
+    "a new intervention with further views": Row(
+        interventions("lat_stim_2"),
+        ("tokenize", "extract", *PROBES, "fit:lat_stim_2", "evaluate:lat_stim_2"),
+        EVERYTHING,
+        stores(
+            "north train lat_template", "south train lat_template", "north test lat_template", "south test lat_template"
+        ),
+        fits=2,
+    ),
+    "a new shift between known distributions": Row(
+        shift("south", "north"), tuple(f"evaluate:{name}" for name in ("random", "zero_shot", "mms")), TABLES
+    ),
+    "a new shift to a new distribution": Row(
+        shift("north", "west"),
+        ("tokenize", "extract", *PROBES),
+        EVERYTHING,
+        stores("west train plain", "west test plain"),
+        fits=3,
+    ),
+    "a test split": Row(example("test"), ("tokenize", "extract", *PROBES), EVERYTHING, stores("south test plain")),
+    "a training split": Row(
+        example("train"), ("tokenize", "extract", *PROBES), EVERYTHING, stores("south train plain"), fits=3
+    ),
+    "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2),
+    "the seed": Row(
+        config(seed=1),
+        ("tokenize", "extract", *PROBES),
+        EVERYTHING,
+        stores("north train plain", "south train plain"),
+        fits=6,
+    ),
+    "the extraction's code": Row(code("genies/activations/forest.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
+    "a view's template that no intervention of the run reads": Row(template),
+}
+
+
+def known_stores(project: Project) -> dict[str, tuple[str, str, str]]:
+    folder = project.folder / "cache/activations"
+    described = {file.parent.name: json.loads(file.read_text()) for file in folder.glob("*/store.json")}
+    return {name: (s["distribution"], s["split"], s["view"]) for name, s in described.items()}
+
+
+def known_fits(project: Project) -> set[str]:
+    return {folder.name for folder in (project.folder / "cache/interventions").iterdir() if folder.is_dir()}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_an_edit_runs_exactly_what_depends_on_it(project: Project, name: str) -> None:
+    row = ROWS[name]
+    stores_before, fits_before = known_stores(project), known_fits(project)
+    row.edit(project)
+    executed = project.jobs()
+    assert executed == dict.fromkeys((*row.jobs, *row.rest), 1)
+    after = known_stores(project)
+    assert set(stores_before) <= set(after)
+    assert {after[store] for store in set(after) - set(stores_before)} == row.stores
+    assert len(known_fits(project) - fits_before) == row.fits
+
+
+def test_editing_the_template_of_a_view_extracts_that_view_alone(project: Project) -> None:
+    interventions("lat_stim_2")(project)
+    project.jobs()
+    before, fits = known_stores(project), known_fits(project)
+    template(project)
+    executed = project.jobs()
+    assert executed["tokenize"] == executed["extract"] == executed["fit:lat_stim_2"] == 1
+    after = known_stores(project)
+    assert {after[store][2] for store in set(after) - set(before)} == {"lat_template"}
+    assert len(known_fits(project) - fits) == 2
+
+
+def test_the_readme_has_these_rows() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = readme.split("## What runs again after a change")[1].split("##")[0]
+    edits = re.findall(r"^\| ([^|-]+?) \|", table, re.MULTILINE)
+    assert edits[1:] == [*ROWS, "a view's template"]
