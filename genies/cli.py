@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -29,8 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _set_up_logging(options.log)
+    begin = time.monotonic()
     try:
         options.run(options)
+        _tell_end(options.log, time.monotonic() - begin)
     except GeniesError as error:
         return _failed(error)
     except KeyboardInterrupt:
@@ -46,6 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(error: GeniesError) -> int:
     logging.getLogger("genies").error("error: %s", error)
     return error.status
+
+
+def _tell_end(file: Path | None, seconds: float) -> None:
+    """One line at the end of a job of the workflow, by the name that its log has: ``fit pythia-410m mms: done``."""
+    if file is not None:
+        from tqdm import tqdm
+
+        parts = file.with_suffix("").parts
+        name = " ".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
+        logging.getLogger("genies").info("%s: done in %s", name, tqdm.format_interval(seconds))
 
 
 def _set_up_logging(file: Path | None) -> None:
@@ -223,6 +236,9 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
 
 def _add_extract(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.devices import claim_gpu
+
+        claim_gpu(options.device)
         from genies.activations.extraction import Settings
         from genies.activations.stages import extract_distributions
 
@@ -279,6 +295,9 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tune(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.devices import claim_gpu
+
+        claim_gpu(options.device)
         from genies.tuning.stage import tune_source
 
         tune_source(
@@ -301,6 +320,9 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
 
 def _add_sweep(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.devices import claim_gpu
+
+        claim_gpu(options.device)
         from genies.tuning.sweep import sweep_source
 
         sweep_source(
@@ -334,6 +356,9 @@ def _add_join_sweeps(verbs: argparse._SubParsersAction) -> None:
 
 def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.devices import claim_gpu
+
+        claim_gpu("auto")
         from genies.tuning.plugin import run_plugin
 
         run_plugin(
