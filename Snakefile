@@ -45,6 +45,7 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+# So are the rules with `localrule: True`: on a cluster they run beside Snakemake, being small or in need of a network.
 localrules:
     all,
 

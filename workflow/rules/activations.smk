@@ -10,6 +10,7 @@ rule model:
         plan.results / "logs" / "model" / "{model}.log",
     benchmark:
         plan.results / "benchmarks" / "model" / "{model}.tsv"
+    localrule: True
     threads: 1
     params:
         identifier=lambda wildcards: plan.models[wildcards.model],

@@ -11,6 +11,7 @@ if plan.config.data_archive:
             plan.results / "logs" / "unpack.log",
         benchmark:
             plan.results / "benchmarks" / "unpack.tsv"
+        localrule: True
         threads: 1
         resources:
             mem_mb=2000,
@@ -31,6 +32,7 @@ rule demo_world:
         plan.results / "logs" / "demo_world.log",
     benchmark:
         plan.results / "benchmarks" / "demo_world.tsv"
+    localrule: True
     threads: 1
     params:
         folder=plan.resources / "demo",
@@ -94,6 +96,7 @@ rule mixture:
         plan.results / "benchmarks" / "mixture" / "{mixture}.tsv"
     wildcard_constraints:
         mixture=one_of(plan.config.mixtures),
+    localrule: True
     threads: 1
     params:
         source=lambda wildcards: plan.mixture_parts(wildcards.mixture)["source"][0].parent,

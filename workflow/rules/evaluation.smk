@@ -45,6 +45,7 @@ rule records:
         plan.results / "logs" / "records.log",
     benchmark:
         plan.results / "benchmarks" / "records.tsv"
+    localrule: True
     threads: 1
     params:
         folder=plan.results,
@@ -72,6 +73,7 @@ rule metrics:
         plan.results / "logs" / "metrics.log",
     benchmark:
         plan.results / "benchmarks" / "metrics.tsv"
+    localrule: True
     threads: 1
     params:
         evaluations=plan.results / "evaluations",
@@ -98,6 +100,7 @@ rule samples:
         plan.results / "logs" / "samples.log",
     benchmark:
         plan.results / "benchmarks" / "samples.tsv"
+    localrule: True
     threads: 1
     params:
         pairs=[f"{shift.source}:{shift.target}" for shift in plan.shifts],

@@ -122,6 +122,7 @@ rule sweep:
         plan.results / "sweep.csv",
     log:
         plan.results / "logs" / "sweep.log",
+    localrule: True
     threads: 1
     params:
         code=plan.code("genies.tuning.sweep"),

@@ -12,6 +12,7 @@ rule provenance:
         plan.results / "logs" / "provenance.log",
     benchmark:
         plan.results / "benchmarks" / "provenance.tsv"
+    localrule: True
     threads: 1
     params:
         config=plan.config.model_dump_json(),
@@ -41,6 +42,7 @@ rule report:
         plan.results / "logs" / "report.log",
     benchmark:
         plan.results / "benchmarks" / "report.tsv"
+    localrule: True
     threads: 1
     params:
         folder=plan.results,
