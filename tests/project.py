@@ -38,9 +38,13 @@ class Project:
         }
         self.shifts = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
 
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def write_config(self) -> None:
+        """Write what ``--configfile config.yaml`` reads."""
         (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
         (self.folder / "shifts.yaml").write_text(yaml.safe_dump(self.shifts))
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        self.write_config()
         return self.snakemake("--configfile", "config.yaml", *options)
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from figures import tell
 from project import Project
 
@@ -33,8 +32,7 @@ def a_checkpoint_is_written(folder: Path) -> bool:
 
 def start(project: Project) -> subprocess.Popen[bytes]:
     """Start Snakemake in a process group of its own."""
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
-    (project.folder / "shifts.yaml").write_text(yaml.safe_dump(project.shifts))
+    project.write_config()
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
