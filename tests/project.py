@@ -59,16 +59,20 @@ class Project:
 
     def jobs(self, *options: str) -> Counter[str]:
         """Run to the end; which jobs were executed, as rule or rule:intervention."""
-        result = self.run(*options)
-        assert result.returncode == 0, result.stderr
-        executed: Counter[str] = Counter()
-        for block in re.split(r"\n(?=(?:local)?rule )", result.stderr):
-            if rule := re.match(r"(?:local)?rule (\w+):", block):
-                intervention = re.search(r"wildcards: .*intervention=([\w@]+)", block)
-                executed[rule[1] + (f":{intervention[1]}" if intervention else "")] += 1
-        del executed["all"]
-        return executed
+        return executed(self.run(*options))
 
     def forward_passes(self) -> int:
         log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+
+
+def executed(result: subprocess.CompletedProcess[str]) -> Counter[str]:
+    """Which jobs a call of Snakemake that ended well has executed, as rule or rule:intervention."""
+    assert result.returncode == 0, result.stderr
+    jobs: Counter[str] = Counter()
+    for block in re.split(r"\n(?=(?:local)?rule )", result.stderr):
+        if rule := re.match(r"(?:local)?rule (\w+):", block):
+            intervention = re.search(r"wildcards: .*intervention=([\w@]+)", block)
+            jobs[rule[1] + (f":{intervention[1]}" if intervention else "")] += 1
+    del jobs["all"]
+    return jobs

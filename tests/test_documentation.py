@@ -34,6 +34,6 @@ def test_every_ready_configuration_is_valid_and_named_like_its_file(path: Path) 
 
 
 def test_every_path_that_the_pages_name_exists() -> None:
-    for page in (REPOSITORY / "README.md", REPOSITORY / "docs/architecture.md"):
+    for page in (REPOSITORY / name for name in ("README.md", "docs/architecture.md", "docs/python.md")):
         for name in re.findall(r"`((?:genies|config|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):
             assert (REPOSITORY / name).exists(), f"{page.name} names {name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from genies.activations.store import ActivationStore
 from genies.data.reading import Reading
@@ -13,6 +14,8 @@ from genies.files import read_json
 
 StoreKey = tuple[str, str, str]
 """(distribution, split, view)."""
+SETTINGS = ("dtype", "attention", "layers", "heads", "quantization")
+"""What a manifest states of ``genies.activations.extraction.Settings`` that decides features."""
 
 
 class Activations:
@@ -23,6 +26,8 @@ class Activations:
 
     Attributes:
         reading: how the splits were read; the defaults where no manifest is given, that is where nothing is extracted.
+        origin: what the features come from, for fits to remember: ``model`` with its ``weights_digest`` and
+            ``tokenizer_digest``, ``reading``, and the settings of ``extraction``; None where no manifest is given.
     """
 
     def __init__(self, manifests: Sequence[Path], cache: Path) -> None:
@@ -36,8 +41,13 @@ class Activations:
         self._digests: dict[StoreKey, str] = {}
         self._left_out: dict[str, frozenset[int]] = {}
         self.reading = Reading()
+        self.origin: dict[str, Any] | None = None
         for manifest in map(read_json, manifests):
             self.reading = Reading(**manifest["reading"])
+            self.origin = {
+                **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest", "reading")},
+                "extraction": {key: manifest[key] for key in SETTINGS},
+            }
             for entry in manifest["stores"]:
                 self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]
             self._left_out |= {key: frozenset(examples) for key, examples in manifest["left_out"].items()}
@@ -56,6 +66,18 @@ class Activations:
                 f"{distribution} {split}: view {view} was not extracted; declare it in the intervention's fit_views "
                 "or predict_views and run snakemake again"
             ) from None
+
+    def views(self, distribution: str, split: str) -> list[str]:
+        """Views under which a split was extracted, sorted.
+
+        Raises:
+            StoreError: the run has not extracted it under any.
+        """
+        views = sorted(v for name, part, v in self._digests if (name, part) == (distribution, split))
+        if not views:
+            known = ", ".join(sorted({f"{name} {part}" for name, part, _ in self._digests})) or "nothing"
+            raise StoreError(f"{distribution} {split}: not among the splits that were extracted ({known})")
+        return views
 
     def stores(self, distribution: str, split: str, views: Iterable[str]) -> dict[str, ActivationStore]:
         """Open stores by view."""

@@ -168,8 +168,9 @@ def extract_distributions(
         settings: what decides the stores' bytes.
         device: torch device, or "auto".
         cache: the cache folder.
-        output: manifest to write: the ``reading``, ``stores`` (records with distribution, split, view, digest),
-            ``checks`` of how exact packing was (by distribution and split) and ``left_out``.
+        output: manifest to write: the ``model`` with its digests, the ``reading``, ``stores`` (records with
+            distribution, split, view, digest), ``checks`` of how exact packing was (by distribution and split),
+            ``left_out``, and the settings.
     """
     described, tokenized = read_json(model), read_json(tokens)
     wanted: dict[tuple[str, Split], dict[str, str]] = {}
@@ -198,6 +199,8 @@ def extract_distributions(
         output,
         {
             "model": described["name"],
+            "weights_digest": described["weights_digest"],
+            "tokenizer_digest": described["tokenizer_digest"],
             "reading": tokenized["reading"],
             "stores": stores,
             "checks": checks,

@@ -350,6 +350,11 @@ class ActivationStore:
         if heads is None:
             return from_bits(self._read(array, (slice(None), place)), self.dtype)
         stored = self.head_numbers
+        if absent := [head for head in heads if head not in stored]:
+            raise StoreError(
+                f"{self.folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to "
+                "extraction.heads"
+            )
         columns = [self._read(array, (slice(None), place, stored.index(int(head)))) for head in heads]
         return from_bits(np.stack(columns, 1), self.dtype)
 

@@ -23,6 +23,28 @@ if TYPE_CHECKING:
     from genies.tuning.base import TextPairs
 
 
+def checked_prediction(
+    intervention: Intervention, pairs: Pairs | TextPairs, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability that the first response is the better one, float64 (n,), and scores of both, float64 (n, 2).
+
+    Args:
+        intervention: fitted.
+        pairs: n pairs.
+        where: what they are, for messages.
+
+    Raises:
+        StoreError: the intervention gives something that is no probability, or no score.
+    """
+    probability, scores = (np.asarray(values, np.float64) for values in intervention.predict(pairs))
+    name = type(intervention).__name__
+    if probability.shape != (len(pairs),) or scores.shape != (len(pairs), 2):
+        raise StoreError(f"{name} on {where}: gives shapes {probability.shape}, {scores.shape} for {len(pairs)} pairs")
+    if not (np.all(probability >= 0) and np.all(probability <= 1)) or np.isnan(scores).any():
+        raise StoreError(f"{name} on {where}: gives a probability outside [0, 1] or a score that is not a number")
+    return probability, scores
+
+
 def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPairs) -> pl.DataFrame:
     """A row per test pair: target, example, pair, probability of the best response, score_best, score_worse.
 
@@ -38,14 +60,7 @@ def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPai
 
     from genies.evaluation.tables import PAIR_COLUMNS
 
-    probability, scores = (np.asarray(values, np.float64) for values in intervention.predict(pairs))
-    name = type(intervention).__name__
-    if probability.shape != (len(pairs),) or scores.shape != (len(pairs), 2):
-        raise StoreError(
-            f"{name} on {target.name}: gives shapes {probability.shape}, {scores.shape} for {len(pairs)} pairs"
-        )
-    if not (np.all(probability >= 0) and np.all(probability <= 1)) or np.isnan(scores).any():
-        raise StoreError(f"{name} on {target.name}: gives a probability outside [0, 1] or a score that is not a number")
+    probability, scores = checked_prediction(intervention, pairs, target.name)
     first = target.best_first
     places = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
     return pl.DataFrame(

@@ -89,12 +89,12 @@ class ArrayPairs:
 
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Attention-head outputs of one layer, float32 (n, 2, heads, head_dim)."""
-        features = self._view("heads", view)[:, :, layer]
+        features = self._layer("heads", view, layer)
         return np.asarray(features if heads is None else features[:, :, list(heads)], dtype=np.float32)
 
     def residual(self, view: str, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (n, 2, hidden)."""
-        return np.asarray(self._view("residual", view)[:, :, layer], dtype=np.float32)
+        return np.asarray(self._layer("residual", view, layer), dtype=np.float32)
 
     def log_probability(self) -> np.ndarray:
         """Summed natural log-probabilities, float64 (n, 2)."""
@@ -117,6 +117,15 @@ class ArrayPairs:
     def _map(self, change, **rest) -> Self:
         features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}
         return type(self)(**features, **{name: change(a) for name, a in self._scalars.items()}, **rest)
+
+    def _layer(self, feature: str, view: str, layer: int) -> np.ndarray:
+        array = self._view(feature, view)
+        if not 0 <= layer < array.shape[2]:
+            raise DataError(
+                f"ArrayPairs: {feature}, view {view} has the layers 0 to {array.shape[2] - 1}, not {layer}; give the "
+                "arrays of the model that the intervention was fitted on"
+            )
+        return array[:, :, layer]
 
     def _view(self, feature: str, view: str) -> np.ndarray:
         views = self._features[feature]

@@ -10,7 +10,7 @@ import numpy as np
 from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator, sigmoid
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs
+from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
 from genies.interventions.steps.split import split_pairs
 
 
@@ -161,6 +161,7 @@ class ContrastConsistentSearch(Intervention):
 
     def _scores(self, contrast: np.ndarray, means: np.ndarray) -> np.ndarray:
         """½(p_yes + 1 − p_no) of each text, float64 (n, 2), from contrast (2, n, 2, hidden) and means (2, hidden)."""
+        check_width(contrast, self.weights_)
         centred = contrast.astype(np.float64) - means[:, None, None].astype(np.float64)
         p_yes, p_no = sigmoid(centred @ self.weights_.astype(np.float64) + self.bias_)
         return 0.5 * (p_yes + 1 - p_no)

@@ -16,7 +16,7 @@ from genies.data.reading import read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import locked, write_json
-from genies.interventions.registry import is_saved, load, load_class, make, module_of, name_of, save
+from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +42,19 @@ def fit_sources(
         files: ``<distribution>/train.json`` of every source.
         manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: manifest to write: ``fits`` (digest by source) and ``sites`` (those that each fit chose).
+        output: manifest to write: ``fits`` (digest by source), ``sites`` (those that each fit chose) and the ``origin``
+            of the features.
     """
     activations = Activations(manifests, cache)
-    views = load_class(intervention).fit_views
+    unfitted = make(intervention, parameters)
+    views = unfitted.fit_views
     code = code_digest(__name__, module_of(intervention))
     fits, sites, reused = {}, {}, 0
     for file in files:
         source = file.parent.name
         pairs = read_training(file, activations.reading, activations.left_out(source, "train")).pairs
         digest, fields = fit_digest(
-            intervention, parameters, code, pairs, {v: activations.digest(source, "train", v) for v in views}
+            intervention, unfitted.get_params(), code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )
         folder = fits_folder(cache, digest)
         with locked(folder.parent, [digest]):
@@ -65,9 +67,19 @@ def fit_sources(
                     fitted = make(intervention, parameters).fit(stored)
                 except DataError as error:
                     raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
-                save(fitted, folder, fields)
+                # A fit that reads no features is that of every model.
+                save(fitted, folder, fields, activations.origin if views else None)
         fits[source], sites[source] = digest, fitted.chosen_sites()
-    write_json(output, {"intervention": intervention, "parameters": parameters, "fits": fits, "sites": sites})
+    write_json(
+        output,
+        {
+            "intervention": intervention,
+            "parameters": parameters,
+            "fits": fits,
+            "sites": sites,
+            "origin": activations.origin,
+        },
+    )
     log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
 
 

@@ -115,7 +115,12 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
     return kind(**(parameters or {}))
 
 
-def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | None = None) -> None:
+def save(
+    intervention: Intervention,
+    folder: Path,
+    fields: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> None:
     """Write a fitted intervention: its arrays to its ``weights_file``, all else to ``intervention.json``.
 
     That JSON file comes last and holds checksums of itself and of the others, so that a folder left by a kill is not
@@ -125,6 +130,8 @@ def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | N
         intervention: fitted.
         folder: where to write.
         fields: what the folder's name is the digest of, kept for people.
+        origin: model, reading and settings behind what it was fitted on, as ``Activations.origin`` states them; None
+            where that is unknown, or plays no part.
 
     Raises:
         ConfigError: the class is not in a file, so that nothing could load it again.
@@ -141,10 +148,11 @@ def save(intervention: Intervention, folder: Path, fields: Mapping[str, Any] | N
         write_json(folder / name, value)
     record = {
         "format": FORMAT,
-        "intervention": _spec_of(type(intervention)),
+        "intervention": spec_of(type(intervention)),
         "parameters": intervention.get_params(),
         "values": values,
         "digest": dict(fields or {}),
+        "origin": origin,
         "weights_file": weights.name,
         "files": {name: file_sha256(folder / name) for name in (weights.name, *companions)},
     }
@@ -178,6 +186,15 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
         return intervention.set_state(load_file(folder / record["weights_file"]), record["values"])
     except (SafetensorError, KeyError) as error:
         raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
+
+
+def read_origin(folder: Path) -> dict[str, Any] | None:
+    """The ``origin`` that ``save`` was given.
+
+    Raises:
+        StoreError: the record is missing or damaged.
+    """
+    return read_sealed(Path(folder) / RECORD_FILE).get("origin")
 
 
 def check_files(folder: Path) -> dict[str, Any]:
@@ -240,15 +257,21 @@ def _only_class(module: ModuleType, where: str) -> type[Intervention]:
     raise ConfigError(f"{where}: defines no subclass of genies.interventions.base.Intervention; define one")
 
 
-def _spec_of(kind: type[Intervention]) -> str:
-    """The name or path that loads a class; a path is relative to the working directory where it lies under it."""
+def spec_of(kind: type[Intervention]) -> str:
+    """The name or path that loads a class; a path is relative to the working directory where it lies under it.
+
+    Raises:
+        ConfigError: the class is not in a file, or in the program that runs, which is not to be run again.
+    """
     package, _, name = kind.__module__.rpartition(".")
     if package == _PACKAGE:
         return name
     try:
-        path = Path(inspect.getfile(kind)).resolve()
+        path = None if kind.__module__ == "__main__" else Path(inspect.getfile(kind)).resolve()
     except (TypeError, OSError):
-        raise ConfigError(f"{kind.__name__}: is not defined in a file; put it in one, then fit and save") from None
+        path = None
+    if path is None:
+        raise ConfigError(f"{kind.__name__}: is not defined in a file of its own; put it in one, and import it")
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

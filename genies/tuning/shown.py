@@ -41,13 +41,13 @@ class ShownTexts:
             part: which of them: ``train`` or ``test``.
             labelled: whether labels are given.
         """
-        examples = self._shown(f"{split.name}/{part}", split.framed.examples)
+        examples = self.shown(f"{split.name}/{part}", split.framed.examples)
         return TextPairs.of(examples, split.pairs, split.best_first, labelled)
 
     def examples(self, file: Path) -> list[Example]:
         """Examples of ``<distribution>/<split>.json`` as they are shown, without those that are left out."""
         place = f"{file.parent.name}/{file.stem}"
-        shown = self._shown(place, read_framed(file, self.reading.framing).examples)
+        shown = self.shown(place, read_framed(file, self.reading.framing).examples)
         left_out = self._manifest["left_out"].get(place, [])
         return [example for index, example in enumerate(shown) if index not in left_out]
 
@@ -58,7 +58,8 @@ class ShownTexts:
         )
         return not changed and (self.reading.framing, self.reading.prompt_format) == ("response", "published")
 
-    def _shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
+    def shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
+        """All examples of ``place`` (``<distribution>/<split>``) as the model is shown them."""
         shortened = self._manifest["shortened"].get(place, {})
         by_example = {int(example): dropped for example, dropped in shortened.items()}
         return Presentation(self.reading.prompt_format, by_example).apply(self._tokenizer, examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,12 @@ def tune_source(
     source = train.parent.name
     pairs = shown.texts(shown.training(train), "train")
     digest, fields = tuning_digest(intervention, parameters, described, pairs, device, cache)
+    origin = {key: described[key] for key in ("weights_digest", "tokenizer_digest")}
+    origin |= {"model": described["name"], "reading": asdict(shown.reading)}
     folder = fits_folder(cache, digest)
     frames, counts = [], {}
     with locked(folder.parent, [digest]):
-        fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields)
+        fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields, origin)
         for test in tests:
             frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
             frames.append(frame)
@@ -92,7 +95,7 @@ def tuning_digest(
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
     fields = {
         "intervention": name_of(intervention),
-        "parameters": parameters,
+        "parameters": kind.get_params(),
         "code": code_digest(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
         "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
@@ -142,6 +145,7 @@ def _fitted(
     folder: Path,
     train: Path,
     fields: dict[str, Any],
+    origin: dict[str, Any],
 ) -> TextIntervention:
     source = train.parent.name
     if is_saved(folder):
@@ -152,7 +156,7 @@ def _fitted(
         fresh.fit(pairs)
     except DataError as error:
         raise DataError(f"{train}: {name_of(intervention)} cannot be fitted: {error}") from None
-    save(fresh, folder, fields)
+    save(fresh, folder, fields, origin)
     fresh.remove_checkpoint()
     log.info("%s on %s: fitted", name_of(intervention), source)
     return fresh

@@ -32,6 +32,16 @@ def check_finite(features: np.ndarray, pairs: Pairs, name: str) -> np.ndarray:
     return features
 
 
+def check_width(features: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """Return ``features`` (…, dim) as given, or raise DataError unless what was fitted (…, dim) is as wide."""
+    if features.shape[-1] != fitted.shape[-1]:
+        raise DataError(
+            f"features: {features.shape[-1]} numbers wide, the fit was made on {fitted.shape[-1]}; "
+            "give features of the model that it was fitted on"
+        )
+    return features
+
+
 def check_count(name: str, value: Any, least: int = 1) -> int:
     """Return ``value`` as given, or raise ConfigError unless it is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

@@ -12,7 +12,7 @@ import numpy as np
 
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs
+from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
 from genies.interventions.steps.selection import keep_best, site_accuracy
 from genies.interventions.steps.split import split_pairs
 
@@ -116,6 +116,7 @@ class DirectionProbe(Intervention):
         """Mean over kept sites of cos(first − second, direction), float64 (n,) in [-1, 1]; odd in the two texts."""
         cosines = np.empty((len(pairs), len(self.sites_)))
         for rows, features in self._read_kept(pairs):
+            check_width(features, self.directions_)
             cosines[:, rows] = cosine(features[:, 0] - features[:, 1], self.directions_[rows])
         return cosines.mean(axis=1)
 

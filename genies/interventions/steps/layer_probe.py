@@ -10,7 +10,7 @@ import numpy as np
 
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs
+from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
 from genies.interventions.steps.selection import keep_best, site_accuracy
 from genies.interventions.steps.split import split_pairs
 
@@ -82,7 +82,7 @@ class LayerProbe(Intervention):
         return self
 
     def _scores(self, pairs: Pairs) -> np.ndarray:
-        return self._read(pairs, self.layer_).astype(np.float64) @ self.weights_
+        return check_width(self._read(pairs, self.layer_), self.weights_).astype(np.float64) @ self.weights_
 
     def _read(self, pairs: Pairs, layer: int) -> np.ndarray:
         return check_finite(pairs.residual("plain", layer), pairs, f"view plain, layer {layer}")

@@ -1,0 +1,1 @@
+"""What ``import genies`` offers to programs and notebooks."""

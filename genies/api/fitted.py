@@ -1,0 +1,213 @@
+"""Fitted interventions from the disk, ready to score new text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from genies.data.distributions import Example
+from genies.data.pairs import Pair
+from genies.data.prompts import Presentation
+from genies.data.texts import Text
+from genies.data.views import VIEWS
+from genies.errors import ConfigError, DataError, ModelError
+from genies.evaluation.evaluate import checked_prediction
+from genies.files import read_json
+from genies.interventions.base import Intervention
+from genies.interventions.fit import fits_folder
+from genies.interventions.registry import load, read_origin, save
+from genies.models import describe_model, hashes_file, load_tokenizer
+from genies.tuning.base import TextIntervention, TextPairs
+
+if TYPE_CHECKING:
+    from genies.activations.extraction import Extractor
+
+SCORE_COLUMNS = dict.fromkeys(("probability", "score_first", "score_second"), pl.Float64)
+"""Columns of ``FittedIntervention.score``: the probability that the first response is the better one, and raw scores of
+both, in the intervention's own unit (natural log-probabilities, rewards, cosines)."""
+
+
+class FittedIntervention:
+    """A fitted intervention with its language model, which is loaded when first needed and then kept.
+
+    Attributes:
+        intervention: the estimator.
+        model: name of the model.
+    """
+
+    def __init__(
+        self, intervention: Intervention, model: Mapping[str, Any], origin: Mapping[str, Any] | None, device: str
+    ) -> None:
+        """Bind an intervention to a model.
+
+        Args:
+            intervention: fitted.
+            model: the model's manifest.
+            origin: how the texts that it was fitted on were read and extracted; None for the defaults.
+            device: torch device, or "auto".
+        """
+        self.intervention = intervention
+        self.model: str = model["name"]
+        self._manifest = model
+        self._reading: Mapping[str, Any] = (origin or {}).get("reading", {})
+        self._extraction: Mapping[str, Any] = (origin or {}).get("extraction") or {"attention": model["attention"]}
+        self._device = device
+        self._extractor: Extractor | None = None
+        self._tokenizer = load_tokenizer(Path(model["path"]))
+        if isinstance(intervention, TextIntervention):
+            intervention.bind(model, device)
+
+    def score(self, prompts: Sequence[str], responses: Sequence[tuple[str, str]]) -> pl.DataFrame:
+        """Judge pairs of responses.
+
+        Prompts are shown as in the run that made the fit: as they are, or in the tokenizer's chat template. A framing
+        plays no part; under ``truthfulness`` give the question and its two answers. Features are computed by the
+        workflow's own extraction, in a temporary folder.
+
+        Args:
+            prompts: n prompts.
+            responses: n pairs of responses, the first and the second to each prompt.
+
+        Returns:
+            A row per pair, columns as in ``SCORE_COLUMNS``.
+
+        Raises:
+            DataError: there are no pairs, or not one for each prompt, or a text is longer than the model's context.
+        """
+        given = _examples(prompts, responses)
+        shown = Presentation(self._reading.get("prompt_format", "published")).apply(self._tokenizer, given)
+        if isinstance(self.intervention, TextIntervention):
+            texts = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
+            predicted = checked_prediction(self.intervention, TextPairs(*texts, np.arange(len(shown))), "new texts")
+        else:
+            predicted = self._from_features(shown)
+        probability, scores = predicted
+        return pl.DataFrame([probability, scores[:, 0], scores[:, 1]], schema=SCORE_COLUMNS)
+
+    def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+        from genies.activations.extraction import Request
+        from genies.activations.features import StoredPairs
+        from genies.activations.store import ActivationStore
+        from genies.activations.tokens import tokenize, tokens_digest
+
+        texts = [Text(e, r, ex.prompt, ex.responses[r]) for e, ex in enumerate(examples) for r in (0, 1)]
+        self._check_lengths(texts)
+        views = self.intervention.predict_views
+        tokens = {view: tokenize(self._tokenizer, texts, VIEWS[view]) for view in views}
+        named = {view: tokens_digest(self._manifest["tokenizer_digest"], texts, VIEWS[view])[0] for view in views}
+        with TemporaryDirectory(prefix="genies-") as folder:
+            extracted = self._extract(Path(folder), Request("new", "texts", tokens, named)) if views else {}
+            stores = {view: ActivationStore(Path(folder) / digest) for view, digest in extracted.items()}
+            pairs = [Pair(example, 0, 0, 1) for example in range(len(examples))]
+            first = np.ones(len(pairs), bool)
+            return checked_prediction(self.intervention, StoredPairs(pairs, stores, first, labelled=False), "new texts")
+
+    def _extract(self, root: Path, request: Any) -> dict[str, str]:
+        from genies.activations.extraction import Extractor, Settings
+
+        if self._extractor is None:
+            chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
+            self._extractor = Extractor(self._manifest, root, Settings(**chosen), self._device)
+        self._extractor.root = root
+        return self._extractor.extract(request)
+
+    def _check_lengths(self, texts: Sequence[Text]) -> None:
+        from genies.activations.tokens import tokenize, tokens_over
+
+        context = self._manifest["context"]
+        if context is None:
+            return
+        over = tokens_over(self._tokenizer, texts, tokenize(self._tokenizer, texts, VIEWS["plain"]), context)
+        if over:
+            pair, excess = next(iter(over.items()))
+            raise DataError(
+                f"new texts: pair {pair} (counted from 0) is {excess} tokens longer than the context of {self.model} "
+                f"({context} tokens) holds under every view; shorten its prompt"
+            )
+
+
+def load_intervention(
+    fit: str | Path,
+    model: str | Path,
+    *,
+    source: str | None = None,
+    revision: str | None = None,
+    device: str = "auto",
+    cache: str | Path = "cache",
+) -> FittedIntervention:
+    """Load a fit to score new text with.
+
+    Args:
+        fit: a run's manifest (``results/<run>/interventions/<model>/….json``), or the folder of a saved fit.
+        model: folder or hub id of the language model that it was fitted on.
+        source: which of the manifest's fits, by the distribution that it was fitted on; needed where it names several.
+        revision: the hub's revision of the model: branch, tag or commit.
+        device: torch device; ``auto`` takes the first CUDA device, else the CPU.
+        cache: the cache folder.
+
+    Raises:
+        StoreError: the fit is missing or damaged.
+        ConfigError: ``source`` is missing or unknown, or the intervention predicts from labels, which new text lacks.
+        ModelError: the model cannot be found or read, or is another one than the fit was made on.
+    """
+    path = Path(fit)
+    spec = origin = None
+    if path.suffix == ".json":
+        manifest = read_json(path)
+        spec, origin = manifest["intervention"], manifest.get("origin")
+        path = fits_folder(Path(cache), _chosen(manifest["fits"], source, path))
+    intervention = load(path, spec)
+    if intervention.reads_test_labels:
+        raise ConfigError(
+            f"{fit}: {type(intervention).__name__} with protocol {intervention.protocol} predicts from the labels of "
+            "what it judges, as published; fit it with the protocol corrected"
+        )
+    # A fit that reads no features belongs to no model, yet its run says how texts were shown and extracted.
+    described = describe_model(str(model), revision, hashes_file(Path(cache)))
+    origin = read_origin(path) or origin
+    if origin and any(origin[key] != described[key] for key in ("weights_digest", "tokenizer_digest")):
+        raise ModelError(
+            f"{fit}: was fitted on {origin['model']}; the weights or the tokenizer of {model} are others; give the "
+            "model that it was fitted on, or fit on this one"
+        )
+    return FittedIntervention(intervention, described, origin, device)
+
+
+def save_intervention(intervention: Intervention, folder: str | Path) -> None:
+    """Save a fitted intervention, such as one fitted on own arrays, as safetensors and JSON.
+
+    Args:
+        intervention: fitted; its class is one of genies', or stands alone in a Python file.
+        folder: where to write.
+
+    Raises:
+        ConfigError: the class is not in a file of its own.
+    """
+    save(intervention, Path(folder))
+
+
+def _chosen(fits: Mapping[str, str], source: str | None, manifest: Path) -> str:
+    if source is None and len(fits) == 1:
+        return next(iter(fits.values()))
+    if source not in fits:
+        known = ", ".join(fits)
+        said = "names several fits" if source is None else f"has no fit on {source}"
+        raise ConfigError(f"{manifest}: {said}; give one of these as source: {known}")
+    return fits[source]
+
+
+def _examples(prompts: Sequence[str], responses: Sequence[tuple[str, str]]) -> list[Example]:
+    """Pairs as examples, the first response standing where the best one would."""
+    if isinstance(prompts, str) or len(prompts) != len(responses) or not len(prompts):
+        raise DataError("new texts: give at least one prompt, and a pair of responses for each")
+    examples = []
+    for number, (prompt, pair) in enumerate(zip(prompts, responses, strict=True)):
+        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(text, str) for text in (prompt, *pair)):
+            raise DataError(f"new texts: pair {number} (counted from 0) is {pair!r}; give two responses, both strings")
+        examples.append(Example(prompt, tuple(pair), 0, (1,)))
+    return examples

@@ -1,0 +1,246 @@
+"""Metrics of interventions on shifts in one call: the workflow's stages, one after the other in this process.
+
+Nothing is computed here. A call writes the folder that a run of the workflow would write, by the functions that the
+rules call, over the same cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import yaml
+
+from genies.config import Config, load_config
+from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
+from genies.errors import ConfigError, DataError
+from genies.evaluation.tables import METRIC_COLUMNS, METRICS_FILE, read_csv
+from genies.files import locked, whole_file, write_json
+from genies.interventions.base import Intervention
+from genies.interventions.registry import name_of, spec_of
+from genies.plan import Plan
+
+if TYPE_CHECKING:
+    from genies.activations.extraction import Settings
+
+CONFIG_FILE = "config.yaml"
+"""The configuration of a call, in its run's folder. No run of the workflow has such a file."""
+SHIFTS_FILE = "shifts.yaml"
+"""The shifts of a call, as a list, beside it."""
+
+OneIntervention = str | Path | type[Intervention] | Intervention
+OneShift = Shift | Mapping[str, Any] | str | Path
+
+
+def evaluate_shifts(
+    model: str | Path,
+    interventions: OneIntervention | Sequence[OneIntervention],
+    shifts: OneShift | Sequence[OneShift],
+    *,
+    distributions: Sequence[str | Path] = (),
+    run: str = "python",
+    **settings: Any,
+) -> pl.DataFrame:
+    """Metrics of interventions on distribution shifts, as the workflow computes them.
+
+    What the cache holds is taken from there, whether a call or the workflow made it, and what is computed is kept
+    there for both. ``results/<run>/`` then has manifests, evaluations and tables where the workflow would put them,
+    and the configuration: ``snakemake --configfile results/<run>/config.yaml`` adds the report.
+
+    Args:
+        model: folder or hub id of a causal language model.
+        interventions: one or several: a name, the path of a Python file, a class, or an instance. An instance stands
+            for its parameters, all of them, protocol and seed included; it is not changed.
+        shifts: one or several: a ``Shift``, a mapping with its keys, or the path of a list (YAML).
+        distributions: folders of the distributions that the shifts name; those of the demo and of the published data
+            are known by name.
+        run: name of the run. A later call of the same name replaces its results.
+        **settings: any other key of the configuration (``config/README.md``), such as ``seed``, ``framing``,
+            ``capability_interventions``, ``intervention_parameters``, ``extraction``, ``data_archive``, ``folders``.
+
+    Returns:
+        A row per intervention and shift; columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+
+    Raises:
+        ConfigError: something named is unknown or contradictory, or ``run`` is a run of the workflow's own.
+        DataError: a distribution or a shift is missing or breaks its format.
+        ModelError: the model cannot be found, read or used.
+        StoreError: something in the cache is damaged.
+    """
+    listed = _listed(shifts)
+    config = _config(model, interventions, distributions, run, settings)
+    results = Path(config.folders.results)
+    folder = results / config.run
+    config = config.model_copy(update={"shifts": (str(folder / SHIFTS_FILE),)})
+    with locked(results, [config.run]):
+        _claim(folder)
+        _write_yaml(folder / CONFIG_FILE, config.model_dump(mode="json", exclude_unset=True))
+        _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])
+        plan = Plan(config)
+        _provide_data(plan)
+        for name in plan.models:
+            _evaluate(plan, name)
+        return _tabulate(plan)
+
+
+def _listed(shifts: OneShift | Sequence[OneShift]) -> list[Shift]:
+    """The shifts of lists and those given one by one, checked like those of lists."""
+    given = [shifts] if isinstance(shifts, Shift | Mapping | str | Path) else list(shifts)
+    paths = [Path(shift) for shift in given if isinstance(shift, str | Path)]
+    entries = [_entry(shift) for shift in given if not isinstance(shift, str | Path)]
+    lists = [(str(path), read_shifts(path)) for path in paths]
+    return merge_shifts([*lists, *([("shifts", parse_shifts(entries, "shifts"))] if entries or not paths else [])])
+
+
+def _entry(shift: Any) -> Any:
+    """A shift as an entry of a list."""
+    return {k: v for k, v in asdict(shift).items() if v is not None} if isinstance(shift, Shift) else shift
+
+
+def _config(
+    model: str | Path,
+    interventions: OneIntervention | Sequence[OneIntervention],
+    distributions: Sequence[str | Path],
+    run: str,
+    settings: Mapping[str, Any],
+) -> Config:
+    if settings.get("sweep") is not None:
+        raise ConfigError("sweep: is not part of evaluate_shifts; `snakemake sweep` computes it")
+    several = isinstance(interventions, Sequence) and not isinstance(interventions, str)
+    specs, parameters = [], dict(settings.get("intervention_parameters", {}))
+    for given in interventions if several else [interventions]:
+        if isinstance(given, str | Path):
+            specs.append(str(given))
+            continue
+        kind = given if isinstance(given, type) else type(given)
+        if not issubclass(kind, Intervention):
+            raise ConfigError(f"interventions: {given!r} is none; give names, paths, classes or instances")
+        specs.append(spec_of(kind))
+        if isinstance(given, Intervention):
+            parameters[name_of(specs[-1])] = given.get_params()
+    return load_config(
+        {
+            **settings,
+            "run": run,
+            "model": str(model),
+            "shifts": [SHIFTS_FILE],
+            "distributions": [str(folder) for folder in distributions],
+            "interventions": specs,
+            "intervention_parameters": parameters,
+        }
+    )
+
+
+def _claim(folder: Path) -> None:
+    """Take a run's folder, and drop the evaluations of an earlier call."""
+    if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
+        raise ConfigError(f"{folder}: holds a run of the workflow; give another name as run")
+    shutil.rmtree(folder / "evaluations", ignore_errors=True)
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+
+
+def _write_yaml(path: Path, value: Any) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _provide_data(plan: Plan) -> None:
+    """Unpack the archive and make the mixtures, where the run has them; then every file has to be there."""
+    from genies.data.archive import published_digests, unpack
+    from genies.data.mixture import mix
+
+    archive = plan.config.data_archive
+    if archive and not all(file.is_file() for file in plan.published_files()):
+        unpack(archive, plan.resources / "genies", published_digests(), downloads=plan.cache / "downloads")
+    for name, mixture in plan.config.mixtures.items():
+        source, other = (files[0].parent for files in plan.mixture_parts(name).values())
+        mix(source, other, mixture.percent, plan.config.seed, plan.results / "mixtures" / name)
+    for file in plan.distribution_files():
+        if not file.is_file():
+            raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
+
+
+def _evaluate(plan: Plan, name: str) -> None:
+    """Every stage from the model to its evaluations, with the files that the rules name."""
+    from genies.activations.stages import extract_distributions, tokenize_splits
+    from genies.data.reading import Reading
+    from genies.models import describe_model, hashes_file
+
+    config, cache = plan.config, plan.cache
+    model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
+    identifier = plan.models[name]
+    write_json(model, describe_model(identifier, config.revisions.get(identifier), hashes_file(cache)))
+    reading = Reading(config.seed, config.framing, config.prompt_format, config.overlong)
+    files = [("train", plan.distribution_file(each, "train")) for each in plan.train_distributions]
+    files += [("test", plan.distribution_file(each, "test")) for each in plan.test_distributions]
+    tokenize_splits(model, files, plan.views, reading, cache, tokens)
+    activations = [plan.results / "activations" / name / f"{batch}.json" for batch in plan.batches]
+    for batch, output in zip(plan.batches, activations, strict=True):
+        extract_distributions(
+            model, tokens, plan.batch(batch), plan.views, _settings(config), config.extraction.device, cache, output
+        )
+    for intervention in plan.probes:
+        _evaluate_probe(plan, name, intervention, activations)
+    for intervention in (*plan.text_interventions, *plan.plugins):
+        for source in plan.evaluated_sources(intervention):
+            _evaluate_text_intervention(plan, name, intervention, source, model, tokens)
+
+
+def _settings(config: Config) -> Settings:
+    from genies.activations.extraction import Settings
+
+    chosen = config.extraction
+    return Settings(
+        dtype=chosen.dtype,
+        attention=chosen.attention,
+        layers=None if chosen.layers == "all" else chosen.layers,
+        heads={"all": None, "none": ()}.get(chosen.heads, chosen.heads),
+        quantization=chosen.quantization,
+        batch_tokens=None if chosen.batch_tokens == "auto" else chosen.batch_tokens,
+    )
+
+
+def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Sequence[Path]) -> None:
+    from genies.evaluation.evaluate import evaluate_fits
+    from genies.interventions.fit import fit_sources
+
+    train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
+    test = [plan.distribution_file(target, "test") for target in plan.test_distributions]
+    fits = plan.results / "interventions" / name / f"{intervention}.json"
+    spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
+    fit_sources(spec, parameters, train, activations, plan.cache, fits)
+    output = plan.results / "evaluations" / name / intervention
+    evaluate_fits(fits, plan.probe_targets, test, activations, plan.cache, output)
+
+
+def _evaluate_text_intervention(
+    plan: Plan, name: str, intervention: str, source: str, model: Path, tokens: Path
+) -> None:
+    from genies.tuning.plugin import run_plugin
+    from genies.tuning.stage import tune_source
+
+    train = plan.distribution_file(source, "train")
+    test = [plan.distribution_file(target, "test") for target in plan.targets[source]]
+    output = plan.results / "evaluations" / name / intervention / f"{source}.parquet"
+    if intervention in plan.plugins:
+        work = plan.results / "plugins" / name / intervention / source
+        run_plugin(plan.plugins[intervention], model, tokens, train, test, work, output)
+        return
+    manifest = plan.results / "interventions" / name / intervention / f"{source}.json"
+    spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
+    device = plan.config.extraction.device
+    tune_source(spec, parameters, model, tokens, train, test, device, plan.cache, manifest, output)
+
+
+def _tabulate(plan: Plan) -> pl.DataFrame:
+    from genies.evaluation.stage import write_tables
+
+    shifts = [Path(path) for path in plan.config.shifts]
+    names = list(plan.models), plan.methods
+    capability, seed = plan.capability_interventions, plan.config.seed
+    write_tables(plan.results / "evaluations", *names, shifts, capability, seed, plan.results)
+    return read_csv(plan.results / METRICS_FILE, METRIC_COLUMNS)

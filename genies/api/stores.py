@@ -1,0 +1,214 @@
+"""Activation stores as arrays, with the table of their texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from genies.activations.manifest import Activations
+from genies.activations.stages import tokens_path
+from genies.activations.store import ActivationStore
+from genies.activations.tokens import read_attributes
+from genies.data.distributions import Example
+from genies.data.framing import FRAMINGS, read_framed
+from genies.data.texts import Split, Text, texts_digest
+from genies.errors import ConfigError, DataError, StoreError
+from genies.files import PARTIAL, read_json
+from genies.tuning.shown import ShownTexts
+
+TEXT_COLUMNS = {
+    "row": pl.Int64,
+    **dict.fromkeys(("distribution", "split"), pl.String),
+    **dict.fromkeys(("example", "response"), pl.Int64),
+    "best": pl.Boolean,
+    **dict.fromkeys(("prompt_text", "response_text"), pl.String),
+}
+"""Columns of ``OpenStore.texts``, a row per text, sorted by example and response: ``row`` counts them from 0,
+``example`` and ``response`` are indices in the distribution's file. ``best`` says whether the response is the best one;
+it and the texts are null unless the distribution's folder was given."""
+
+
+class OpenStore:
+    """The stored features of one split's texts, read when asked for. Row i of every array is row i of ``texts``.
+
+    Layer 0 of the residual stream is the embedding, layer i < L the stream after the i-th of L blocks, layer L the
+    state after the last block and the final norm. Heads of layer i are the inputs of the attention output projection
+    in block i, counted from 0. All are read at the last token of a text.
+
+    Attributes:
+        model: name of the model.
+        views: views that are stored, sorted.
+        texts: the texts, columns as in ``TEXT_COLUMNS``.
+    """
+
+    def __init__(self, stores: Mapping[str, ActivationStore], examples: Sequence[Example] | None) -> None:
+        """Bind the stores of one split to the table of its texts.
+
+        Args:
+            stores: by view; at least one.
+            examples: of the split, as the model was shown them; None if unknown.
+        """
+        self._stores = dict(sorted(stores.items()))
+        first = next(iter(self._stores.values()))
+        self.model: str = first.description["model"]
+        self.views = list(self._stores)
+        keys = _keys(first)
+        self._rows = {view: store.rows(*zip(*keys, strict=True)) for view, store in self._stores.items()}
+        self.texts = _table(first, keys, examples)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __repr__(self) -> str:
+        shown = self.texts.select("distribution", "split").row(0)
+        return f"<{' '.join(shown)} under {', '.join(self.views)} by {self.model}: {len(self)} texts>"
+
+    def layers(self, feature: str = "residual") -> list[int]:
+        """Numbers of the stored layers of ``residual`` or ``heads``, ascending: those along axis 1 of all layers."""
+        return self._store(self.views[0]).layers(feature)
+
+    @property
+    def head_numbers(self) -> list[int]:
+        """Numbers of the stored heads of each layer, ascending."""
+        return self._store(self.views[0]).head_numbers
+
+    def residual(self, view: str, layer: int | None = None) -> np.ndarray:
+        """Residual stream, float32: (texts, hidden) of one layer, (texts, layers, hidden) of all that are stored.
+
+        Raises:
+            StoreError: the view or the layer is not stored, or the store is damaged.
+        """
+        store = self._store(view)
+        if layer is not None:
+            return store.residual(layer)[self._rows[view]]
+        return np.stack([store.residual(each)[self._rows[view]] for each in store.layers("residual")], axis=1)
+
+    def heads(self, view: str, layer: int | None = None) -> np.ndarray:
+        """Attention-head outputs, float32: (texts, heads, head_dim), or (texts, layers, heads, head_dim) of all layers.
+
+        Raises:
+            StoreError: the view, the layer or any heads are not stored, or the store is damaged.
+        """
+        store = self._store(view)
+        if layer is not None:
+            return store.heads(layer)[self._rows[view]]
+        return np.stack([store.heads(each)[self._rows[view]] for each in store.layers("heads")], axis=1)
+
+    def log_probability(self) -> np.ndarray:
+        """Summed natural log-probability of each response and EOS given its prompt, float64 (texts,)."""
+        return self._store("plain").log_probability()[self._rows["plain"]]
+
+    def scored_tokens(self) -> np.ndarray:
+        """Tokens that each log-probability sums over, int64 (texts,)."""
+        return self._store("plain").scored_tokens()[self._rows["plain"]]
+
+    def _store(self, view: str) -> ActivationStore:
+        if view not in self._stores:
+            raise StoreError(f"view {view}: not among those that are open ({', '.join(self.views)})")
+        return self._stores[view]
+
+
+def open_store(
+    store: str | Path,
+    distribution: str | Path | None = None,
+    split: Split | None = None,
+    *,
+    cache: str | Path = "cache",
+) -> OpenStore:
+    """Open what extraction stored of one split.
+
+    Args:
+        store: a run's manifest (``results/<run>/activations/<model>/<batch>.json``), for all views of a split; or a
+            store's folder, or the beginning of its digest as ``genies cache list`` shows it, for one view.
+        distribution: name or folder of the distribution. A manifest needs it. From its folder the texts are read; they
+            are compared with those that the features belong to.
+        split: ``train`` or ``test``; a manifest needs it.
+        cache: the cache folder, where ``store`` is no folder.
+
+    Raises:
+        ConfigError: a manifest was named without distribution or split.
+        StoreError: there is no such store, it is not complete, or it is damaged.
+        DataError: the distribution's file breaks the format, or holds other texts than were extracted.
+    """
+    path, folder = Path(store), Path(distribution) if distribution else None
+    if path.suffix == ".json":
+        if folder is None or split is None:
+            raise ConfigError(f"{path}: names many splits; give distribution and split")
+        activations = Activations([path], Path(cache))
+        views = activations.views(folder.name, split)
+        stores = activations.stores(folder.name, split, views)
+    else:
+        place = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
+        one = ActivationStore(place)
+        held = one.description["distribution"], one.description["split"]
+        if (folder.name if folder else held[0], split or held[1]) != held:
+            raise StoreError(f"{place}: holds {' '.join(held)}, not {folder.name if folder else held[0]} {split or ''}")
+        stores, cache = {one.description["view"]: one}, place.parents[1]
+    if folder is None or not folder.is_dir():
+        return OpenStore(stores, None)
+    first = next(iter(stores.values()))
+    file = folder / f"{first.description['split']}.json"
+    shown = _as_shown(file, path) if path.suffix == ".json" else _as_filed(file)
+    return OpenStore(stores, _the_extracted(shown, first, file, Path(cache)))
+
+
+def _by_digest(beginning: str, root: Path) -> Path:
+    """The one store, complete or only begun, whose name begins so."""
+    if not re.fullmatch("[0-9a-f]+", beginning):
+        raise StoreError(f"{beginning}: no such folder, nor the beginning of a digest; `genies cache list` shows all")
+    found = [*root.glob(f"{beginning}*"), *root.glob(f"{PARTIAL}{beginning}*")]
+    if len(found) != 1:
+        raise StoreError(f"{beginning}: {len(found)} stores in {root} begin so; `genies cache list` shows all")
+    return found[0]
+
+
+def _as_shown(file: Path, manifest: Path) -> Iterator[list[Example]]:
+    """Examples as the manifests beside it say that the model was shown them."""
+    run, model = manifest.parents[2], read_json(manifest)["model"]
+    shown = ShownTexts(run / "tokens" / f"{model}.json", run / "models" / f"{model}.json")
+    yield shown.shown(f"{file.parent.name}/{file.stem}", read_framed(file, shown.reading.framing).examples)
+
+
+def _as_filed(file: Path) -> Iterator[list[Example]]:
+    """Examples as the file has them, under either framing: a store alone does not say under which it was made."""
+    for framing in FRAMINGS:
+        yield read_framed(file, framing).examples
+
+
+def _the_extracted(
+    candidates: Iterator[list[Example]], store: ActivationStore, file: Path, cache: Path
+) -> list[Example]:
+    """The first of the candidates whose texts are those that were tokenized for the store."""
+    tokens = tokens_path(cache, store.description["digest"]["tokens"])
+    wanted = read_attributes(tokens)["fields"]["texts"]
+    keys = _keys(store)
+    for examples in candidates:
+        try:
+            texts = [Text(e, r, examples[e].prompt, examples[e].responses[r]) for e, r in keys]
+        except IndexError:
+            continue
+        if texts_digest(texts) == wanted:
+            return examples
+    raise DataError(
+        f"{file}: holds other texts than were extracted; give the file of then, the run's manifest where prompts were "
+        "shown in a chat template or shortened, or leave the folder out"
+    )
+
+
+def _keys(store: ActivationStore) -> list[tuple[int, int]]:
+    """Example and response of every text, sorted."""
+    return sorted(zip(store.example.tolist(), store.response.tolist(), strict=True))
+
+
+def _table(store: ActivationStore, keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
+    place = store.description["distribution"], store.description["split"]
+    rows = []
+    for row, (example, response) in enumerate(keys):
+        told = examples[example] if examples else None
+        known = (response == told.best, told.prompt, told.responses[response]) if told else (None, None, None)
+        rows.append((row, *place, example, response, *known))
+    return pl.DataFrame(rows, schema=TEXT_COLUMNS, orient="row")

@@ -1,0 +1,74 @@
+"""A miniature run made by one call from Python, in the working directory of every test that asks for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from helpers import save_model, write_distribution
+
+import genies
+
+PROBES = ["random", "zero_shot", "mms", "cra", "lat_stim_1"]
+TEXT_INTERVENTIONS = ["few_shot", "lora"]
+OWN = str(Path(__file__).parents[1] / "interventions" / "own_probe.py")
+PARAMETERS = {"lora": {"steps": 2, "pairs_per_step": 4, "rank": 2}, "few_shot": {"shots": 2}}
+SHIFTS = [
+    {"source": "north", "target": "south", "label": "extreme", "category": "place"},
+    {"source": "north", "target": "west", "target_reference": "south"},
+]
+SETTINGS = {
+    "distributions": [f"data/{name}" for name in ("north", "south", "west")],
+    "capability_interventions": ["mms", "lora"],
+    "intervention_parameters": PARAMETERS,
+    "seed": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread of torch, so that runs compared bit for bit add up in the same order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """Folder of a call, and the table that it returned."""
+    folder = tmp_path_factory.mktemp("made")
+    save_model(folder / "tiny", "llama")
+    for number, name in enumerate(("north", "south", "west")):
+        write_distribution(folder / "data" / name, train=16, test=8, offset=31 * number)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return folder, genies.evaluate_shifts("tiny", [*PROBES, OWN, *TEXT_INTERVENTIONS], SHIFTS, **SETTINGS)
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def table(made: tuple[Path, pl.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
+    """The table of the call, in a copy of its folder as the working directory."""
+    shutil.copytree(made[0], tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    return made[1]
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever loads a model fails."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("genies.activations.decoder.Decoder.load", refused)
+    monkeypatch.setattr("genies.tuning.classifier.new_reader", refused)
