@@ -36,13 +36,19 @@ class Activations:
         Args:
             manifests: files that ``genies extract`` wrote for one model.
             cache: the cache folder.
+
+        Raises:
+            StoreError: one is missing, damaged, or of an older version.
         """
         self.root = Path(cache) / "activations"
         self._digests: dict[StoreKey, str] = {}
         self._left_out: dict[str, frozenset[int]] = {}
         self.reading = Reading()
         self.origin: dict[str, Any] | None = None
-        for manifest in map(read_json, manifests):
+        for path in manifests:
+            manifest = read_json(path)
+            if "weights_digest" not in manifest:
+                raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
             self.reading = Reading(**manifest["reading"])
             self.origin = {
                 **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest", "reading")},

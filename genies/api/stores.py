@@ -143,6 +143,8 @@ def open_store(
         stores = activations.stores(folder.name, split, views)
     else:
         place = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
+        if place.name.startswith(PARTIAL):
+            raise StoreError(f"{place}: the store is not complete; run snakemake again to finish it")
         one = ActivationStore(place)
         held = one.description["distribution"], one.description["split"]
         if (folder.name if folder else held[0], split or held[1]) != held:

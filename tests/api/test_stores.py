@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import genies
-from genies.activations.store import ActivationStore
+from genies.activations.store import ActivationStore, reopen
 from genies.api.stores import TEXT_COLUMNS
 from genies.data.distributions import read_split
 from genies.data.views import QUESTION
@@ -132,6 +132,10 @@ def test_what_is_not_there_is_named() -> None:
         genies.open_store(MANIFEST, "east", "train")
     with pytest.raises(ConfigError, match="give distribution and split"):
         genies.open_store(MANIFEST, "north")
+    older = Path("older.json")
+    older.write_text(json.dumps({k: v for k, v in read_json(MANIFEST).items() if not k.endswith("_digest")}))
+    with pytest.raises(StoreError, match="older.json: of an older version of genies; run snakemake again"):
+        genies.open_store(older, "north", "train")
     with pytest.raises(StoreError, match="0 stores in cache/activations begin so"):
         genies.open_store("ffffffffffff")
     with pytest.raises(StoreError, match="absent/folder: no such folder"):
@@ -145,15 +149,11 @@ def test_what_is_not_there_is_named() -> None:
         opened.residual("yes", 4)
 
 
-def test_a_store_that_was_only_begun_is_refused() -> None:
+def test_a_store_that_is_not_complete_is_refused() -> None:
     folder = stored("west", "test", "yes")
-    begun = folder.with_name(f".partial-{folder.name}")
-    folder.rename(begun)
-    description = json.loads((begun / "store.json").read_text())
-    assert description["complete"]
-    (begun / "store.json").unlink()
-    for name in (folder.name[:16], begun):
-        with pytest.raises(StoreError, match="store.json: file not found; run snakemake again"):
+    reopen(folder.parent, folder.name)
+    for name in (folder.name[:16], folder.with_name(f".partial-{folder.name}")):
+        with pytest.raises(StoreError, match="the store is not complete; run snakemake again to finish it"):
             genies.open_store(name)
 
 
