@@ -312,8 +312,11 @@ class Decoder:
 
 
 def resolve_device(device: str) -> torch.device:
-    """ "auto" is the first CUDA device where there is one, else the CPU; anything else is torch's own name."""
-    if device == "auto":
+    """The one device of a model: the first CUDA device where there is one, else the CPU; or torch's own name for it.
+
+    "balanced" is as "auto" here, for models that are not spread.
+    """
+    if device in ("auto", "balanced"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
 

@@ -116,10 +116,10 @@ class FewShot(TextIntervention):
         from genies.models import load_tokenizer
         from genies.tuning.scoring import Reading, Scorer, resolve_dtype
 
-        folder, device = Path(self._model["path"]), resolve_device(self._device)
-        dtype = resolve_dtype(self.dtype, device)
+        folder = Path(self._model["path"])
+        dtype = resolve_dtype(self.dtype, resolve_device(self._device))
         attention = None if self.attention == "auto" else self.attention
-        decoder = Decoder.load(folder, dtype, str(device), attention)
+        decoder = Decoder.load(folder, dtype, self._device, attention)
         self._tokenizer = load_tokenizer(folder)
 
         def read(batch: PackedBatch, packed: bool) -> Reading:

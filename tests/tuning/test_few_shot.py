@@ -115,3 +115,8 @@ def test_input_that_cannot_be_used_is_named(manifests, few_shot, training, held_
         make(manifests["llama"] | {"context": 20}).fit(training).decision_function(held_out)
     with pytest.raises(ConfigError, match="the protocol paper decides by sum"):
         make(manifests["llama"], protocol="paper", normalization="mean")
+
+
+def test_a_model_that_is_spread_over_the_devices_there_are_says_the_same(manifests, few_shot, training, held_out):
+    spread = registry.make("few_shot", {}).bind(manifests["llama"], "balanced").fit(training)
+    np.testing.assert_allclose(spread.predict_proba(held_out), few_shot.predict_proba(held_out), atol=1e-5)

@@ -56,6 +56,12 @@ def test_a_marker_of_best_responses_is_learned(name, manifests, training, held_o
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
+def test_trainings_take_one_device_where_extractions_are_spread(manifests, training, held_out, lora):
+    spread = registry.make("lora", {"pairs_per_step": 8, "steps": 5, **SMALL["lora"]})
+    spread.bind(manifests["llama"], "balanced").fit(training)
+    np.testing.assert_allclose(spread.predict_proba(held_out), lora.predict_proba(held_out), atol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt_neox"])
 @TRAINED
 def test_packed_and_separate_rows_give_the_same_rewards(
