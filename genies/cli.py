@@ -142,8 +142,8 @@ def _add_shifts(verbs: argparse._SubParsersAction) -> None:
                 print(f"  {shift.label}, {shift.category}: {shift.source} → {shift.target}{reference}")
 
     verb = _verb(verbs, "shifts", run, "print shift lists")
-    default = [Path("config/shifts/published69.yaml"), Path("config/shifts/genies15.yaml")]
-    verb.add_argument("lists", type=Path, nargs="*", default=default, help="YAML files (default: the published ones)")
+    default = [Path("published69"), Path("genies15")]
+    verb.add_argument("lists", type=Path, nargs="*", default=default, help="files or names (default: the published)")
 
 
 def _add_unpack(verbs: argparse._SubParsersAction) -> None:
@@ -532,7 +532,7 @@ def _add_published(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("source", type=Path, metavar="RESULTS_DIR", help="folder or tar archive of published results")
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
     verb.add_argument(
-        "--shifts", type=Path, nargs="+", default=[Path("config/shifts/published69.yaml")], metavar="FILE",
+        "--shifts", type=Path, nargs="+", default=[Path("published69")], metavar="LIST",
         help="shift lists, for labels and categories (default: the published one)",
     )  # fmt: skip
 

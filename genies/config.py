@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeInt,
+    Strict,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -23,27 +25,43 @@ from genies.data.prompts import PromptFormat
 from genies.errors import ConfigError
 from genies.models import model_name
 
+# JSON schemas repeat these patterns. Python's `$` would let a line break at the end pass.
+END = r"(?![\s\S])"
+PLAIN_NAME = rf"^[\w-][\w.-]*{END}"
+DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
+
 
 def _plain_name(name: str) -> str:
-    if not name or name.startswith(".") or not all(c.isalnum() or c in "._-" for c in name):
+    if not re.match(PLAIN_NAME, name):
         raise ValueError(f"{name!r} is not a plain name: letters, digits, '.', '_' and '-' only")
     return name
 
 
 def _device(name: str) -> str:
-    if not re.fullmatch(r"[a-z]+(:[0-9]+)?", name):
+    if not re.match(DEVICE, name):
         raise ValueError(f"{name!r} is no device: write auto, balanced, cpu, cuda or cuda:1")
     return name
 
 
-PlainName = Annotated[str, AfterValidator(_plain_name)]
-Device = Annotated[str, AfterValidator(_device)]
+def _number(value: Any) -> Any:
+    """Neither true nor "7" is a number, to people or to JSON schemas; pydantic would take both."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("should be a number")
+    return value
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": PLAIN_NAME})]
+Device = Annotated[str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": DEVICE})]
+Flag = Annotated[bool, Strict()]
+Real = Annotated[float, BeforeValidator(_number)]
+NonNegativeInt = Annotated[int, Field(ge=0), BeforeValidator(_number)]
+PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(_number)]
 
 
 class Section(BaseModel):
     """A block of the configuration; nothing unknown passes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Extraction(Section):
@@ -66,22 +84,23 @@ class Extraction(Section):
     )
     device: Device = Field(
         "auto",
-        description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all.",
+        description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all "
+        "(trainings take the first).",
     )
-    batch_tokens: int | Literal["auto"] = Field(
+    batch_tokens: PositiveInt | Literal["auto"] = Field(
         "auto", description="Tokens of one forward pass, padding counted; auto asks the device's free memory."
     )
-    jobs_per_model: int = Field(
-        1, ge=1, description="Jobs among which the distributions of a model are shared; each loads the model once."
+    jobs_per_model: PositiveInt = Field(
+        1, description="Jobs among which the distributions of a model are shared; each loads the model once."
     )
 
 
 class LogGrid(Section):
     """Values evenly spaced on a logarithmic scale."""
 
-    low: float = Field(gt=0, description="Smallest value.")
-    high: float = Field(gt=0, description="Largest value.")
-    count: int = Field(ge=1, description="How many values.")
+    low: Real = Field(gt=0, description="Smallest value.")
+    high: Real = Field(gt=0, description="Largest value.")
+    count: PositiveInt = Field(description="How many values.")
 
 
 class Sweep(Section):
@@ -90,8 +109,8 @@ class Sweep(Section):
     interventions: dict[str, dict[str, tuple[Any, ...] | LogGrid]] = Field(
         description="Values to try by intervention and parameter: a list, or `{low, high, count}` on a log grid."
     )
-    train: int = Field(400, ge=1, description="Examples of each source to train on.")
-    held_out: int = Field(200, ge=1, description="Other examples of it to test on.")
+    train: PositiveInt = Field(400, description="Examples of each source to train on.")
+    held_out: PositiveInt = Field(200, description="Other examples of it to test on.")
 
 
 class Mixture(Section):
@@ -99,7 +118,7 @@ class Mixture(Section):
 
     source: PlainName = Field(description="Distribution whose training examples are kept but for a share.")
     other: PlainName = Field(description="Distribution whose training examples come in.")
-    percent: float = Field(gt=0, le=100, description="Share of the training examples that is replaced.")
+    percent: Real = Field(gt=0, le=100, description="Share of the training examples that is replaced.")
 
 
 class Folders(Section):
@@ -121,7 +140,9 @@ class Config(Section):
     revisions: dict[str, str] = Field({}, description="Hub revision (branch, tag or commit) by hub id.")
     data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
     distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")
-    shifts: tuple[str, ...] = Field(min_length=1, description="Shift lists (YAML), joined in this order.")
+    shifts: tuple[str, ...] = Field(
+        min_length=1, description="Shift lists, joined in this order: YAML files, or plain names."
+    )
     mixtures: dict[PlainName, Mixture] = Field(
         {},
         description="Mixed sources by name, each with `source`, `other` and `percent` of training examples replaced.",
@@ -150,13 +171,13 @@ class Config(Section):
         ("mms", "lat_stim_1", "lat_pca"),
         description="Interventions of which the best on a target reference gives the capability there.",
     )
-    matrix: bool = Field(
+    matrix: Flag = Field(
         False, description="Whether probes are tested on every target of the run, not on those of their shifts alone."
     )
     protocol: Literal["paper", "corrected"] = Field(
         "corrected", description="Methods as published, or with their flaws corrected (see methods)."
     )
-    seed: int = Field(0, ge=0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
+    seed: NonNegativeInt = Field(0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
     further_seeds: tuple[NonNegativeInt, ...] = Field(
         (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
     )
@@ -167,10 +188,14 @@ class Config(Section):
         description="Folders of other runs' results (own ones, or of `genies published`) to show on the same page.",
     )
     folders: Folders = Field(default_factory=Folders, description="Where things are kept.")
+    container: str = Field(
+        "genies.sif",
+        description="Image (file or URI) in which jobs run with `--sdm apptainer`; see docs/deployment.md.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.model is None and not self.models:
+        if not self.chosen_models:
             raise ValueError("models: no model is named; give `models` or `model`")
         names = [model_name(m) for m in self.chosen_models]
         if twice := {n for n in names if names.count(n) > 1}:

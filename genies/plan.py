@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -16,7 +17,7 @@ from pathlib import Path
 from genies.config import Config, check_readable
 from genies.data import demo_world
 from genies.data.archive import published_digests
-from genies.data.shifts import Shift, read_shifts
+from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import QUESTION, VIEWS
 from genies.digests import code_digest, value_digest
@@ -33,6 +34,17 @@ def one_of(names: Iterable[str]) -> str:
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+def find_programs_beside(python: str) -> None:
+    """Let jobs find the ``genies`` command in the folder of this Python, whatever PATH says.
+
+    A prefix of all shell commands would do the same to the jobs of a workflow that uses this one as a module, and
+    would hide what a container or conda environment brings.
+    """
+    folder, path = str(Path(python).parent), os.environ.get("PATH", os.defpath)
+    if folder != path.split(os.pathsep)[0]:
+        os.environ["PATH"] = os.pathsep.join([folder, path])
+
+
 class Plan:
     """The distributions, splits, views and files of a run."""
 
@@ -43,7 +55,8 @@ class Plan:
             ConfigError, DataError, ModelError: something named does not exist; one line says what is nearest.
         """
         self.config = config
-        self.shifts: list[Shift] = read_shifts(*map(Path, config.shifts))
+        self.shift_lists = [list_file(name) for name in config.shifts]
+        self.shifts: list[Shift] = read_shifts(*self.shift_lists)
         self.resources = Path(config.folders.resources)
         self.cache = Path(config.folders.cache)
         self.results = Path(config.folders.results) / config.run
@@ -374,6 +387,12 @@ class Plan:
                 check_parameters(self.interventions[name], {**self.parameters(name), **combination})
 
     # Jobs
+
+    @property
+    def final_files(self) -> list[Path]:
+        """What a run is asked for."""
+        names = ("report.html", "generalization_metrics.csv", "leaderboard.csv", "provenance.json")
+        return [self.results / name for name in names]
 
     @property
     def batches(self) -> list[str]:

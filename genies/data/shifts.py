@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ from genies.errors import DataError
 
 MAX_FILE_BYTES = 2**20
 """Longer lists are refused unread (1 MiB; the published one has 7 KiB)."""
+LISTS = Path(__file__).parent / "lists"
+"""The lists that come with the package."""
 OWN = "own"
 """Label and category of shifts that name none."""
 
 # Names become parts of paths and of command lines, so they hold nothing that either would interpret.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
-_NAMES = ("source", "target", "target_reference")
-_TEXTS = ("label", "category", "benchmark", "note")
+NAMES = ("source", "target", "target_reference")
+TEXTS = ("label", "category", "benchmark", "note")
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,52 @@ class Shift:
     benchmark: str | None = None
 
 
-KEYS = tuple(field.name for field in fields(Shift))
+KEYS = {
+    "source": "Distribution that interventions are fitted on.",
+    "target": "Distribution that they are tested on.",
+    "target_reference": "Distribution on which capability is measured; the target unless given.",
+    "label": "extreme or probing for published shifts, or a word of your own.",
+    "category": "Group within the label.",
+    "published_entries": "How often the published list of 69 has the shift.",
+    "note": "A remark.",
+    "benchmark": "Set of shifts that averages are stated for, such as GENIES.",
+}
+"""What an entry may say, and what that means."""
 
 
-def read_shifts(*paths: Path) -> list[Shift]:
-    """Read shift lists and merge them in the order given.
+def list_names() -> list[str]:
+    """Names of the lists that come with the package, sorted."""
+    return sorted(path.stem for path in LISTS.glob("*.yaml"))
+
+
+def list_file(name_or_path: str | Path) -> Path:
+    """File of a shift list.
+
+    Args:
+        name_or_path: a file; or a plain name, which stands for ``config/shifts/<name>.yaml`` in the working folder or
+            else for the list of that name that comes with the package, so that it means something in any folder.
+
+    Raises:
+        DataError: a plain name of no list.
+    """
+    path = Path(name_or_path)
+    if path.suffix or len(path.parts) > 1 or path.is_file():
+        return path
+    for folder in (Path("config/shifts"), LISTS):
+        if (file := folder / f"{path}.yaml").is_file():
+            return file
+    raise DataError(f"shifts: no list is called {path}; give a YAML file or one of {', '.join(list_names())}")
+
+
+def read_shifts(*lists: str | Path) -> list[Shift]:
+    """Read shift lists, each a file or a name as ``list_file`` takes them, and merge them in the order given.
 
     Raises:
         DataError: a file is missing or is no YAML list, an entry breaks the format, or two entries have the same
             source and target.
     """
-    return merge_shifts((str(path), parse_shifts(_load(Path(path)), str(path))) for path in paths)
+    paths = [list_file(name_or_path) for name_or_path in lists]
+    return merge_shifts((str(path), parse_shifts(_load(path), str(path))) for path in paths)
 
 
 def parse_shifts(entries: Any, place: str) -> list[Shift]:
@@ -116,11 +153,11 @@ def _parse_entry(entry: Any, place: str) -> Shift:
     for key in ("source", "target"):
         if key not in entry:
             raise DataError(f"{place}: has no {key}; add '{key}: <name of a distribution>'")
-    for key in _NAMES:
-        if key in entry and not (isinstance(entry[key], str) and _NAME.fullmatch(entry[key])):
+    for key in NAMES:
+        if key in entry and not (isinstance(entry[key], str) and NAME.fullmatch(entry[key])):
             rule = "up to 128 letters, digits and _ . + @ -, the first one a letter, a digit or _"
             raise DataError(f"{place}: {key} is {_shown(entry[key])}, not a name of a distribution ({rule})")
-    for key in _TEXTS:
+    for key in TEXTS:
         if key in entry and not (isinstance(entry[key], str) and entry[key] and entry[key].isprintable()):
             raise DataError(f"{place}: {key} is {_shown(entry[key])}; write a text of one line, or leave it out")
     count = entry.get("published_entries")

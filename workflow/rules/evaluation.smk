@@ -59,7 +59,7 @@ rule metrics:
     input:
         evaluations=plan.evaluations(),
         repeats=plan.evaluations(repeats=True),
-        shifts=plan.config.shifts,
+        shifts=plan.shift_lists,
     output:
         metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
         leaderboard=report(plan.results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
@@ -81,12 +81,14 @@ rule metrics:
         models=list(plan.models),
         interventions=plan.methods,
         repeats=list(plan.repeats),
+        # As configured, since lists that come with the package lie elsewhere in a container.
+        shifts=plan.config.shifts,
         capability=plan.capability_interventions,
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
-        "--interventions {params.interventions:q} --shifts {input.shifts:q} --capability {params.capability:q} "
+        "--interventions {params.interventions:q} --shifts {params.shifts:q} --capability {params.capability:q} "
         "--repeats {params.repeats:q} --seed {params.seed} --output {params.folder:q}"
 
 

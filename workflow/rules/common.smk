@@ -1,0 +1,51 @@
+# What all rules share: the configuration, the plan that is made from it, and what holds for every job.
+
+import sys
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+try:
+    from genies.config import load_config
+    from genies.errors import GeniesError
+    from genies.plan import Plan, find_programs_beside, one_of
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"{error}: install the package genies where Snakemake runs, with pip and the folder or URL of its repository"
+    ) from None
+
+# A configuration names its run; without one the demo's is taken. (Always loading it would mix the two.)
+if "run" not in config:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    plan = Plan(load_config(config))
+except GeniesError as error:
+    raise WorkflowError(str(error)) from None
+
+find_programs_beside(sys.executable)
+
+
+# With `--sdm apptainer` alone.
+container: plan.config.container
+
+
+report: "../report/workflow.rst"
+
+
+wildcard_constraints:
+    model=one_of(plan.models),
+    intervention=one_of([*plan.methods, *plan.repeats]),
+    source=one_of(plan.fit_sources),
+    batch=r"\d+",
+
+
+include: "data.smk"
+include: "activations.smk"
+include: "interventions.smk"
+include: "evaluation.smk"
+include: "report.smk"
