@@ -17,7 +17,7 @@ help:
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make lint    check format, lint and the workflow"
 	@echo "make format  format the code"
-	@echo "make docs    write what is generated from the schema"
+	@echo "make docs    write what is generated from the schema and pyproject.toml"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genies needs Python 3.11 or later")'
@@ -58,7 +58,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 docs: $(VENV)/.installed
-	$(BIN)/python -c 'from genies.config_docs import render; print(render(), end="")' > config/README.md
+	$(BIN)/python -m genies.generated
 
 clean:
 	rm -rf $(VENV)

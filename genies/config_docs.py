@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genies.config import Config, Extraction, Folders, Mixture, Sweep
+from genies.config import Config, Extraction, Folders, Mixture, Sweep, load_config
+from genies.data.shifts import list_names
 from genies.interventions.base import Intervention
 from genies.interventions.registry import available, load_class
 from genies.tuning.base import TextIntervention
@@ -21,7 +24,40 @@ A configuration is a YAML file that names its `run`. `config.yaml` is the demo a
 `snakemake --configfile FILE`, and single keys with `--config key=value`. Unknown keys are refused. Paths are relative
 to the folder in which Snakemake runs.
 
-The tables below are generated from the schema in `genies/config.py`.
+With the first line `# yaml-language-server: $schema=schema.json`, as the files here have it, an editor completes keys and
+marks mistakes (`shifts.schema.json` is for shift lists).
+
+A plain name under `shifts` stands for `config/shifts/<name>.yaml` in the folder in which Snakemake runs, or else for the
+list of that name that comes with the package: {lists}. So it means something in every folder.
+
+The tables below are generated from the files of this folder and from the schema in `genies/config.py`.
+
+## Ready configurations
+
+| file | what | models | shifts | interventions |
+|---|---|---|---|---|
+{ready}
+`data_archive` is yours to name in all but the demo, and so is the model where the table has folders that begin with `./`.
+
+## In another workflow
+
+The package must be installed where Snakemake runs (`pip install` with the folder or URL of the repository). Then
+
+- `snakedeploy deploy-workflow URL FOLDER --tag TAG` copies this folder and writes a Snakefile that uses genies as a
+  module. It always loads `config/config.yaml`, the demo's: copy the configuration that you want over it. (A second file,
+  given with `--configfile`, would be mixed with the first.)
+- a workflow of your own takes the rules with a configuration that it brings itself:
+
+```python
+module genies:
+    snakefile: "path/to/genies/workflow/Snakefile"  # or github("owner/genies", path="workflow/Snakefile", tag="…")
+    config: config["genies"]
+
+
+use rule * from genies as genies_*
+```
+
+[docs/deployment.md](../docs/deployment.md) has more: containers, environments, clusters.
 """
 
 # Rows of a Markdown table cannot be broken.
@@ -59,11 +95,24 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def render() -> str:
-    """The text of ``config/README.md``."""
-    parts = [HEAD, _table("Keys", Config), PROTOCOLS, _parameters()]
+def render(folder: Path) -> str:
+    """The text of ``config/README.md``, the file in the folder of the ready configurations."""
+    lists = ", ".join(f"`{name}`" for name in list_names())
+    ready = "".join(map(_ready, sorted(folder.glob("*.yaml"))))
+    parts = [HEAD.format(lists=lists, ready=ready), _table("Keys", Config), PROTOCOLS, _parameters()]
     parts += [_table(f"`{name}`", section) for name, section in SECTIONS.items()]
     return "\n".join(parts)
+
+
+def _ready(file: Path) -> str:
+    """Row of a ready configuration; what it is, is the first sentence of its comment."""
+    text = file.read_text(encoding="utf-8")
+    config = load_config(yaml.safe_load(text))
+    comment = [line.removeprefix("# ") for line in text.split("\nrun:")[0].splitlines()[1:]]
+    what, _, _ = " ".join(comment).partition(". ")
+    models = ", ".join(f"`{model}`" for model in config.models)
+    shifts = ", ".join(f"`{Path(name).stem}`" for name in config.shifts)
+    return f"| `{file.name}` | {what.removesuffix('.')} | {models} | {shifts} | {len(config.interventions)} |\n"
 
 
 def _parameters() -> str:

@@ -9,15 +9,16 @@ import pytest
 import yaml
 
 from genies.config import load_config
-from genies.config_docs import render
+from genies.data.shifts import list_names
+from genies.generated import generated
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_configuration_page_is_that_of_the_schema() -> None:
-    page = (REPOSITORY / "config/README.md").read_text(encoding="utf-8")
-    assert page == render(), "run `make docs`"
+@pytest.mark.parametrize(("path", "text"), generated(REPOSITORY).items(), ids=map(str, generated(REPOSITORY)))
+def test_every_generated_file_is_what_it_is_generated_from(path: Path, text: str) -> None:
+    assert (REPOSITORY / path).read_text(encoding="utf-8") == text, "run `make docs`"
 
 
 def test_the_worked_example_of_the_readme_is_the_file_that_the_tests_run() -> None:
@@ -30,10 +31,10 @@ def test_the_worked_example_of_the_readme_is_the_file_that_the_tests_run() -> No
 def test_every_ready_configuration_is_valid_and_named_like_its_file(path: Path) -> None:
     config = load_config(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert config.run == ("demo" if path.stem == "config" else path.stem)
-    assert all((REPOSITORY / shifts).is_file() for shifts in config.shifts)
+    assert set(config.shifts) <= set(list_names())
 
 
 def test_every_path_that_the_pages_name_exists() -> None:
-    for page in (REPOSITORY / name for name in ("README.md", "docs/architecture.md", "docs/python.md")):
+    for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
         for name in re.findall(r"`((?:genies|config|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):
             assert (REPOSITORY / name).exists(), f"{page.name} names {name}"
