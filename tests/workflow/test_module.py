@@ -62,14 +62,15 @@ def elsewhere(finished: Project, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def use(project: Project, folder: Path, snakefile: str, *options: str) -> subprocess.CompletedProcess[str]:
+def use(package: Path, folder: Path, snakefile: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the other workflow with the package in a folder."""
     (folder / "workflow/Snakefile").write_text(OTHER.format(snakefile=snakefile))
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *options],
         cwd=folder,
         env={
             **os.environ,
-            "PYTHONPATH": str(project.folder),
+            "PYTHONPATH": str(package),
             "OMP_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(folder / "cache"),
         },
@@ -84,7 +85,7 @@ def test_a_workflow_that_uses_this_one_as_a_module_runs_to_the_end_in_its_own_fo
     finished: Project, elsewhere: Path
 ) -> None:
     before = sorted(finished.folder.rglob("*"))
-    result = use(finished, elsewhere, f'"{finished.folder}/workflow/Snakefile"')
+    result = use(finished.folder, elsewhere, f'"{finished.folder}/workflow/Snakefile"')
     assert result.returncode == 0, result.stdout
     assert "rule genies_report" in result.stdout
     table = pl.read_csv(elsewhere / "results/mini/leaderboard.csv")
@@ -92,11 +93,14 @@ def test_a_workflow_that_uses_this_one_as_a_module_runs_to_the_end_in_its_own_fo
     assert sorted(path for path in finished.folder.rglob("*") if "__pycache__" not in path.parts) == [
         path for path in before if "__pycache__" not in path.parts
     ]
-    assert use(finished, elsewhere, f'"{finished.folder}/workflow/Snakefile"').stdout.count("Nothing to be done") == 1
+    assert (
+        use(finished.folder, elsewhere, f'"{finished.folder}/workflow/Snakefile"').stdout.count("Nothing to be done")
+        == 1
+    )
 
 
 def test_the_top_level_snakefile_is_a_module_too_where_it_is_a_local_file(finished: Project, elsewhere: Path) -> None:
-    result = use(finished, elsewhere, f'"{finished.folder}/Snakefile"', "--dry-run")
+    result = use(finished.folder, elsewhere, f'"{finished.folder}/Snakefile"', "--dry-run")
     assert result.returncode == 0, result.stdout
     assert "rule genies_report" in result.stdout
 
@@ -110,7 +114,7 @@ def test_a_tag_of_a_repository_is_a_module(finished: Project, elsewhere: Path) -
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
     source = f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")'
-    result = use(finished, elsewhere, source, "--dry-run")
+    result = use(finished.folder, elsewhere, source, "--dry-run")
     assert result.returncode == 0, result.stdout
     assert "rule genies_report" in result.stdout
 
@@ -121,7 +125,7 @@ def test_a_plain_name_of_a_shift_list_means_the_list_of_the_package_in_any_folde
     settings = {"genies": {**finished.config, "shifts": ["genies15"], "data_archive": "archive.tar"}}
     (elsewhere / "settings.yaml").write_text(yaml.safe_dump(settings))
     (elsewhere / "archive.tar").touch()
-    result = use(finished, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
+    result = use(finished.folder, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
     assert result.returncode == 0, result.stdout
     assert "genies/data/lists/genies15.yaml" in result.stdout
 
@@ -129,7 +133,18 @@ def test_a_plain_name_of_a_shift_list_means_the_list_of_the_package_in_any_folde
 def test_a_mistake_in_the_modules_configuration_is_one_line(finished: Project, elsewhere: Path) -> None:
     settings = {"genies": {**finished.config, "shifs": ["own.yaml"]}}
     (elsewhere / "settings.yaml").write_text(yaml.safe_dump(settings))
-    result = use(finished, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
+    result = use(finished.folder, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
     assert result.returncode != 0
     assert "unknown key shifs; did you mean shifts" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_module_without_its_package_is_one_line_that_says_what_to_install(
+    finished: Project, elsewhere: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    hiding = tmp_path_factory.mktemp("hiding")
+    (hiding / "sitecustomize.py").write_text("import sys\n\nsys.modules['genies'] = None\n")
+    result = use(hiding, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
+    assert result.returncode != 0
+    assert "install the package genies where Snakemake runs" in result.stdout
     assert "Traceback" not in result.stdout
