@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from glob import glob
 from pathlib import Path
 
 import yaml
@@ -64,8 +65,9 @@ def test_the_image_that_the_page_makes_is_the_one_that_jobs_run_in_by_default() 
 
 
 def test_shift_lists_are_installed_with_the_package() -> None:
-    (pattern,) = [p for p in PROJECT["tool"]["setuptools"]["package-data"]["genies"] if p.endswith(".yaml")]
-    assert {path.stem for path in (REPOSITORY / "genies").glob(pattern)} == set(list_names())
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["genies"]
+    installed = {name for pattern in patterns for name in glob(pattern, root_dir=LISTS.parents[1], recursive=True)}
+    assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed
     assert LISTS.samefile(REPOSITORY / "config/shifts")
 
 
