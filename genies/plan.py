@@ -389,10 +389,15 @@ class Plan:
     # Jobs
 
     @property
+    def page(self) -> Path:
+        """The report."""
+        return self.results / "report.html"
+
+    @property
     def final_files(self) -> list[Path]:
         """What a run is asked for."""
-        names = ("report.html", "generalization_metrics.csv", "leaderboard.csv", "provenance.json")
-        return [self.results / name for name in names]
+        names = ("generalization_metrics.csv", "leaderboard.csv", "provenance.json")
+        return [self.page, *(self.results / name for name in names)]
 
     @property
     def batches(self) -> list[str]:

@@ -49,7 +49,8 @@ class Project:
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+            # The profile keeps quiet of what each job reads and writes; tests read it.
+            [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
             capture_output=True,

@@ -9,6 +9,7 @@ min_version("9.0")
 
 try:
     from genies.config import load_config
+    from genies.devices import visible_gpus
     from genies.errors import GeniesError
     from genies.plan import Plan, find_programs_beside, one_of
 except ModuleNotFoundError as error:
@@ -29,12 +30,21 @@ except GeniesError as error:
 
 find_programs_beside(sys.executable)
 
+# On a workstation as many jobs of the resource `gpu` at a time as there are GPUs, unless told otherwise.
+if workflow.local_exec and "gpu" not in workflow.global_resources and (gpus := visible_gpus()):
+    workflow.register_resource("gpu", len(gpus))
+
 
 # With `--sdm apptainer` alone.
 container: plan.config.container
 
 
 report: "../report/workflow.rst"
+
+
+onsuccess:
+    if plan.page.is_file():
+        print(f"The report: {plan.page}", file=sys.stderr)
 
 
 wildcard_constraints:

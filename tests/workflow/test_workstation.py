@@ -1,0 +1,57 @@
+"""What a person on a workstation sees of a run, and how jobs share its GPUs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from project import Project
+
+from genies.devices import VISIBLE
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def run_as_people_do(project: Project, **environment: str) -> str:
+    """What Snakemake prints with the profile that it finds by itself."""
+    project.write_config()
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(project: Project) -> None:
+    project.config["interventions"].append("lat_stim_1")
+    said = run_as_people_do(project, **{VISIBLE: ""})
+    done = re.findall(r"^genies: (.*): done in \d\d:\d\d$", said, re.MULTILINE)
+    assert sorted(done) == sorted(
+        ["fit tiny-llama lat_stim_1", "evaluate tiny-llama lat_stim_1", "metrics", "records", "samples", "provenance",
+         "report"]
+    )  # fmt: skip
+    assert "The report: results/mini/report.html" in said
+    assert "input:" not in said and "jobid: 0\n" not in said
+    assert "gpu" not in said
+
+
+def test_as_many_jobs_use_a_gpu_at_a_time_as_there_are_gpus(project: Project) -> None:
+    project.config["interventions"].append("lat_stim_1")
+    said = run_as_people_do(project, **{VISIBLE: "0,1"})
+    assert re.search(r"^Provided resources: gpu=\D*2\b", said, re.MULTILINE)
+
+
+def test_logs_and_benchmarks_of_a_rule_lie_in_one_folder(finished: Project) -> None:
+    results = finished.folder / "results/mini"
+    for rule in ("fit", "evaluate"):
+        for kind, suffix in (("logs", "log"), ("benchmarks", "tsv")):
+            found = {file.name for file in (results / kind / rule / "tiny-llama").iterdir()}
+            assert found == {f"{name}.{suffix}" for name in ("random", "zero_shot", "mms")}
