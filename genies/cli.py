@@ -13,9 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from genies import __version__
 from genies.errors import GeniesError, disk_full
+
+if TYPE_CHECKING:
+    from genies.activations.extraction import Settings
 
 Verb = Callable[[argparse.Namespace], None]
 
@@ -114,6 +118,28 @@ def _splits(verb: argparse.ArgumentParser) -> None:
 
 def _views(options: argparse.Namespace) -> dict:
     return {"train": options.train_views, "test": options.test_views}
+
+
+def _stored(verb: argparse.ArgumentParser) -> None:
+    """What extraction stores of each text; ``tokenize`` says from it what disk that takes."""
+    verb.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    verb.add_argument("--attention", choices=("auto", "sdpa", "eager"), default="auto")
+    verb.add_argument("--quantization", choices=("int8", "nf4"), help="weights in 8 or 4 bits")
+    verb.add_argument("--layers", type=int, nargs="+", help="layers to store (default all)")
+    verb.add_argument("--heads", type=int, nargs="*", help="heads to store (default all; without a number none)")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from genies.activations.extraction import Settings
+
+    return Settings(
+        dtype=options.dtype,
+        attention=options.attention,
+        quantization=options.quantization,
+        layers=None if options.layers is None else tuple(options.layers),
+        heads=None if options.heads is None else tuple(options.heads),
+        batch_tokens=getattr(options, "batch_tokens", None),
+    )
 
 
 def _add_validate(verbs: argparse._SubParsersAction) -> None:
@@ -217,7 +243,8 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
 
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
-        tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
+        settings = _settings(options)
+        tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output, settings)
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -230,6 +257,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
+    _stored(verb)
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -239,19 +267,10 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
         from genies.devices import claim_gpu
 
         claim_gpu(options.device)
-        from genies.activations.extraction import Settings
         from genies.activations.stages import extract_distributions
 
-        settings = Settings(
-            dtype=options.dtype,
-            attention=options.attention,
-            quantization=options.quantization,
-            layers=None if options.layers is None else tuple(options.layers),
-            heads=None if options.heads is None else tuple(options.heads),
-            batch_tokens=options.batch_tokens,
-        )
         extract_distributions(
-            options.model, options.tokens, options.distributions, _views(options), settings, options.device,
+            options.model, options.tokens, options.distributions, _views(options), _settings(options), options.device,
             options.cache, options.output,
         )  # fmt: skip
 
@@ -260,11 +279,7 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
     _splits(verb)
-    verb.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    verb.add_argument("--attention", choices=("auto", "sdpa", "eager"), default="auto")
-    verb.add_argument("--quantization", choices=("int8", "nf4"), help="weights in 8 or 4 bits")
-    verb.add_argument("--layers", type=int, nargs="+", help="layers to store (default all)")
-    verb.add_argument("--heads", type=int, nargs="*", help="heads to store (default all; without a number none)")
+    _stored(verb)
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
     verb.add_argument(
         "--batch-tokens",

@@ -114,15 +114,16 @@ class Decoder:
         self.device = model.get_input_embeddings().weight.device
         self.dtype = model.get_input_embeddings().weight.dtype
         config = model.config.get_text_config()
-        self.blocks = _find_blocks(model, config.num_hidden_layers)
+        self.blocks = find_blocks(model, config.num_hidden_layers)
         self.output_head = model.get_output_embeddings()
         if self.output_head is None:
             raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
         projections, self._head_is_more = self._try_out()
         count = getattr(config, "num_attention_heads", None) or 0
         self.without_heads = self._no_heads(projections, count)
-        chosen = self._chosen(count, layers, heads)
-        width = 0 if self.without_heads else _input_width(projections[0])
+        name = type(model).__name__
+        chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
+        width = 0 if self.without_heads else input_width(projections[0])
         self.shape = Shape(
             blocks=len(self.blocks), **chosen, head_dim=width // count if width else 0, hidden=config.hidden_size
         )
@@ -134,29 +135,10 @@ class Decoder:
         lacking = [index for index in range(len(self.blocks)) if index not in projections]
         if lacking or not count:
             return f"{name} has blocks without attention heads (the first is block {lacking[0] if lacking else 0})"
-        widths = {_input_width(module) for module in projections.values()}
+        widths = {input_width(module) for module in projections.values()}
         if len(widths) > 1 or min(widths) % count:
             return f"the attention outputs of {name} ({sorted(widths)} wide) do not split into {count} equal heads"
         return None
-
-    def _chosen(self, count: int, layers: Sequence[int] | None, heads: Sequence[int] | None) -> dict[str, Any]:
-        """What of the model is read: the fields ``layers``, ``head_layers`` and ``heads`` of ``Shape``."""
-        blocks = len(self.blocks)
-        for what, asked, limit in (("layer", layers, blocks), ("head", heads, count - 1)):
-            for number in asked or ():
-                if not 0 <= number <= limit and not (what == "head" and self.without_heads):
-                    raise ModelError(
-                        f"{type(self.model).__name__}: has no {what} {number}; the last is {limit}: change "
-                        f"extraction.{what}s"
-                    )
-        chosen = tuple(range(blocks + 1)) if layers is None else tuple(sorted(set(layers)))
-        numbers = tuple(range(count)) if heads is None else tuple(sorted(set(heads)))
-        none = self.without_heads is not None or not numbers
-        return {
-            "layers": chosen,
-            "head_layers": () if none else tuple(layer for layer in chosen if layer < blocks),
-            "heads": () if none else numbers,
-        }
 
     @classmethod
     def load(
@@ -296,8 +278,7 @@ class Decoder:
         ran: list[tuple[int, torch.nn.Module]] = []
         handles = []
         for index, block in enumerate(self.blocks):
-            attention = [m for m in block.modules() if "attention" in type(m).__name__.lower()]
-            for module in {leaf for m in attention for leaf in m.modules() if _input_width(leaf)}:
+            for module in attention_layers(block):
                 handles.append(
                     module.register_forward_pre_hook(lambda module, _args, index=index: ran.append((index, module)))
                 )
@@ -309,6 +290,34 @@ class Decoder:
             logits = self.model(tokens, use_cache=False).logits
         # The last one of each block stays.
         return dict(ran), not torch.equal(plain[0].float(), logits.float())
+
+
+def chosen_parts(
+    name: str, blocks: int, count: int, layers: Sequence[int] | None, heads: Sequence[int] | None
+) -> dict[str, Any]:
+    """What of a model is read: the fields ``layers``, ``head_layers`` and ``heads`` of ``Shape``.
+
+    Args:
+        name: of the model, for errors.
+        blocks: how many it has.
+        count: heads of a block; 0 where none can be read.
+        layers: as ``Decoder`` takes them.
+        heads: likewise.
+
+    Raises:
+        ModelError: the model has not the layers or heads asked for.
+    """
+    for what, asked, limit in (("layer", layers, blocks), ("head", heads, count - 1)):
+        for number in asked or ():
+            if not 0 <= number <= limit and not (what == "head" and not count):
+                raise ModelError(f"{name}: has no {what} {number}; the last is {limit}: change extraction.{what}s")
+    chosen = tuple(range(blocks + 1)) if layers is None else tuple(sorted(set(layers)))
+    numbers = tuple(range(count)) if heads is None else tuple(sorted(set(heads))) if count else ()
+    return {
+        "layers": chosen,
+        "head_layers": tuple(layer for layer in chosen if layer < blocks) if numbers else (),
+        "heads": numbers,
+    }
 
 
 def resolve_device(device: str) -> torch.device:
@@ -345,14 +354,25 @@ def quantization_config(kind: str, dtype: torch.dtype, place: torch.device | Non
     )
 
 
-def _find_blocks(model: PreTrainedModel, layers: int) -> torch.nn.ModuleList:
+def find_blocks(model: PreTrainedModel, layers: int) -> torch.nn.ModuleList:
+    """The model's list of as many blocks as its configuration has layers.
+
+    Raises:
+        ModelError: it has none.
+    """
     lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == layers]
     if not lists:
         raise ModelError(f"{type(model).__name__}: no list of {layers} blocks found; its layers cannot be read")
     return lists[0]
 
 
-def _input_width(module: torch.nn.Module) -> int | None:
+def attention_layers(block: torch.nn.Module) -> set[torch.nn.Module]:
+    """Linear layers within the attention modules of a block."""
+    attention = [module for module in block.modules() if "attention" in type(module).__name__.lower()]
+    return {leaf for module in attention for leaf in module.modules() if input_width(leaf)}
+
+
+def input_width(module: torch.nn.Module) -> int | None:
     """Input width of a linear layer (GPT-2's transposed kind too), None for other modules."""
     if isinstance(module, torch.nn.Linear):
         return module.in_features

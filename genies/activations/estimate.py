@@ -1,27 +1,78 @@
-"""What an extraction will cost in disk and time, told before it begins."""
+"""What extraction will cost in disk and time, told before it begins."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from genies.activations.decoder import Decoder
-from genies.activations.extraction import Extractor, Request, missing_views, store_digest
+from genies.activations.decoder import Decoder, Shape
+from genies.activations.extraction import Extractor, Request, Settings, missing_views, store_digest, stored_shapes
 from genies.activations.forest import build_forest
-from genies.activations.store import PARTIAL
-from genies.errors import DiskError
+from genies.activations.sketch import Sketch, multiplied_weights, read_config
+from genies.activations.store import PARTIAL, store_bytes
+from genies.errors import DiskError, ModelError
 
-TEXT_BYTES = 64
-"""Disk that a text takes beside its features: log-probability, indices, the store's lists of them."""
+ROOM = "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
+"""What helps where the disk is too small."""
 TIMED_SECONDS = 0.1
 """How long the matrix products are timed that stand for the model."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outstanding:
+    """What of some requests is not in the stores yet.
+
+    Attributes:
+        splits: how many lack a store.
+        stores: view and number of texts of each store that is not complete.
+        text_tokens: tokens of those texts, each by itself.
+        distinct: distinct tokens of their trees over those, in the first of the splits.
+        present: bytes that interrupted extractions have left of those stores.
+    """
+
+    splits: int = 0
+    stores: list[tuple[str, int]] = field(default_factory=list)
+    text_tokens: int = 0
+    distinct: float = 1.0
+    present: int = 0
+
+    @property
+    def texts(self) -> int:
+        """Texts of all those stores."""
+        return sum(texts for _, texts in self.stores)
+
+    def bytes(self, shape: Shape, dtype: str) -> int:
+        """Bytes that the stores will take on the disk beyond what is there of them."""
+        whole = sum(store_bytes(stored_shapes(shape, view), dtype, texts) for view, texts in self.stores)
+        return max(0, whole - self.present)
+
+
+def outstanding(model: Mapping[str, Any], root: Path, settings: Settings, requests: Iterable[Request]) -> Outstanding:
+    """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split."""
+    found = Outstanding()
+    for request in requests:
+        views = missing_views(model, root, settings, request)
+        if not views:
+            continue
+        tokens = {view: request.tokens[view] for view in views}
+        if not found.splits:
+            forest = build_forest(tokens, model["eos_token"])
+            found.distinct = sum(map(len, forest.trees)) / max(1, sum(len(table.ids) for table in tokens.values()))
+        found.splits += 1
+        found.stores += [(view, len(table)) for view, table in tokens.items()]
+        found.text_tokens += sum(len(table.ids) for table in tokens.values())
+        digests = (store_digest(model["weights_digest"], request.tokens_digests[v], settings)[0] for v in views)
+        found.present += sum(_size(root / f"{PARTIAL}{digest}" / "data.zarr") for digest in digests)
+    return found
 
 
 def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
@@ -32,51 +83,56 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
     Raises:
         DiskError: the stores would not fit on the disk.
     """
-    splits = texts = text_tokens = present = 0
-    distinct: float | None = None
-    for request in requests:
-        views = missing_views(extractor.model, extractor.root, extractor.settings, request)
-        if not views:
-            continue
-        tokens = {view: request.tokens[view] for view in views}
-        splits += 1
-        texts += sum(map(len, tokens.values()))
-        text_tokens += sum(len(table.ids) for table in tokens.values())
-        present += sum(_partial_bytes(extractor, request, view) for view in views)
-        if distinct is None:
-            forest = build_forest(tokens, extractor.model["eos_token"])
-            distinct = sum(map(len, forest.trees)) / max(1, text_tokens)
-    if not splits:
+    found = outstanding(extractor.model, extractor.root, extractor.settings, requests)
+    if not found.splits:
         return
     decoder = extractor.decoder()
-    itemsize = 4 if extractor.settings.dtype == "float32" else 2
-    needed = texts * (decoder.shape.values * itemsize + TEXT_BYTES) - present
-    extractor.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(extractor.root).free
-    operations = 2 * _multiplied_weights(decoder) * distinct * text_tokens
+    needed, free = found.bytes(decoder.shape, extractor.settings.dtype), free_bytes(extractor.root)
+    distinct = found.distinct * found.text_tokens
+    weights = multiplied_weights(decoder.blocks, decoder.model.config.get_text_config())
     rate = _operations_per_second(decoder)
     log.info(
         "to compute: %d texts of %d splits, about %.2g distinct tokens; %.2f GiB of disk (%.1f GiB free); "
         "at least %s at %.3g GFLOP/s",
-        texts, splits, distinct * text_tokens, needed / 2**30, free / 2**30, _readable(operations / rate), rate / 1e9,
+        found.texts, found.splits, distinct, needed / 2**30, free / 2**30, _readable(2 * weights * distinct / rate),
+        rate / 1e9,
     )  # fmt: skip
     if needed > free:
         raise DiskError(
             f"{extractor.root}: the activations take {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
-            "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
+            f"{ROOM}"
         )
 
 
-def _partial_bytes(extractor: Extractor, request: Request, view: str) -> int:
-    """What an interrupted extraction has left of a store."""
-    digest, _ = store_digest(extractor.model["weights_digest"], request.tokens_digests[view], extractor.settings)
-    folder = extractor.root / f"{PARTIAL}{digest}" / "data.zarr"
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+def tell_disk(model: Mapping[str, Any], root: Path, settings: Settings, requests: Iterable[Request]) -> None:
+    """Log what all of a model's stores take on the disk, before any of them is begun; a warning if they do not fit.
+
+    The model's configuration suffices for it. What is in the stores already does not count.
+    """
+    found = outstanding(model, root, settings, requests)
+    if not found.splits:
+        return
+    try:
+        shape = Sketch.of(read_config(Path(model["path"])), settings.layers, settings.heads).shape
+    except ModelError as error:
+        log.warning("%s: what its activations take on the disk is told when it is loaded (%s)", model["name"], error)
+        return
+    needed, free = found.bytes(shape, settings.dtype), free_bytes(root)
+    told = f"{model['name']}: {found.texts} texts to extract take {needed / 2**30:.2f} GiB under {root}"
+    if needed > free:
+        log.warning("%s, where %.1f GiB are free: %s", told, free / 2**30, ROOM)
+    else:
+        log.info("%s (%.1f GiB free)", told, free / 2**30)
 
 
-def _multiplied_weights(decoder: Decoder) -> int:
-    """Weights that every token is multiplied with: those of the blocks."""
-    return sum(p.numel() for block in decoder.blocks for p in block.parameters() if p.ndim > 1)
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not exist yet."""
+    folder = Path(folder).absolute()
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _operations_per_second(decoder: Decoder) -> float:

@@ -15,9 +15,18 @@ import torch
 from tqdm import tqdm
 
 from genies.activations.checks import Check, check_packing
-from genies.activations.decoder import Decoder, Features
+from genies.activations.decoder import Decoder, Features, Shape
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
-from genies.activations.store import StoreWriter, block_texts, describe_store, has_begun, is_complete, reopen
+from genies.activations.store import (
+    ITEM_BYTES,
+    SCALARS,
+    StoreWriter,
+    block_texts,
+    describe_store,
+    has_begun,
+    is_complete,
+    reopen,
+)
 from genies.activations.tokens import SCORED_VIEW, Tokens
 from genies.digests import own_code_digest, value_digest
 from genies.errors import Interrupted, ModelError
@@ -112,6 +121,11 @@ def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, requ
         for view, digest in request.tokens_digests.items()
         if not is_complete(root, store_digest(model["weights_digest"], digest, settings)[0])
     ]
+
+
+def stored_shapes(shape: Shape, view: str) -> dict[str, tuple[int, ...]]:
+    """What a store holds of each text under a view: shape by name, ``()`` for single numbers."""
+    return {**shape.sizes, **(dict.fromkeys(SCALARS, ()) if view == SCORED_VIEW else {})}
 
 
 def cpu_budget(hidden: int) -> int:
@@ -332,9 +346,6 @@ class Extractor:
         check: Check,
     ) -> StoreWriter:
         shape = self.decoder().shape
-        shapes = dict(shape.sizes)
-        if view == SCORED_VIEW:
-            shapes |= {"log_probability": (), "scored_tokens": ()}
         table = request.tokens[view]
         description = {
             "digest": named[1],
@@ -348,11 +359,11 @@ class Extractor:
             "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
             "heads": list(shape.heads),
             "without_heads": self.decoder().without_heads,
-            "block_texts": block_texts(shape.values, 4 if self.settings.dtype == "float32" else 2, len(order)),
+            "block_texts": block_texts(shape.values, ITEM_BYTES[self.settings.dtype], len(order)),
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
-        return StoreWriter(self.root, named[0], description, shapes, {"check": asdict(check)})
+        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), {"check": asdict(check)})
 
 
 def describe(counted: Statistics) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from genies.activations.estimate import tell_costs
+from genies.activations.estimate import tell_costs, tell_disk
 from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, tokens_over, write_tokens
 from genies.data.distributions import Example
@@ -29,6 +29,60 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ShownSplit:
+    """A split as a model is shown it.
+
+    Attributes:
+        file: ``<distribution>/<split>.json``.
+        split: "train" or "test".
+        examples: how many there are.
+        left_out: those that the model's context cannot hold.
+        shortened: characters dropped from the front of a prompt, by example.
+        texts: the texts that are read.
+    """
+
+    file: Path
+    split: Split
+    examples: int
+    left_out: list[int]
+    shortened: Mapping[int, int]
+    texts: list[Text]
+
+    @property
+    def distribution(self) -> str:
+        """Name of the distribution."""
+        return self.file.parent.name
+
+
+def shown_splits(
+    tokenizer: PreTrainedTokenizerBase,
+    context: int | None,
+    files: Sequence[tuple[Split, Path]],
+    reading: Reading,
+    label: str,
+) -> Iterator[ShownSplit]:
+    """The splits one after the other, as a model with this tokenizer and context is shown them.
+
+    Args:
+        tokenizer: the model's.
+        context: tokens that the model can hold; None if unbounded.
+        files: split and file (``<distribution>/<split>.json``) of all that is read.
+        reading: how the texts are read.
+        label: stands on the progress bar.
+
+    Raises:
+        DataError: a file breaks the format, or the context holds none of its examples.
+    """
+    for split, file in tqdm(files, desc=label, unit="split", mininterval=2):
+        examples = read_framed(file, reading.framing).examples
+        presentation, left_out = _fit_context(tokenizer, examples, split, reading, context, file)
+        shown = presentation.apply(tokenizer, examples)
+        # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
+        texts = [text for text in _shown_texts(examples, shown, split, reading) if text.example not in left_out]
+        yield ShownSplit(file, split, len(examples), left_out, presentation.shortened, texts)
+
+
 def tokenize_splits(
     model: Path,
     files: Sequence[tuple[Split, Path]],
@@ -36,6 +90,7 @@ def tokenize_splits(
     reading: Reading,
     cache: Path,
     output: Path,
+    settings: Settings | None = None,
 ) -> None:
     """Tokenize the texts of the splits under the views that the run reads, into ``cache/tokens``.
 
@@ -48,33 +103,30 @@ def tokenize_splits(
         output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
             by ``distribution/split`` how many ``examples`` there are, those ``left_out``, and the characters
             ``shortened`` by example.
+        settings: of the extraction that follows, so that the log can say what disk it takes; None says nothing.
     """
     described = read_json(model)
     tokenizer = load_tokenizer(Path(described["path"]))
     entries, counts, left_out, shortened = [], {}, {}, {}
-    for split, file in tqdm(files, desc=f"{described['name']}: tokenize", unit="split", mininterval=2):
-        place = f"{file.parent.name}/{split}"
-        examples = read_framed(file, reading.framing).examples
-        counts[place] = len(examples)
-        presentation, left_out[place] = _fit_context(tokenizer, examples, split, reading, described["context"], file)
-        shortened[place] = {str(example): dropped for example, dropped in presentation.shortened.items()}
-        shown = presentation.apply(tokenizer, examples)
-        # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
-        kept = [text for text in _shown_texts(examples, shown, split, reading) if text.example not in left_out[place]]
-        for view in dict.fromkeys(("plain", *views[split])):
-            digest = _tokenize_view(tokenizer, described, kept, view, cache, (file.parent.name, split))
-            entries.append({"distribution": file.parent.name, "split": split, "view": view, "digest": digest})
-    write_json(
-        output,
-        {
-            "model": described["name"],
-            "reading": asdict(reading),
-            "tokens": entries,
-            "examples": counts,
-            "left_out": left_out,
-            "shortened": shortened,
-        },
-    )
+    for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
+        place = f"{shown.distribution}/{shown.split}"
+        counts[place], left_out[place] = shown.examples, shown.left_out
+        shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
+        for view in dict.fromkeys(("plain", *views[shown.split])):
+            digest = _tokenize_view(tokenizer, described, shown, view, cache)
+            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
+    tokenized = {
+        "model": described["name"],
+        "reading": asdict(reading),
+        "tokens": entries,
+        "examples": counts,
+        "left_out": left_out,
+        "shortened": shortened,
+    }
+    write_json(output, tokenized)
+    if settings is not None:
+        requests = _requests(tokenized, {file.parent.name for _, file in files}, views, cache)
+        tell_disk(described, Path(cache) / "activations", _settled(settings, described), requests)
 
 
 def _fit_context(
@@ -125,21 +177,15 @@ def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: S
     return [replace(text, prompt_text=shown[text.example].prompt) for text in texts]
 
 
-def _tokenize_view(
-    tokenizer: PreTrainedTokenizerBase,
-    model: dict,
-    texts: Sequence[Text],
-    view: str,
-    cache: Path,
-    place: tuple[str, str],
-) -> str:
-    digest, fields = tokens_digest(model["tokenizer_digest"], texts, VIEWS[view])
+def _tokenize_view(tokenizer: PreTrainedTokenizerBase, model: dict, shown: ShownSplit, view: str, cache: Path) -> str:
+    digest, fields = tokens_digest(model["tokenizer_digest"], shown.texts, VIEWS[view])
     path = tokens_path(cache, digest)
     if not path.exists():
         attributes = {
-            "model": model["name"], "distribution": place[0], "split": place[1], "view": view, "fields": fields,
+            "model": model["name"], "distribution": shown.distribution, "split": shown.split, "view": view,
+            "fields": fields,
         }  # fmt: skip
-        write_tokens(path, tokenize(tokenizer, texts, VIEWS[view]), attributes)
+        write_tokens(path, tokenize(tokenizer, shown.texts, VIEWS[view]), attributes)
     return digest
 
 
@@ -173,23 +219,12 @@ def extract_distributions(
             ``left_out``, and the settings.
     """
     described, tokenized = read_json(model), read_json(tokens)
-    wanted: dict[tuple[str, Split], dict[str, str]] = {}
-    for entry in tokenized["tokens"]:
-        if entry["distribution"] in distributions and entry["view"] in views[entry["split"]]:
-            wanted.setdefault((entry["distribution"], entry["split"]), {})[entry["view"]] = entry["digest"]
-    if settings.attention == "auto":
-        settings = replace(settings, attention=described["attention"])
+    settings = _settled(settings, described)
     root = Path(cache) / "activations"
     extractor = Extractor(described, root, settings, device)
-
-    def requests() -> Iterator[Request]:
-        """Each with tokens of its own, so that those of one split at a time are in memory."""
-        for (distribution, split), digests in wanted.items():
-            yield Request(distribution, split, LazyTokens(cache, digests), digests)
-
-    tell_costs(extractor, requests())
+    tell_costs(extractor, _requests(tokenized, distributions, views, cache))
     stores, checks = [], []
-    for request in requests():
+    for request in _requests(tokenized, distributions, views, cache):
         place = {"distribution": request.distribution, "split": request.split}
         digests = extractor.extract(request)
         stores += [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
@@ -209,6 +244,23 @@ def extract_distributions(
         },
     )
     log.info("%s: %s", described["name"], describe(extractor.statistics))
+
+
+def _settled(settings: Settings, model: Mapping[str, Any]) -> Settings:
+    """The settings with the attention that ``auto`` means for the model."""
+    return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings
+
+
+def _requests(
+    tokenized: Mapping[str, Any], distributions: Collection[str], views: Mapping[Split, Sequence[str]], cache: Path
+) -> Iterator[Request]:
+    """A request for each split; each with tokens of its own, so that those of one split at a time are in memory."""
+    wanted: dict[tuple[str, Split], dict[str, str]] = {}
+    for entry in tokenized["tokens"]:
+        if entry["distribution"] in distributions and entry["view"] in views[entry["split"]]:
+            wanted.setdefault((entry["distribution"], entry["split"]), {})[entry["view"]] = entry["digest"]
+    for (distribution, split), digests in wanted.items():
+        yield Request(distribution, split, LazyTokens(cache, digests), digests)
 
 
 class LazyTokens(dict[str, Tokens]):

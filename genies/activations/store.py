@@ -41,6 +41,14 @@ from genies.files import PARTIAL, read_sealed, sync_file, sync_folder, whole_fil
 
 BLOCK_BYTES = 64 * 1024**2
 """Aimed size of one block of one store."""
+ITEM_BYTES = {"float32": 4, "bfloat16": 2}
+"""Bytes of a stored number by the store's type."""
+SCALARS = {"log_probability": "float64", "scored_tokens": "int32"}
+"""What is stored once per text, and its type."""
+FEATURE_AXES = {"heads": 2, "residual": 1}
+"""How many axes of a text's values count chunks: a chunk is one head, or one layer, of a block's texts."""
+METADATA_BYTES = {"store": 16 * 1024, "block": 1024, "text": 40}
+"""At most what a store, a block and a text take beside their numbers: descriptions, rows, journal, checksums."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +60,36 @@ def block_texts(values_per_text: int, itemsize: int, texts: int) -> int:
     """
     blocks = -(-texts // max(16, BLOCK_BYTES // (values_per_text * itemsize)))
     return -(-texts // max(1, blocks))
+
+
+def data_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) -> int:
+    """Bytes of the shards of a store, exactly: numbers, checksums of chunks, and the shards' indices.
+
+    Args:
+        shapes: feature name → shape of one text's values, as ``StoreWriter`` takes it.
+        dtype: of the store, "float32" or "bfloat16".
+        texts: how many texts it holds; the last block takes as much as the others.
+    """
+    block = _block_texts(shapes, dtype, texts)
+    total = 0
+    for name, shape in shapes.items():
+        item = np.dtype(SCALARS[name]).itemsize if name in SCALARS else ITEM_BYTES[dtype]
+        chunks = math.prod(shape[: FEATURE_AXES.get(name, 0)])
+        # Each chunk ends with its checksum; the index has an offset and a length of each, and a checksum of its own.
+        total += block * math.prod(shape) * item + chunks * (4 + 16) + 4
+    return total * -(-texts // block)
+
+
+def store_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) -> int:
+    """Bytes of a whole store on the disk: ``data_bytes``, and at most ``METADATA_BYTES`` beside them."""
+    blocks = -(-texts // _block_texts(shapes, dtype, texts))
+    beside = METADATA_BYTES["store"] + METADATA_BYTES["block"] * blocks + METADATA_BYTES["text"] * texts
+    return data_bytes(shapes, dtype, texts) + beside
+
+
+def _block_texts(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) -> int:
+    values = sum(math.prod(shape) for name, shape in shapes.items() if name not in SCALARS)
+    return block_texts(values, ITEM_BYTES[dtype], texts)
 
 
 def to_bits(array: np.ndarray, dtype: str) -> np.ndarray:
@@ -210,17 +248,16 @@ class StoreWriter:
     def _create_array(self, group: Any, name: str, shape: tuple[int, ...]) -> None:
         from zarr.codecs import Crc32cCodec
 
-        scalar = {"log_probability": "float64", "scored_tokens": "int32"}
-        features = {"heads": (1, 1), "residual": (1,)}  # a chunk is one head, or one layer, of a block's texts
-        chunks = features.get(name, ()) + shape[len(features.get(name, ())) :]
+        axes = FEATURE_AXES.get(name, 0)
+        chunks = (1,) * axes + shape[axes:]
         group.create_array(
             name,
             shape=(self.texts, *shape),
             chunks=(self.block, *chunks),
             shards=(self.block, *shape),
-            dtype=scalar.get(name) or {"float32": "float32", "bfloat16": "uint16"}[self.dtype],
+            dtype=SCALARS.get(name) or {"float32": "float32", "bfloat16": "uint16"}[self.dtype],
             compressors=[Crc32cCodec()],
-            attributes={"values": "bfloat16 bits"} if name in features and self.dtype == "bfloat16" else {},
+            attributes={"values": "bfloat16 bits"} if name in FEATURE_AXES and self.dtype == "bfloat16" else {},
         )
 
     def _take(self, position: int, features: Mapping[str, np.ndarray]) -> None:

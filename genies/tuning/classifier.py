@@ -252,7 +252,7 @@ def new_reader(
         _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
         if adapter is None:
             return RewardReader(model.requires_grad_(True), compute)
-        adapted = _adapt(model, adapter)
+        adapted = adapt(model, adapter)
     reader = RewardReader(model, compute, adapted)
     for parameter in reader.trainable().values():
         parameter.data = parameter.data.float()
@@ -273,7 +273,7 @@ def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
             head.bias.zero_()
 
 
-def _adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
+def adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
     """The model with an adapter; where PEFT has no default layers for the architecture, on every linear layer."""
     attempts = [adapter]
     if getattr(adapter, "target_modules", "none are asked for") is None:

@@ -34,6 +34,9 @@ rule tokenize:
     benchmark:
         plan.results / "benchmarks" / "tokenize" / "{model}.tsv"
     threads: 2
+    resources:
+        # So that the log can say what disk the extraction will take; no token depends on it.
+        extraction=plan.extraction_options,
     params:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
@@ -47,6 +50,7 @@ rule tokenize:
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
+        "{resources.extraction} "
         "--cache {params.cache:q} --output {output:q}"
 
 
