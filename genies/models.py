@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genies.digests import file_sha256, value_digest
-from genies.errors import ModelError, StoreError
+from genies.errors import ModelError, StoreError, disk_full
 from genies.files import read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,14 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
     "merges.txt",
+    "chat_template.jinja",
 )
+INDEX = "model.safetensors.index.json"
+"""Names the files of weights that are in several parts."""
+WANTED = (WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja")
+UNWANTED = ("*/*", "consolidated*")
+"""What is downloaded of a repository: no subfolders (other formats and precisions), no second copy of the weights."""
+LOG_IN = "give the hub a token that may read it (`hf auth login`, or HF_TOKEN)"
 
 
 def model_name(identifier: str) -> str:
@@ -41,7 +48,7 @@ def model_files(folder: Path) -> list[Path]:
     """The files of a model's folder that decide its outputs: configuration, weights, tokenizer.
 
     Raises:
-        ModelError: the folder is missing, has no ``config.json`` or no safetensors weights.
+        ModelError: the folder is missing, has no ``config.json`` or no safetensors weights, or not all of them.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -51,39 +58,107 @@ def model_files(folder: Path) -> list[Path]:
     weights = sorted(folder.glob(WEIGHTS))
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; convert them (pickle weights are never loaded)")
-    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    _check_parts(folder)
+    tokenizer = tokenizer_files(folder)
     if not tokenizer:
         raise ModelError(f"{folder}: no tokenizer files; save the model's tokenizer into the same folder")
     return [folder / "config.json", *weights, *tokenizer]
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """The files of a folder that decide its tokens; none where it has no tokenizer."""
+    return [Path(folder) / name for name in TOKENIZER_FILES if (Path(folder) / name).is_file()]
+
+
+def _check_parts(folder: Path) -> None:
+    """Raise ModelError where the index names weights that are not there."""
+    if (folder / INDEX).is_file():
+        parts = sorted(set(_read_object(folder / INDEX).get("weight_map", {}).values()))
+        if absent := [name for name in parts if not (folder / name).is_file()]:
+            raise ModelError(
+                f"{folder / absent[0]}: missing, as are {len(absent) - 1} other of the {len(parts)} files that {INDEX} "
+                "names; complete the folder"
+            )
+
+
 def fetch(identifier: str, revision: str | None) -> Path:
     """The model's folder: itself when local, else its snapshot in the hub's shared cache, downloaded if needed.
 
-    Downloads show progress and resume; gated models use the hub's own token.
+    What the cache holds whole is taken from there without a request, so that the jobs of a run need the network once
+    and a branch that moves changes no run. Downloads show progress. A connection that breaks is taken up where it
+    broke; after a kill, files that were finished are kept. Gated models use the hub's own token.
 
     Raises:
-        ModelError: neither a folder nor a repository of the hub that can be reached.
+        ModelError: neither a folder nor a repository that the hub gives.
+        DiskError: the disk of the hub's cache is full.
     """
     if is_folder(identifier):
         return Path(identifier).expanduser()
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    return _cached_snapshot(identifier, revision) or _download(identifier, revision)
+
+
+def _cached_snapshot(identifier: str, revision: str | None) -> Path | None:
+    """The snapshot in the hub's cache, if every file is there that the hub's listing names."""
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(
-                identifier,
-                revision=revision,
-                allow_patterns=[WEIGHTS, "*.safetensors.index.json", "*.json", "*.model", "*.txt"],
-            )
+        get_cached_repo_tree(identifier, revision=revision)  # without a listing nobody knows whether it is whole
+        return Path(snapshot_download(
+            identifier, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED, local_files_only=True
+        ))  # fmt: skip
+    except (CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError):
+        return None
+
+
+def _download(identifier: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HTTPError
+
+    try:
+        return Path(snapshot_download(
+            identifier, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+        ))  # fmt: skip
+    except (HTTPError, HFValidationError, OSError, RuntimeError) as error:
+        raise disk_full(error) or ModelError(f"{identifier}: {_refusal(error, revision)}") from None
+
+
+def _refusal(error: Exception, revision: str | None) -> str:
+    """Why the hub did not give a model, and what helps."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, GatedRepoError):
+        return f"gated on the hub; ask for access on the model's page, then {LOG_IN}"
+    if isinstance(error, RevisionNotFoundError):
+        return f"the hub has no revision {revision} of it; name another under revisions"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"no such model on the hub, or a private one; check the name, and for a private one {LOG_IN}"
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
+        return f"the hub refuses it ({reason}); {LOG_IN}"
+    if isinstance(error, HFValidationError):
+        return f"neither a local folder nor a hub id ({reason})"
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"not whole in the hub's cache, and the hub cannot be reached ({reason}); run once where there is a "
+            "network, or name a local folder"
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{identifier}: neither a local folder nor a model that the hub gave ({reason}); check the name, the "
-            "network, and for gated models the hub's token"
-        ) from None
+    return f"the download failed ({type(error).__name__}: {reason}); run again, finished files are kept"
+
+
+def cached_folder(identifier: str, revision: str | None) -> Path | None:
+    """Folder of a hub model's configuration in the hub's cache, whatever else is there; None if it is not. Offline."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(identifier, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def describe_model(identifier: str, revision: str | None, remembered: Path) -> dict[str, Any]:
@@ -101,7 +176,7 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
     """
     folder = fetch(identifier, revision)
     hashes = _hashes(model_files(folder), remembered)
-    config = _read_config(folder)
+    config = _read_object(folder / "config.json")
     return {
         "name": model_name(identifier),
         "identifier": identifier,
@@ -110,7 +185,7 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         "files": hashes,
         **_digests(hashes),
         "eos_token": _eos_token(folder, config),
-        "context": _context(config),
+        "context": context_of(config),
         "attention": _attention(folder),
         "architecture": (config.get("architectures") or [config.get("model_type", "unknown")])[0],
     }
@@ -124,6 +199,12 @@ def model_digests(identifier: str, revision: str | None, remembered: Path) -> di
 def hashes_file(cache: Path) -> Path:
     """File of the hashes that are remembered, in the cache."""
     return Path(cache) / "models" / "sha256.json"
+
+
+def tokenizer_digest(folder: Path) -> str | None:
+    """``tokenizer_digest`` of a folder's manifest; None where it has no tokenizer."""
+    hashes = {file.name: file_sha256(file) for file in tokenizer_files(folder)}
+    return _digests(hashes)["tokenizer_digest"] if hashes else None
 
 
 def _digests(hashes: dict[str, str]) -> dict[str, str]:
@@ -150,21 +231,22 @@ def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
     return hashes
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_object(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{folder / 'config.json'}: not JSON ({error})") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{folder / 'config.json'}: not an object")
-    return config
+        raise ModelError(f"{file}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{file}: not an object")
+    return value
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     return config.get("text_config") or config
 
 
-def _context(config: dict[str, Any]) -> int | None:
+def context_of(config: dict[str, Any]) -> int | None:
+    """Tokens that a model of this configuration can hold; None if it states no bound."""
     text = _text_config(config)
     return next((text[key] for key in ("max_position_embeddings", "n_positions", "max_seq_len") if text.get(key)), None)
 

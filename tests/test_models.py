@@ -11,7 +11,7 @@ import pytest
 
 from genies.activations.decoder import Decoder
 from genies.errors import ModelError
-from genies.models import describe_model, is_folder, load_tokenizer, model_files, model_name
+from genies.models import describe_model, is_folder, load_tokenizer, model_files, model_name, tokenizer_digest
 
 
 def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(
@@ -52,6 +52,32 @@ def test_an_incomplete_folder_is_refused(
         file.unlink()
     with pytest.raises(ModelError, match=message):
         model_files(folder)
+
+
+def test_weights_of_which_a_part_is_missing_are_refused(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "parts")
+    (folder / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(model_folders["llama"]).save_pretrained(folder, max_shard_size="30KB")
+    parts = sorted(folder.glob("model-*.safetensors"))
+    assert len(parts) > 2 and set(parts) <= set(model_files(folder))
+    parts[1].unlink()
+    with pytest.raises(
+        ModelError, match=f"{parts[1].name}: missing.*model.safetensors.index.json.*complete the folder"
+    ):
+        model_files(folder)
+
+
+def test_a_chat_template_beside_the_tokenizer_is_a_part_of_it(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    before = tokenizer_digest(folder)
+    assert before == describe_model(str(folder), None, tmp_path / "sha256.json")["tokenizer_digest"]
+    tokenizer = load_tokenizer(folder)
+    tokenizer.chat_template = "{{ messages[0].content }}"
+    tokenizer.save_pretrained(folder)
+    assert folder / "chat_template.jinja" in model_files(folder)
+    assert tokenizer_digest(folder) != before
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
