@@ -85,9 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
         _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
-        _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep, _add_join_sweeps,
-        _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples, _add_provenance,
-        _add_report, _add_cache,
+        _add_estimate, _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep,
+        _add_join_sweeps, _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples,
+        _add_provenance, _add_report, _add_cache,
     ):  # fmt: skip
         add(verbs)
     return parser
@@ -220,6 +220,39 @@ def _add_demo_reward_model(verbs: argparse._SubParsersAction) -> None:
     _output(verb, "folder of the reward model")
     _seed(verb)
     _cache(verb)
+
+
+def _add_estimate(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.config import read_config
+        from genies.costs import Rate, estimate, render
+
+        config = read_config(options.configfile, options.config)
+        rate = Rate(options.peak_tflops and options.peak_tflops * 1e12, options.utilisation)
+        print(render(estimate(config, options.shape, options.tokenizer, rate)))
+
+    verb = _verb(verbs, "estimate", run, "say what a run will cost in tokens, GPU-hours and disk; nothing is written")
+    verb.add_argument(
+        "--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")], metavar="FILE",
+        help="as snakemake takes it (default: the demo's)",
+    )  # fmt: skip
+    verb.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as snakemake takes it")
+    verb.add_argument(
+        "--shape", nargs="+", default=[], metavar="NAME",
+        help="plan with published models that need not be here: pythia-410m, llama-7b, llama-13b, llama-30b, llama-70b",
+    )  # fmt: skip
+    verb.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="tokenizer for models that have none here")
+    verb.add_argument(
+        "--peak-tflops", type=_positive, help="the device's peak in 10¹² operations per second (default: an A100's)"
+    )
+    verb.add_argument("--utilisation", type=_positive, default=0.4, help="share of it that is reached (default 0.4)")
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
 
 
 def _add_model(verbs: argparse._SubParsersAction) -> None:

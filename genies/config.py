@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -223,6 +223,27 @@ def load_config(values: Mapping[str, Any]) -> Config:
         return Config.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+
+
+def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
+    """The configuration that Snakemake would have with ``--configfile`` and ``--config``.
+
+    Args:
+        files: configuration files, later ones going over earlier ones.
+        entries: ``key=value``.
+
+    Raises:
+        ConfigError: as ``load_config``; or a file or an entry cannot be read.
+    """
+    from snakemake.cli import parse_config
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings.types import ConfigSettings
+
+    try:
+        return load_config(ConfigSettings(parse_config(entries), files).overwrite_config)
+    except (OSError, ValueError, WorkflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"config: {', '.join(map(str, files))} or --config cannot be read ({reason})") from None
 
 
 def _message(problem: Mapping[str, Any]) -> str:

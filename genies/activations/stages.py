@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,16 @@ from tqdm import tqdm
 
 from genies.activations.estimate import tell_costs, tell_disk
 from genies.activations.extraction import Extractor, Request, Settings, describe
-from genies.activations.tokens import Tokens, read_tokens, tokenize, tokens_digest, tokens_over, write_tokens
+from genies.activations.tokens import (
+    Tokens,
+    prompt_lengths,
+    read_tokens,
+    select_tokens,
+    tokenize,
+    tokens_digest,
+    tokens_over,
+    write_tokens,
+)
 from genies.data.distributions import Example
 from genies.data.framing import read_framed
 from genies.data.prompts import Presentation, characters_over
@@ -40,6 +50,8 @@ class ShownSplit:
         left_out: those that the model's context cannot hold.
         shortened: characters dropped from the front of a prompt, by example.
         texts: the texts that are read.
+        tokenizer: the model's.
+        plain: their tokens under the view ``plain``, where the context asked for them.
     """
 
     file: Path
@@ -48,11 +60,23 @@ class ShownSplit:
     left_out: list[int]
     shortened: Mapping[int, int]
     texts: list[Text]
+    tokenizer: PreTrainedTokenizerBase
+    plain: Tokens | None
 
     @property
     def distribution(self) -> str:
         """Name of the distribution."""
         return self.file.parent.name
+
+    def tokens(self, view: str) -> Tokens:
+        """Tokens of the texts under a view."""
+        if view == "plain" and self.plain is not None:
+            return self.plain
+        return tokenize(self.tokenizer, self.texts, VIEWS[view], self._prompt_lengths)
+
+    @cached_property
+    def _prompt_lengths(self) -> dict[str, int]:
+        return prompt_lengths(self.tokenizer, self.texts)
 
 
 def shown_splits(
@@ -76,11 +100,15 @@ def shown_splits(
     """
     for split, file in tqdm(files, desc=label, unit="split", mininterval=2):
         examples = read_framed(file, reading.framing).examples
-        presentation, left_out = _fit_context(tokenizer, examples, split, reading, context, file)
+        presentation, plain, left_out = _fit_context(tokenizer, examples, split, reading, context, file)
         shown = presentation.apply(tokenizer, examples)
         # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
-        texts = [text for text in _shown_texts(examples, shown, split, reading) if text.example not in left_out]
-        yield ShownSplit(file, split, len(examples), left_out, presentation.shortened, texts)
+        texts = _shown_texts(examples, shown, split, reading)
+        kept = [row for row, text in enumerate(texts) if text.example not in left_out]
+        if plain is not None and left_out:
+            plain = select_tokens(plain, kept)
+        texts = [texts[row] for row in kept]
+        yield ShownSplit(file, split, len(examples), left_out, presentation.shortened, texts, tokenizer, plain)
 
 
 def tokenize_splits(
@@ -113,7 +141,7 @@ def tokenize_splits(
         counts[place], left_out[place] = shown.examples, shown.left_out
         shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
         for view in dict.fromkeys(("plain", *views[shown.split])):
-            digest = _tokenize_view(tokenizer, described, shown, view, cache)
+            digest = _tokenize_view(described, shown, view, cache)
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
     tokenized = {
         "model": described["name"],
@@ -126,7 +154,7 @@ def tokenize_splits(
     write_json(output, tokenized)
     if settings is not None:
         requests = _requests(tokenized, {file.parent.name for _, file in files}, views, cache)
-        tell_disk(described, Path(cache) / "activations", _settled(settings, described), requests)
+        tell_disk(described, Path(cache) / "activations", settled(settings, described), requests)
 
 
 def _fit_context(
@@ -136,17 +164,20 @@ def _fit_context(
     reading: Reading,
     context: int | None,
     file: Path,
-) -> tuple[Presentation, list[int]]:
-    """How the split is shown, and the examples that the context cannot hold even so."""
+) -> tuple[Presentation, Tokens | None, list[int]]:
+    """How the split is shown, its tokens under ``plain``, and the examples that the context cannot hold even so."""
     presentation = Presentation(reading.prompt_format)
-    excess = _excess(tokenizer, examples, presentation, split, reading, context)
+    if context is None:
+        return presentation, None, []
+    plain, excess = _excess(tokenizer, examples, presentation, split, reading, context)
     if excess and reading.overlong == "shorten":
         cuts = {example: characters_over(tokenizer, examples[example].prompt, n) for example, n in excess.items()}
         presentation = Presentation(reading.prompt_format, {e: cut for e, cut in cuts.items() if cut is not None})
-        excess = _excess(tokenizer, examples, presentation, split, reading, context)
+        _, excess = _excess(tokenizer, examples, presentation, split, reading, context)
         shortened = set(presentation.shortened) - set(excess)
         presentation = Presentation(reading.prompt_format, {e: presentation.shortened[e] for e in sorted(shortened)})
         log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, len(shortened))
+        plain = None
     if len(excess) == len(examples):
         raise DataError(
             f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
@@ -154,7 +185,7 @@ def _fit_context(
         )
     if excess:
         log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), len(examples))
-    return presentation, sorted(excess)
+    return presentation, plain, sorted(excess)
 
 
 def _excess(
@@ -163,13 +194,12 @@ def _excess(
     presentation: Presentation,
     split: Split,
     reading: Reading,
-    context: int | None,
-) -> dict[int, int]:
-    """Tokens over the context, by example; only those that are over."""
-    if context is None:
-        return {}
+    context: int,
+) -> tuple[Tokens, dict[int, int]]:
+    """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
     texts = _shown_texts(examples, presentation.apply(tokenizer, examples), split, reading)
-    return tokens_over(tokenizer, texts, tokenize(tokenizer, texts, VIEWS["plain"]), context)
+    plain = tokenize(tokenizer, texts, VIEWS["plain"])
+    return plain, tokens_over(tokenizer, texts, plain, context)
 
 
 def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: Split, reading: Reading) -> list[Text]:
@@ -177,7 +207,7 @@ def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: S
     return [replace(text, prompt_text=shown[text.example].prompt) for text in texts]
 
 
-def _tokenize_view(tokenizer: PreTrainedTokenizerBase, model: dict, shown: ShownSplit, view: str, cache: Path) -> str:
+def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:
     digest, fields = tokens_digest(model["tokenizer_digest"], shown.texts, VIEWS[view])
     path = tokens_path(cache, digest)
     if not path.exists():
@@ -185,7 +215,7 @@ def _tokenize_view(tokenizer: PreTrainedTokenizerBase, model: dict, shown: Shown
             "model": model["name"], "distribution": shown.distribution, "split": shown.split, "view": view,
             "fields": fields,
         }  # fmt: skip
-        write_tokens(path, tokenize(tokenizer, shown.texts, VIEWS[view]), attributes)
+        write_tokens(path, shown.tokens(view), attributes)
     return digest
 
 
@@ -219,7 +249,7 @@ def extract_distributions(
             ``left_out``, and the settings.
     """
     described, tokenized = read_json(model), read_json(tokens)
-    settings = _settled(settings, described)
+    settings = settled(settings, described)
     root = Path(cache) / "activations"
     extractor = Extractor(described, root, settings, device)
     tell_costs(extractor, _requests(tokenized, distributions, views, cache))
@@ -246,7 +276,7 @@ def extract_distributions(
     log.info("%s: %s", described["name"], describe(extractor.statistics))
 
 
-def _settled(settings: Settings, model: Mapping[str, Any]) -> Settings:
+def settled(settings: Settings, model: Mapping[str, Any]) -> Settings:
     """The settings with the attention that ``auto`` means for the model."""
     return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ TOKENIZATION_VERSION = 1
 """To be raised when the same texts would give other tokens."""
 USER_BLOCK = 512
 """Bytes before the HDF5 file, the fewest that HDF5 allows."""
+METADATA_BYTES = 8 * 1024
+"""At most what a file takes beside its arrays: HDF5's own, the checksum and the description."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,19 @@ def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> t
     return value_digest(fields), fields
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View) -> Tokens:
-    """Tokenize each text as one string, with the tokenizer's default special tokens."""
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View, prompts: Mapping[str, int] | None = None
+) -> Tokens:
+    """Tokenize each text as one string, with the tokenizer's default special tokens.
+
+    Args:
+        tokenizer: the model's.
+        texts: the texts.
+        view: what is read of each.
+        prompts: what ``prompt_lengths`` gave for them, which is the same under every view; None counts here.
+    """
     ids = _encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
-    prompts = list(dict.fromkeys(text.prompt_text for text in texts))
-    lengths = {}
-    for prompt, prompt_ids in zip(prompts, _encode(tokenizer, prompts), strict=True):
-        closed = bool(prompt_ids) and prompt_ids[-1] == tokenizer.eos_token_id
-        lengths[prompt] = len(prompt_ids) - closed
+    lengths = prompt_lengths(tokenizer, texts) if prompts is None else prompts
     return Tokens(
         ids=np.concatenate([np.asarray(text, np.int32) for text in ids]) if ids else np.zeros(0, np.int32),
         offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
@@ -94,6 +101,16 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: Vi
         example=np.array([text.example for text in texts], np.int32),
         response=np.array([text.response for text in texts], np.int32),
     )
+
+
+def prompt_lengths(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> dict[str, int]:
+    """Tokens of each prompt alone, without an EOS that the tokenizer sets at its end."""
+    prompts = list(dict.fromkeys(text.prompt_text for text in texts))
+    lengths = {}
+    for prompt, ids in zip(prompts, _encode(tokenizer, prompts), strict=True):
+        closed = bool(ids) and ids[-1] == tokenizer.eos_token_id
+        lengths[prompt] = len(ids) - closed
+    return lengths
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, strings: list[str]) -> list[list[int]]:
@@ -140,6 +157,11 @@ def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None
     data = content.getvalue()[USER_BLOCK:]
     with whole_file(path) as partial:
         partial.write_bytes(_user_block(data) + data)
+
+
+def tokens_bytes(tokens: int, texts: int) -> int:
+    """Bytes of the file of so many texts with so many tokens together: arrays exactly, and ``METADATA_BYTES``."""
+    return 4 * tokens + 8 * (texts + 1) + 3 * 4 * texts + METADATA_BYTES
 
 
 def _user_block(data: bytes) -> bytes:
