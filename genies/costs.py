@@ -19,6 +19,7 @@ from genies.activations.stages import settled
 from genies.activations.store import is_complete, store_bytes
 from genies.activations.tokens import tokens_bytes
 from genies.config import Config
+from genies.data import demo_world
 from genies.data.reading import Reading
 from genies.data.texts import Split
 from genies.errors import ConfigError, DataError, ModelError
@@ -161,10 +162,12 @@ def estimate(config: Config, shapes: Sequence[str], tokenizer: Path | None, rate
 
 
 def _check_files(plan: Plan, files: Sequence[Path]) -> None:
+    """Raise DataError where a file is missing that the workflow would make."""
     for file in files:
-        if not file.is_file():
-            name = file.parent.name
-            rule = "mixture" if name in plan.config.mixtures else "unpack" if plan.config.data_archive else "demo_world"
+        name = file.parent.name
+        if not file.is_file() and name not in plan.own_distributions:
+            made = "demo_world" if name in demo_world.DISTRIBUTIONS else "unpack"
+            rule = "mixture" if name in plan.config.mixtures else made
             raise DataError(f"{file}: not there yet; let the workflow make it: snakemake --until {rule}")
 
 
@@ -281,12 +284,12 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
 def _extraction(sketch: Sketch, splits: Sequence[SplitCounts], dtype: str, rate: Rate) -> Part:
     trees = sum((split.trees for split in splits), Trees())
     scored = sum(split.scored for split in splits if "plain" in split.extracted)
-    operations = _operations(sketch, trees) + 2 * sketch.head_weights * scored
-    return Part("extraction", trees.tokens, operations, rate.hours(operations, dtype))
+    needed = operations(sketch, trees) + 2 * sketch.head_weights * scored
+    return Part("extraction", trees.tokens, needed, rate.hours(needed, dtype))
 
 
-def _operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
-    """Floating-point operations of some passes.
+def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
+    """Floating-point operations of passes over trees.
 
     A token is multiplied with every weight of the blocks (two operations each), and attends to all of its tree (four
     for each number of the heads' width). ``weights`` and ``attention`` say how often, backward passes counted.
@@ -307,15 +310,14 @@ def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[Split
         trained += _closed(train, virtual).times(pairs / train.plain.count)
         before = shots * train.tokens["plain"] / train.texts
         for target in plan.targets[source]:
-            tested += _closed(found[target, "test"], virtual + before)
-            scored += found[target, "test"].scored if shots else 0
+            test = found[target, "test"]
+            tested += test.plain.enlarged(before) if shots else _closed(test, virtual)
+            scored += test.scored if shots else 0
     # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
     weights = 3 if pairs and _adapter(kind) is None else 2
-    operations = (
-        _operations(sketch, trained, weights, 3) + _operations(sketch, tested) + 2 * sketch.head_weights * scored
-    )
+    needed = operations(sketch, trained, weights, 3) + operations(sketch, tested) + 2 * sketch.head_weights * scored
     dtype = "float32" if kind.dtype == "float32" else "bfloat16"
-    return Part(name, trained.tokens + tested.tokens, operations, rate.hours(operations, dtype))
+    return Part(name, trained.tokens + tested.tokens, needed, rate.hours(needed, dtype))
 
 
 def _closed(split: SplitCounts, before: float) -> Trees:
@@ -351,7 +353,7 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
         sources = len(plan.evaluated_sources(name))
         if hasattr(kind, "adapter"):
             total += 4 * trained_weights(model.config, kind.adapter()) * sources
-        elif name in plan.probes and (kind.fit_views or kind.predict_views):
+        elif kind.fit_views:
             total += 8 * kind.get_params().get("kept", 2) * sketch.shape.hidden * sources
     return total
 
