@@ -225,10 +225,10 @@ def _add_demo_reward_model(verbs: argparse._SubParsersAction) -> None:
 def _add_estimate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.config import read_config
-        from genies.costs import Rate, estimate, render
+        from genies.costs import UTILISATION, Rate, estimate, render
 
         config = read_config(options.configfile, options.config)
-        rate = Rate(options.peak_tflops and options.peak_tflops * 1e12, options.utilisation)
+        rate = Rate(options.peak_tflops and options.peak_tflops * 1e12, options.utilisation or UTILISATION)
         print(render(estimate(config, options.shape, options.tokenizer, rate)))
 
     verb = _verb(verbs, "estimate", run, "say what a run will cost in tokens, GPU-hours and disk; nothing is written")
@@ -245,13 +245,19 @@ def _add_estimate(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--peak-tflops", type=_positive, help="the device's peak in 10¹² operations per second (default: an A100's)"
     )
-    verb.add_argument("--utilisation", type=_positive, default=0.4, help="share of it that is reached (default 0.4)")
+    verb.add_argument("--utilisation", type=_share, help="share of it that is reached, up to 1 (default 0.4)")
 
 
 def _positive(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _share(text: str) -> float:
+    if (number := _positive(text)) > 1:
+        raise argparse.ArgumentTypeError(f"{text} is more than 1")
     return number
 
 

@@ -137,7 +137,11 @@ class Config(Section):
         (), description="Causal language models: local folders (safetensors and tokenizer) or hub ids."
     )
     model: str | None = Field(None, description="One model in place of `models`; for the command line.")
-    revisions: dict[str, str] = Field({}, description="Hub revision (branch, tag or commit) by hub id.")
+    revisions: dict[str, str] = Field(
+        {},
+        description="Hub revision (branch, tag or commit) by hub id. What the hub's cache holds is taken from there, "
+        "so a newer commit of a branch is taken only when it is named.",
+    )
     data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
     distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")
     shifts: tuple[str, ...] = Field(

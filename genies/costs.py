@@ -38,6 +38,8 @@ PEAK_RATES = {"bfloat16": 312e12, "float32": 19.5e12}
 """Floating-point operations per second of ``DEVICE`` by type, by its data sheet: dense, without TF32."""
 UTILISATION = 0.4
 """Share of the peak that is assumed to be reached."""
+EXTRACTION = "extraction"
+"""Name of the part that reads every view of every text once."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Part:
     """What one part of a run passes through the model.
 
     Attributes:
-        name: ``extraction``, or the intervention.
+        name: ``EXTRACTION``, or the intervention.
         tokens: distinct tokens, those of trainings once for each time that a step reads them.
         operations: floating-point operations.
         hours: of the assumed device.
@@ -285,7 +287,7 @@ def _extraction(sketch: Sketch, splits: Sequence[SplitCounts], dtype: str, rate:
     trees = sum((split.trees for split in splits), Trees())
     scored = sum(split.scored for split in splits if "plain" in split.extracted)
     needed = operations(sketch, trees) + 2 * sketch.head_weights * scored
-    return Part("extraction", trees.tokens, needed, rate.hours(needed, dtype))
+    return Part(EXTRACTION, trees.tokens, needed, rate.hours(needed, dtype))
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
@@ -417,7 +419,8 @@ def _time_rows(models: Sequence[ModelCosts]) -> dict[str, list[str]]:
     rows = {}
     for number, part in enumerate(models[0].parts):
         of_all = [model.parts[number] for model in models]
-        rows[f"{part.name}: tokens"] = [f"{one.tokens:,.0f}" for one in of_all]
+        if part.name != EXTRACTION:  # its tokens are those in trees, told above
+            rows[f"{part.name}: distinct tokens"] = [f"{one.tokens:,.0f}" for one in of_all]
         rows[f"{part.name}: FLOP"] = [f"{one.operations:.2e}".replace("e+", "e") for one in of_all]
         rows[f"{part.name}: GPU-hours"] = [_hours(one.hours) for one in of_all]
     return {**rows, "GPU-hours in all": [_hours(sum(part.hours for part in model.parts)) for model in models]}

@@ -16,13 +16,13 @@ from genies.activations.decoder import Decoder
 from genies.activations.estimate import ROOM
 from genies.activations.extraction import Extractor, Settings, stored_shapes
 from genies.activations.forest import build_tree
-from genies.activations.sketch import Sketch, published_config, read_config, trained_weights
+from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.activations.stages import ShownSplit, extract_distributions, tokenize_splits
 from genies.activations.store import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
 from genies.activations.tokens import METADATA_BYTES as TOKENS_METADATA
 from genies.cli import main
 from genies.config import read_config as read_configuration
-from genies.costs import Costs, Rate, estimate, operations, render
+from genies.costs import UTILISATION, Costs, Rate, estimate, operations, render
 from genies.data.reading import Reading
 from genies.errors import ConfigError, DataError, DiskError, ModelError
 from genies.files import write_json
@@ -216,6 +216,13 @@ def test_a_token_is_counted_with_the_experts_that_it_visits(tmp_path: Path) -> N
 )  # fmt: skip
 def test_published_shapes_have_the_published_numbers_of_weights(name: str, weights: int) -> None:
     assert Sketch.of(published_config(name)).parameters == weights
+
+
+def test_the_help_names_every_shape_and_the_assumed_utilisation(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["estimate", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(PUBLISHED_SHAPES) in told and f"(default {UTILISATION})" in told
 
 
 def test_without_a_tokenizer_tokens_are_pieces_of_so_many_characters(run: Run, tmp_path: Path) -> None:
