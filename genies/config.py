@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -29,6 +30,9 @@ from genies.models import model_name
 END = r"(?![\s\S])"
 PLAIN_NAME = rf"^[\w-][\w.-]*{END}"
 DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
+
+WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "mixtures", "sweep"})
+"""Keys whose lists and mappings hold numbers."""
 
 
 def _plain_name(name: str) -> str:
@@ -217,16 +221,37 @@ class Config(Section):
         return (self.model,) if self.model else self.models
 
 
-def load_config(values: Mapping[str, Any]) -> Config:
+def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -> Config:
     """Check a configuration.
+
+    Args:
+        values: as Snakemake has them.
+        command_line: keys that ``--config`` gave. What stands in lists and mappings there, Snakemake reads as text, so
+            numbers are made of it where numbers belong.
 
     Raises:
         ConfigError: one line that names the key and, for an unknown one, the nearest known key.
     """
+    typed = {key: _typed(values[key]) for key in WITH_NUMBERS & set(command_line) & set(values)}
     try:
-        return Config.model_validate(dict(values))
+        return Config.model_validate({**values, **typed})
     except ValidationError as error:
         raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+
+
+def _typed(value: Any) -> Any:
+    """A value with the numbers, flags and nulls that its texts spell."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        spelled = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return spelled if spelled is None or isinstance(spelled, bool | int | float) else value
 
 
 def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
@@ -244,7 +269,8 @@ def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
     from snakemake.settings.types import ConfigSettings
 
     try:
-        return load_config(ConfigSettings(parse_config(entries), files).overwrite_config)
+        given = parse_config(entries)
+        return load_config(ConfigSettings(given, files).overwrite_config, given)
     except (OSError, ValueError, WorkflowError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"config: {', '.join(map(str, files))} or --config cannot be read ({reason})") from None

@@ -7,8 +7,9 @@ import json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from project import REPOSITORY
 
-from genies.config import Config, load_config
+from genies.config import Config, load_config, read_config
 from genies.errors import ConfigError
 
 GOOD = {"run": "mine", "models": ["folder/model"], "shifts": ["shifts.yaml"]}
@@ -76,3 +77,12 @@ def test_any_values_are_a_configuration_or_one_line_of_refusal(values: dict) -> 
         assert "\n" not in str(error)
     else:
         assert json.loads(config.model_dump_json())["run"] == config.run
+
+
+def test_lists_and_mappings_of_the_command_line_mean_what_they_mean_in_a_file() -> None:
+    entries = ["extraction={layers: [0, 4], heads: none}", "further_seeds=[1, 2]", "interventions=[mms, '7']",
+               "intervention_parameters={lora: {learning_rate: 2.0e-4, steps: 10, quantization: null}}"]  # fmt: skip
+    config = read_config([REPOSITORY / "config/config.yaml"], entries)
+    assert config.extraction.layers == (0, 4) and config.extraction.heads == "none"
+    assert config.further_seeds == (1, 2) and config.interventions == ("mms", "7")
+    assert config.intervention_parameters["lora"] == {"learning_rate": 2.0e-4, "steps": 10, "quantization": None}

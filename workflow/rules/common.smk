@@ -24,7 +24,7 @@ if "run" not in config:
 
 
 try:
-    plan = Plan(load_config(config))
+    plan = Plan(load_config(config, workflow.config_settings.config))
 except GeniesError as error:
     raise WorkflowError(str(error)) from None
 
