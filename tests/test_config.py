@@ -85,4 +85,5 @@ def test_lists_and_mappings_of_the_command_line_mean_what_they_mean_in_a_file() 
     config = read_config([REPOSITORY / "config/config.yaml"], entries)
     assert config.extraction.layers == (0, 4) and config.extraction.heads == "none"
     assert config.further_seeds == (1, 2) and config.interventions == ("mms", "7")
-    assert config.intervention_parameters["lora"] == {"learning_rate": 2.0e-4, "steps": 10, "quantization": None}
+    lora = config.intervention_parameters["lora"]
+    assert (lora["learning_rate"], lora["steps"], lora["quantization"]) == (2.0e-4, 10, None)
