@@ -33,11 +33,11 @@ demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 torture: $(VENV)/.installed-test
 	rm -f $(FIGURES)
-	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadgroup \
+	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
 		tests/reliability tests/workflow/test_kills.py
 
 bench: $(VENV)/.installed

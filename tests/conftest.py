@@ -12,6 +12,11 @@ from helpers import FAMILIES, save_model
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole workflows come first: begun last, they would keep one worker busy while the others wait."""
+    items.sort(key=lambda item: "workflow" not in item.path.parent.name)
+
+
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of a small random model by family: Llama with grouped heads, and GPT-NeoX."""

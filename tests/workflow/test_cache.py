@@ -11,8 +11,6 @@ from genies import cache
 from genies.cli import main
 from genies.errors import StoreError
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 @pytest.fixture
 def everything(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[cache.Entry]:

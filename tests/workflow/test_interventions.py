@@ -29,8 +29,6 @@ for folder, path in zip(ast.literal_eval(options["--distribution_dirs"]), ast.li
     pathlib.Path(path).write_text(json.dumps(result))
 """
 
-pytestmark = pytest.mark.xdist_group("interventions")
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:

@@ -14,8 +14,6 @@ import pytest
 from figures import tell
 from project import Project
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def an_extraction_is_going_on(folder: Path) -> bool:
     done = any(path.is_dir() for path in (folder / "cache/activations").glob("[!.]*"))

@@ -13,8 +13,6 @@ import pytest
 import yaml
 from project import Project
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 OTHER = """
 # Names that the module has too are this workflow's own.
 plan = "best.txt"
@@ -66,7 +64,7 @@ def use(package: Path, folder: Path, snakefile: str, *options: str) -> subproces
     """Run the other workflow with the package in a folder."""
     (folder / "workflow/Snakefile").write_text(OTHER.format(snakefile=snakefile))
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *options],
+        [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
         cwd=folder,
         env={
             **os.environ,

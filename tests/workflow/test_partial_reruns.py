@@ -11,8 +11,6 @@ import pytest
 from helpers import save_model
 from project import REPOSITORY, Project
 
-pytestmark = pytest.mark.xdist_group("partial reruns")
-
 Edit = Callable[[Project], None]
 
 

@@ -15,8 +15,6 @@ from genies.evaluation.tables import METRIC_COLUMNS, read_csv
 
 TRAINED = {"lora": {"steps": 2, "pairs_per_step": 4, "rank": 2}}
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def called(project: Project, monkeypatch: pytest.MonkeyPatch, **changed: object) -> pl.DataFrame:
     """The metrics of the project's configuration, made by a call."""

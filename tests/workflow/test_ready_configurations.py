@@ -15,7 +15,17 @@ READY = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 
 def plan(folder: Path, configuration: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "2", "--snakefile", REPOSITORY / "Snakefile"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--dry-run",
+        "--quiet=host",
+        "--cores",
+        "2",
+        "--snakefile",
+        REPOSITORY / "Snakefile",
+    ]
     return subprocess.run(
         [*command, "--configfile", configuration, *options],
         cwd=folder,

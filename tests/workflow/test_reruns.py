@@ -11,8 +11,6 @@ import pytest
 import yaml
 from project import Project
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_results_have_the_promised_shape(finished: Project) -> None:
     results = finished.folder / "results/mini"

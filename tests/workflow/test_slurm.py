@@ -16,11 +16,17 @@ import yaml
 from cluster import Cluster, missing
 from project import REPOSITORY, Project
 
-pytestmark = pytest.mark.xdist_group("slurm")
-
 PROFILE = "workflow/profiles/slurm"
 # A cluster is asked less often, but these jobs take seconds.
-OPTIONS = ("--profile", PROFILE, "--configfile", "config.yaml", "--slurm-init-seconds-before-status-checks", "5")
+OPTIONS = (
+    "--quiet=host",
+    "--profile",
+    PROFILE,
+    "--configfile",
+    "config.yaml",
+    "--slurm-init-seconds-before-status-checks",
+    "5",
+)
 TABLES = ("generalization_metrics.csv", "leaderboard.csv", "cells.csv", "comparisons.csv")
 SECONDS_TO_WAIT = 600
 

@@ -7,12 +7,9 @@ import re
 import subprocess
 import sys
 
-import pytest
 from project import Project
 
 from genies.devices import VISIBLE
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def run_as_people_do(project: Project, **environment: str) -> str:
