@@ -45,10 +45,10 @@ def start(project: Project) -> subprocess.Popen[bytes]:
     ("moment", "intervention", "whole_group"),
     [
         (an_extraction_is_going_on, "mms", True),
-        (an_extraction_is_going_on, "mms", False),
+        pytest.param(an_extraction_is_going_on, "mms", False, marks=pytest.mark.torture),
         (a_source_is_fitted, "mms", True),
         (a_checkpoint_is_written, "lora", True),
-        (a_checkpoint_is_written, "lora", False),
+        pytest.param(a_checkpoint_is_written, "lora", False, marks=pytest.mark.torture),
     ],
 )
 def test_after_snakemake_was_killed_the_same_command_completes(
