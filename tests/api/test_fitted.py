@@ -88,20 +88,21 @@ def test_features_are_extracted_as_they_were_for_the_fit() -> None:
 def test_prompts_are_shown_in_the_chat_template_of_the_fit() -> None:
     template = "<s>{% for turn in messages %}question : {{ turn.content }}{% endfor %}answer :"
     (Path("tiny") / "chat_template.jinja").write_text(template)
-    genies.evaluate_shifts(
-        "tiny", "zero_shot", {"source": "south", "target": "south"}, distributions=["data/south"], run="chat",
-        prompt_format="chat",
-    )  # fmt: skip
+    for form in ("chat", "published"):
+        genies.evaluate_shifts(
+            "tiny", "zero_shot", {"source": "south", "target": "south"}, distributions=["data/south"], run=form,
+            prompt_format=form,
+        )  # fmt: skip
     prompts, responses = test_texts(read_split(Path("data/south/test.json")))
     scores = {
-        run: genies.load_intervention(f"results/{run}/interventions/tiny/zero_shot.json", "tiny", source=source)
+        run: genies.load_intervention(f"results/{run}/interventions/tiny/zero_shot.json", "tiny", source="south")
         .score(prompts, responses)["score_first"]
         .to_numpy()
-        for run, source in (("chat", "south"), ("python", "north"))
+        for run in ("chat", "published")
     }
     chat = pl.read_parquet("results/chat/evaluations/tiny/zero_shot/south.parquet")["score_best"].to_numpy()
     assert scores["chat"] == pytest.approx(chat, rel=1e-4)
-    assert np.abs(scores["chat"] - scores["python"]).min() > 1e-3  # rounding changes them by a hundredth of this
+    assert np.abs(scores["chat"] - scores["published"]).min() > 1e-3  # rounding changes them by a hundredth of this
 
 
 def test_a_probe_fitted_on_arrays_scores_new_text() -> None:
