@@ -13,6 +13,7 @@ from genies.errors import ConfigError
 from genies.evaluation import bootstrap, comparison, records, reliability, seeds
 from genies.evaluation import samples as samples_stage
 from genies.evaluation import tables as evaluation
+from genies.evaluation.published import NAMES
 from genies.files import read_json
 
 SWEEP_FILE = "sweep.csv"
@@ -23,6 +24,7 @@ RECORD_FILES = {
     records.SITES_FILE: records.SITES_COLUMNS,
     seeds.FILE: seeds.COLUMNS,
 }
+METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
 PLACE = ["model", "intervention", "source", "target"]
 
 
@@ -92,7 +94,8 @@ class Tables:
 
         Args:
             other: of the other run.
-            name: of the other run; stands behind those of its models that this run has as well.
+            name: of the other run; stands behind those of its models that this run has as well. An intervention that
+                goes by several names in published results goes by this run's.
 
         Raises:
             ConfigError: no shift is common to both.
@@ -101,9 +104,10 @@ class Tables:
         if not len(theirs.metrics):
             raise ConfigError(f"beside: the run {name} has no shift that this run has")
         own = set(self.metrics["model"])
-        renamed = {model: f"{model} ({name})" for model in set(theirs.metrics["model"]) if model in own}
+        models = {model: f"{model} ({name})" for model in set(theirs.metrics["model"]) if model in own}
+        methods = _same_methods(set(self.metrics["intervention"]), set(theirs.metrics["intervention"]))
         joined = {
-            key: pl.concat([value, getattr(theirs, key).with_columns(pl.col("model").replace(renamed))])
+            key: pl.concat([value, _renamed(getattr(theirs, key), models, methods)])
             for key, value in vars(self).items()
             if isinstance(value, pl.DataFrame) and key != "sweep"
         }
@@ -132,6 +136,22 @@ class Tables:
             reliability=self.reliability.clear(),
             samples={name: value for name, value in self.samples.items() if name in set(wanted["target"])},
         )
+
+
+def _same_methods(ours: set[str], theirs: set[str]) -> dict[str, str]:
+    """Our names of interventions that the other run has under another name, as published results do."""
+    return {
+        other: own
+        for names in NAMES
+        for other in theirs & set(names)
+        for own in ours & set(names)
+        if own not in theirs and other not in ours
+    }
+
+
+def _renamed(frame: pl.DataFrame, models: Mapping[str, str], methods: Mapping[str, str]) -> pl.DataFrame:
+    columns = [name for name in METHOD_COLUMNS if name in frame.columns]
+    return frame.with_columns(pl.col("model").replace(models), pl.col(columns).replace(methods))
 
 
 def _optional(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:

@@ -349,6 +349,15 @@ def test_another_run_stands_beside_this_one_on_the_shifts_that_both_have(tmp_pat
     assert row["generalization_accuracy"] == pytest.approx(shared["generalization_accuracy"].mean())
 
 
+def test_an_intervention_of_published_results_goes_by_this_runs_name():
+    ours = make_tables(["small"], ["zero_shot", "lora"], SHIFTS)
+    theirs = make_tables(["llama-7b"], ["zero_shot", "lora_fine_tuning"], SHIFTS)
+    both = ours.beside(theirs, "published")
+    assert set(both.metrics["intervention"]) == {"zero_shot", "lora"}
+    assert set(both.comparisons["other"]) <= {"zero_shot", "lora"}
+    assert set(both.metrics["target_tuned_capability_intervention"]) <= {"zero_shot", "lora"}
+
+
 def test_a_run_without_a_common_shift_cannot_stand_beside(tmp_path):
     ours, theirs = (make_tables(["small"], ["mms"], shifts) for shifts in (SHIFTS[:1], SHIFTS[1:]))
     with pytest.raises(ConfigError, match="the run other has no shift that this run has"):
