@@ -149,8 +149,13 @@ def _add_validate(verbs: argparse._SubParsersAction) -> None:
 
         if found := violations(options.folder):
             print(*found, sep="\n")
-            raise DataError(f"{options.folder}: {len(found)} violations")
-        print(validate_folder(options.folder))
+            raise DataError(f"{options.folder}: {len(found)} violation{'s' * (len(found) > 1)}")
+        found = validate_folder(options.folder)
+        for split in ("train", "test"):
+            counts = getattr(found, split)
+            print(f"{options.folder}/{split}.json: {counts.examples} examples, {counts.responses} responses, "
+                  f"{counts.pairs} pairs")  # fmt: skip
+        print(f"{found.name} is valid")
 
     verb = _verb(verbs, "validate", run, "check every example of a distribution's folder")
     verb.add_argument("folder", type=Path, help="folder with train.json and test.json")
@@ -496,11 +501,19 @@ def _cache_explain(cache: ModuleType, everything: list, options: argparse.Namesp
 
 
 def _cache_gc(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
+    from genies.errors import ConfigError
+
     unused = [entry for entry in everything if not entry.users]
     _cache_list(cache, unused, options)
     if not options.yes:
         print("Nothing was deleted; --yes deletes these.")
         return
+    # What a run has computed, but not yet named, is not its own to others.
+    if any(Path(".snakemake/locks").glob("*.lock")):
+        raise ConfigError(
+            ".snakemake/locks: a run is going on here, and not all that it made is named yet; wait for its end "
+            "(after a crash: snakemake --unlock)"
+        )
     for entry in unused:
         cache.remove(entry)
 

@@ -42,6 +42,9 @@ EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
 
 
+MAKE_IT = "let the workflow make it, with the same --configfile and --config: snakemake"
+
+
 @dataclass(frozen=True)
 class Rate:
     """The device that is assumed.
@@ -170,7 +173,7 @@ def _check_files(plan: Plan, files: Sequence[Path]) -> None:
         if not file.is_file() and name not in plan.own_distributions:
             made = "demo_world" if name in demo_world.DISTRIBUTIONS else "unpack"
             rule = "mixture" if name in plan.config.mixtures else made
-            raise DataError(f"{file}: not there yet; let the workflow make it: snakemake --until {rule}")
+            raise DataError(f"{file}: not there yet; {MAKE_IT} --cores 1 --until {rule}")
 
 
 @dataclass(frozen=True)
@@ -208,13 +211,13 @@ def _folder(plan: Plan, identifier: str) -> Path:
     if is_folder(identifier):
         folder = Path(identifier).expanduser()
         if not folder.is_dir() and folder == plan.demo_model:
-            raise ModelError(f"{folder}: not there yet; let the workflow make it: snakemake --until demo_model")
+            raise ModelError(f"{folder}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
         return folder
     folder = cached_folder(identifier, plan.config.revisions.get(identifier))
     if folder is None:
         raise ModelError(
-            f"{identifier}: not in the hub's cache; download it first (snakemake --until model), or name a shape "
-            f"(--shape {' '.join(PUBLISHED_SHAPES)})"
+            f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "
+            f"shape (--shape {' '.join(PUBLISHED_SHAPES)})"
         )
     return folder
 
@@ -443,7 +446,8 @@ def _assumptions(costs: Costs) -> list[str]:
 def _verdict(costs: Costs) -> str:
     stored = sum(model.stored for model in costs.models)
     besides = f" besides {_gib(stored)} that are there already" if stored else ""
-    told = f"{costs.cache}: the run takes {_gib(costs.needed)}{besides}, and {_gib(costs.free)} are free"
+    all_models = "all models together take" if len(costs.models) > 1 else "the run takes"
+    told = f"{costs.cache}: {all_models} {_gib(costs.needed)}{besides}, and {_gib(costs.free)} are free"
     return f"{told}. It does not fit: {ROOM}." if costs.needed > costs.free else f"{told}. It fits."
 
 

@@ -282,7 +282,7 @@ def test_a_disk_that_is_too_small_is_told(
         (["seed"], (), ConfigError, "--config cannot be read"),
         (["sed=1"], (), ConfigError, "unknown key sed; did you mean seed"),
         (["mixtures={m: {source: north, other: south, percent: 5}}", "shifts=[mixed.yaml]"], (), DataError,
-         "m/train.json: not there yet; let the workflow make it: snakemake --until mixture"),
+         "m/train.json: not there yet; let the workflow make it, with .*: snakemake --cores 1 --until mixture"),
     ],
 )  # fmt: skip
 def test_what_is_not_here_is_named_with_its_remedy(

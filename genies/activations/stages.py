@@ -15,6 +15,7 @@ from genies.activations.estimate import tell_costs, tell_disk
 from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.tokens import (
     Tokens,
+    indistinct_examples,
     prompt_lengths,
     read_tokens,
     select_tokens,
@@ -140,6 +141,12 @@ def tokenize_splits(
         place = f"{shown.distribution}/{shown.split}"
         counts[place], left_out[place] = shown.examples, shown.left_out
         shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
+        if shown.plain is not None and (same := indistinct_examples(shown.plain)):
+            log.warning(
+                "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
+                "can tell them apart; take a model that knows their words",
+                shown.file, same, shown.examples, described["name"],
+            )  # fmt: skip
         for view in dict.fromkeys(("plain", *views[shown.split])):
             digest = _tokenize_view(described, shown, view, cache)
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})

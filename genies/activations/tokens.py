@@ -70,6 +70,18 @@ def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
     )
 
 
+def indistinct_examples(tokens: Tokens) -> int:
+    """How many examples have two responses with the same tokens, which no method can tell apart."""
+    seen: set[tuple[int, bytes]] = set()
+    found: set[int] = set()
+    for row, example in enumerate(tokens.example.tolist()):
+        text = (example, tokens.text(row).tobytes())
+        if text in seen:
+            found.add(example)
+        seen.add(text)
+    return len(found)
+
+
 def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> tuple[str, dict[str, Any]]:
     """Name of the tokens, and the fields that it is the digest of: all that decides their bytes."""
     fields = {

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from genies.data.views import VIEWS
 from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, ConfigError, GeniesError, StoreError
 from genies.files import read_sealed, whole_file, write_json, write_sealed
@@ -83,6 +84,17 @@ def load_class(name_or_path: str) -> type[Intervention]:
     where = module_of(name_or_path)
     if not _is_path(name_or_path):
         return _only_class(importlib.import_module(where), where)
+    kind = _class_of_file(name_or_path)
+    for view in (*kind.fit_views, *kind.predict_views):
+        if view not in VIEWS:
+            raise ConfigError(
+                f"{name_or_path}: reads a view {view!r}, which is unknown{_nearest(view, VIEWS)}; there are "
+                f"{', '.join(VIEWS)}"
+            )
+    return kind
+
+
+def _class_of_file(name_or_path: str) -> type[Intervention]:
     try:
         module = _import_file(Path(name_or_path))
     except GeniesError:

@@ -10,7 +10,7 @@ import pytest
 from helpers import save_model, write_distribution
 
 from genies.activations.stages import tokenize_splits, tokens_path
-from genies.activations.tokens import read_tokens, tokenize, tokens_digest, write_tokens
+from genies.activations.tokens import indistinct_examples, read_tokens, tokenize, tokens_digest, write_tokens
 from genies.data.distributions import read_split
 from genies.data.reading import Reading
 from genies.data.texts import Text, split_texts
@@ -31,6 +31,13 @@ def test_the_response_begins_after_the_tokens_of_the_prompt_alone(model_folders:
         assert ids[: tokens.prompt_tokens[index]].tolist() == tokenizer(text.prompt_text)["input_ids"]
     assert tokens.example.tolist() == [0, 0, 3]
     assert tokens.response.tolist() == [0, 2, 1]
+
+
+def test_responses_that_a_tokenizer_cannot_tell_apart_are_counted(model_folders: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(model_folders["llama"])
+    texts = [Text(0, 0, "what ?\n", "zebra"), Text(0, 1, "what ?\n", "giraffe"),  # neither is in its vocabulary
+             Text(1, 0, "what ?\n", "red"), Text(1, 1, "what ?\n", "blue"), Text(2, 0, "what ?\n", "red")]  # fmt: skip
+    assert indistinct_examples(tokenize(tokenizer, texts, VIEWS["plain"])) == 1
 
 
 def test_files_give_back_what_was_written_and_damage_is_named(model_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -261,3 +261,10 @@ def test_a_class_that_no_file_holds_cannot_be_saved(small, tmp_path):
     exec("class Typed(MassMeanShift): ...", namespace)
     with pytest.raises(ConfigError, match="Typed: is not defined in a file"):
         registry.save(namespace["Typed"]().fit(small), tmp_path)
+
+
+def test_an_unknown_view_of_an_own_intervention_is_answered_with_the_nearest(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(Path(OWN).read_text().replace('("plain",)', '("plan",)'))
+    with pytest.raises(ConfigError, match=r"own\.py: reads a view 'plan', which is unknown .near: plain"):
+        registry.load_class(str(file))

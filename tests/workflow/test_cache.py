@@ -49,6 +49,12 @@ def test_what_no_manifest_names_is_shown_and_then_removed(
     assert main(["cache", "gc"]) == 0
     assert "Nothing was deleted" in capsys.readouterr().out
     assert len(cache.entries(Path("cache"), Path("results"))) == len(everything)
+    lock = project.folder / ".snakemake/locks/0.output.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.touch()  # as Snakemake has while it runs
+    assert main(["cache", "gc", "--yes"]) == 2
+    assert len(cache.entries(Path("cache"), Path("results"))) == len(everything)
+    lock.unlink()
     assert main(["cache", "gc", "--yes"]) == 0
     left = cache.entries(Path("cache"), Path("results"))
     assert {entry.about for entry in everything} - {entry.about for entry in left} == {"mms"}

@@ -85,13 +85,14 @@ def test_bad_data_ends_with_one_line_and_leaves_no_result(project: Project, text
         ({"shifts": ["elsewhere.yaml"]}, "elsewhere.yaml"),
         ({"distributions": ["data/north"]}, "unknown distribution south"),
         ({"data_archive": "missing.tar"}, "missing.tar"),
+        ({"run": None}, "run"),
     ],
 )
 def test_a_bad_configuration_is_refused_before_anything_runs(
     finished: Project, tmp_path: Path, change: dict, message: str
 ) -> None:
     config = tmp_path / "bad.yaml"
-    config.write_text(yaml.safe_dump({**finished.config, **change}))
+    config.write_text(yaml.safe_dump({k: v for k, v in {**finished.config, **change}.items() if v is not None}))
     result = finished.snakemake("--configfile", str(config), "--dry-run")
     assert result.returncode != 0
     said = result.stdout + result.stderr

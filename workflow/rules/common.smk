@@ -17,8 +17,8 @@ except ModuleNotFoundError as error:
         f"{error}: install the package genies where Snakemake runs, with pip and the folder or URL of its repository"
     ) from None
 
-# A configuration names its run; without one the demo's is taken. (Always loading it would mix the two.)
-if "run" not in config:
+# Where no configuration is given, the demo's is taken. (Always loading it would mix the two.)
+if not workflow.config_settings.configfiles and set(config) <= set(workflow.config_settings.config):
 
     configfile: "config/config.yaml"
 
