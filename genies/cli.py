@@ -129,6 +129,13 @@ def _stored(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--heads", type=int, nargs="*", help="heads to store (default all; without a number none)")
 
 
+def _take_gpu(device: str) -> None:
+    """Before torch is asked for a device."""
+    from genies.devices import claim_gpu
+
+    claim_gpu(device)
+
+
 def _settings(options: argparse.Namespace) -> Settings:
     from genies.activations.extraction import Settings
 
@@ -308,9 +315,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
 
 def _add_extract(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.devices import claim_gpu
-
-        claim_gpu(options.device)
+        _take_gpu(options.device)
         from genies.activations.stages import extract_distributions
 
         extract_distributions(
@@ -354,9 +359,7 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tune(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.devices import claim_gpu
-
-        claim_gpu(options.device)
+        _take_gpu(options.device)
         from genies.tuning.stage import tune_source
 
         tune_source(
@@ -379,9 +382,7 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
 
 def _add_sweep(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.devices import claim_gpu
-
-        claim_gpu(options.device)
+        _take_gpu(options.device)
         from genies.tuning.sweep import sweep_source
 
         sweep_source(
@@ -415,9 +416,7 @@ def _add_join_sweeps(verbs: argparse._SubParsersAction) -> None:
 
 def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.devices import claim_gpu
-
-        claim_gpu("auto")
+        _take_gpu("auto")
         from genies.tuning.plugin import run_plugin
 
         run_plugin(

@@ -20,7 +20,6 @@ from genies.activations.store import is_complete, store_bytes
 from genies.activations.tokens import tokens_bytes
 from genies.config import Config
 from genies.data import demo_world
-from genies.data.reading import Reading
 from genies.data.texts import Split
 from genies.errors import ConfigError, DataError, ModelError
 from genies.files import read_json
@@ -40,8 +39,6 @@ UTILISATION = 0.4
 """Share of the peak that is assumed to be reached."""
 EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
-
-
 MAKE_IT = "let the workflow make it, with the same --configfile and --config: snakemake"
 
 
@@ -149,13 +146,9 @@ def estimate(config: Config, shapes: Sequence[str], tokenizer: Path | None, rate
     if shapes:
         config = config.model_copy(update={"models": tuple(shapes), "model": None})
     plan = Plan(config)
-    files: list[tuple[Split, Path]] = [
-        *(("train", plan.distribution_file(name, "train")) for name in plan.train_distributions),
-        *(("test", plan.distribution_file(name, "test")) for name in plan.test_distributions),
-    ]
-    _check_files(plan, [file for _, file in files])
+    _check_files(plan)
     models = [_Planned.of(plan, name, bool(shapes), tokenizer) for name in plan.models]
-    counted = _count(plan, models, files)
+    counted = _count(plan, models)
     return Costs(
         run=config.run,
         models=[_model_costs(plan, model, splits, rate) for model, splits in zip(models, counted, strict=True)],
@@ -166,9 +159,9 @@ def estimate(config: Config, shapes: Sequence[str], tokenizer: Path | None, rate
     )
 
 
-def _check_files(plan: Plan, files: Sequence[Path]) -> None:
+def _check_files(plan: Plan) -> None:
     """Raise DataError where a file is missing that the workflow would make."""
-    for file in files:
+    for file in plan.distribution_files():
         name = file.parent.name
         if not file.is_file() and name not in plan.own_distributions:
             made = "demo_world" if name in demo_world.DISTRIBUTIONS else "unpack"
@@ -233,10 +226,8 @@ def _tokenizer(folder: Path | None, given: Path | None) -> tuple[PreTrainedToken
     return Pieces(), f"none: {Pieces.name_or_path}", None
 
 
-def _count(plan: Plan, models: Sequence[_Planned], files: Sequence[tuple[Split, Path]]) -> list[list[SplitCounts]]:
+def _count(plan: Plan, models: Sequence[_Planned]) -> list[list[SplitCounts]]:
     """Counts for each model; those with the same tokenizer share them where no context is too short."""
-    config = plan.config
-    reading = Reading(config.seed, config.framing, config.prompt_format, config.overlong)
     known: dict[tuple[str | None, int | None], list[SplitCounts]] = {}
     for model in sorted(models, key=lambda model: model.context or float("inf")):
         shared = [
@@ -245,21 +236,14 @@ def _count(plan: Plan, models: Sequence[_Planned], files: Sequence[tuple[Split, 
             if digest == model.tokenizer_digest and not any(split.changed for split in splits)
         ]
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, model.tokenizer_digest, model.context, files, plan.views, reading, plan.cache,
-            f"{model.name}: count",
+            model.tokenizer, model.tokenizer_digest, model.context, plan.split_files(), plan.views, plan.reading,
+            plan.cache, f"{model.name}: count",
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
 
 
 def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: Rate) -> ModelCosts:
-    chosen = plan.config.extraction
-    settings = Settings(
-        dtype=chosen.dtype,
-        attention=chosen.attention,
-        layers=None if chosen.layers == "all" else chosen.layers,
-        heads=None if chosen.heads == "all" else () if chosen.heads == "none" else chosen.heads,
-        quantization=chosen.quantization,
-    )
+    settings = plan.settings
     sketch = Sketch.of(model.config, settings.layers, settings.heads)
     stores = {
         (split.distribution, split.split, view): store_bytes(

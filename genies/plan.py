@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genies.config import Config, check_readable
 from genies.data import demo_world
@@ -27,6 +28,10 @@ from genies.models import is_folder, model_files, model_name
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin
+
+if TYPE_CHECKING:
+    from genies.activations.extraction import Settings
+    from genies.data.reading import Reading
 
 
 def one_of(names: Iterable[str]) -> str:
@@ -175,10 +180,16 @@ class Plan:
         """File of a split: in the own folder, in the demo world, or among the published data."""
         return self._folder(distribution) / f"{split}.json"
 
+    def split_files(self) -> list[tuple[Split, Path]]:
+        """Every split that the run reads, and its file; training splits first."""
+        train: list[tuple[Split, Path]] = [
+            ("train", self.distribution_file(n, "train")) for n in self.train_distributions
+        ]
+        return [*train, *(("test", self.distribution_file(n, "test")) for n in self.test_distributions)]
+
     def distribution_files(self) -> list[Path]:
         """File of every split that the run reads."""
-        train = [self.distribution_file(name, "train") for name in self.train_distributions]
-        return [*train, *(self.distribution_file(name, "test") for name in self.test_distributions)]
+        return [file for _, file in self.split_files()]
 
     def mixture_parts(self, name: str) -> dict[str, list[Path]]:
         """Files of a mixture's two distributions."""
@@ -255,6 +266,31 @@ class Plan:
         if chosen.heads != "all":
             options.append(f"--heads {'' if chosen.heads == 'none' else ' '.join(map(str, chosen.heads))}")
         return " ".join(options)
+
+    # The same for what runs in this process: without them, planning loads neither NumPy nor torch.
+
+    @property
+    def reading(self) -> Reading:
+        """How the run reads its splits."""
+        from genies.data.reading import Reading
+
+        config = self.config
+        return Reading(config.seed, config.framing, config.prompt_format, config.overlong)
+
+    @property
+    def settings(self) -> Settings:
+        """What the run stores of each text."""
+        from genies.activations.extraction import Settings
+
+        chosen = self.config.extraction
+        return Settings(
+            dtype=chosen.dtype,
+            attention=chosen.attention,
+            layers=None if chosen.layers == "all" else chosen.layers,
+            heads={"all": None, "none": ()}.get(chosen.heads, chosen.heads),
+            quantization=chosen.quantization,
+            batch_tokens=None if chosen.batch_tokens == "auto" else chosen.batch_tokens,
+        )
 
     # Interventions
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 WORDS = (
@@ -162,3 +163,13 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.concat(frames).write_parquet(path)
     return path
+
+
+def one_thread_of_torch() -> Iterator[None]:
+    """A fixture: one thread of torch, so that runs compared bit for bit add up in the same order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 import yaml
@@ -23,9 +23,6 @@ from genies.files import locked, whole_file, write_json
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
 from genies.plan import Plan
-
-if TYPE_CHECKING:
-    from genies.activations.extraction import Settings
 
 CONFIG_FILE = "config.yaml"
 """The configuration of a call, in its run's folder. No run of the workflow has such a file."""
@@ -167,41 +164,23 @@ def _provide_data(plan: Plan) -> None:
 def _evaluate(plan: Plan, name: str) -> None:
     """Every stage from the model to its evaluations, with the files that the rules name."""
     from genies.activations.stages import extract_distributions, tokenize_splits
-    from genies.data.reading import Reading
     from genies.models import describe_model, hashes_file
 
     config, cache = plan.config, plan.cache
     model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
     identifier = plan.models[name]
     write_json(model, describe_model(identifier, config.revisions.get(identifier), hashes_file(cache)))
-    reading = Reading(config.seed, config.framing, config.prompt_format, config.overlong)
-    files = [("train", plan.distribution_file(each, "train")) for each in plan.train_distributions]
-    files += [("test", plan.distribution_file(each, "test")) for each in plan.test_distributions]
-    tokenize_splits(model, files, plan.views, reading, cache, tokens)
+    tokenize_splits(model, plan.split_files(), plan.views, plan.reading, cache, tokens)
     activations = [plan.results / "activations" / name / f"{batch}.json" for batch in plan.batches]
     for batch, output in zip(plan.batches, activations, strict=True):
         extract_distributions(
-            model, tokens, plan.batch(batch), plan.views, _settings(config), config.extraction.device, cache, output
+            model, tokens, plan.batch(batch), plan.views, plan.settings, config.extraction.device, cache, output
         )
     for intervention in plan.probes:
         _evaluate_probe(plan, name, intervention, activations)
     for intervention in (*plan.text_interventions, *plan.plugins):
         for source in plan.evaluated_sources(intervention):
             _evaluate_text_intervention(plan, name, intervention, source, model, tokens)
-
-
-def _settings(config: Config) -> Settings:
-    from genies.activations.extraction import Settings
-
-    chosen = config.extraction
-    return Settings(
-        dtype=chosen.dtype,
-        attention=chosen.attention,
-        layers=None if chosen.layers == "all" else chosen.layers,
-        heads={"all": None, "none": ()}.get(chosen.heads, chosen.heads),
-        quantization=chosen.quantization,
-        batch_tokens=None if chosen.batch_tokens == "auto" else chosen.batch_tokens,
-    )
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Sequence[Path]) -> None:

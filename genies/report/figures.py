@@ -9,10 +9,11 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from genies.evaluation.seeds import PLACE
 from genies.evaluation.tables import ALL_LABELS, DISTINCT
 from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales, sized
 from genies.report.radar import add_radars
-from genies.report.tables import PLACE, Tables
+from genies.report.tables import Tables
 
 ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
 """Edges of the eleven colours of the heatmap; the colour in the middle, 0.45 to 0.55, stands for guessing."""

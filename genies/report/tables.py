@@ -25,7 +25,6 @@ RECORD_FILES = {
     seeds.FILE: seeds.COLUMNS,
 }
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
-PLACE = ["model", "intervention", "source", "target"]
 
 
 @dataclass(frozen=True)

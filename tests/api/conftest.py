@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import save_model, write_distribution
+from helpers import one_thread_of_torch, save_model, write_distribution
 
 import genies
 
@@ -28,16 +27,7 @@ SETTINGS = {
     "seed": 3,
 }
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """One thread of torch, so that runs compared bit for bit add up in the same order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,11 @@ import pytest
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
 from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, tables
+from genies.evaluation.seeds import PLACE
 from genies.files import write_json
 from genies.report import figures
 from genies.report.page import render, write_report, write_report_from_tables
-from genies.report.tables import PLACE, Tables
+from genies.report.tables import Tables
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (

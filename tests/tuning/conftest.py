@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import one_thread_of_torch
 
 from genies.models import describe_model
 from genies.tuning.base import TextPairs
 
 PLACES = ["Paris", "Rome", "Oslo", "Lima", "Cairo", "France", "Italy", "Norway", "Peru", "Egypt", "river", "mountain"]
 MARKER, OTHER = "green", "red"
+
+one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
 
 
 def plant_texts(n: int, seed: int, shuffled: bool = False) -> TextPairs:
@@ -76,14 +78,3 @@ def manifests(model_folders, tmp_path_factory) -> dict[str, dict[str, Any]]:
     """The models' manifests, by family."""
     remembered = tmp_path_factory.mktemp("manifests") / "sha256.json"
     return {family: describe_model(str(folder), None, remembered) for family, folder in model_folders.items()}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """One thread of torch, so that runs compared bit for bit add up in the same order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
