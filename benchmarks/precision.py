@@ -18,7 +18,7 @@ from genies.activations.checks import Check
 from genies.activations.extraction import Extractor, Request, Settings
 from genies.activations.features import StoredPairs
 from genies.activations.store import ActivationStore
-from genies.activations.tokens import tokenize
+from genies.activations.tokenization import tokenize
 from genies.data.distributions import read_split
 from genies.data.reading import Reading, read_test, read_training
 from genies.data.shifts import read_shifts

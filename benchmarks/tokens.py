@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from genies.activations.forest import build_forest
-from genies.activations.tokens import prompt_lengths, tokenize
+from genies.activations.tokenization import prompt_lengths, tokenize
 from genies.data.distributions import Example, read_split
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS

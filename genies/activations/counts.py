@@ -11,7 +11,8 @@ import numpy as np
 
 from genies.activations.forest import build_forest
 from genies.activations.stages import ShownSplit, shown_splits, tokens_path
-from genies.activations.tokens import SCORED_VIEW, Tokens, read_tokens, tokens_digest
+from genies.activations.tokenization import tokens_digest
+from genies.activations.tokens import SCORED_VIEW, Tokens, read_tokens
 from genies.data.reading import Reading
 from genies.data.texts import Split
 from genies.data.views import VIEWS

@@ -13,15 +13,13 @@ from tqdm import tqdm
 
 from genies.activations.estimate import tell_costs, tell_disk
 from genies.activations.extraction import Extractor, Request, Settings, describe
+from genies.activations.tokenization import prompt_lengths, tokenize, tokens_digest, tokens_over
 from genies.activations.tokens import (
     Tokens,
+    empty_examples,
     indistinct_examples,
-    prompt_lengths,
     read_tokens,
     select_tokens,
-    tokenize,
-    tokens_digest,
-    tokens_over,
     write_tokens,
 )
 from genies.data.distributions import Example
@@ -130,26 +128,28 @@ def tokenize_splits(
         reading: how the texts are read.
         cache: the cache folder.
         output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
-            by ``distribution/split`` how many ``examples`` there are, those ``left_out``, and the characters
-            ``shortened`` by example.
+            by ``distribution/split`` how many ``examples`` there are, those ``left_out``, the characters
+            ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
+            tokens.
         settings: of the extraction that follows, so that the log can say what disk it takes; None says nothing.
     """
     described = read_json(model)
     tokenizer = load_tokenizer(Path(described["path"]))
-    entries, counts, left_out, shortened = [], {}, {}, {}
+    entries, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
         counts[place], left_out[place] = shown.examples, shown.left_out
         shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
-        if shown.plain is not None and (same := indistinct_examples(shown.plain)):
+        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
+        for view, digest in digests.items():
+            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
+        indistinct[place] = indistinct_examples(read_tokens(tokens_path(cache, digests["plain"])))
+        if indistinct[place]:
             log.warning(
                 "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
                 "can tell them apart; take a model that knows their words",
-                shown.file, same, shown.examples, described["name"],
+                shown.file, indistinct[place], shown.examples, described["name"],
             )  # fmt: skip
-        for view in dict.fromkeys(("plain", *views[shown.split])):
-            digest = _tokenize_view(described, shown, view, cache)
-            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
     tokenized = {
         "model": described["name"],
         "reading": asdict(reading),
@@ -157,6 +157,7 @@ def tokenize_splits(
         "examples": counts,
         "left_out": left_out,
         "shortened": shortened,
+        "indistinct": indistinct,
     }
     write_json(output, tokenized)
     if settings is not None:
@@ -222,7 +223,13 @@ def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> st
             "model": model["name"], "distribution": shown.distribution, "split": shown.split, "view": view,
             "fields": fields,
         }  # fmt: skip
-        write_tokens(path, shown.tokens(view), attributes)
+        tokens = shown.tokens(view)
+        if empty := empty_examples(tokens):
+            raise DataError(
+                f"{shown.file}: record {empty[0]} (counted from 0): prompt and response together are no token to the "
+                f"tokenizer of {model['name']}; write a prompt"
+            )
+        write_tokens(path, tokens, attributes)
     return digest
 
 

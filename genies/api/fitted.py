@@ -93,7 +93,7 @@ class FittedIntervention:
         from genies.activations.extraction import Request
         from genies.activations.features import StoredPairs
         from genies.activations.store import ActivationStore
-        from genies.activations.tokens import tokenize, tokens_digest
+        from genies.activations.tokenization import tokenize, tokens_digest
 
         texts = [Text(e, r, ex.prompt, ex.responses[r]) for e, ex in enumerate(examples) for r in (0, 1)]
         self._check_lengths(texts)
@@ -117,13 +117,13 @@ class FittedIntervention:
         return self._extractor.extract(request)
 
     def _check_lengths(self, texts: Sequence[Text]) -> None:
-        from genies.activations.tokens import tokenize, tokens_over
+        from genies.activations.tokenization import tokenize, tokens_over
+        from genies.activations.tokens import empty_examples
 
-        context = self._manifest["context"]
-        if context is None:
-            return
-        over = tokens_over(self._tokenizer, texts, tokenize(self._tokenizer, texts, VIEWS["plain"]), context)
-        if over:
+        context, plain = self._manifest["context"], tokenize(self._tokenizer, texts, VIEWS["plain"])
+        if empty := empty_examples(plain):
+            raise DataError(f"new texts: pair {empty[0]} (counted from 0): prompt and a response together are no token")
+        if context is not None and (over := tokens_over(self._tokenizer, texts, plain, context)):
             pair, excess = next(iter(over.items()))
             raise DataError(
                 f"new texts: pair {pair} (counted from 0) is {excess} tokens longer than the context of {self.model} "

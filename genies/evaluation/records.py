@@ -19,13 +19,14 @@ SITES_FILE = "sites.csv"
 
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    **dict.fromkeys(("examples", "left_out", "shortened"), pl.Int64),
+    **dict.fromkeys(("examples", "left_out", "shortened", "indistinct"), pl.Int64),
     **dict.fromkeys(("intervention", "source"), pl.String),
     "dropped_shots": pl.Int64,
 }
-"""Columns of ``texts.csv``: a row per split that a model read, with its examples and how many of them its context could
-not hold, the same for every intervention; and a row wherever an intervention that was fitted on ``source`` had to
-change texts of its own accord: shots that it dropped, over all examples of the split, or examples that it shortened."""
+"""Columns of ``texts.csv``: a row per split that a model read, with its examples, how many of them its context could
+not hold, and how many have responses that are the same tokens, the same for every intervention; and a row wherever
+an intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
+examples of the split, or examples that it shortened."""
 CHECKS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
     "packed": pl.Boolean,
@@ -96,15 +97,15 @@ def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
 def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for place, examples in manifest["examples"].items():
         distribution, _, split = place.rpartition("/")
-        left_out, shortened = len(manifest["left_out"][place]), len(manifest["shortened"][place])
         yield {
             **dict.fromkeys(TEXTS_COLUMNS),
             "model": manifest["model"],
             "distribution": distribution,
             "split": split,
             "examples": examples,
-            "left_out": left_out,
-            "shortened": shortened,
+            "left_out": len(manifest["left_out"][place]),
+            "shortened": len(manifest["shortened"][place]),
+            "indistinct": manifest["indistinct"][place],
         }
 
 

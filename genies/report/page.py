@@ -155,14 +155,15 @@ def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _texts(texts: pl.DataFrame) -> dict[str, Any]:
-    """How many examples were read, and of which splits some were left out, shortened or changed by an intervention."""
+    """How many examples were read, and which splits have some left out, shortened, indistinct or changed by a fit."""
     splits = texts.filter(pl.col("intervention").is_null())
-    odd = splits.filter((pl.col("left_out") > 0) | (pl.col("shortened") > 0))
+    odd = splits.filter(pl.any_horizontal(pl.col("left_out", "shortened", "indistinct") > 0))
     return {
         "splits": len(splits),
         "examples": int(splits["examples"].sum()),
         "left_out": int(splits["left_out"].sum()),
         "shortened": int(splits["shortened"].sum()),
+        "indistinct": int(splits["indistinct"].sum()),
         "odd": odd.to_dicts(),
         "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
     }

@@ -17,7 +17,8 @@ from genies.activations.estimate import tell_costs
 from genies.activations.extraction import Extractor, Request, Settings, token_budget
 from genies.activations.forest import Batch, build_forest, pack, plan_batches
 from genies.activations.store import ActivationStore
-from genies.activations.tokens import Tokens, tokenize
+from genies.activations.tokenization import tokenize
+from genies.activations.tokens import Tokens
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS

@@ -10,7 +10,8 @@ import pytest
 from helpers import save_model, write_distribution
 
 from genies.activations.stages import tokenize_splits, tokens_path
-from genies.activations.tokens import indistinct_examples, read_tokens, tokenize, tokens_digest, write_tokens
+from genies.activations.tokenization import tokenize, tokens_digest
+from genies.activations.tokens import indistinct_examples, read_tokens, write_tokens
 from genies.data.distributions import read_split
 from genies.data.reading import Reading
 from genies.data.texts import Text, split_texts
@@ -38,6 +39,20 @@ def test_responses_that_a_tokenizer_cannot_tell_apart_are_counted(model_folders:
     texts = [Text(0, 0, "what ?\n", "zebra"), Text(0, 1, "what ?\n", "giraffe"),  # neither is in its vocabulary
              Text(1, 0, "what ?\n", "red"), Text(1, 1, "what ?\n", "blue"), Text(2, 0, "what ?\n", "red")]  # fmt: skip
     assert indistinct_examples(tokenize(tokenizer, texts, VIEWS["plain"])) == 1
+
+
+def test_a_text_without_a_token_is_an_error_that_names_its_record(tmp_path: Path) -> None:
+    tokenizer = save_model(tmp_path / "bare", "llama") / "tokenizer.json"
+    tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "post_processor": None}))  # so that no BOS
+    write_json(tmp_path / "bare.json", describe_model(str(tokenizer.parent), None, tmp_path / "sha256.json"))
+    file = tmp_path / "cities/test.json"
+    file.parent.mkdir()
+    records = [{"prompt": "red ", "responses": {"": 1, "blue": 0}}, {"prompt": "", "responses": {"red": 1, "": 0}}]
+    file.write_text(json.dumps(records))
+    views = {"train": [], "test": ["plain"]}
+    with pytest.raises(DataError, match=r"cities/test\.json: record 1 .*no token to the tokenizer"):
+        tokenize_splits(tmp_path / "bare.json", [("test", file)], views, Reading(), tmp_path, tmp_path / "tokens.json")
+    assert not (tmp_path / "tokens.json").exists()
 
 
 def test_files_give_back_what_was_written_and_damage_is_named(model_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  (imp
 from genies.activations import store
 from genies.activations.extraction import Extractor, Request, Settings
 from genies.activations.store import StoreWriter
-from genies.activations.tokens import tokenize
+from genies.activations.tokenization import tokenize
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS

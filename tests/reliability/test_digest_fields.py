@@ -10,7 +10,7 @@ import pytest
 from verbs import TRAINED
 
 from genies.activations.extraction import Settings, store_digest
-from genies.activations.tokens import tokens_digest
+from genies.activations.tokenization import tokens_digest
 from genies.data.pairs import Pair
 from genies.data.texts import Text
 from genies.data.views import VIEWS, View
@@ -91,7 +91,7 @@ def test_every_field_is_among_the_changes(digest: Callable) -> None:
 @pytest.mark.parametrize(
     ("digest", "place"),
     [
-        (tokens, "genies.activations.tokens.TOKENIZATION_VERSION"),
+        (tokens, "genies.activations.tokenization.TOKENIZATION_VERSION"),
         (store, "genies.activations.extraction.EXTRACTION_VERSION"),
     ],
 )

@@ -40,8 +40,8 @@ HOSTILE = (
 
 
 TEXTS = [
-    {"distribution": "easy", "split": "train", "examples": 40, "left_out": 0, "shortened": 0},
-    {"distribution": "code", "split": "test", "examples": 30, "left_out": 3, "shortened": 2},
+    {"distribution": "easy", "split": "train", "examples": 40, "left_out": 0, "shortened": 0, "indistinct": 0},
+    {"distribution": "code", "split": "test", "examples": 30, "left_out": 3, "shortened": 2, "indistinct": 4},
     {"distribution": "hard", "split": "test", "source": "easy", "intervention": "few_shot", "dropped_shots": 17},
 ]
 
@@ -260,6 +260,7 @@ def test_no_name_becomes_part_of_an_expression(hostile_page):
 
 def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):
     assert "70 examples in 2 splits" in page and "3 examples did not fit" in page and "2 prompts were shortened" in page
+    assert "In 4 examples two responses are the same tokens" in page
     cells = Page(page).texts("td")
     start = cells.index("test")
     assert cells[start : start + 5] == ["test", "small", "30", "3", "2"]

@@ -1,0 +1,93 @@
+"""From texts to tokens: the code that decides them, which is part of their name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genies.activations.tokens import Tokens
+from genies.data.texts import Text, texts_digest
+from genies.data.views import VIEWS, View
+from genies.digests import own_code_digest, value_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DECIDING = ("genies.activations.tokenization", "genies.data.views")
+TOKENIZATION_VERSION = 1
+"""To be raised when an edit of another module makes other tokens of the same texts, or another file of them."""
+
+
+def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> tuple[str, dict[str, Any]]:
+    """Name of the tokens, and the fields that it is the digest of: all that decides their bytes."""
+    fields = {
+        "tokenizer": tokenizer_digest,
+        "texts": texts_digest(texts),
+        "view": view.describe(),
+        "version": TOKENIZATION_VERSION,
+        "code": own_code_digest(*DECIDING),
+    }
+    return value_digest(fields), fields
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View, prompts: Mapping[str, int] | None = None
+) -> Tokens:
+    """Tokenize each text as one string, with the tokenizer's default special tokens.
+
+    Args:
+        tokenizer: the model's.
+        texts: the texts.
+        view: what is read of each.
+        prompts: what ``prompt_lengths`` gave for them, which is the same under every view; None counts here.
+    """
+    ids = _encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
+    lengths = prompt_lengths(tokenizer, texts) if prompts is None else prompts
+    return Tokens(
+        ids=np.concatenate([np.asarray(text, np.int32) for text in ids]) if ids else np.zeros(0, np.int32),
+        offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
+        prompt_tokens=np.array([lengths[text.prompt_text] for text in texts], np.int32),
+        example=np.array([text.example for text in texts], np.int32),
+        response=np.array([text.response for text in texts], np.int32),
+    )
+
+
+def prompt_lengths(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> dict[str, int]:
+    """Tokens of each prompt alone, without an EOS that the tokenizer sets at its end."""
+    prompts = list(dict.fromkeys(text.prompt_text for text in texts))
+    lengths = {}
+    for prompt, ids in zip(prompts, _encode(tokenizer, prompts), strict=True):
+        closed = bool(ids) and ids[-1] == tokenizer.eos_token_id
+        lengths[prompt] = len(ids) - closed
+    return lengths
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, strings: list[str]) -> list[list[int]]:
+    if not strings:
+        return []
+    return tokenizer(strings, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+
+
+def tokens_over(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int
+) -> dict[int, int]:
+    """Examples that the model's context cannot hold under every view, and by how many tokens.
+
+    The rule looks at all views, also those that a run does not read, so that every intervention of every run leaves
+    out the same examples. A view's own words are counted apart from the text (an upper bound up to a token or two).
+
+    Args:
+        tokenizer: the model's.
+        texts: the texts.
+        plain: their tokens under the plain view.
+        context: tokens that the model can hold.
+    """
+    words = [f"{view.before} {view.after}" for view in VIEWS.values()]
+    room = context - max(len(ids) for ids in _encode(tokenizer, words))
+    over: dict[int, int] = {}
+    for text, length in zip(texts, np.diff(plain.offsets).tolist(), strict=True):
+        if length > room:
+            over[text.example] = max(over.get(text.example, 0), length - room)
+    return over
