@@ -19,6 +19,9 @@ ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
 """Edges of the eleven colours of the heatmap; the colour in the middle, 0.45 to 0.55, stands for guessing."""
 ELICITATION_LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
+LABELS_HEIGHT = 420
+LABEL_HEIGHT = 13
+"""Pixels of the figure of extreme against probing shifts, and of a name in it."""
 HEATMAP_COLUMNS = (
     "intervention",
     "label",
@@ -325,10 +328,12 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
     both = extreme.join(probing, on=keys, suffix="_probing", maintain_order="left")
     if not len(both):
         return
-    figures.data["labels"] = [{**row, "size": models.index(row["model"])} for row in both.iter_rows(named=True)]
+    rows = [{**row, "size": models.index(row["model"])} for row in both.iter_rows(named=True)]
+    figures.data["labels"] = rows
     colors, shapes = model_scales(models)
     ends = [value for name in both.columns[2:] for value in both[name].drop_nulls()]
     domain = [math.floor(10 * min(ends)) / 10, math.ceil(10 * max(ends)) / 10]
+    _name_last_models(rows, domain[1] - domain[0])
     place = {"scale": alt.Scale(domain=domain), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
     base = alt.Chart(data_source("labels")).encode(
         color=alt.Color("model:N", scale=colors, legend=None),
@@ -356,15 +361,39 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
         .mark_line(color="var(--soft)", strokeWidth=1, opacity=0.6)
         .encode(x=x, y=y, detail="intervention:N", order="size:Q")
     )
-    names = base.mark_text(align="left", dx=7, dy=-6, fontSize=11).encode(x=x, y=y, text="intervention:N")
+    names = (
+        base.mark_text(align="left", dx=7, fontSize=LABEL_HEIGHT - 2)
+        .transform_filter("isValid(datum.name_at)")
+        .encode(x=x, y=alt.Y("name_at:Q", **place), text="intervention:N")
+    )
     figures.labels.append(
         Figure(
             "figure-labels",
             "Extreme against probing shifts",
             "Dots with 95 % intervals over shifts: mean accuracy of each intervention on extreme and probing shifts.",
-            sized(alt.layer(across, upright, through, dots, names), 420),
+            sized(alt.layer(across, upright, through, dots, names), LABELS_HEIGHT),
         )
     )
+
+
+def _name_last_models(rows: list[dict[str, Any]], extent: float) -> None:
+    """Add ``name_at`` to the row of each intervention's last model: how high its name stands, so that none overlap.
+
+    Args:
+        rows: of the figure's data, changed in place.
+        extent: of both axes.
+    """
+    last = {row["intervention"]: row for row in sorted(rows, key=lambda row: row["size"])}
+    height, width = extent * LABEL_HEIGHT / LABELS_HEIGHT, extent / 4
+    placed: list[dict[str, Any]] = []
+    by_height = sorted(last.values(), key=lambda row: row["generalization_accuracy_probing"] or 0, reverse=True)
+    for row in by_height:
+        x, highest = row["generalization_accuracy"], row["generalization_accuracy_probing"]
+        if x is None or highest is None:
+            continue
+        near = [other["name_at"] for other in placed if abs(other["generalization_accuracy"] - x) < width]
+        row["name_at"] = min([highest + height / 2, *(at - height for at in near)])
+        placed.append(row)
 
 
 def _matrices(figures: Figures, cells: pl.DataFrame, metrics: pl.DataFrame) -> None:
