@@ -289,13 +289,14 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.activations.stages import tokenize_splits
+        from genies.activations.splits import tokenize_splits
+        from genies.activations.stages import check_disk
         from genies.data.reading import Reading
 
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
-        settings = _settings(options)
-        tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output, settings)
+        tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
+        check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = _swept(path)
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix="".join(path.suffixes), dir=path.parent)
-    partial = Path(name)
+    prefix, suffix = _swept(path), "".join(path.suffixes)
+    handle, partial = _claimed(lambda: _new_file(prefix, suffix, path.parent))
     try:
-        _lock(handle)
         # mkstemp makes files that only their owner can read; results are made to be shared.
         umask = os.umask(0)
         os.umask(umask)
@@ -75,19 +73,40 @@ def partial_folder(destination: Path) -> Iterator[Path]:
     """A temporary folder beside ``destination``, for what is to go there; it is removed at the end."""
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_swept(destination), dir=destination.parent) as folder:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            _lock(handle)
-            yield Path(folder)
-        finally:
+    prefix = _swept(destination)
+    handle, folder = _claimed(lambda: tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        os.close(handle)
+
+
+def _claimed(make: Callable[[], str]) -> tuple[int, Path]:
+    """A new file or folder with our lock on it: its descriptor and its path.
+
+    Until the lock is ours, another writer of the same target takes it for a leftover and may sweep it away.
+    """
+    while True:
+        path = Path(make())
+        with suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDONLY)
+            _lock(handle, wait=True)
+            if path.exists():
+                return handle, path
             os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Whether the lock was free and is now ours. Where a file system has no locks, nothing is."""
+def _new_file(prefix: str, suffix: str, folder: Path) -> str:
+    handle, name = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(handle)
+    return name
+
+
+def _lock(handle: int, wait: bool = False) -> bool:
+    """Whether the lock is now ours. Where a file system has no locks, nothing is."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True

@@ -13,11 +13,11 @@ from hub import COMMIT
 
 from genies.activations.counts import CHARACTERS_PER_TOKEN, Trees
 from genies.activations.decoder import Decoder
-from genies.activations.estimate import ROOM
 from genies.activations.extraction import Extractor, Settings, stored_shapes
 from genies.activations.forest import build_tree
 from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.activations.stages import ShownSplit, extract_distributions, tokenize_splits
+from genies.activations.splits import ShownSplit, tokenize_splits
+from genies.activations.stages import check_disk, extract_distributions
 from genies.activations.store import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
 from genies.activations.tokens import METADATA_BYTES as TOKENS_METADATA
 from genies.cli import main
@@ -73,7 +73,8 @@ class Run:
             *(("train", plan.distribution_file(name, "train")) for name in plan.train_distributions),
             *(("test", plan.distribution_file(name, "test")) for name in plan.test_distributions),
         ]
-        tokenize_splits(model, files, views, Reading(), plan.cache, tokens, settings)
+        tokenize_splits(model, files, views, Reading(), plan.cache, tokens)
+        check_disk(model, tokens, views, settings, plan.cache)
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
             patched.setattr("genies.activations.stages.Extractor", remember)
@@ -308,7 +309,7 @@ def test_a_hub_model_of_which_only_the_configuration_is_cached_can_be_planned(
     assert model.tokenizer == f"none: {CHARACTERS_PER_TOKEN} characters per token"
 
 
-def test_tokenize_says_what_disk_the_extraction_of_its_model_takes(
+def test_what_disk_the_extraction_takes_is_told_before_it_and_refused_where_too_small(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
@@ -324,9 +325,6 @@ def test_tokenize_says_what_disk_the_extraction_of_its_model_takes(
     run.make(settings)
     assert "to extract" not in caplog.text  # all of it is there
 
-    with monkeypatch.context() as patched:
-        patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-        with pytest.raises(DiskError, match="make room"):
-            run.make(Settings(dtype="bfloat16", attention="auto"))
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.message.endswith(f"where 0.0 GiB are free: {ROOM}")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
+        run.make(Settings(dtype="bfloat16", attention="auto"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genies import files
 from genies.errors import StoreError
 from genies.files import PARTIAL, partial_folder, read_json, read_sealed, whole_file, write_json, write_sealed
 
@@ -57,6 +59,24 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(t
         first.write_text("{}")
     assert read_json(path) == {}
     assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 1  # the other file's, until it is written
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_another_writer_sweeps_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    lock, swept = files._lock, []
+
+    def late(handle: int, wait: bool = False) -> bool:
+        if wait and not swept:
+            swept.extend(tmp_path.glob(f"{PARTIAL}*"))
+            shutil.rmtree(swept[0]) if kind == "folder" else swept[0].unlink()
+        return lock(handle, wait)
+
+    monkeypatch.setattr(files, "_lock", late)
+    with (whole_file if kind == "file" else partial_folder)(tmp_path / "a") as partial:
+        assert partial.exists() and partial not in swept
+    assert len(swept) == 1 and not list(tmp_path.glob(f"{PARTIAL}*"))
 
 
 def test_a_folder_that_a_killed_process_left_is_swept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genies.activations.forest import build_forest
-from genies.activations.stages import ShownSplit, shown_splits, tokens_path
+from genies.activations.splits import ShownSplit, shown_splits, tokens_path
 from genies.activations.tokenization import tokens_digest
 from genies.activations.tokens import SCORED_VIEW, Tokens, read_tokens
 from genies.data.reading import Reading

@@ -105,9 +105,12 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
 
 
 def tell_disk(model: Mapping[str, Any], root: Path, settings: Settings, requests: Iterable[Request]) -> None:
-    """Log what all of a model's stores take on the disk, before any of them is begun; a warning if they do not fit.
+    """Log what all of a model's stores take on the disk, before any of them is begun.
 
     The model's configuration suffices for it. What is in the stores already does not count.
+
+    Raises:
+        DiskError: they would not fit.
     """
     found = outstanding(model, root, settings, requests)
     if not found.splits:
@@ -120,9 +123,8 @@ def tell_disk(model: Mapping[str, Any], root: Path, settings: Settings, requests
     needed, free = found.bytes(shape, settings.dtype), free_bytes(root)
     told = f"{model['name']}: {found.texts} texts to extract take {needed / 2**30:.2f} GiB under {root}"
     if needed > free:
-        log.warning("%s, where %.1f GiB are free: %s", told, free / 2**30, ROOM)
-    else:
-        log.info("%s (%.1f GiB free)", told, free / 2**30)
+        raise DiskError(f"{told}, where {free / 2**30:.1f} GiB are free: {ROOM}")
+    log.info("%s (%.1f GiB free)", told, free / 2**30)
 
 
 def free_bytes(folder: Path) -> int:

@@ -1,241 +1,21 @@
-"""The stages of the workflow that turn distributions into activations: ``tokenize`` and ``extract``."""
+"""The stage ``extract``: the activation stores of the splits that ``tokenize`` has written the tokens of."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
+from typing import Any
 
 from genies.activations.estimate import tell_costs, tell_disk
 from genies.activations.extraction import Extractor, Request, Settings, describe
-from genies.activations.tokenization import prompt_lengths, tokenize, tokens_digest, tokens_over
-from genies.activations.tokens import (
-    Tokens,
-    empty_examples,
-    indistinct_examples,
-    read_tokens,
-    select_tokens,
-    write_tokens,
-)
-from genies.data.distributions import Example
-from genies.data.framing import read_framed
-from genies.data.prompts import Presentation, characters_over
-from genies.data.reading import Reading
-from genies.data.texts import Split, Text, split_texts
-from genies.data.views import VIEWS
-from genies.errors import DataError
+from genies.activations.splits import tokens_path
+from genies.activations.tokens import Tokens, read_tokens
+from genies.data.texts import Split
 from genies.files import read_json, write_json
-from genies.models import load_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ShownSplit:
-    """A split as a model is shown it.
-
-    Attributes:
-        file: ``<distribution>/<split>.json``.
-        split: "train" or "test".
-        examples: how many there are.
-        left_out: those that the model's context cannot hold.
-        shortened: characters dropped from the front of a prompt, by example.
-        texts: the texts that are read.
-        tokenizer: the model's.
-        plain: their tokens under the view ``plain``, where the context asked for them.
-    """
-
-    file: Path
-    split: Split
-    examples: int
-    left_out: list[int]
-    shortened: Mapping[int, int]
-    texts: list[Text]
-    tokenizer: PreTrainedTokenizerBase
-    plain: Tokens | None
-
-    @property
-    def distribution(self) -> str:
-        """Name of the distribution."""
-        return self.file.parent.name
-
-    def tokens(self, view: str) -> Tokens:
-        """Tokens of the texts under a view."""
-        if view == "plain" and self.plain is not None:
-            return self.plain
-        return tokenize(self.tokenizer, self.texts, VIEWS[view], self._prompt_lengths)
-
-    @cached_property
-    def _prompt_lengths(self) -> dict[str, int]:
-        return prompt_lengths(self.tokenizer, self.texts)
-
-
-def shown_splits(
-    tokenizer: PreTrainedTokenizerBase,
-    context: int | None,
-    files: Sequence[tuple[Split, Path]],
-    reading: Reading,
-    label: str,
-) -> Iterator[ShownSplit]:
-    """The splits one after the other, as a model with this tokenizer and context is shown them.
-
-    Args:
-        tokenizer: the model's.
-        context: tokens that the model can hold; None if unbounded.
-        files: split and file (``<distribution>/<split>.json``) of all that is read.
-        reading: how the texts are read.
-        label: stands on the progress bar.
-
-    Raises:
-        DataError: a file breaks the format, or the context holds none of its examples.
-    """
-    for split, file in tqdm(files, desc=label, unit="split", mininterval=2):
-        examples = read_framed(file, reading.framing).examples
-        presentation, plain, left_out = _fit_context(tokenizer, examples, split, reading, context, file)
-        shown = presentation.apply(tokenizer, examples)
-        # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
-        texts = _shown_texts(examples, shown, split, reading)
-        kept = [row for row, text in enumerate(texts) if text.example not in left_out]
-        if plain is not None and left_out:
-            plain = select_tokens(plain, kept)
-        texts = [texts[row] for row in kept]
-        yield ShownSplit(file, split, len(examples), left_out, presentation.shortened, texts, tokenizer, plain)
-
-
-def tokenize_splits(
-    model: Path,
-    files: Sequence[tuple[Split, Path]],
-    views: dict[Split, Sequence[str]],
-    reading: Reading,
-    cache: Path,
-    output: Path,
-    settings: Settings | None = None,
-) -> None:
-    """Tokenize the texts of the splits under the views that the run reads, into ``cache/tokens``.
-
-    Args:
-        model: the model's manifest.
-        files: split and file (``<distribution>/<split>.json``) of all that is read.
-        views: views by split; ``plain`` is always added, since it tells which examples are too long.
-        reading: how the texts are read.
-        cache: the cache folder.
-        output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
-            by ``distribution/split`` how many ``examples`` there are, those ``left_out``, the characters
-            ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
-            tokens.
-        settings: of the extraction that follows, so that the log can say what disk it takes; None says nothing.
-    """
-    described = read_json(model)
-    tokenizer = load_tokenizer(Path(described["path"]))
-    entries, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}
-    for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
-        place = f"{shown.distribution}/{shown.split}"
-        counts[place], left_out[place] = shown.examples, shown.left_out
-        shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
-        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
-        for view, digest in digests.items():
-            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
-        indistinct[place] = indistinct_examples(read_tokens(tokens_path(cache, digests["plain"])))
-        if indistinct[place]:
-            log.warning(
-                "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
-                "can tell them apart; take a model that knows their words",
-                shown.file, indistinct[place], shown.examples, described["name"],
-            )  # fmt: skip
-    tokenized = {
-        "model": described["name"],
-        "reading": asdict(reading),
-        "tokens": entries,
-        "examples": counts,
-        "left_out": left_out,
-        "shortened": shortened,
-        "indistinct": indistinct,
-    }
-    write_json(output, tokenized)
-    if settings is not None:
-        requests = _requests(tokenized, {file.parent.name for _, file in files}, views, cache)
-        tell_disk(described, Path(cache) / "activations", settled(settings, described), requests)
-
-
-def _fit_context(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    split: Split,
-    reading: Reading,
-    context: int | None,
-    file: Path,
-) -> tuple[Presentation, Tokens | None, list[int]]:
-    """How the split is shown, its tokens under ``plain``, and the examples that the context cannot hold even so."""
-    presentation = Presentation(reading.prompt_format)
-    if context is None:
-        return presentation, None, []
-    plain, excess = _excess(tokenizer, examples, presentation, split, reading, context)
-    if excess and reading.overlong == "shorten":
-        cuts = {example: characters_over(tokenizer, examples[example].prompt, n) for example, n in excess.items()}
-        presentation = Presentation(reading.prompt_format, {e: cut for e, cut in cuts.items() if cut is not None})
-        _, excess = _excess(tokenizer, examples, presentation, split, reading, context)
-        shortened = set(presentation.shortened) - set(excess)
-        presentation = Presentation(reading.prompt_format, {e: presentation.shortened[e] for e in sorted(shortened)})
-        log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, len(shortened))
-        plain = None
-    if len(excess) == len(examples):
-        raise DataError(
-            f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
-            "context or leave the distribution out"
-        )
-    if excess:
-        log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), len(examples))
-    return presentation, plain, sorted(excess)
-
-
-def _excess(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    presentation: Presentation,
-    split: Split,
-    reading: Reading,
-    context: int,
-) -> tuple[Tokens, dict[int, int]]:
-    """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
-    texts = _shown_texts(examples, presentation.apply(tokenizer, examples), split, reading)
-    plain = tokenize(tokenizer, texts, VIEWS["plain"])
-    return plain, tokens_over(tokenizer, texts, plain, context)
-
-
-def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: Split, reading: Reading) -> list[Text]:
-    texts = split_texts(examples, split, reading.seed)
-    return [replace(text, prompt_text=shown[text.example].prompt) for text in texts]
-
-
-def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:
-    digest, fields = tokens_digest(model["tokenizer_digest"], shown.texts, VIEWS[view])
-    path = tokens_path(cache, digest)
-    if not path.exists():
-        attributes = {
-            "model": model["name"], "distribution": shown.distribution, "split": shown.split, "view": view,
-            "fields": fields,
-        }  # fmt: skip
-        tokens = shown.tokens(view)
-        if empty := empty_examples(tokens):
-            raise DataError(
-                f"{shown.file}: record {empty[0]} (counted from 0): prompt and response together are no token to the "
-                f"tokenizer of {model['name']}; write a prompt"
-            )
-        write_tokens(path, tokens, attributes)
-    return digest
-
-
-def tokens_path(cache: Path, digest: str) -> Path:
-    """File of tokens in the cache."""
-    return Path(cache) / "tokens" / f"{digest}.h5"
 
 
 def extract_distributions(
@@ -288,6 +68,20 @@ def extract_distributions(
         },
     )
     log.info("%s: %s", described["name"], describe(extractor.statistics))
+
+
+def check_disk(
+    model: Path, tokens: Path, views: Mapping[Split, Sequence[str]], settings: Settings, cache: Path
+) -> None:
+    """Log what disk the extraction of all that was tokenized for a model takes.
+
+    Raises:
+        DiskError: it would not fit.
+    """
+    described, tokenized = read_json(model), read_json(tokens)
+    distributions = {entry["distribution"] for entry in tokenized["tokens"]}
+    requests = _requests(tokenized, distributions, views, cache)
+    tell_disk(described, Path(cache) / "activations", settled(settings, described), requests)
 
 
 def settled(settings: Settings, model: Mapping[str, Any]) -> Settings:

@@ -163,7 +163,8 @@ def _provide_data(plan: Plan) -> None:
 
 def _evaluate(plan: Plan, name: str) -> None:
     """Every stage from the model to its evaluations, with the files that the rules name."""
-    from genies.activations.stages import extract_distributions, tokenize_splits
+    from genies.activations.splits import tokenize_splits
+    from genies.activations.stages import extract_distributions
     from genies.models import describe_model, hashes_file
 
     config, cache = plan.config, plan.cache

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from genies.activations.manifest import Activations
-from genies.activations.stages import tokens_path
+from genies.activations.splits import tokens_path
 from genies.activations.store import ActivationStore
 from genies.activations.tokens import read_attributes
 from genies.data.distributions import Example

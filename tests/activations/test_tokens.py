@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import save_model, write_distribution
 
-from genies.activations.stages import tokenize_splits, tokens_path
+from genies.activations.splits import tokenize_splits, tokens_path
 from genies.activations.tokenization import tokenize, tokens_digest
 from genies.activations.tokens import indistinct_examples, read_tokens, write_tokens
 from genies.data.distributions import read_split

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from helpers import write_distribution
 
-from genies.activations.stages import tokenize_splits
+from genies.activations.splits import tokenize_splits
 from genies.data.reading import Reading
 from genies.errors import DataError
 from genies.files import write_json

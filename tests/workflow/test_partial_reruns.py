@@ -140,6 +140,9 @@ ROWS = {
         stores("north train plain", "south train plain"),
         fits=6,
     ),
+    "the tokenization's code": Row(
+        code("genies/activations/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2
+    ),
     "the extraction's code": Row(code("genies/activations/forest.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "a view's template that no intervention of the run reads": Row(template),
 }

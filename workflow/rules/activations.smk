@@ -35,7 +35,7 @@ rule tokenize:
         plan.results / "benchmarks" / "tokenize" / "{model}.tsv"
     threads: 2
     resources:
-        # So that the log can say what disk the extraction will take; no token depends on it.
+        # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=plan.extraction_options,
     params:
         train_views=plan.views["train"],
@@ -46,7 +46,7 @@ rule tokenize:
         prompt_format=plan.config.prompt_format,
         overlong=plan.config.overlong,
         cache=plan.cache,
-        code=plan.code("genies.activations.tokens"),
+        code=plan.code("genies.activations.splits"),
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
