@@ -172,12 +172,9 @@ def _fit_context(
         return presentation, None, []
     plain, excess = _excess(tokenizer, examples, presentation, split, reading, context)
     if excess and reading.overlong == "shorten":
-        cuts = {example: characters_over(tokenizer, examples[example].prompt, n) for example, n in excess.items()}
-        presentation = Presentation(reading.prompt_format, {e: cut for e, cut in cuts.items() if cut is not None})
-        _, excess = _excess(tokenizer, examples, presentation, split, reading, context)
-        shortened = set(presentation.shortened) - set(excess)
-        presentation = Presentation(reading.prompt_format, {e: presentation.shortened[e] for e in sorted(shortened)})
-        log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, len(shortened))
+        presentation, excess = _shorten(tokenizer, examples, split, reading, context, excess)
+        shortened = len(presentation.shortened)
+        log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, shortened)
         plain = None
     if len(excess) == len(examples):
         raise DataError(
@@ -187,6 +184,31 @@ def _fit_context(
     if excess:
         log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), len(examples))
     return presentation, plain, sorted(excess)
+
+
+def _shorten(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    split: Split,
+    reading: Reading,
+    context: int,
+    excess: Mapping[int, int],
+) -> tuple[Presentation, dict[int, int]]:
+    """Drop characters in front of prompts until the examples fit; how they are shown, and which do not fit even so.
+
+    What is left of a prompt may have more tokens by itself than it had at the end of the whole one, so it takes rounds.
+    """
+    dropped: dict[int, int] = {}
+    while True:
+        cuts = {e: characters_over(tokenizer, examples[e].prompt[dropped.get(e, 0) :], n) for e, n in excess.items()}
+        cuts = {example: cut for example, cut in cuts.items() if cut is not None}
+        if not cuts:
+            kept = {example: dropped[example] for example in sorted(set(dropped) - set(excess))}
+            return Presentation(reading.prompt_format, kept), dict(excess)
+        for example, cut in cuts.items():
+            dropped[example] = dropped.get(example, 0) + cut
+        shown = Presentation(reading.prompt_format, dropped)
+        _, excess = _excess(tokenizer, examples, shown, split, reading, context)
 
 
 def _excess(

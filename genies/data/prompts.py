@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 from genies.data.distributions import Example
@@ -13,6 +14,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PromptFormat = Literal["published", "chat"]
+CHAT_TIME = datetime(2024, 7, 26)
+"""Now, to chat templates that write the date, so that a prompt is the same on every day; Llama 3's own default."""
+STILL_CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('%{code}', '{CHAT_TIME:%{code}}')" for code in "aAbBcdHIjmMpSxXyY")
+    + " }}{%- endmacro %}{{ '' }}"
+)
+"""Put before a chat template, hides the function by which transformers tells it the time.
+
+It ends with an expression, after which, other than after a block, the white space of what follows stays."""
 PROMPT_FORMATS: tuple[PromptFormat, ...] = get_args(PromptFormat)
 
 
@@ -49,7 +60,8 @@ def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     if not tokenizer.chat_template:
         raise ModelError(f"{tokenizer.name_or_path}: its tokenizer has no chat template; use prompt_format: published")
     turns = [{"role": "user", "content": prompt}]
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    template = STILL_CLOCK + tokenizer.get_chat_template()
+    text = tokenizer.apply_chat_template(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
     begin = tokenizer.bos_token
     # Texts are tokenized with the default special tokens, which bring the template's first token a second time.
     adds_begin = bool(begin) and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
@@ -57,6 +69,17 @@ def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
 
 
 def characters_over(tokenizer: PreTrainedTokenizerBase, prompt: str, tokens: int) -> int | None:
-    """How many characters to drop from a prompt's front to drop at least ``tokens`` tokens; None if it has fewer."""
+    """How many characters to drop from a prompt's front to drop at least ``tokens`` tokens; None if it has fewer.
+
+    At least one where any token is to go, also where the first ones stand for no character.
+
+    Raises:
+        ModelError: the tokenizer does not tell which characters a token stands for.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: its tokenizer does not tell the place of its tokens, which overlong: shorten "
+            "needs; give the model a tokenizer.json, or use overlong: leave_out"
+        )
     spans = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return spans[tokens][0] if len(spans) > tokens else None
+    return max(spans[tokens][0], min(tokens, 1)) if len(spans) > tokens else None

@@ -116,6 +116,18 @@ def test_examples_over_the_context_are_left_out_or_shortened(
         assert sorted(set(tokens.example.tolist())) == [e for e in range(8) if e not in left_out]
 
 
+def test_prompts_are_shortened_until_they_fit_where_each_cut_brings_a_token(short_model: Path, tmp_path: Path) -> None:
+    tokenizer = tmp_path / "short/tokenizer.json"
+    prepend = {"type": "Prepend", "prepend": " "}  # as in Llama's: what remains gets a token in front
+    tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "normalizer": prepend}))
+    file = long_distribution(tmp_path / "cities", (1, 4), (5,))
+    views = {"train": [], "test": []}
+    tokenize_splits(short_model, [("test", file)], views, Reading(overlong="shorten"), tmp_path, tmp_path / "t.json")
+    manifest = json.loads((tmp_path / "t.json").read_text())
+    assert manifest["left_out"] == {"cities/test": [5]}
+    assert sorted(manifest["shortened"]["cities/test"]) == ["1", "4"]
+
+
 def test_a_split_that_is_too_long_altogether_is_an_error(short_model: Path, tmp_path: Path) -> None:
     file = long_distribution(tmp_path / "cities", tuple(range(8)))
     with pytest.raises(DataError, match="context of 90 tokens"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +33,12 @@ def test_the_chat_template_is_the_tokenizers_own_and_brings_no_second_bos(model_
     assert tokenizer(shown.prompt)["input_ids"].count(tokenizer.bos_token_id) == 1
 
 
+def test_a_template_that_writes_the_date_gives_the_same_prompt_on_every_day(model_folders: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(model_folders["llama"])
+    tokenizer.chat_template = "\n {{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}"
+    assert Presentation("chat").prompt(tokenizer, "red") == "\n 26 Jul 2024: red"
+
+
 def test_a_tokenizer_without_a_template_is_refused(model_folders: dict[str, Path]) -> None:
     with pytest.raises(ModelError, match="no chat template"):
         Presentation("chat").apply(load_tokenizer(model_folders["llama"]), EXAMPLES)
@@ -45,3 +52,9 @@ def test_dropping_characters_drops_at_least_as_many_tokens(model_folders: dict[s
         dropped = characters_over(tokenizer, prompt, count)
         assert len(tokenizer(prompt[dropped:], add_special_tokens=False)["input_ids"]) <= tokens - count
     assert characters_over(tokenizer, prompt, tokens) is None
+
+
+def test_a_tokenizer_that_does_not_know_places_is_refused() -> None:
+    slow = SimpleNamespace(is_fast=False, name_or_path="m")
+    with pytest.raises(ModelError, match="m: .* use overlong: leave_out"):
+        characters_over(slow, "red", 1)
