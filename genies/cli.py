@@ -131,9 +131,9 @@ def _stored(verb: argparse.ArgumentParser) -> None:
 
 def _take_gpu(device: str) -> None:
     """Before torch is asked for a device."""
-    from genies.devices import claim_gpu
+    from genies.devices import claim_gpus
 
-    claim_gpu(device)
+    claim_gpus(device)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -430,7 +430,13 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
-    verb.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="for what the plug-in writes")
+    verb.add_argument(
+        "--work",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="for what the plug-in writes; emptied before it begins",
+    )
     _output(verb, "parquet file")
 
 

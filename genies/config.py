@@ -89,7 +89,7 @@ class Extraction(Section):
     device: Device = Field(
         "auto",
         description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all "
-        "(trainings take the first).",
+        "(trainings take one).",
     )
     batch_tokens: PositiveInt | Literal["auto"] = Field(
         "auto", description="Tokens of one forward pass, padding counted; auto asks the device's free memory."

@@ -26,23 +26,31 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(DRIVER.iterdir())))] if DRIVER.is_dir() else []
 
 
-def claim_gpu(device: str, locks: Path | None = None) -> str | None:
-    """Where several GPUs are visible and the job needs any one, take the first that no other job has.
+def claim_gpus(device: str, locks: Path | None = None) -> list[str]:
+    """Where several GPUs are visible, take the first that no other job has, or all of them for a model that is spread.
 
-    It is held until the process ends, and is the only one that CUDA shows to it from now on; so this has to come before
-    torch is asked for a device.
+    They are held until the process ends, and are the only ones that CUDA shows to it from now on; so this has to come
+    before torch is asked for a device.
 
     Args:
-        device: what was asked for: only ``auto`` and ``cuda`` leave the choice open.
+        device: what was asked for: ``auto`` and ``cuda`` mean any GPU, ``balanced`` means all, others none to choose.
         locks: folder of the lock files, the same for all jobs; default the folder for temporary files.
 
     Returns:
-        The name of the GPU, or None where there was nothing to choose.
+        The names of the GPUs; none where there was nothing to choose.
     """
     gpus = visible_gpus()
-    if device not in ("auto", "cuda") or len(gpus) < 2:
-        return None
+    if device not in ("auto", "cuda", "balanced") or len(gpus) < 2:
+        return []
     folder = locks or Path(tempfile.gettempdir())
+    # One of each list; all jobs take them in the same order, so that none waits for one that waits for it.
+    choices = [[gpu] for gpu in gpus] if device == "balanced" else [gpus]
+    taken = [_first_free(some, folder) for some in choices]
+    os.environ[VISIBLE] = ",".join(taken)
+    return taken
+
+
+def _first_free(gpus: list[str], folder: Path) -> str:
     waiting = False
     while True:
         for gpu in gpus:
@@ -53,9 +61,8 @@ def claim_gpu(device: str, locks: Path | None = None) -> str | None:
             except Timeout:
                 continue
             _held.append(lock)
-            os.environ[VISIBLE] = gpu
             return gpu
         if not waiting:
-            log.info("all %d GPUs are in use by other jobs; waiting for one", len(gpus))
+            log.info("GPU %s in use by other jobs; waiting for one", ", ".join(gpus))
             waiting = True
         time.sleep(SECONDS_BETWEEN_TRIES)

@@ -332,6 +332,12 @@ class Plan:
         """Interventions that read texts with a model of their own; each source is a job."""
         return [name for name, spec in self.interventions.items() if issubclass(load_class(spec), TextIntervention)]
 
+    def tuning_device(self, intervention: str) -> str:
+        """Torch device of an intervention that reads texts; not all of them can be spread over several."""
+        device = self.config.extraction.device
+        spreads = load_class(self.interventions[intervention]).spreads
+        return "auto" if device == "balanced" and not spreads else device
+
     @property
     def methods(self) -> list[str]:
         """Names of interventions and plug-ins, in the order of the configuration."""

@@ -212,7 +212,7 @@ def _evaluate_text_intervention(
         return
     manifest = plan.results / "interventions" / name / intervention / f"{source}.json"
     spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
-    device = plan.config.extraction.device
+    device = plan.tuning_device(intervention)
     tune_source(spec, parameters, model, tokens, train, test, device, plan.cache, manifest, output)
 
 

@@ -44,6 +44,8 @@ class FewShot(TextIntervention):
         counts_: ``dropped_shots`` in the last call of ``decision_function``, over all its examples.
     """
 
+    spreads = True
+
     def __init__(self, *, shots: int = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
         super().__init__(**parameters)
         check_choice("normalization", normalization, get_args(Normalization))

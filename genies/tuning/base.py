@@ -95,6 +95,8 @@ class TextIntervention(Intervention):
     features: ClassVar = ()
     fit_views: ClassVar = ()
     predict_views: ClassVar = ()
+    spreads: ClassVar[bool] = False
+    """Whether ``device: balanced`` spreads the model over all GPUs; else it is on one."""
 
     training_log_: Sequence[Mapping[str, float]] = ()
     counts_: Mapping[str, int] = MappingProxyType({})

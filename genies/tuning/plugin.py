@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +28,19 @@ import numpy as np
 from genies.data.distributions import write_split
 from genies.data.reading import SplitPairs
 from genies.data.texts import SPLITS
-from genies.errors import ConfigError, GeniesError
+from genies.digests import file_sha256, value_digest
+from genies.errors import ConfigError, GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
-from genies.files import read_json, whole_file
+from genies.files import read_json, read_sealed, whole_file, write_sealed
+from genies.stopping import asked_to_stop
 from genies.tuning.shown import ShownTexts
 
 if TYPE_CHECKING:
     import polars as pl
 
 PROGRAMS = ("train.py", "eval.py")
+DONE_FILE = "done.json"
+"""What the outputs in the folder were made of."""
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +67,15 @@ def run_plugin(
 ) -> None:
     """Train a plug-in on a source, test it on the targets, and check what it says.
 
+    What it said before of the same model and the same examples is taken from ``work``, unless its own files changed.
+
     Args:
         folder: the plug-in.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``; it says how splits are read.
         train: ``<source>/train.json``.
         tests: ``<target>/test.json`` of each target.
-        work: folder for the plug-in's model and outputs; emptied first.
+        work: folder for the plug-in's model and outputs; emptied before it runs.
         output: parquet file to write.
 
     Raises:
@@ -72,20 +83,60 @@ def run_plugin(
     """
     import polars as pl
 
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    shown = ShownTexts(tokens, model)
-    source = _folder(train, shown, work)
-    targets = [_folder(test, shown, work) for test in tests]
-    results = [str((work / "evaluations" / f"{test.parent.name}.json").resolve()) for test in tests]
-    (work / "evaluations").mkdir()
-    trained = str((work / "model").resolve())
-    _call(folder, "train.py", work, model_dir=str(Path(read_json(model)["path"]).resolve()), output_dir=trained,
-          training_distribution_dir=source, test_distribution_dirs=targets)  # fmt: skip
-    _call(folder, "eval.py", work, model_dir=trained, distribution_dirs=targets, output_paths=results)
-    frames = [_frame(Path(result), shown.test(test)) for result, test in zip(results, tests, strict=True)]
+    described, shown = read_json(model), ShownTexts(tokens, model)
+    results = [(work / "evaluations" / f"{test.parent.name}.json").resolve() for test in tests]
+    digest = _digest(folder, described, shown, [train, *tests])
+    if not _is_done(work, digest, results):
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "evaluations").mkdir(parents=True)
+        _run_programs(folder, Path(described["path"]).resolve(), shown, train, tests, work, results)
+    frames = [_frame(result, shown.test(test)) for result, test in zip(results, tests, strict=True)]
+    write_sealed(work / DONE_FILE, {"digest": digest, "results": _hashes(results)})
     with whole_file(output) as partial:
         pl.concat(frames).write_parquet(partial)
+
+
+def _digest(folder: Path, model: dict[str, Any], shown: ShownTexts, files: Sequence[Path]) -> str:
+    """Of all that a plug-in is given: its own files, the model, and both splits of the distributions."""
+    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    splits = [file.parent / f"{split}.json" for file in files for split in SPLITS]
+    return value_digest(
+        {
+            "programs": {str(file.relative_to(folder)): file_sha256(file) for file in own},
+            "model": [model[key] for key in ("path", "weights_digest", "tokenizer_digest")],
+            "examples": [[asdict(example) for example in shown.examples(file)] for file in splits if file.is_file()],
+            "names": [file.parent.name for file in files],
+        }
+    )
+
+
+def _is_done(work: Path, digest: str, results: Sequence[Path]) -> bool:
+    try:
+        done = read_sealed(work / DONE_FILE)
+        return done == {"digest": digest, "results": _hashes(results)}
+    except (StoreError, OSError):
+        return False
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    return {file.name: file_sha256(file) for file in files}
+
+
+def _run_programs(
+    folder: Path,
+    model: Path,
+    shown: ShownTexts,
+    train: Path,
+    tests: Sequence[Path],
+    work: Path,
+    results: Sequence[Path],
+) -> None:
+    source = _folder(train, shown, work)
+    targets = [_folder(test, shown, work) for test in tests]
+    trained = str((work / "model").resolve())
+    _call(folder, "train.py", work, model_dir=str(model), output_dir=trained, training_distribution_dir=source,
+          test_distribution_dirs=targets)  # fmt: skip
+    _call(folder, "eval.py", work, model_dir=trained, distribution_dirs=targets, output_paths=list(map(str, results)))
 
 
 def _folder(file: Path, shown: ShownTexts, work: Path) -> str:
@@ -106,12 +157,28 @@ def _call(folder: Path, program: str, work: Path, **options: str | list[str]) ->
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     printed = work / f"{program}.log"
-    with printed.open("w", encoding="utf-8") as stream:
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT).returncode
+    with printed.open("w", encoding="utf-8") as stream, asked_to_stop() as asked:
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = _wait(running, asked)
+        finally:
+            # With all that it has started itself: none of it may use the GPU once the next job has it.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     if status:
         lines = [line for line in printed.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         last = lines[-1].strip() if lines else "it printed nothing"
         raise PluginError(f"{folder / program}: ended with status {status} ({last}); all it printed is in {printed}")
+
+
+def _wait(running: subprocess.Popen[bytes], asked: Event) -> int:
+    """The status with which the program ends, unless SIGTERM comes before."""
+    while not asked.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return running.wait(timeout=0.2)
+    raise Interrupted("plug-in: ended by SIGTERM; the same command begins it again")
 
 
 def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:

@@ -82,7 +82,7 @@ def train(
 
     Raises:
         ConfigError: the loss is no longer finite.
-        Interrupted: SIGTERM came; a checkpoint of the last step is kept.
+        Interrupted: SIGTERM came; a checkpoint of the last step is kept, where there are to be any.
     """
     weights = reader.trainable()
     optimizer = torch.optim.AdamW(weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
@@ -110,7 +110,8 @@ def train(
             progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
             progress.update()
             if asked.is_set():
-                raise Interrupted(f"training: ended by SIGTERM after step {step + 1}; the same command goes on")
+                then = "goes on" if schedule.checkpoint_steps else "begins again, since checkpoint_steps is 0"
+                raise Interrupted(f"training: ended by SIGTERM after step {step + 1}; the same command {then}")
     reader.training(False)
     return history
 

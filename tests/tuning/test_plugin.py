@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ from helpers import write_distribution
 
 from genies.data.distributions import read_split
 from genies.data.pairs import test_pairs as pairs_of
-from genies.errors import ConfigError
+from genies.errors import ConfigError, Interrupted
 from genies.evaluation.tables import cells
 from genies.tuning.plugin import PluginError, check_plugin, run_plugin
 
@@ -44,13 +45,16 @@ for folder, path in zip(ast.literal_eval(options.distribution_dirs), ast.literal
 
 
 def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int, ...] = ()) -> Path:
-    source = write_distribution(folder / "data/north", train=6, test=5)
-    target = write_distribution(folder / "data/south", train=6, test=7, offset=2)
+    source, target = folder / "data/north", folder / "data/south"
     plugin = folder / "plugin"
-    plugin.mkdir()
+    if not plugin.exists():
+        write_distribution(source, train=6, test=5)
+        write_distribution(target, train=6, test=7, offset=2)
+        plugin.mkdir()
     (plugin / "train.py").write_text(train)
     (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
-    (folder / "model.json").write_text(json.dumps({"path": "some/model"}))
+    model = {"path": "some/model", "weights_digest": "w", "tokenizer_digest": "t"}
+    (folder / "model.json").write_text(json.dumps(model))
     manifest = {"reading": {}, "left_out": {"north/train": [], "south/test": left_out}, "shortened": {}}
     manifest["left_out"]["north/test"] = []
     (folder / "tokens.json").write_text(json.dumps(manifest))
@@ -107,6 +111,43 @@ def test_a_failing_or_lying_plugin_ends_with_one_line(tmp_path: Path, change: st
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "evaluations").exists()
+
+
+def test_a_plugin_runs_again_only_where_it_would_be_given_something_else(tmp_path: Path) -> None:
+    counting = TRAIN + "pathlib.Path('runs').open('a').write('.')\n".replace("'runs'", repr(str(tmp_path / "runs")))
+    first = run(tmp_path, train=counting).read_bytes()
+    assert run(tmp_path, train=counting).read_bytes() == first
+    assert (tmp_path / "runs").read_text() == "."
+    run(tmp_path, train=counting, left_out=(0,))
+    assert (tmp_path / "runs").read_text() == ".."
+    run(tmp_path, train=counting + "# A remark.\n", left_out=(0,))
+    assert (tmp_path / "runs").read_text() == "..."
+    (tmp_path / "work/evaluations/south.json").write_text("{}")
+    run(tmp_path, train=counting + "# A remark.\n", left_out=(0,))
+    assert (tmp_path / "runs").read_text() == "...."
+
+
+def test_sigterm_ends_a_plugin_with_all_that_it_has_started(tmp_path: Path) -> None:
+    started = tmp_path / "pid"
+    train = (
+        "import os, pathlib, signal, subprocess, time\n"
+        f"pathlib.Path({str(started)!r}).write_text(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(600)\n"
+    )
+    with pytest.raises(Interrupted):
+        run(tmp_path, train=train)
+    until = time.monotonic() + 60
+    while is_running(started.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_training_that_fails_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from project import Project
 
 from genies.devices import VISIBLE
@@ -45,6 +46,22 @@ def test_as_many_jobs_use_a_gpu_at_a_time_as_there_are_gpus(project: Project) ->
     project.config["interventions"].append("lat_stim_1")
     said = run_as_people_do(project, **{VISIBLE: "0,1"})
     assert re.search(r"^Provided resources: gpu=\D*2\b", said, re.MULTILINE)
+
+
+def test_a_model_that_is_spread_takes_all_gpus_and_a_training_one(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VISIBLE, "0,1")
+    project.config["interventions"] += ["few_shot", "lora"]
+    project.config["extraction"] = {"device": "balanced"}
+    told = project.run("--dry-run", "--forceall").stdout
+    jobs = [job for job in re.split(r"\n(?=(?:local)?rule )", told) if re.match("rule (extract|tune):", job)]
+    asked = {
+        (job[5 : job.index(":")], "intervention=lora" in job, *re.findall(r"(?:gpu|device)=(\w+)", job)) for job in jobs
+    }
+    assert asked == {
+        ("extract", False, "2", "balanced"), ("tune", False, "2", "balanced"), ("tune", True, "1", "auto"),
+    }  # fmt: skip
 
 
 def test_logs_and_benchmarks_of_a_rule_lie_in_one_folder(finished: Project) -> None:

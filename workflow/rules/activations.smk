@@ -66,7 +66,7 @@ rule extract:
         plan.results / "benchmarks" / "extract" / "{model}" / "{batch}.tsv"
     threads: 8
     resources:
-        gpu=1,
+        gpu=gpus_for(plan.config.extraction.device),
         # How the work is cut and where it runs does not decide what comes out, so it triggers no rerun.
         device=plan.config.extraction.device,
         batch_tokens=plan.config.extraction.batch_tokens,

@@ -35,6 +35,11 @@ if workflow.local_exec and "gpu" not in workflow.global_resources and (gpus := v
     workflow.register_resource("gpu", len(gpus))
 
 
+# A model that is spread takes all of them. A cluster's profile says how many GPUs a job has.
+def gpus_for(device):
+    return max(1, len(visible_gpus())) if device == "balanced" and workflow.local_exec else 1
+
+
 # With `--sdm apptainer` alone.
 container: plan.config.container
 

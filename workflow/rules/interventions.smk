@@ -43,8 +43,8 @@ rule tune:
         intervention=one_of(plan.text_interventions),
     threads: 1
     resources:
-        gpu=1,
-        device=plan.config.extraction.device,
+        gpu=lambda wildcards: gpus_for(plan.tuning_device(wildcards.intervention)),
+        device=lambda wildcards: plan.tuning_device(wildcards.intervention),
     params:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
@@ -98,8 +98,8 @@ rule sweep_source:
         plan.results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
     threads: 1
     resources:
-        gpu=1,
-        device=plan.config.extraction.device,
+        gpu=lambda wildcards: gpus_for(plan.tuning_device(wildcards.intervention)),
+        device=lambda wildcards: plan.tuning_device(wildcards.intervention),
     params:
         intervention=rules.tune.params.intervention,
         parameters=rules.tune.params.parameters,
