@@ -178,4 +178,6 @@ class FewShot(TextIntervention):
         ]
 
     def _scored_tokens(self, tokens: np.ndarray, start: int) -> int:
-        return len(tokens) - max(1, start) + int(tokens[-1] != self._model["eos_token"])
+        """As many as ``build_tree`` scores; a prompt may have more tokens than it has together with a response."""
+        scored = len(tokens) - min(max(1, start), len(tokens)) + int(tokens[-1] != self._model["eos_token"])
+        return max(1, scored)  # the sum over none is 0

@@ -45,7 +45,8 @@ class ZeroShot(Intervention):
     def decision_function(self, pairs: Pairs) -> np.ndarray:
         """Natural log-probabilities of (first, second), summed over tokens or their mean, float64 (n, 2)."""
         scores = check_finite(pairs.log_probability(), pairs, "log-probabilities")
-        return scores / pairs.scored_tokens() if self.normalization == "mean" else scores
+        # The sum over no token, where the tokenizer itself closes an empty response, is 0.
+        return scores / np.maximum(1, pairs.scored_tokens()) if self.normalization == "mean" else scores
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
         scores = self.decision_function(pairs)
