@@ -570,6 +570,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
             options.interventions,
             options.shifts,
             options.capability,
+            options.on_references,
             options.repeats,
             options.seed,
             options.output,
@@ -581,11 +582,19 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
     verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    _on_references(verb)
     verb.add_argument(
         "--repeats", nargs="*", default=[], metavar="INTERVENTION@SEED", help="fits with further seeds, for the spread"
     )
     _seed(verb)
     _output(verb, "folder of the tables")
+
+
+def _on_references(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--on-references", nargs="*", default=[], metavar="INTERVENTION",
+        help="those that were fitted on the references of shifts as well",
+    )  # fmt: skip
 
 
 def _add_published(verbs: argparse._SubParsersAction) -> None:

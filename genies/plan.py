@@ -353,6 +353,11 @@ class Plan:
         dear = intervention not in self.probes and intervention not in self.capability_interventions
         return self.sources if dear else self.fit_sources
 
+    @cached_property
+    def on_references(self) -> list[str]:
+        """Interventions and plug-ins that are fitted on the references of shifts as well as on their sources."""
+        return [name for name in self.methods if self.evaluated_sources(name) != self.sources]
+
     def evaluations(self, repeats: bool = False) -> list[Path]:
         """Every evaluation of the run, or of its repeats."""
         return [

@@ -221,6 +221,6 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
 
     shifts = [Path(path) for path in plan.config.shifts]
     names = list(plan.models), plan.methods
-    capability, seed = plan.capability_interventions, plan.config.seed
-    write_tables(plan.results / "evaluations", *names, shifts, capability, list(plan.repeats), seed, plan.results)
+    fitted = plan.capability_interventions, plan.on_references, list(plan.repeats)
+    write_tables(plan.results / "evaluations", *names, shifts, *fitted, plan.config.seed, plan.results)
     return read_csv(plan.results / METRICS_FILE, METRIC_COLUMNS)

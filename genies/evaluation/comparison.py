@@ -56,23 +56,26 @@ class Scored:
     probability: np.ndarray
 
 
-def read_scores(evaluations: Path, metrics: pl.DataFrame) -> dict[Key, Scored]:
-    """How right every pair was ranked, of all that the metrics' models and interventions were tested on.
+def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
+    """How right every pair was ranked, in the evaluations behind the cells; in those of them that are still there.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
-        metrics: columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        cells: columns as in ``genies.evaluation.tables.CELL_COLUMNS``.
     """
     found: dict[Key, Scored] = {}
-    for model, intervention in metrics.select("model", "intervention").unique(maintain_order=True).iter_rows():
-        for path in sorted((evaluations / model / intervention).glob("[!.]*.parquet")):
-            frame = read_evaluation(path)
-            for (target,), rows in frame.group_by("target", maintain_order=True):
-                if rows["probability"].null_count() or rows["stated_accuracy"][0] is not None:
-                    continue  # an accuracy by a rule of its own says nothing of single pairs
-                probability = rows["probability"].to_numpy()
-                scored = Scored(correctness(probability), rows["example"].to_numpy(), probability)
-                found[model, intervention, path.stem, str(target)] = scored
+    for model, intervention, source in (
+        cells.select("model", "intervention", "source").unique(maintain_order=True).iter_rows()
+    ):
+        path = evaluations / model / intervention / f"{source}.parquet"
+        if not path.is_file():
+            continue
+        for (target,), rows in read_evaluation(path).group_by("target", maintain_order=True):
+            if rows["probability"].null_count() or rows["stated_accuracy"][0] is not None:
+                continue  # an accuracy by a rule of its own says nothing of single pairs
+            probability = rows["probability"].to_numpy()
+            scored = Scored(correctness(probability), rows["example"].to_numpy(), probability)
+            found[model, intervention, source, str(target)] = scored
     return found
 
 

@@ -43,7 +43,7 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     accuracies = [metrics.select(*PLACE, pl.lit("").alias("seed"), accuracy="generalization_accuracy")]
     for model in metrics["model"].unique(maintain_order=True):
         for intervention, names in repeats.items():
-            cells = tables.cells(evaluations, [model], names, sources).rename({"intervention": "seed"})
+            cells = tables.cells(evaluations, [model], dict.fromkeys(names, sources)).rename({"intervention": "seed"})
             own = cells.join(shifts, on=["model", "source", "target"], how="semi")
             accuracies.append(own.with_columns(intervention=pl.lit(intervention)).select(*PLACE, "seed", "accuracy"))
     frame = pl.concat(accuracies).filter(pl.col("intervention").is_in(list(repeats)))

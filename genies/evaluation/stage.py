@@ -22,6 +22,7 @@ def write_tables(
     interventions: Sequence[str],
     shifts: Sequence[Path],
     capability_interventions: Sequence[str],
+    on_references: Sequence[str],
     repeats: Sequence[str],
     seed: int,
     output: Path,
@@ -29,20 +30,23 @@ def write_tables(
     """Write the cells of every source and target, the metrics of every shift, and their averages.
 
     Args:
-        evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``; what else lies in it, from an earlier
+            configuration, is not read.
         models: those of the run, in its order.
         interventions: likewise.
         shifts: shift lists.
         capability_interventions: whose best accuracy on a reference is the capability there.
+        on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         seed: of the bootstrap.
         output: folder of the tables.
     """
     listed = read_shifts(*shifts)
-    sources = {name for shift in listed for name in (shift.source, shift.target_reference)}
-    cells = tables.cells(evaluations, models, interventions, sources)
+    sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
+    fits = {name: sources | references if name in on_references else sources for name in interventions}
+    cells = tables.cells(evaluations, models, fits)
     metrics = tables.generalization_metrics(cells, listed, capability_interventions)
-    _write(cells, metrics, read_scores(evaluations, metrics), benchmarks(listed), seed, output)
+    _write(cells, metrics, read_scores(evaluations, cells), benchmarks(listed), seed, output)
     tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
 
 

@@ -107,35 +107,26 @@ DISTINCT, PUBLISHED = "distinct", "published"
 Cell = Mapping[str, Any]
 
 
-def cells(
-    evaluations: Path,
-    models: Sequence[str] | None = None,
-    interventions: Sequence[str] | None = None,
-    sources: Collection[str] | None = None,
-) -> pl.DataFrame:
+def cells(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
     """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELL_COLUMNS``.
 
     Args:
-        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, columns as in ``PAIR_COLUMNS``.
-        models: those to read, in the order wanted (a folder may hold more than the configuration asks for); default
-            all, by name.
-        interventions: likewise.
-        sources: those to read; default all. Files of others are left over from an earlier configuration.
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, columns as in ``PAIR_COLUMNS``. What is
+            not asked for may be left over from an earlier configuration, and is not read.
+        models: those to read, in the order wanted.
+        fits: sources to read by intervention, these in the order wanted.
 
     Raises:
         StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
             not there; or a model's interventions were tested on different pairs of one target.
     """
     rows = [
-        {"model": model, "intervention": intervention, "source": path.stem, **cell}
-        for model in _folders(evaluations, models)
-        for intervention in _folders(evaluations / model, interventions)
-        for path in sorted((evaluations / model / intervention).glob("[!.]*.parquet"))
-        if sources is None or path.stem in sources
-        for cell in _file_cells(path)
+        {"model": model, "intervention": intervention, "source": source, **cell}
+        for model in models
+        for intervention, sources in fits.items()
+        for source in sorted(sources)
+        for cell in _file_cells(evaluations / model / intervention / f"{source}.parquet")
     ]
-    if not rows:
-        raise StoreError(f"{evaluations}: holds no evaluations; run snakemake again to make them")
     frame = pl.DataFrame(rows, schema=CELL_COLUMNS)
     counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
     for model, target, sizes in counts.filter(pl.col("test_pairs").list.len() > 1).iter_rows():
@@ -144,14 +135,6 @@ def cells(
             "by another; delete the folder and run snakemake again"
         )
     return frame
-
-
-def _folders(parent: Path, names: Sequence[str] | None) -> list[str]:
-    found = sorted(path.name for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-    for name in names or ():
-        if name not in found:
-            raise StoreError(f"{parent / name}: holds no evaluations; run snakemake again to make them")
-    return found if names is None else list(names)
 
 
 def _file_cells(path: Path) -> Iterable[dict[str, Any]]:
@@ -198,8 +181,10 @@ def read_evaluation(path: Path) -> pl.DataFrame:
     """One evaluation, a row per test pair sorted by target, example and pair; columns as in ``PAIR_COLUMNS``.
 
     Raises:
-        StoreError: the file is no parquet, its columns are others, or a pair stands twice.
+        StoreError: the file is not there or no parquet, its columns are others, or a pair stands twice.
     """
+    if not path.is_file():
+        raise StoreError(f"{path}: file not found; run snakemake again to make it")
     remedy = "delete the file and run snakemake again"
     try:
         frame = pl.read_parquet(path, glob=False)

@@ -67,7 +67,8 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
                  "--manifest", str(run / f"{name}-{source}.json"),
                  "--output", f"{evaluations}/{source}.parquet")  # fmt: skip
     call("metrics", str(run / "evaluations"), "--models", "tiny", "--interventions", *PARAMETERS,
-         "--shifts", str(shifts), "--capability", "mms", "lora", "--seed", "3", "--output", str(run))  # fmt: skip
+         "--shifts", str(shifts), "--capability", "mms", "lora",
+         "--on-references", "mms", "lora", "--seed", "3", "--output", str(run))  # fmt: skip
     return read_csv(run / "generalization_metrics.csv", METRIC_COLUMNS)
 
 

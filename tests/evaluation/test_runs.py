@@ -36,7 +36,7 @@ def write_run(folder: Path, levels: dict[str, float], seed: int, evaluations: bo
     place = folder / "evaluations/m/mms"
     place.mkdir(parents=True)
     pl.concat(frames).write_parquet(place / "easy.parquet")
-    tables.write_csv(tables.cells(folder / "evaluations"), folder / tables.CELLS_FILE)
+    tables.write_csv(tables.cells(folder / "evaluations", ["m"], {"mms": ["easy"]}), folder / tables.CELLS_FILE)
     if not evaluations:
         (place / "easy.parquet").unlink()
     return folder

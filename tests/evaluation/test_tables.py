@@ -15,6 +15,7 @@ from genies.data.shifts import Shift
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
+from genies.evaluation.stage import write_tables
 from genies.evaluation.uncertainty import accuracy_interval, mean_interval
 
 SHIFTS = [
@@ -24,10 +25,24 @@ SHIFTS = [
 ]
 
 
-def test_files_of_sources_that_are_not_asked_for_are_passed_over(tmp_path: Path) -> None:
-    write_evaluation(tmp_path, "m", "mms", "a", {"b": [0.9, 0.2]})
-    write_evaluation(tmp_path, "m", "mms", "left_over", {"b": [0.9, 0.2, 0.3, 0.4]})
-    assert tables.cells(tmp_path, sources={"a"})["source"].to_list() == ["a"]
+def test_evaluations_of_an_earlier_configuration_are_passed_over(tmp_path: Path) -> None:
+    """``lora`` gave a capability once, and was evaluated on a reference that has other pairs since, and no more."""
+    shifts = tmp_path / "shifts.yaml"
+    shifts.write_text("- {source: a, target: b, target_reference: r}")
+    evaluations = tmp_path / "evaluations"
+    for name in ("mms", "lora"):
+        write_evaluation(evaluations, "m", name, "a", {"a": [0.9, 0.2], "b": [0.8, 0.6]})
+    write_evaluation(evaluations, "m", "mms", "r", {"r": [0.9, 0.2]})
+    left_over = write_evaluation(evaluations, "m", "lora", "r", {"r": [0.9, 0.2, 0.3, 0.4]})
+
+    def table() -> pl.DataFrame:
+        write_tables(evaluations, ["m"], ["mms", "lora"], [shifts], ["mms"], ["mms"], [], 0, tmp_path)
+        return tables.read_csv(tmp_path / tables.CELLS_FILE, tables.CELL_COLUMNS)
+
+    read = [("mms", "a", "a"), ("mms", "a", "b"), ("mms", "r", "r"), ("lora", "a", "a"), ("lora", "a", "b")]
+    assert table().select("intervention", "source", "target").rows() == read
+    left_over.write_bytes(b"damaged")
+    assert len(table()) == len(read)
 
 
 def make_cells(accuracies: dict[tuple[str, str, str], float], model: str = "m") -> pl.DataFrame:
@@ -67,7 +82,7 @@ def full_cells(*interventions: str, model: str = "m") -> pl.DataFrame:
 def test_cells_hold_the_metrics_of_each_target(tmp_path):
     p = np.random.default_rng(0).random(300).tolist()
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 10, "b": p})
-    frame = tables.cells(tmp_path)
+    frame = tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     assert dict(frame.schema) == tables.CELL_COLUMNS
     cell = frame.row(by_predicate=pl.col("target") == "b", named=True)
     low, high = accuracy_interval(metric.correctness(p), np.arange(300) // 2)
@@ -90,17 +105,16 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
 
 def test_the_order_of_rows_in_a_file_plays_no_part(tmp_path):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": np.random.default_rng(0).random(60).tolist()})
-    before = tables.cells(tmp_path)
+    before = tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     pl.read_parquet(path).reverse().write_parquet(path)
-    assert tables.cells(tmp_path).equals(before)
+    assert tables.cells(tmp_path, ["m"], {"mms": ["a"]}).equals(before)
 
 
-def test_cells_read_what_is_asked_for_in_that_order_and_no_partial_files(tmp_path):
+def test_cells_read_what_is_asked_for_in_that_order(tmp_path):
     for model in ("m", "old"):
         for intervention in ("mms", "ccs", "random"):
             write_evaluation(tmp_path, model, intervention, "a", {"a": [0.9, 0.1]})
-    (tmp_path / "m" / "mms" / ".partial-x.parquet").write_bytes(b"half written")
-    frame = tables.cells(tmp_path, ["m"], ["random", "mms"])
+    frame = tables.cells(tmp_path, ["m"], {"random": ["a"], "mms": ["a"]})
     assert frame.select("model", "intervention").rows() == [("m", "random"), ("m", "mms")]
 
 
@@ -108,7 +122,7 @@ def test_cells_read_what_is_asked_for_in_that_order_and_no_partial_files(tmp_pat
 def test_a_value_that_is_no_probability_is_named_with_its_file_and_target(tmp_path, value):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1], "b": [0.3, value]})
     with pytest.raises(StoreError) as caught:
-        tables.cells(tmp_path)
+        tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     assert str(path) in str(caught.value) and "b: probability 1" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -118,30 +132,28 @@ def test_damaged_foreign_and_doubled_evaluations_are_refused(tmp_path):
     good = pl.read_parquet(path)
     pl.concat([good, good]).write_parquet(path)
     with pytest.raises(StoreError, match="example 0, pair 0 stands twice"):
-        tables.cells(tmp_path)
+        tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     good.drop("score_best").write_parquet(path)
     with pytest.raises(StoreError, match="columns"):
-        tables.cells(tmp_path)
+        tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     path.write_bytes(b"PAR1 no more")
     with pytest.raises(StoreError, match="cannot be read") as caught:
-        tables.cells(tmp_path)
+        tables.cells(tmp_path, ["m"], {"mms": ["a"]})
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_asked_for_and_missing_is_refused(tmp_path):
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
-    for models, interventions, missing in ((["m", "large"], ["mms"], "large"), (["m"], ["mms", "ccs"], "m/ccs")):
-        with pytest.raises(StoreError, match=f"{missing}: holds no evaluations"):
-            tables.cells(tmp_path, models, interventions)
+    for models, interventions, missing in ((["m", "large"], ["mms"], "large/mms"), (["m"], ["mms", "ccs"], "m/ccs")):
+        with pytest.raises(StoreError, match=f"{missing}/a.parquet: file not found; run"):
+            tables.cells(tmp_path, models, {name: ["a"] for name in interventions})
 
 
-def test_no_evaluations_and_uneven_ones_are_refused(tmp_path):
-    with pytest.raises(StoreError, match="no evaluations"):
-        tables.cells(tmp_path / "absent")
+def test_uneven_evaluations_are_refused(tmp_path):
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
     write_evaluation(tmp_path, "m", "ccs", "a", {"a": [0.9, 0.1, 0.2]})
     with pytest.raises(StoreError, match="a was evaluated on 2 pairs by one intervention and on 3"):
-        tables.cells(tmp_path)
+        tables.cells(tmp_path, ["m"], {"mms": ["a"], "ccs": ["a"]})
 
 
 def test_metrics_have_the_published_columns_in_order():

@@ -52,7 +52,7 @@ class Verbs:
             ),
             "metrics": (
                 f"{run}/evaluations", "--models", "tiny", "--interventions", "mms", "--shifts", "shifts.yaml",
-                "--capability", "mms", "--output", run,
+                "--capability", "mms", "--on-references", "mms", "--output", run,
             ),
             "records": (
                 "--tokens", self.tokens, "--activations", self.activations, "--fits", *self.fits.values(),

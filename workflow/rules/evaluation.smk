@@ -84,12 +84,13 @@ rule metrics:
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
         capability=plan.capability_interventions,
+        on_references=plan.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
         "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --shifts {params.shifts:q} --capability {params.capability:q} "
-        "--repeats {params.repeats:q} --seed {params.seed} --output {params.folder:q}"
+        "--on-references {params.on_references:q} --repeats {params.repeats:q} --seed {params.seed} --output {params.folder:q}"
 
 
 rule samples:
