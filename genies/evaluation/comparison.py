@@ -4,7 +4,9 @@ Within a shift two interventions are compared on the same pairs; the pairs of on
 example is the unit. Across shifts the shift is the unit. Both tests are Student's t on paired differences, within a
 shift with the linearised variance of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, section 6), and
 p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of
-one model, for each shift and each mean over shifts.
+one model, for each shift and each mean over shifts. Where the differences are all the same, t has no variance to
+divide by: p is then that of the exact test that flips signs (Fisher, The design of experiments, 1935, section 21),
+2^(1 − n) for n units that all go one way, and there is no interval.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is 
 published list has them, a label, or a benchmark). ``carried_by`` names the shift without which a mean would change
 most, and ``difference_without`` is the mean then."""
 FILE = "comparisons.csv"
+ROUNDING = 1e-12
+"""Differences of accuracies that vary by less than this are all the same."""
 
 Key = tuple[str, str, str, str]
 """(model, intervention, source, target)."""
@@ -81,7 +85,11 @@ def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean difference with its 95 % interval and two-sided p-value; None where nothing tells how it varies."""
+    """A mean difference with its 95 % interval and two-sided p-value.
+
+    Interval and p-value are None for one unit. Where all of n units have the same difference, the interval is None and
+    the p-value 2^(1 − n), or 1 where that difference is 0.
+    """
 
     difference: float
     low: float | None
@@ -117,8 +125,8 @@ def across_shifts(differences: ArrayLike, weights: ArrayLike | None = None) -> P
 
 
 def _student(mean: float, error: float, freedom: int) -> Paired:
-    if error == 0:
-        return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0)
+    if error < ROUNDING:
+        return Paired(mean, None, None, 1.0 if abs(mean) < ROUNDING else 2.0**-freedom)
     margin = float(stats.t.ppf(0.975, freedom)) * error
     return Paired(mean, mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 

@@ -19,7 +19,7 @@ COLUMNS = {
     **dict.fromkeys(("accuracy_a", "accuracy_b", "difference", "p", "p_corrected"), pl.Float64),
 }
 """Columns of a comparison: a row per cell that both runs have; ``test`` is ``paired`` where both ranked the same pairs,
-``apart`` where only their intervals are known, null where not even those."""
+``apart`` where only their intervals are known, null where not even those, or where they have no width."""
 LEVEL = 0.05
 
 
@@ -65,8 +65,9 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
     if None in ends:
         return row
     error = np.hypot(ends[1] - ends[0], ends[3] - ends[2]) / (2 * stats.norm.ppf(0.975))
-    z = abs(row["difference"]) / error if error else np.inf * (row["difference"] != 0)
-    return {**row, "test": "apart", "p": float(2 * stats.norm.sf(z))}
+    if not error:
+        return row  # ties throughout, as of ``random``, do not vary
+    return {**row, "test": "apart", "p": float(2 * stats.norm.sf(abs(row["difference"]) / error))}
 
 
 def describe(compared: pl.DataFrame) -> Iterator[str]:

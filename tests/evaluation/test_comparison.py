@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import stats
 
 from genies.data.shifts import Shift
 from genies.evaluation import bootstrap, tables
-from genies.evaluation.comparison import COLUMNS, Scored, across_shifts, compare, holm, influence, within_shift
+from genies.evaluation.comparison import COLUMNS, Paired, Scored, across_shifts, compare, holm, influence, within_shift
 
 
 def answers(accuracy: float, correlation: float, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -64,9 +65,26 @@ def test_pairs_that_repeat_their_example_add_no_evidence() -> None:
 
 def test_what_varies_not_and_single_shifts() -> None:
     same = within_shift(np.zeros(10), np.arange(10))
-    assert (same.difference, same.p) == (0, 1)
+    assert (same.difference, same.low, same.high, same.p) == (0, None, None, 1)
     assert across_shifts([0.2]).p is None
     assert across_shifts([0.1, 0.2, 0.4]).p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.4], 0).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("found", "units"),
+    [
+        (within_shift([0.5, 0.5], [0, 1]), 2),
+        (within_shift([1, 1, 1, 1], [0, 0, 1, 2]), 3),
+        (across_shifts([0.1, 0.1]), 2),
+        (across_shifts([-0.1] * 7), 7),
+        # The same but for rounding, as differences of accuracies are.
+        (across_shifts([0.9 - 0.8, 0.3 - 0.2, 0.4 - 0.3], [1, 2, 2]), 3),
+    ],
+)
+def test_equal_differences_are_judged_by_how_many_they_are(found: Paired, units: int) -> None:
+    assert (found.low, found.high) == (None, None)
+    signs = np.array(list(product((-1, 1), repeat=units)))
+    assert found.p == np.mean(np.abs(signs.sum(1)) == units)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from helpers import write_evaluation
 
 from genies.cli import main
 from genies.errors import StoreError
@@ -70,3 +71,13 @@ def test_runs_without_a_common_cell_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="have no cell"):
         compare_runs(a, b)
     assert main(["compare", str(a), str(tmp_path / "none")]) == 2
+
+
+def test_ties_throughout_on_other_pairs_have_no_test(tmp_path: Path) -> None:
+    """``random`` in two framings: its accuracies do not vary, and its pairs are not the same."""
+    for name, pairs in (("a", 4), ("b", 8)):
+        write_evaluation(tmp_path / name / "evaluations", "m", "random", "easy", {"hard": [0.5] * pairs})
+        cells = tables.cells(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]})
+        tables.write_csv(cells, tmp_path / name / tables.CELLS_FILE)
+    compared = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert compared.select("difference", "test", "p", "p_corrected").rows() == [(0, None, None, None)]
