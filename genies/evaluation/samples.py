@@ -92,17 +92,17 @@ def _target(split: SplitPairs, judged: Mapping[Column, Mapping[Place, float | No
 def choose(verdicts: np.ndarray, seed: int) -> tuple[list[int], list[int]]:
     """Rows to show: those on which verdicts disagree most, the most first, and others drawn at random.
 
+    A tie is on neither side, so that ``random`` disputes nothing.
+
     Args:
         verdicts: probability of the best response by pair and column, float (n, columns); NaN where there is none.
         seed: of the draw.
     """
-    known = ~np.isnan(verdicts)
-    right = np.where(known, verdicts > 0.5, 0).sum(1)
-    count = known.sum(1)
-    split = np.minimum(right, count - right)  # how many are in the minority
+    known = ~np.isnan(verdicts).all(1)
+    split = np.minimum((verdicts > 0.5).sum(1), (verdicts < 0.5).sum(1))  # how many are in the minority
     order = sorted(range(len(verdicts)), key=lambda row: (-split[row], row))
     disputed = [row for row in order[:DISPUTED] if split[row] > 0]
-    others = [row for row in range(len(verdicts)) if row not in disputed and count[row]]
+    others = [row for row in range(len(verdicts)) if row not in disputed and known[row]]
     drawn = np.random.default_rng(seed).permutation(others)[:DRAWN].tolist()
     return disputed, sorted(drawn)
 

@@ -28,6 +28,15 @@ def test_the_most_disputed_come_first_and_the_others_are_drawn() -> None:
     assert len(choose(np.tile([0.1, 0.9], (60, 1)), 1)[0]) == DISPUTED
 
 
+def test_ties_dispute_nothing() -> None:
+    """A column of ``random``, and three methods that differ on the last two pairs alone."""
+    verdicts = np.full((60, 4), 0.9)
+    verdicts[:, 0] = 0.5
+    verdicts[20:40, 1:] = 0.1
+    verdicts[58:, 2] = 0.1
+    assert choose(verdicts, 1)[0] == [58, 59]
+
+
 @pytest.mark.parametrize("framing", ["response", "truthfulness"])
 def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> None:
     test = write_distribution(tmp_path / "north", train=1, test=9) / "test.json"
