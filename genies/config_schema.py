@@ -42,9 +42,11 @@ def shifts_schema() -> dict[str, Any]:
     """The schema of a shift list."""
     name = {"type": "string", "pattern": f"^{shifts.NAME.pattern}{END}"}
     text = {"type": "string", "pattern": rf"^[^\u0000-\u001f\u007f]+{END}"}
+    group = {**text, "not": {"enum": list(shifts.RESERVED)}}
     kinds = {
         **dict.fromkeys(shifts.NAMES, name),
         **dict.fromkeys(shifts.TEXTS, text),
+        **dict.fromkeys(shifts.GROUPS, group),
         "published_entries": {"type": "integer", "minimum": 1, "maximum": 999_999},
     }
     return {

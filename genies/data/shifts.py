@@ -29,6 +29,10 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
 NAMES = ("source", "target", "target_reference")
 TEXTS = ("label", "category", "benchmark", "note")
+GROUPS = ("label", "benchmark")
+"""Keys whose values name means over shifts, side by side in one column of the tables."""
+RESERVED = ("all", "distinct", "published", "shift")
+"""Names of the means that every run has, and of single shifts, in that column."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def read_shifts(*lists: str | Path) -> list[Shift]:
     """Read shift lists, each a file or a name as ``list_file`` takes them, and merge them in the order given.
 
     Raises:
-        DataError: a file is missing or is no YAML list, an entry breaks the format, or two entries have the same
-            source and target.
+        DataError: a file is missing or is no YAML list, an entry breaks the format, two entries have the same
+            source and target, or a label is also the name of a benchmark.
     """
     paths = [list_file(name_or_path) for name_or_path in lists]
     return merge_shifts((str(path), parse_shifts(_load(path), str(path))) for path in paths)
@@ -118,9 +122,10 @@ def merge_shifts(lists: Iterable[tuple[str, Sequence[Shift]]]) -> list[Shift]:
     """Join lists of shifts, each given with the place where it stands.
 
     Raises:
-        DataError: two entries have the same source and target.
+        DataError: two entries have the same source and target, or a label is also the name of a benchmark.
     """
     places: dict[tuple[str, str], str] = {}
+    groups: dict[str, tuple[str, str]] = {}
     merged = []
     for place, shifts in lists:
         for number, shift in enumerate(shifts):
@@ -130,6 +135,11 @@ def merge_shifts(lists: Iterable[tuple[str, Sequence[Shift]]]) -> list[Shift]:
                 names = " → ".join(pair)
                 raise DataError(f"{here}: the shift {names} stands already in {places[pair]}; delete one of them")
             places[pair] = here
+            for key in GROUPS:
+                if name := getattr(shift, key):
+                    other, first = groups.setdefault(name, (key, here))
+                    if other != key:
+                        raise DataError(f"{here}: {key} is {name!r}, which is a {other} in {first}; take another word")
             merged.append(shift)
     return merged
 
@@ -160,6 +170,11 @@ def _parse_entry(entry: Any, place: str) -> Shift:
     for key in TEXTS:
         if key in entry and not (isinstance(entry[key], str) and entry[key] and entry[key].isprintable()):
             raise DataError(f"{place}: {key} is {_shown(entry[key])}; write a text of one line, or leave it out")
+    for key in GROUPS:
+        if entry.get(key) in RESERVED:
+            raise DataError(
+                f"{place}: {key} is {entry[key]!r}, which tables call a mean of their own; take another word"
+            )
     count = entry.get("published_entries")
     if count is not None and not _COUNT.fullmatch(str(count)):
         raise DataError(f"{place}: published_entries is {_shown(count)}; write a whole number above 0, or leave it out")

@@ -15,6 +15,7 @@ from genies.data import shifts
 from genies.data.archive import published_distributions
 from genies.data.shifts import Shift, benchmarks, merge_shifts, parse_shifts, read_shifts
 from genies.errors import DataError
+from genies.evaluation import seeds, tables
 
 ROOT = Path(__file__).parents[2]
 LISTS = ROOT / "config" / "shifts"
@@ -182,6 +183,18 @@ def test_parsed_lists_from_a_config_are_checked_and_merged_too(tmp_path):
         parse_shifts([{"source": "a"}], "config key shifts")
 
 
+def test_a_label_is_not_also_a_benchmark(tmp_path: Path) -> None:
+    first = write(tmp_path, "- {source: a, target: b, benchmark: mine}\n- {source: a, target: d}", "1.yaml")
+    second = write(tmp_path, "- {source: a, target: c, label: mine, benchmark: mine}\n", "2.yaml")
+    assert message(first, second) == (
+        f"{second}: entry 0 (counted from 0): label is 'mine', which is a benchmark in "
+        f"{first}: entry 0 (counted from 0); take another word"
+    )
+    assert "benchmark is 'own', which is a label" in message(
+        write(tmp_path, "- {source: a, target: b}\n- {source: a, target: c, benchmark: own}\n")
+    )
+
+
 BROKEN_ENTRIES = {
     "no target": ("{source: a}", "has no target"),
     "no source": ("{target: a}", "has no source"),
@@ -202,6 +215,11 @@ BROKEN_ENTRIES = {
     "list as name": ("{source: [a], target: b}", "source is ['a'], not a name"),
     "empty label": ("{source: a, target: b, label: ''}", "label is ''; write a text"),
     "long label": ('{source: a, target: b, category: "x\\ny"}', r"category is 'x\ny'; write a text of one line"),
+    **{
+        f"{key} {name}": (f"{{source: a, target: b, {key}: {name}}}", f"{key} is '{name}', which tables call a mean")
+        for key in ("label", "benchmark")
+        for name in (tables.ALL_LABELS, tables.DISTINCT, tables.PUBLISHED, seeds.SHIFT)
+    },
     "no count": ("{source: a, target: b, published_entries: 0}", "published_entries is '0'; write a whole number"),
     "fraction": ("{source: a, target: b, published_entries: 1.5}", "published_entries is '1.5'"),
     "boolean": ("{source: a, target: b, published_entries: true}", "published_entries is 'true'"),
