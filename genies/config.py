@@ -24,11 +24,12 @@ from pydantic import (
 from genies.data.framing import Framing
 from genies.data.prompts import PromptFormat
 from genies.errors import ConfigError
+from genies.interventions.registry import name_of
 from genies.models import model_name
 
 # JSON schemas repeat these patterns. Python's `$` would let a line break at the end pass.
 END = r"(?![\s\S])"
-PLAIN_NAME = rf"^[\w-][\w.-]*{END}"
+PLAIN_NAME = rf"^\w[\w.-]*{END}"
 DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
 
 WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "mixtures", "sweep"})
@@ -37,7 +38,9 @@ WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameter
 
 def _plain_name(name: str) -> str:
     if not re.match(PLAIN_NAME, name):
-        raise ValueError(f"{name!r} is not a plain name: letters, digits, '.', '_' and '-' only")
+        raise ValueError(
+            f"{name!r} is not a plain name: letters, digits, '.', '_' and '-' only, '.' and '-' not in front"
+        )
     return name
 
 
@@ -208,7 +211,7 @@ class Config(Section):
         names = [model_name(m) for m in self.chosen_models]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
-        for name in names:
+        for name in (*names, *map(name_of, self.interventions)):
             _plain_name(name)
         seeds = [self.seed, *self.further_seeds]
         if len(set(seeds)) < len(seeds):

@@ -38,6 +38,12 @@ def test_a_single_model_takes_the_place_of_the_list() -> None:
         ({"models": []}, "no model is named"),
         ({"models": ["a/same", "b/same"]}, "two models are called 'same'"),
         ({"models": ["owner/$(reboot)"]}, "not a plain name"),
+        # To a verb they would be options.
+        ({"run": "-demo"}, "'-demo' is not a plain name"),
+        ({"models": ["owner/-m"]}, "'-m' is not a plain name"),
+        ({"interventions": ["own/-probe.py"]}, "'-probe' is not a plain name"),
+        ({"plugins": {"-p": "folder"}}, "'-p' is not a plain name"),
+        ({"mixtures": {"-m": {"source": "a", "other": "b", "percent": 5}}}, "'-m' is not a plain name"),
         ({"shifts": []}, "shifts"),
         ({"seed": -1}, "seed"),
         ({"protocol": "published"}, "protocol"),

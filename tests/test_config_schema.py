@@ -70,6 +70,7 @@ def test_every_shift_list_passes_and_tells_editors_its_schema(path: Path) -> Non
         {"plugins": {".m": "folder"}},
         {"sweep": {"interventions": {"lora": {"rank": {**GRID, "count": 0}}}}},
         {"run": "a b"},
+        {"run": "-a"},
         {"run": "a\n"},
         {"run": 3},
         {"models": "folder/model"},
