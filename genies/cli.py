@@ -659,16 +659,23 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
         for pair in options.pairs:
             source, _, target = pair.partition(":")
             sources.setdefault(target, []).append(source)
+        named = {source for names in sources.values() for source in names}
+        fits = {
+            name: named if name in options.on_references else named - set(options.references)
+            for name in options.interventions
+        }
         reading = Reading(options.seed, options.framing)
-        write_samples(
-            options.evaluations, options.models, options.interventions, sources, options.test, reading, options.output
-        )
+        write_samples(options.evaluations, options.models, fits, sources, options.test, reading, options.output)
 
     verb = _verb(verbs, "samples", run, "choose pairs of every target to read, with every verdict on them")
     verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
     verb.add_argument("--evaluations", type=Path, required=True, metavar="DIR")
     verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
+    verb.add_argument(
+        "--references", nargs="*", default=[], metavar="SOURCE", help="references that no shift starts from"
+    )
+    _on_references(verb)
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--framing", choices=("response", "truthfulness"), default="response")
     _seed(verb)

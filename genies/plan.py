@@ -138,10 +138,15 @@ class Plan:
         return sorted({shift.source for shift in self.shifts})
 
     @cached_property
+    def references(self) -> list[str]:
+        """Distributions that no shift starts from, and that are fitted on for the capability there."""
+        asked = {shift.target_reference for shift in self.shifts} if self.capability_interventions else set()
+        return sorted(asked - set(self.sources))
+
+    @cached_property
     def fit_sources(self) -> list[str]:
         """Distributions that interventions are fitted on: sources, and references where a capability is asked for."""
-        references = {shift.target_reference for shift in self.shifts} if self.capability_interventions else set()
-        return sorted({*self.sources, *references})
+        return sorted([*self.sources, *self.references])
 
     @cached_property
     def targets(self) -> dict[str, list[str]]:
@@ -160,6 +165,13 @@ class Plan:
     def test_distributions(self) -> list[str]:
         """Distributions whose test split is read."""
         return sorted({name for names in self.targets.values() for name in names})
+
+    @cached_property
+    def sampled_pairs(self) -> list[tuple[str, str]]:
+        """Sources and targets whose pairs are shown: those of shifts, and what is no target after fitting on itself."""
+        shifts = [(shift.source, shift.target) for shift in self.shifts]
+        rest = sorted(set(self.test_distributions) - {target for _, target in shifts})
+        return [*shifts, *zip(rest, rest, strict=True)]
 
     @cached_property
     def train_distributions(self) -> list[str]:

@@ -1,8 +1,8 @@
-"""The stage ``samples``: some pairs of every target with every intervention's verdict, to be read by people."""
+"""The stage ``samples``: some pairs of all that is tested on, with every intervention's verdict, for people to read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,32 +29,34 @@ Place = tuple[int, int]
 def write_samples(
     evaluations: Path,
     models: Sequence[str],
-    interventions: Sequence[str],
+    fits: Mapping[str, Collection[str]],
     sources: Mapping[str, Sequence[str]],
     tests: Sequence[Path],
     reading: Reading,
     output: Path,
 ) -> None:
-    """Choose pairs of every target and write their texts and verdicts.
+    """Choose pairs of every target and write their texts and verdicts; a source may be shown as its own target.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
         models: those of the run.
-        interventions: those of the run.
+        fits: sources to read by intervention.
         sources: by target, the sources that it is shown with.
         tests: ``<target>/test.json`` of each target.
         reading: how splits are read.
         output: JSON to write: by target ``columns`` ([model, intervention, source] of each verdict) and ``pairs``, each
             with ``prompt``, ``best`` and ``worse`` (texts), ``example`` and ``pair`` (as in evaluations), ``disputed``
             and ``verdicts`` (the probability of the best response by column; null where there is none).
+
+    Raises:
+        StoreError: an evaluation is missing or damaged.
     """
-    frames: dict[Column, pl.DataFrame] = {}
-    for model in models:
-        for intervention in interventions:
-            for source in sorted({name for names in sources.values() for name in names}):
-                path = evaluations / model / intervention / f"{source}.parquet"
-                if path.is_file():
-                    frames[model, intervention, source] = read_evaluation(path)
+    frames: dict[Column, pl.DataFrame] = {
+        (model, intervention, source): read_evaluation(evaluations / model / intervention / f"{source}.parquet")
+        for model in models
+        for intervention, names in fits.items()
+        for source in sorted(names)
+    }
     targets = {}
     for test in tests:
         name = test.parent.name

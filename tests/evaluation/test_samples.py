@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from helpers import write_distribution
+from helpers import write_distribution, write_evaluation
 
+from genies.cli import main
+from genies.config import load_config
 from genies.data.distributions import read_split
 from genies.data.reading import Reading
 from genies.evaluation.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
 from genies.evaluation.tables import PAIR_COLUMNS
 from genies.files import read_json
+from genies.plan import Plan
 
 
 def test_the_most_disputed_come_first_and_the_others_are_drawn() -> None:
@@ -56,8 +59,8 @@ def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> Non
         (tmp_path / "evaluations/m" / name).mkdir(parents=True)
         frame.write_parquet(tmp_path / "evaluations/m" / name / "easy.parquet")
     write_samples(
-        tmp_path / "evaluations", ["m"], ["mms", "lora"], {"north": ["easy"], "west": ["easy"]}, [test],
-        Reading(framing=framing), tmp_path / "samples.json",
+        tmp_path / "evaluations", ["m"], {"mms": ["easy"], "lora": ["easy"]}, {"north": ["easy"], "west": ["easy"]},
+        [test], Reading(framing=framing), tmp_path / "samples.json",
     )  # fmt: skip
     (name, target), *further = read_json(tmp_path / "samples.json").items()
     assert name == "north" and not further
@@ -72,6 +75,34 @@ def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> Non
             assert pair["worse"] == example.responses[example.worse[place[1]]]
         else:
             assert {pair["best"], pair["worse"]} == {"Yes", "No"}
+
+
+def test_every_distribution_is_shown_with_the_verdicts_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``north`` is no target, and ``west`` a reference alone, where ``lora`` has an evaluation from an earlier run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("north", "south", "west"):
+        write_distribution(tmp_path / "data" / name)
+    Path("shifts.yaml").write_text("- {source: north, target: south, target_reference: west}")
+    chosen = {"run": "mine", "models": ["owner/m"], "shifts": ["shifts.yaml"], "interventions": ["mms", "lora"]}
+    folders = [f"data/{name}" for name in ("north", "south", "west")]
+    plan = Plan(load_config({**chosen, "distributions": folders, "capability_interventions": ["mms"]}))
+    evaluations = plan.results / "evaluations"
+    for name in ("mms", "lora"):
+        write_evaluation(evaluations, "m", name, "north", {"north": [0.9] * 8, "south": [0.9] * 8})
+    write_evaluation(evaluations, "m", "mms", "west", {"west": [0.9] * 8})
+    (evaluations / "m/lora/west.parquet").write_bytes(b"left over")
+    pairs = [f"{source}:{target}" for source, target in plan.sampled_pairs]
+    tests = [str(plan.distribution_file(name, "test")) for name in plan.test_distributions]
+    asked = ["samples", *pairs, "--evaluations", str(evaluations), "--models", "m", "--interventions", "mms", "lora"]
+    asked += ["--references", *plan.references, "--on-references", *plan.on_references, "--test", *tests]
+    assert main([*asked, "--output", "samples.json"]) == 0
+    assert {name: target["columns"] for name, target in read_json(Path("samples.json")).items()} == {
+        "north": [["m", "mms", "north"], ["m", "lora", "north"]],
+        "south": [["m", "mms", "north"], ["m", "lora", "north"]],
+        "west": [["m", "mms", "west"]],
+    }
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

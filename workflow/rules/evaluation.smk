@@ -106,7 +106,9 @@ rule samples:
     localrule: True
     threads: 1
     params:
-        pairs=[f"{shift.source}:{shift.target}" for shift in plan.shifts],
+        pairs=[f"{source}:{target}" for source, target in plan.sampled_pairs],
+        references=plan.references,
+        on_references=plan.on_references,
         evaluations=plan.results / "evaluations",
         models=list(plan.models),
         interventions=plan.methods,
@@ -115,5 +117,6 @@ rule samples:
         code=plan.code("genies.evaluation.samples"),
     shell:
         "genies --log {log} samples {params.pairs} --evaluations {params.evaluations:q} --models {params.models:q} "
-        "--interventions {params.interventions:q} --test {input.test:q} --framing {params.framing} "
+        "--interventions {params.interventions:q} --references {params.references:q} "
+        "--on-references {params.on_references:q} --test {input.test:q} --framing {params.framing} "
         "--seed {params.seed} --output {output:q}"
