@@ -13,11 +13,10 @@ from pathlib import Path
 import polars as pl
 
 from genies.evaluation import tables
-from genies.evaluation.tables import ALL_LABELS
+from genies.evaluation.tables import ALL_LABELS, PLACE
 
 FILE = "seeds.csv"
 SHIFT = "shift"
-PLACE = ("model", "intervention", "source", "target")
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "over", "source", "target"), pl.String),
     "seeds": pl.Int64,

@@ -92,7 +92,9 @@ LEADERBOARD_COLUMNS = {
 CATEGORY_COLUMNS = {
     **dict.fromkeys(("model", "label", "category", "intervention"), pl.String),
     "shifts": pl.Int64,
-    **dict.fromkeys(("elicitation", "elicitation_low", "elicitation_high", "random_elicitation"), pl.Float64),
+    **dict.fromkeys(("elicitation", "elicitation_low", "elicitation_high"), pl.Float64),
+    "interval_over": pl.String,
+    "random_elicitation": pl.Float64,
 }
 """Columns of ``elicitation_by_category.csv``."""
 
@@ -103,6 +105,9 @@ CATEGORIES_FILE = "elicitation_by_category.csv"
 
 ALL_LABELS = "all"
 DISTINCT, PUBLISHED = "distinct", "published"
+
+PLACE = ("model", "intervention", "source", "target")
+"""Columns that name a cell, and an intervention on a shift."""
 
 Cell = Mapping[str, Any]
 
@@ -390,19 +395,31 @@ def _average(
     return result
 
 
-def by_category(metrics: pl.DataFrame) -> pl.DataFrame:
+def by_category(metrics: pl.DataFrame, intervals: pl.DataFrame | None = None) -> pl.DataFrame:
     """Mean elicitation of every (model, intervention, label, category) over its distinct shifts.
 
-    Columns: model, label, category, intervention, shifts, elicitation, elicitation_low, elicitation_high (95 %, over
-    shifts; null where there is one shift) and random_elicitation, what answering at random would elicit: the mean of
+    Columns: model, label, category, intervention, shifts, elicitation, elicitation_low, elicitation_high (95 %),
+    interval_over ("shifts"; "examples" where there is one shift, whose interval tells nothing of other shifts; null
+    where there is no interval) and random_elicitation, what answering at random would elicit: the mean of
     0.5 / target_tuned_capability.
+
+    Args:
+        metrics: columns as in ``METRIC_COLUMNS``.
+        intervals: of single shifts, columns as in ``genies.evaluation.bootstrap.COLUMNS``; without them a category of
+            one shift has no interval.
     """
+    known = {} if intervals is None else {tuple(row[name] for name in PLACE): row for row in intervals.to_dicts()}
     rows = []
     for (model, label, category, intervention), own in metrics.group_by(
         "model", "label", "category", "intervention", maintain_order=True
     ):
         capability = own["target_tuned_capability"]
         floor = None if capability.null_count() or (capability <= 0).any() else float((0.5 / capability).mean())
+        mean = _average("elicitation", own["elicitation"], np.ones(len(own)), *AVERAGED["elicitation"])
+        if len(own) == 1:
+            single = known.get(own.select(PLACE).row(0), {})
+            mean |= {end: single.get(end) for end in ("elicitation_low", "elicitation_high")}
+        over = "examples" if len(own) == 1 else "shifts"
         rows.append(
             {
                 "model": model,
@@ -410,7 +427,8 @@ def by_category(metrics: pl.DataFrame) -> pl.DataFrame:
                 "category": category,
                 "intervention": intervention,
                 "shifts": len(own),
-                **_average("elicitation", own["elicitation"], np.ones(len(own)), *AVERAGED["elicitation"]),
+                **mean,
+                "interval_over": None if mean["elicitation_low"] is None else over,
                 "random_elicitation": floor,
             }
         )

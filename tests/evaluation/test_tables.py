@@ -305,6 +305,20 @@ def test_one_shift_has_a_mean_and_no_interval():
     assert skill["elicitation_low"].null_count() == 2
 
 
+def test_a_category_of_one_shift_has_the_interval_of_that_shift_over_examples():
+    metrics = tables.generalization_metrics(full_cells("mms", "lora"), SHIFTS, ["mms"])
+    ends = {"elicitation_low": pl.col("elicitation") - 0.1, "elicitation_high": pl.col("elicitation") + 0.1}
+    intervals = metrics.filter(intervention="mms").select(*tables.PLACE, **ends)
+    categories = tables.by_category(metrics, intervals)
+    assert categories.columns == list(tables.CATEGORY_COLUMNS)
+    personas = categories.filter(category="personas")
+    assert set(personas["interval_over"]) == {"shifts"}
+    assert personas.equals(tables.by_category(metrics).filter(category="personas"))
+    mms, lora = categories.filter(category="skill").rows(named=True)
+    assert (mms["interval_over"], lora["interval_over"]) == ("examples", None)
+    assert mms["elicitation_low"] == mms["elicitation"] - 0.1 and mms["elicitation_high"] == mms["elicitation"] + 0.1
+
+
 def test_by_category_averages_elicitation_and_what_guessing_elicits():
     metrics = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
     row = tables.by_category(metrics).row(by_predicate=pl.col("category") == "personas", named=True)
