@@ -29,17 +29,30 @@ def test_accuracy_intervals_cover_what_they_promise(accuracy, correlation):
     assert covered <= (0.97 if accuracy <= 0.97 else 1)
 
 
-@pytest.mark.parametrize("shifts", [15, 56])
-@pytest.mark.parametrize("draw", ["normal", "uniform", "skewed"])
-def test_mean_intervals_cover_what_they_promise(shifts, draw):
-    generator = np.random.default_rng(21)
+def mean_coverage(draw: str, mean: float, shifts: int) -> float:
+    """Share of 2,000 intervals that hold the true mean of what was drawn."""
+    generator = np.random.default_rng([21, shifts, round(100 * mean)])
     samples = {
-        "normal": lambda: generator.normal(0.6, 0.2, shifts),
-        "uniform": lambda: generator.uniform(0.2, 1.0, shifts),
-        "skewed": lambda: generator.beta(6, 4, shifts),
+        "normal": lambda: generator.normal(mean, 0.2, shifts),
+        "uniform": lambda: generator.uniform(2 * mean - 1, 1, shifts),
+        "skewed": lambda: generator.beta(100 * mean, 100 * (1 - mean), shifts),
+        "long tail": lambda: generator.beta(10 * mean, 10 * (1 - mean), shifts),
     }[draw]
-    covered = np.mean([low <= 0.6 <= high for low, high in (mean_interval(samples()) for _ in range(1_500))])
-    assert 0.935 <= covered <= 0.965
+    return float(np.mean([low <= mean <= high for low, high in (mean_interval(samples()) for _ in range(2_000))]))
+
+
+@pytest.mark.parametrize("shifts", [15, 56])
+@pytest.mark.parametrize("mean", [0.5, 0.6, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("draw", ["normal", "uniform", "skewed"])
+def test_mean_intervals_cover_what_they_promise(shifts, mean, draw):
+    assert 0.93 <= mean_coverage(draw, mean, shifts) <= 0.965
+
+
+@pytest.mark.parametrize(
+    ("mean", "shifts", "least"), [(0.8, 15, 0.93), (0.9, 15, 0.91), (0.97, 15, 0.85), (0.97, 56, 0.91)]
+)
+def test_a_long_tail_near_1_costs_coverage_as_stated(mean, shifts, least):
+    assert least <= mean_coverage("long tail", mean, shifts) <= 0.965
 
 
 def test_independent_pairs_get_the_interval_of_clopper_and_pearson():
