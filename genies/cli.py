@@ -606,7 +606,7 @@ def _add_published(verbs: argparse._SubParsersAction) -> None:
         told = list(write_published_tables(options.source, options.shifts, options.out))
         provenance = options.out / "provenance.json"
         stated = {"run": "published", "source": str(options.source), "shifts": list(map(str, options.shifts))}
-        write_provenance(stated, [], [], sorted(options.out.glob("*.csv")), provenance)
+        write_provenance(stated, [], [], [], sorted(options.out.glob("*.csv")), provenance)
         write_report_from_tables(options.out, "published results", provenance, options.out / "report.html")
         print(*told, sep="\n")
 
@@ -686,13 +686,16 @@ def _add_provenance(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.provenance import write_provenance
 
-        write_provenance(options.config, options.models, options.data, options.results, options.output)
+        write_provenance(
+            options.config, options.models, options.data, options.own_code, options.results, options.output
+        )
 
     verb = _verb(verbs, "provenance", run, "state what the results come from")
     verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
     verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
     verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
     verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
+    verb.add_argument("--own-code", type=Path, nargs="*", default=[], metavar="FILE", help="own Python files that ran")
     _output(verb, "JSON file")
 
 

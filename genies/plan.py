@@ -339,6 +339,12 @@ class Plan:
         """Every file of a plug-in: an edit of one runs it again."""
         return files_of(self.plugins[name])
 
+    @property
+    def own_code(self) -> list[Path]:
+        """Python files of the user's own that the run executes: interventions, and those of plug-ins."""
+        files = [Path(spec) for name, spec in self.interventions.items() if name not in self.repeats and name != spec]
+        return [*files, *(file for name in self.plugins for file in self.plugin_files(name))]
+
     @cached_property
     def text_interventions(self) -> list[str]:
         """Interventions that read texts with a model of their own; each source is a job."""

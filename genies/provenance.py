@@ -16,7 +16,12 @@ from genies.files import read_json, write_json
 
 
 def write_provenance(
-    config: Mapping[str, Any], models: Sequence[Path], data: Sequence[Path], results: Sequence[Path], output: Path
+    config: Mapping[str, Any],
+    models: Sequence[Path],
+    data: Sequence[Path],
+    own_code: Sequence[Path],
+    results: Sequence[Path],
+    output: Path,
 ) -> None:
     """State what the results come from.
 
@@ -24,10 +29,11 @@ def write_provenance(
         config: the run's whole configuration, seeds included.
         models: model manifests; they hold revision and digests.
         data: ``<distribution>/<split>.json`` of all that was read.
+        own_code: Python files of the user's own that ran.
         results: files to bind to this statement, by their SHA-256.
         output: JSON to write: ``genies`` (version), ``commit``, ``uncommitted_changes`` (None outside a git checkout),
-            ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data`` and
-            ``results`` (SHA-256 by name).
+            ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data``,
+            ``own_code`` (SHA-256 by path as given) and ``results`` (SHA-256 by name).
     """
     commit, dirty = source_state(PACKAGE_FOLDER)
     write_json(
@@ -42,6 +48,7 @@ def write_provenance(
             "configuration": dict(config),
             "models": [read_json(path) for path in models],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data},
+            "own_code": {str(path): file_sha256(path) for path in own_code},
             "results": {path.name: file_sha256(path) for path in results},
         },
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+from helpers import write_distribution
+
+from genies.config import load_config
 from genies.digests import file_sha256
 from genies.files import read_json, write_json
+from genies.plan import Plan
 from genies.provenance import package_versions, source_state, write_provenance
 
 
@@ -15,14 +21,33 @@ def test_everything_that_a_result_depends_on_is_stated(tmp_path: Path) -> None:
     write_json(model, {"name": "m", "revision": "abc"})
     write_json(data, [])
     table.write_text("x")
-    write_provenance({"seed": 4}, [model], [data], [table], tmp_path / "provenance.json")
+    own = tmp_path / "own.py"
+    own.write_text("")
+    write_provenance({"seed": 4}, [model], [data], [own], [table], tmp_path / "provenance.json")
     stated = read_json(tmp_path / "provenance.json")
     assert stated["configuration"] == {"seed": 4}
     assert stated["models"] == [{"name": "m", "revision": "abc"}]
     assert stated["data"] == {"north/test": file_sha256(data)}
+    assert stated["own_code"] == {str(own): file_sha256(own)}
     assert stated["results"] == {"cells.csv": file_sha256(table)}
     assert set(stated) >= {"genies", "commit", "uncommitted_changes", "python", "platform", "packages"}
     assert {"torch", "zarr", "snakemake"} <= set(package_versions()) and "pytest" not in package_versions()
+
+
+def test_own_code_is_that_of_interventions_and_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("north", "south"):
+        write_distribution(tmp_path / "data" / name)
+    Path("shifts.yaml").write_text("- {source: north, target: south}")
+    shutil.copy(Path(__file__).parent / "interventions/own_probe.py", "probe.py")
+    (tmp_path / "method" / "parts").mkdir(parents=True)
+    programs = [Path("method") / name for name in ("eval.py", "parts/loss.py", "train.py")]
+    for file in programs:
+        file.write_text("")
+    chosen = {"run": "mine", "models": ["owner/m"], "shifts": ["shifts.yaml"], "interventions": ["mms", "probe.py"]}
+    folders = ["data/north", "data/south"]
+    plan = Plan(load_config({**chosen, "distributions": folders, "plugins": {"own": "method"}, "further_seeds": [1]}))
+    assert plan.own_code == [Path("probe.py"), *programs]
 
 
 def test_commit_and_uncommitted_changes_of_a_checkout(tmp_path: Path) -> None:

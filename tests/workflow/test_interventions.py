@@ -12,6 +12,7 @@ from helpers import save_reward_model
 from project import Project
 
 from genies.data.distributions import read_split
+from genies.digests import file_sha256
 from genies.files import read_json
 
 SMALL = {"steps": 2, "pairs_per_step": 4}
@@ -84,6 +85,14 @@ def test_all_interventions_land_in_one_table(finished: Path, project: Project) -
     accuracy = dict(zip(table["intervention"], table["generalization_accuracy"], strict=True))
     assert accuracy["my_method"] == 1.0
     assert accuracy["random"] == 0.5
+
+
+def test_own_code_and_what_the_report_shows_are_bound_by_their_digests(finished: Path, project: Project) -> None:
+    stated = read_json(finished / "all/provenance.json")
+    own = ("own_probe.py", "my_plugin/eval.py", "my_plugin/train.py")
+    assert stated["own_code"] == {name: file_sha256(project.folder / name) for name in own}
+    shown = {path.name for path in (finished / "all").glob("*.csv")} | {"samples.json"}
+    assert stated["results"] == {name: file_sha256(finished / "all" / name) for name in shown}
 
 
 def test_trainings_are_logged_and_their_adapters_kept(finished: Path, project: Project) -> None:

@@ -3,9 +3,15 @@
 
 rule provenance:
     input:
-        results=[*rules.metrics.output, *rules.records.output],
+        results=[
+            *rules.metrics.output,
+            *rules.records.output,
+            *rules.samples.output,
+            *(rules.sweep.output if plan.config.sweep else []),
+        ],
         models=expand(rules.model.output, model=plan.models),
         data=plan.distribution_files(),
+        own_code=plan.own_code,
     output:
         report(plan.results / "provenance.json", caption="../report/provenance.rst", category="Provenance"),
     log:
@@ -19,7 +25,7 @@ rule provenance:
         code=plan.code("genies.provenance"),
     shell:
         "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
-        "--data {input.data:q} --output {output:q}"
+        "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
 
 
 rule report:
