@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genies.digests import file_sha256, value_digest
 from genies.errors import ModelError, StoreError, disk_full
 from genies.files import read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -276,6 +280,50 @@ def _attention(folder: Path) -> str:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: no architecture of a causal language model ({reason})") from None
     return "sdpa" if kind._supports_sdpa else "eager"
+
+
+def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load a model from its folder; safetensors only, no remote code.
+
+    Args:
+        kind: one of the auto classes of transformers.
+        folder: a folder in the format of ``save_pretrained``.
+        what: the model that it is to be, for errors.
+        **options: further arguments of ``from_pretrained``.
+
+    Returns:
+        The model, and the names of weights that the folder lacks and that are therefore random; tied ones are not.
+
+    Raises:
+        ModelError: transformers cannot load it, or its weights are of other sizes than its configuration says.
+    """
+    try:
+        model, report = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them, an error of transformers would not
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: cannot be loaded as {what} ({reason})") from None
+    if sizes := sorted(report["mismatched_keys"]):
+        name, stored, wanted = sizes[0]
+        raise ModelError(
+            f"{folder}: {name} is {list(stored)}, by config.json {list(wanted)} ({len(sizes)} such weights); give the "
+            "configuration and the weights of one model"
+        )
+    return model, frozenset(report["missing_keys"])
+
+
+def refuse_lacking(folder: Path, missing: Collection[str], remedy: str) -> None:
+    """Raise ModelError where weights are missing, which transformers would have drawn at random."""
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
+        raise ModelError(f"{folder}: its weights lack {names} ({len(missing)} in all); {remedy}")
 
 
 def load_tokenizer(folder: Path) -> Any:

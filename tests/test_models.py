@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from helpers import save_reward_model
+from safetensors.torch import load_file, save_file
 
 from genies.activations.decoder import Decoder
 from genies.errors import ModelError
@@ -110,6 +114,44 @@ def test_code_in_a_model_folder_is_never_run(model_folders: dict[str, Path], tmp
     assert not (tmp_path / "ran").exists()
     with pytest.raises(ModelError, match="cannot be loaded"):
         Decoder.load(folder, "float32", "cpu", "sdpa")
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    weights = folder / "model.safetensors"
+    save_file(change(load_file(weights)), weights, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: {n: t for n, t in w.items() if "layers.1.mlp.up_proj" not in n},
+         r"lack model.layers.1.mlp.up_proj.weight \(1 in all\); give a whole causal language model"),
+        (lambda w: {n: t for n, t in w.items() if n != "lm_head.weight"}, "lack lm_head.weight"),
+        (lambda w: w | {"model.norm.weight": torch.ones(7)}, r"model.norm.weight is \[7\], by config.json \[32\]"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_all_there_are_refused(
+    change: Callable, message: str, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    change_weights(folder, change)
+    with pytest.raises(ModelError, match=f"{folder}: .*{message}"):
+        Decoder.load(folder, "float32", "cpu", "sdpa")
+
+
+def test_a_classifier_is_no_language_model(tmp_path: Path) -> None:
+    folder = save_reward_model(tmp_path / "classifier")
+    with pytest.raises(ModelError, match="lack lm_head.weight .*give a whole causal language model"):
+        Decoder.load(folder, "float32", "cpu", "sdpa")
+
+
+def test_an_output_head_that_is_tied_is_no_missing_weight(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    change_weights(folder, lambda w: {n: t for n, t in w.items() if n != "lm_head.weight"})
+    decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
+    assert decoder.output_head.weight is decoder.model.get_input_embeddings().weight
 
 
 def test_remembered_hashes_that_are_damaged_are_made_again(model_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError
+from genies.models import load_weights, refuse_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +165,8 @@ class Decoder:
             quantization: weights in 8 (``int8``) or 4 bits (``nf4``), by bitsandbytes on CUDA; or None.
 
         Raises:
-            ModelError: the folder holds no model that transformers can load as a causal language model.
+            ModelError: the folder holds no model that transformers can load as a causal language model, or not all of
+                its weights.
             ConfigError: quantized weights without CUDA or without bitsandbytes.
         """
         from transformers import AutoModelForCausalLM
@@ -175,19 +177,15 @@ class Decoder:
         if quantization is not None:
             options |= {"device_map": "balanced" if spread else {"": place}}
             options |= {"quantization_config": quantization_config(quantization, DTYPES[dtype], place)}
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=DTYPES[dtype],
-                attn_implementation=attention,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                **options,
-            )
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ModelError(f"{folder}: cannot be loaded as a causal language model ({reason})") from None
+        model, missing = load_weights(
+            AutoModelForCausalLM,
+            folder,
+            "a causal language model",
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            **options,
+        )
+        refuse_lacking(folder, missing, "give a whole causal language model, its output head included")
         return cls(model if options else model.to(place), layers, heads)
 
     @torch.inference_mode()

@@ -23,6 +23,7 @@ from genies.activations.decoder import DTYPES, quantization_config, resolve_devi
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError, StoreError
+from genies.models import load_weights, refuse_lacking
 from genies.tuning.scoring import Reading, resolve_dtype
 
 if TYPE_CHECKING:
@@ -60,25 +61,19 @@ def load_classifier(
     if quantization is not None:
         config = quantization_config(quantization, torch.bfloat16, device)
         options = {"quantization_config": config, "device_map": {"": device}}
-    try:
-        with _quiet():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                num_labels=1,
-                dtype=dtype,
-                attn_implementation=None if attention == "auto" else attention,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: cannot be loaded as a sequence classifier ({reason})") from None
+    with _quiet():
+        model, missing = load_weights(
+            AutoModelForSequenceClassification,
+            folder,
+            "a sequence classifier",
+            num_labels=1,
+            dtype=dtype,
+            attn_implementation=None if attention == "auto" else attention,
+            **options,
+        )
     if quantization is None:
         model = model.to(device)
-    return model.eval(), frozenset(report["missing_keys"])
+    return model.eval(), missing
 
 
 @contextmanager
@@ -247,8 +242,8 @@ def new_reader(
             raise ModelError(
                 f"{folder}: {type(model).__name__} has no head on its last token; use a decoder-only model"
             )
-        if others := sorted(name for name in missing if not name.startswith(f"{HEAD}.")):
-            raise ModelError(f"{folder}: its weights lack {others[0]} ({len(others)} in all); give a whole model")
+        others = [name for name in missing if not name.startswith(f"{HEAD}.")]
+        refuse_lacking(folder, others, "give a whole model")
         _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
         if adapter is None:
             return RewardReader(model.requires_grad_(True), compute)
@@ -309,11 +304,7 @@ def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> Re
     place = resolve_device(device)
     compute = DTYPES[resolve_dtype(dtype, place)]
     model, missing = load_classifier(folder, compute, place, attention)
-    if missing:
-        raise ModelError(
-            f"{folder}: its weights lack {min(missing)} ({len(missing)} in all); give a finished reward model, not "
-            "a language model"
-        )
+    refuse_lacking(folder, missing, "give a finished reward model, not a language model")
     reader = RewardReader(model.requires_grad_(False), compute)
     if reader.is_decoder:
         getattr(model, HEAD).float()
