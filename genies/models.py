@@ -295,7 +295,7 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
         The model, and the names of weights that the folder lacks and that are therefore random; tied ones are not.
 
     Raises:
-        ModelError: transformers cannot load it, or its weights are of other sizes than its configuration says.
+        ModelError: transformers cannot load it, or its weights are of other sizes than that.
     """
     try:
         model, report = kind.from_pretrained(
@@ -313,8 +313,8 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
     if sizes := sorted(report["mismatched_keys"]):
         name, stored, wanted = sizes[0]
         raise ModelError(
-            f"{folder}: {name} is {list(stored)}, by config.json {list(wanted)} ({len(sizes)} such weights); give the "
-            "configuration and the weights of one model"
+            f"{folder}: cannot be loaded as {what} ({name} is {list(stored)}, not {list(wanted)}; {len(sizes)} such "
+            "weights); give configuration and weights that belong together"
         )
     return model, frozenset(report["missing_keys"])
 

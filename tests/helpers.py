@@ -40,6 +40,10 @@ FAMILY_SIZES: dict[str, dict[str, object]] = {
         **{"num_experts_per_tok": 2, "moe_intermediate_size": 32, "first_k_dense_replace": 1},
     },
     "mamba": {"state_size": 8},
+    "falcon_h1": {
+        **GROUPED,
+        **{"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1},
+    },
 }
 """What a family's small model has beside the sizes that all have."""
 

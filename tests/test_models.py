@@ -127,7 +127,7 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], dic
         (lambda w: {n: t for n, t in w.items() if "layers.1.mlp.up_proj" not in n},
          r"lack model.layers.1.mlp.up_proj.weight \(1 in all\); give a whole causal language model"),
         (lambda w: {n: t for n, t in w.items() if n != "lm_head.weight"}, "lack lm_head.weight"),
-        (lambda w: w | {"model.norm.weight": torch.ones(7)}, r"model.norm.weight is \[7\], by config.json \[32\]"),
+        (lambda w: w | {"model.norm.weight": torch.ones(7)}, r"model.norm.weight is \[7\], not \[32\]"),
     ],
 )  # fmt: skip
 def test_weights_that_are_not_all_there_are_refused(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from genies.activations.checks import Check, check_packing
+from genies.activations.checks import Check, check_packing, too_large
 from genies.activations.decoder import Decoder, Features, Shape
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
 from genies.activations.store import (
@@ -29,13 +29,13 @@ from genies.activations.store import (
 )
 from genies.activations.tokens import SCORED_VIEW, Tokens
 from genies.digests import own_code_digest, value_digest
-from genies.errors import Interrupted, ModelError
+from genies.errors import Interrupted
 from genies.files import locked
 from genies.stopping import asked_to_stop
 
 DECIDING = ("genies.activations.decoder", "genies.activations.forest", "genies.activations.masks")
 """Modules whose code decides what is stored: an edit of one makes another store."""
-EXTRACTION_VERSION = 2
+EXTRACTION_VERSION = 3
 """To be raised when an edit of another module makes other features of the same model and tokens."""
 CPU_BATCH_NUMBERS = 2**20
 """Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
@@ -305,10 +305,7 @@ class Extractor:
         except torch.OutOfMemoryError:
             parts = halves(batch, [len(tree) for tree in forest.trees])
             if parts is None:
-                raise ModelError(
-                    f"{self.model['name']}: memory does not suffice for one example of {batch.width} tokens; use a "
-                    "larger device, device: balanced, or bfloat16"
-                ) from None
+                raise too_large(self.model["name"], batch.width) from None
         else:
             counted.forward_passes += 1
             counted.computed_tokens += batch.computed_tokens

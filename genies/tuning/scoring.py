@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from genies.activations.checks import PACKING_TOLERANCE, relative_difference
+from genies.activations.checks import LEAK, PACKING_TOLERANCE, leak, relative_difference
 from genies.activations.forest import Batch, PackedBatch, build_tree, pack, plan_batches
-from genies.errors import DataError
+from genies.errors import DataError, ModelError
 from genies.tuning.base import TextPairs
 
 if TYPE_CHECKING:
@@ -154,18 +154,22 @@ class Scorer:
         self._batch_tokens = batch_tokens
         self._tolerance = PACKING_TOLERANCE[dtype]
         self._can_pack = can_pack
-        self._packed_before: bool | None = None
+        self._wrong_before: bool | None = None
 
     @torch.inference_mode()
     def scores(self, groups: Sequence[TextGroup], label: str) -> np.ndarray:
-        """Scores of all texts, one group after the other, float64 (texts,). ``label`` stands on the progress bar."""
+        """Scores of all texts, one group after the other, float64 (texts,). ``label`` stands on the progress bar.
+
+        Raises:
+            ModelError: memory does not suffice for a pass.
+        """
         starts = np.cumsum([0, *(len(group.tokens) for group in groups)])
         scores = np.zeros(starts[-1])
         packed = self.may_pack(groups)
         with tqdm(total=len(scores), desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress:
             for members, batch in lay_out(groups, self._batch_tokens, self._eos_token, packed):
                 here = np.concatenate([np.arange(starts[m], starts[m + 1]) for m in members])
-                scores[here] = self._read(batch, packed).scores.double().cpu().numpy()
+                scores[here] = self._read_whole(batch, packed).scores.double().cpu().numpy()
                 progress.update(len(here))
         return scores
 
@@ -175,40 +179,51 @@ class Scorer:
             return False
         by_length = sorted(range(len(groups)), key=lambda g: max(map(len, groups[g].tokens)))
         sample = [groups[g] for g in sorted({by_length[0], by_length[len(by_length) // 2], by_length[-1]})]
-        error = self.packing_error(sample)
-        packed = error <= self._tolerance
-        if packed != self._packed_before:
-            self._packed_before = packed
-            if packed:
-                log.info("self-test: packed and separate passes agree (relative difference %.1e)", error)
-            else:
+        wrong, told = self._packing(sample)
+        if wrong != self._wrong_before:
+            self._wrong_before = wrong
+            if wrong:
                 log.warning(
-                    "self-test: packed and separate passes differ (relative difference %.1e); going on with one text "
-                    "per row, padded on the right",
-                    error,
+                    "self-test: packed and separate passes differ (%s); going on with one text per row, padded on the "
+                    "right",
+                    told,
                 )
-        return packed
+            else:
+                log.info("self-test: packed and separate passes agree (%s)", told)
+        return not wrong
 
     @torch.inference_mode()
-    def packing_error(self, groups: Sequence[TextGroup]) -> float:
-        """Largest relative difference of a text's state in one packed pass over the groups from its state alone.
-
-        Infinite where the model takes no tree mask at all.
-        """
+    def _packing(self, groups: Sequence[TextGroup]) -> tuple[bool, str]:
+        """Whether the states of the groups' texts are wrong in one packed pass, and what was found, in words."""
         trees = [build_tree(group.tokens, group.score_from, self._eos_token) for group in groups]
-        row = Batch(sum(map(len, trees)), (tuple(range(len(trees))),))
+        row = pack(Batch(sum(map(len, trees)), (tuple(range(len(trees))),)), trees)
         try:
-            together = self._read(pack(row, trees), True).states
+            together = self._read(row, True).states
+            leaked = leak(lambda batch: [self._read(batch, True).states], row)
         except torch.OutOfMemoryError:
-            raise
-        except (IndexError, RuntimeError, TypeError, ValueError):
-            return float("inf")
+            if len(groups) == 1:
+                return True, f"memory does not suffice for a row of {row.tokens.size} tokens"
+            return max(self._packing([group]) for group in groups)
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            return True, f"{type(error).__name__}: {str(error).splitlines()[0]}"
         alone = [
-            self._read(pack(Batch(len(tree), ((0,),)), [tree]), False).states
+            self._read_whole(pack(Batch(len(tree), ((0,),)), [tree]), packed=False).states
             for group in groups
             for tree in (
                 build_tree([tokens], [start], self._eos_token)
                 for tokens, start in zip(group.tokens, group.score_from, strict=True)
             )
         ]
-        return relative_difference(together, torch.cat(alone))
+        error = relative_difference(together, torch.cat(alone))
+        return not error <= self._tolerance or leaked != 0, (
+            LEAK.format(leaked) if leaked else f"relative difference {error:.1e}"
+        )
+
+    def _read_whole(self, batch: PackedBatch, packed: bool) -> Reading:
+        try:
+            return self._read(batch, packed)
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"memory does not suffice for a pass over {batch.tokens.size} tokens; lower batch_tokens, or use a "
+                "larger device or bfloat16"
+            ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ import torch
 from helpers import FAMILIES, WINDOW, save_model, write_distribution
 
 from genies.activations import decoder as decoder_module
-from genies.activations.checks import check_packing
+from genies.activations.checks import PACKING_TOLERANCE, check_packing
 from genies.activations.decoder import Decoder, Features
 from genies.activations.estimate import tell_costs
 from genies.activations.extraction import Extractor, Request, Settings, token_budget
-from genies.activations.forest import Batch, build_forest, pack, plan_batches
+from genies.activations.forest import Batch, PackedBatch, build_forest, pack, plan_batches
 from genies.activations.store import ActivationStore
 from genies.activations.tokenization import tokenize
 from genies.activations.tokens import Tokens
@@ -123,6 +124,47 @@ def test_both_attention_implementations_give_the_same(
     check = check_packing(decoder, tokens, build_forest(tokens, EOS), EOS)
     assert check.packed and check.relative_difference < 1e-6
     assert (check.examples, check.decisions_changed) == (2, 0) and check.decisions > 0
+
+
+@pytest.mark.parametrize(("family", "packed"), [("falcon_h1", False), ("llama", True), ("olmoe", True)])
+def test_texts_that_leak_into_each_other_less_than_bfloat16_rounds_are_not_packed(
+    family: str, packed: bool, tmp_path: Path, data: Path
+) -> None:
+    folder = save_model(tmp_path / family, family)
+    tokens = all_tokens(folder, data)
+    decoder = Decoder.load(folder, "bfloat16", "cpu", "sdpa")
+    check = check_packing(decoder, tokens, build_forest(tokens, EOS), EOS)
+    assert check.relative_difference < PACKING_TOLERANCE[torch.bfloat16]
+    assert check.packed is packed
+    assert packed or "other texts of the row move a text by" in check.reason
+
+
+def test_a_row_that_memory_does_not_hold_is_no_error_of_the_self_test(
+    model_folders: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = all_tokens(model_folders["llama"], data)
+    decoder, forest = Decoder.load(model_folders["llama"], "float32", "cpu", "sdpa"), build_forest(tokens, EOS)
+    read, read_separately = Decoder.read, Decoder.read_separately
+    longest = max(map(len, forest.trees))
+
+    def up_to(most: int, ordinary: Callable) -> Callable:
+        def small(decoder: Decoder, batch: PackedBatch) -> Features:
+            if batch.tokens.size > most:
+                raise torch.OutOfMemoryError("no memory left")
+            return ordinary(decoder, batch)
+
+        return small
+
+    monkeypatch.setattr(Decoder, "read", up_to(longest, read))
+    check = check_packing(decoder, tokens, forest, EOS)
+    assert check.packed and check.examples == 1
+    monkeypatch.setattr(Decoder, "read", up_to(0, read))
+    check = check_packing(decoder, tokens, forest, EOS)
+    assert not check.packed and "memory does not suffice for a row" in check.reason
+    monkeypatch.setattr(Decoder, "read", read)
+    monkeypatch.setattr(Decoder, "read_separately", up_to(0, read_separately))
+    with pytest.raises(ModelError, match="memory does not suffice for one example .* use a larger device"):
+        check_packing(decoder, tokens, forest, EOS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

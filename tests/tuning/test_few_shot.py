@@ -6,9 +6,12 @@ import logging
 
 import numpy as np
 import pytest
+from helpers import save_model
 
-from genies.errors import ConfigError, DataError
+from genies.activations.decoder import Decoder
+from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions import registry
+from genies.models import describe_model
 
 
 def make(manifest, **parameters):
@@ -120,3 +123,26 @@ def test_input_that_cannot_be_used_is_named(manifests, few_shot, training, held_
 def test_a_model_that_is_spread_over_the_devices_there_are_says_the_same(manifests, few_shot, training, held_out):
     spread = registry.make("few_shot", {}).bind(manifests["llama"], "balanced").fit(training)
     np.testing.assert_allclose(spread.predict_proba(held_out), few_shot.predict_proba(held_out), atol=1e-5)
+
+
+def test_texts_that_leak_into_each_other_are_not_packed(training, held_out, tmp_path, caplog):
+    folder = save_model(tmp_path / "falcon", "falcon_h1", context=256)
+    manifest = describe_model(str(folder), None, tmp_path / "sha256.json")
+    fitted = make(manifest, dtype="bfloat16", shots=1).fit(training)
+    with caplog.at_level(logging.WARNING, logger="genies"):
+        fitted.decision_function(held_out)
+    assert "passes differ (other texts of the row move a text by" in caplog.text
+
+
+def test_a_row_that_memory_does_not_hold_is_read_text_by_text(few_shot, manifests, held_out, monkeypatch, caplog):
+    import torch
+
+    right = few_shot.decision_function(held_out)
+    monkeypatch.setattr(Decoder, "read", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no memory left")))
+    with caplog.at_level(logging.WARNING, logger="genies"):
+        apart = few_shot.bind(manifests["llama"], "cpu").decision_function(held_out)
+    assert "memory does not suffice for a row" in caplog.text
+    np.testing.assert_allclose(apart, right, rtol=0, atol=1e-4)
+    monkeypatch.setattr(Decoder, "read_separately", Decoder.read)
+    with pytest.raises(ModelError, match="memory does not suffice"):
+        few_shot.bind(manifests["llama"], "cpu").decision_function(held_out)
