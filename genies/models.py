@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genies.digests import file_sha256, value_digest
-from genies.errors import ModelError, StoreError, disk_full
+from genies.errors import GeniesError, ModelError, StoreError, disk_full
 from genies.files import read_sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -48,6 +49,27 @@ def is_folder(identifier: str) -> bool:
     return path.exists() or path.is_absolute() or identifier.startswith((".", "~")) or len(path.parts) > 2
 
 
+@contextmanager
+def readable(folder: Path, problem: str) -> Iterator[None]:
+    """Whatever a model's files make a library raise comes out as a ModelError that names the folder and the problem.
+
+    A full disk is a DiskError; errors that are typed, and a process without memory, stay what they are.
+    """
+    try:
+        yield
+    except (GeniesError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            problem = "memory does not suffice for it; use a larger device, device: balanced, or bfloat16"
+        raise disk_full(error) or ModelError(f"{folder}: {problem} ({first_line(error)})") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def model_files(folder: Path) -> list[Path]:
     """The files of a model's folder that decide its outputs: configuration, weights, tokenizer.
 
@@ -75,10 +97,15 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def _check_parts(folder: Path) -> None:
-    """Raise ModelError where the index names weights that are not there."""
+    """Raise ModelError where the index names weights that are not beside it."""
     if (folder / INDEX).is_file():
-        parts = sorted(set(_read_object(folder / INDEX).get("weight_map", {}).values()))
-        if absent := [name for name in parts if not (folder / name).is_file()]:
+        named = _read_object(folder / INDEX).get("weight_map")
+        if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+            raise ModelError(
+                f"{folder / INDEX}: its weight_map does not name a file for each weight; complete the folder"
+            )
+        parts, present = sorted(set(named.values())), {file.name for file in folder.glob(WEIGHTS)}
+        if absent := [name for name in parts if name not in present]:
             raise ModelError(
                 f"{folder / absent[0]}: missing, as are {len(absent) - 1} other of the {len(parts)} files that {INDEX} "
                 "names; complete the folder"
@@ -138,7 +165,7 @@ def _refusal(error: Exception, revision: str | None) -> str:
         RevisionNotFoundError,
     )
 
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = first_line(error)
     if isinstance(error, GatedRepoError):
         return f"gated on the hub; ask for access on the model's page, then {LOG_IN}"
     if isinstance(error, RevisionNotFoundError):
@@ -181,6 +208,13 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
     folder = fetch(identifier, revision)
     hashes = _hashes(model_files(folder), remembered)
     config = _read_object(folder / "config.json")
+    with readable(folder, "its config.json cannot be used"):
+        decided = {
+            "eos_token": _eos_token(folder, config),
+            "context": context_of(config),
+            "attention": _attention(folder),
+            "architecture": _architecture(config),
+        }
     return {
         "name": model_name(identifier),
         "identifier": identifier,
@@ -188,10 +222,7 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         "revision": None if is_folder(identifier) else folder.name,
         "files": hashes,
         **_digests(hashes),
-        "eos_token": _eos_token(folder, config),
-        "context": context_of(config),
-        "attention": _attention(folder),
-        "architecture": (config.get("architectures") or [config.get("model_type", "unknown")])[0],
+        **decided,
     }
 
 
@@ -225,34 +256,48 @@ def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
         known = {}
     hashes = {}
     for file in files:
-        real = file.resolve()
-        stat = real.stat()
-        key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
-        if key not in known:
-            known[key] = file_sha256(real)
+        with readable(file, "cannot be read"):
+            real = file.resolve()
+            stat = real.stat()
+            key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+            if key not in known:
+                known[key] = file_sha256(real)
         hashes[file.name] = known[key]
     write_sealed(remembered, known)
     return hashes
 
 
 def _read_object(file: Path) -> dict[str, Any]:
-    try:
+    with readable(file, "not JSON"):
         value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file}: not JSON ({error})") from None
     if not isinstance(value, dict):
         raise ModelError(f"{file}: not an object")
     return value
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
-    return config.get("text_config") or config
+    text = config.get("text_config") or config
+    if not isinstance(text, dict):
+        raise TypeError(f"text_config is {text!r}, not an object")
+    return text
 
 
 def context_of(config: dict[str, Any]) -> int | None:
-    """Tokens that a model of this configuration can hold; None if it states no bound."""
+    """Tokens that a model of this configuration can hold; None if it states no bound.
+
+    Raises:
+        TypeError: the bound is no whole number, or the part on texts no object.
+    """
     text = _text_config(config)
-    return next((text[key] for key in ("max_position_embeddings", "n_positions", "max_seq_len") if text.get(key)), None)
+    key = next((key for key in ("max_position_embeddings", "n_positions", "max_seq_len") if text.get(key)), None)
+    if key is not None and not (isinstance(text[key], int) and text[key] > 0):
+        raise TypeError(f"{key} is {text[key]!r}, not a positive whole number")
+    return text.get(key)
+
+
+def _architecture(config: dict[str, Any]) -> str:
+    names = config.get("architectures")
+    return str(names[0] if isinstance(names, list) and names else config.get("model_type", "unknown"))
 
 
 def _eos_token(folder: Path, config: dict[str, Any]) -> int:
@@ -272,13 +317,9 @@ def _attention(folder: Path) -> str:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    try:
-        kind = MODEL_FOR_CAUSAL_LM_MAPPING[
-            type(AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
-        ]
-    except (KeyError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: no architecture of a causal language model ({reason})") from None
+    with readable(folder, "no architecture of a causal language model"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     return "sdpa" if kind._supports_sdpa else "eager"
 
 
@@ -297,7 +338,7 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
     Raises:
         ModelError: transformers cannot load it, or its weights are of other sizes than that.
     """
-    try:
+    with readable(folder, f"cannot be loaded as {what}"):
         model, report = kind.from_pretrained(
             folder,
             use_safetensors=True,
@@ -307,9 +348,6 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
             ignore_mismatched_sizes=True,  # the report names them, an error of transformers would not
             **options,
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: cannot be loaded as {what} ({reason})") from None
     if sizes := sorted(report["mismatched_keys"]):
         name, stored, wanted = sizes[0]
         raise ModelError(
@@ -334,8 +372,5 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with readable(folder, "its tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{folder}: its tokenizer cannot be loaded ({reason})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -11,11 +12,22 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import save_reward_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from genies.activations.decoder import Decoder
-from genies.errors import ModelError
-from genies.models import describe_model, is_folder, load_tokenizer, model_files, model_name, tokenizer_digest
+from genies.errors import ConfigError, DiskError, ModelError
+from genies.models import (
+    INDEX,
+    describe_model,
+    is_folder,
+    load_tokenizer,
+    model_files,
+    model_name,
+    readable,
+    tokenizer_digest,
+)
 
 
 def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(
@@ -152,6 +164,110 @@ def test_an_output_head_that_is_tied_is_no_missing_weight(model_folders: dict[st
     change_weights(folder, lambda w: {n: t for n, t in w.items() if n != "lm_head.weight"})
     decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
     assert decoder.output_head.weight is decoder.model.get_input_embeddings().weight
+
+
+def use(folder: Path, remembered: Path) -> None:
+    described = describe_model(str(folder), None, remembered)
+    Decoder.load(folder, "float32", "cpu", described["attention"])
+
+
+def configured(**fields: object) -> Callable[[Path], None]:
+    return lambda folder: write_fields(folder / "config.json", fields)
+
+
+def write_fields(file: Path, fields: dict[str, object]) -> None:
+    file.write_text(json.dumps((json.loads(file.read_text()) if file.exists() else {}) | fields))
+
+
+def cut(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+@pytest.mark.parametrize(
+    "breaking",
+    [
+        cut,
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "model.safetensors").write_bytes((50).to_bytes(8, "little") + b"[" * 50),
+        lambda folder: (folder / "config.json").write_text("[" * 100_000),
+        lambda folder: (folder / "config.json").write_bytes(b"{\xff}"),
+        lambda folder: (folder / "config.json").write_text('{"model_type": "llama", "a": ' + '{"a":' * 50_000),
+        lambda folder: (folder / "tokenizer.json").write_text("[" * 100_000),
+        lambda folder: write_fields(folder / "tokenizer_config.json", {"tokenizer_class": ["x"]}),
+        configured(text_config="x"),
+        configured(model_type=["llama"]),
+        configured(model_type=None),
+        configured(architectures=7, model_type="bert"),
+        configured(max_position_embeddings="many"),
+        configured(max_position_embeddings=[512]),
+        configured(num_attention_heads=5),
+        configured(num_attention_heads=0),
+        configured(num_attention_heads="4"),
+        configured(num_hidden_layers="3"),
+        configured(num_hidden_layers=2.5),
+        configured(hidden_size=None),
+        configured(hidden_act="unheard of"),
+        configured(rope_parameters="x"),
+        configured(vocab_size=-1),
+        lambda folder: write_fields(folder / INDEX, {"weight_map": ["model.safetensors"]}),
+        lambda folder: write_fields(folder / INDEX, {"weight_map": {"a": 5, "b": "x"}}),
+        lambda folder: write_fields(folder / INDEX, {"weight_map": {"a": "../../x.safetensors"}}),
+        lambda folder: write_fields(folder / INDEX, {"weight_map": {"a": "config.json"}}),
+    ],
+)  # fmt: skip
+def test_a_broken_folder_is_named_in_one_line(
+    breaking: Callable, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    breaking(folder)
+    with pytest.raises(ModelError, match=str(folder)) as refused:
+        use(folder, tmp_path / "sha256.json")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("raised", "seen"), [
+    (KeyboardInterrupt(), KeyboardInterrupt),
+    (SystemExit(1), SystemExit),
+    (MemoryError(), MemoryError),
+    (OSError(errno.ENOSPC, "No space left on device"), DiskError),
+    (ConfigError("x"), ConfigError),
+    (RecursionError(), ModelError),
+    (torch.OutOfMemoryError("x"), ModelError),
+])  # fmt: skip
+def test_only_what_is_the_folders_fault_is_said_to_be(raised: BaseException, seen: type[BaseException]) -> None:
+    with pytest.raises(seen), readable(Path("folder"), "cannot be read"):
+        raise raised
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 70) | st.floats(-2, 2) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def fuzzed(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(model_folders["llama"], tmp_path_factory.mktemp("fuzz") / "copy"))
+
+
+@settings(derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.data_too_large])
+@given(data=st.data())
+def test_no_configuration_and_no_index_makes_another_error(fuzzed: Path, data: st.DataObject) -> None:
+    whole = json.loads((fuzzed / "config.json").read_text())
+    drawn = st.dictionaries(st.sampled_from([*whole, "text_config", "layer_types", "sliding_window"]), JSON, max_size=3)
+    index = data.draw(st.none() | JSON | st.fixed_dictionaries({"weight_map": JSON}))
+    try:
+        (fuzzed / "config.json").write_text(json.dumps(data.draw(st.just(whole | data.draw(drawn)) | JSON)))
+        (fuzzed / INDEX).write_text(json.dumps(index))
+        if index is None:
+            (fuzzed / INDEX).unlink()
+        with contextlib.suppress(ModelError):
+            use(fuzzed, fuzzed.parent / "sha256.json")
+    finally:
+        (fuzzed / "config.json").write_text(json.dumps(whole))
+        (fuzzed / INDEX).unlink(missing_ok=True)
 
 
 def test_remembered_hashes_that_are_damaged_are_made_again(model_folders: dict[str, Path], tmp_path: Path) -> None:

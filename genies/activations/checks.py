@@ -13,6 +13,7 @@ from genies.activations.decoder import Decoder, Features
 from genies.activations.forest import Batch, Forest, PackedBatch, build_forest, pack
 from genies.activations.tokens import SCORED_VIEW, Tokens, select_tokens
 from genies.errors import ModelError
+from genies.models import first_line
 
 PACKING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """Relative difference (norms over all features of a text) up to which a packed pass counts as equal to separate ones.
@@ -80,7 +81,7 @@ def check_packing(
         return _failed(sample, f"memory does not suffice for a row of {row.tokens.size} tokens")
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         # An architecture that takes no mask of four dimensions says so in ways of its own.
-        return _failed(sample, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return _failed(sample, f"{type(error).__name__}: {first_line(error)}")
     try:
         separate = Features.joined([
             decoder.read_separately(pack(Batch(len(tree), ((i,),)), apart.trees)) for i, tree in enumerate(apart.trees)

@@ -19,7 +19,7 @@ import torch
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError
-from genies.models import load_weights, refuse_lacking
+from genies.models import load_weights, readable, refuse_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,8 @@ class Decoder:
             **options,
         )
         refuse_lacking(folder, missing, "give a whole causal language model, its output head included")
-        return cls(model if options else model.to(place), layers, heads)
+        with readable(folder, "its configuration and its weights do not run as a causal language model"):
+            return cls(model if options else model.to(place), layers, heads)
 
     @torch.inference_mode()
     def read(self, batch: PackedBatch) -> Features:

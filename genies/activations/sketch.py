@@ -12,6 +12,7 @@ import torch
 
 from genies.activations.decoder import Shape, attention_layers, chosen_parts, find_blocks
 from genies.errors import ModelError
+from genies.models import first_line, readable
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -110,10 +111,8 @@ def read_config(folder: Path) -> PretrainedConfig:
     """
     from transformers import AutoConfig
 
-    try:
+    with readable(folder, "its config.json cannot be read"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: its config.json cannot be read ({_first_line(error)})") from None
 
 
 def multiplied_weights(blocks: Sequence[torch.nn.Module], config: PretrainedConfig) -> int:
@@ -153,13 +152,9 @@ def _without_weights(kind: Any, config: PretrainedConfig) -> Any:
         with torch.device("meta"):
             return kind.from_config(config, trust_remote_code=False)
     except (KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"model type {config.model_type}: cannot be sketched ({_first_line(error)})") from None
+        raise ModelError(f"model type {config.model_type}: cannot be sketched ({first_line(error)})") from None
 
 
 def _head_dim(config: PretrainedConfig, count: int) -> int:
     """Width of what a head gives; with latent attention that of its values."""
     return getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // count
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

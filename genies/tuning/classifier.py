@@ -23,7 +23,7 @@ from genies.activations.decoder import DTYPES, quantization_config, resolve_devi
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import separate_inputs, tree_masks
 from genies.errors import ConfigError, ModelError, StoreError
-from genies.models import load_weights, refuse_lacking
+from genies.models import load_weights, readable, refuse_lacking
 from genies.tuning.scoring import Reading, resolve_dtype
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def load_classifier(
             **options,
         )
     if quantization is None:
-        model = model.to(device)
+        with readable(folder, "cannot be moved to its device"):
+            model = model.to(device)
     return model.eval(), missing
 
 

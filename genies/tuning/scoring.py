@@ -14,6 +14,7 @@ from tqdm import tqdm
 from genies.activations.checks import LEAK, PACKING_TOLERANCE, leak, relative_difference
 from genies.activations.forest import Batch, PackedBatch, build_tree, pack, plan_batches
 from genies.errors import DataError, ModelError
+from genies.models import first_line
 from genies.tuning.base import TextPairs
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Scorer:
                 return True, f"memory does not suffice for a row of {row.tokens.size} tokens"
             return max(self._packing([group]) for group in groups)
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
-            return True, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            return True, f"{type(error).__name__}: {first_line(error)}"
         alone = [
             self._read_whole(pack(Batch(len(tree), ((0,),)), [tree]), packed=False).states
             for group in groups
