@@ -23,6 +23,12 @@ TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    "spm.model",
+    "bpe.codes",
+    "tekken.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -32,7 +38,9 @@ TOKENIZER_FILES = (
 )
 INDEX = "model.safetensors.index.json"
 """Names the files of weights that are in several parts."""
-WANTED = (WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja")
+ADAPTER = "adapter_config.json"
+"""Makes transformers load an adapter over the weights, or another model's weights altogether."""
+WANTED = (WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "bpe.codes")
 UNWANTED = ("*/*", "consolidated*")
 """What is downloaded of a repository: no subfolders (other formats and precisions), no second copy of the weights."""
 LOG_IN = "give the hub a token that may read it (`hf auth login`, or HF_TOKEN)"
@@ -74,11 +82,17 @@ def model_files(folder: Path) -> list[Path]:
     """The files of a model's folder that decide its outputs: configuration, weights, tokenizer.
 
     Raises:
-        ModelError: the folder is missing, has no ``config.json`` or no safetensors weights, or not all of them.
+        ModelError: the folder is missing, has no ``config.json`` or no safetensors weights, or not all of them, or
+            holds an adapter.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise ModelError(f"{folder}: model folder not found; give an existing folder or a hub id such as owner/name")
+    if (folder / ADAPTER).exists():
+        raise ModelError(
+            f"{folder / ADAPTER}: an adapter, which would change the weights beside it; merge it into its model first "
+            "(merge_and_unload of peft), and give the folder of the result"
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; give a folder in the format of save_pretrained")
     weights = sorted(folder.glob(WEIGHTS))

@@ -96,6 +96,23 @@ def test_a_chat_template_beside_the_tokenizer_is_a_part_of_it(model_folders: dic
     assert tokenizer_digest(folder) != before
 
 
+@pytest.mark.parametrize("name", ["spiece.model", "sentencepiece.bpe.model", "spm.model", "tekken.json", "bpe.codes"])
+def test_every_kind_of_tokenizer_file_decides_its_digest(
+    name: str, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    before = tokenizer_digest(folder)
+    (folder / name).write_text("another vocabulary")
+    assert tokenizer_digest(folder) != before
+
+
+def test_an_adapter_beside_the_weights_is_refused(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="adapter_config.json: .*merge_and_unload"):
+        model_files(folder)
+
+
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not found"):
         model_files(tmp_path / "nowhere")
