@@ -40,6 +40,12 @@ FAMILY_SIZES: dict[str, dict[str, object]] = {
         **{"num_experts_per_tok": 2, "moe_intermediate_size": 32, "first_k_dense_replace": 1},
     },
     "mamba": {"state_size": 8},
+    "jamba": {**GROUPED, "attn_layer_period": 1, "attn_layer_offset": 0, "num_experts": 2},
+    "minimax": {
+        **GROUPED,
+        **{"head_dim": 8, "num_local_experts": 2, "block_size": 8},
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    },
     "falcon_h1": {
         **GROUPED,
         **{"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1},

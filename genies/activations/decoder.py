@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LOGITS_AT_ONCE = 2**21
 """Numbers of the output head's result that are worked on at a time."""
+NO_ATTENTION = ("linear", "lightning", "delta", "cross", "decoderlayer")
+"""What the names of classes hold that are called attention, but have no heads that look at the text by softmax."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -109,7 +111,8 @@ class Decoder:
             heads: heads to read; None for all.
 
         Raises:
-            ModelError: the model has no blocks or no output head, or not the layers and heads asked for.
+            ModelError: the model has no blocks or no output head, or they do not all run once on a residual stream of
+                one width; or it has not the layers and heads asked for.
         """
         self.model = model.eval().requires_grad_(False)
         self.device = model.get_input_embeddings().weight.device
@@ -121,24 +124,25 @@ class Decoder:
             raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
         projections, self._head_is_more = self._try_out()
         count = getattr(config, "num_attention_heads", None) or 0
-        self.without_heads = self._no_heads(projections, count)
+        self.without_heads = self._no_heads(projections, config, count)
         name = type(model).__name__
         chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
-        width = 0 if self.without_heads else input_width(projections[0])
-        self.shape = Shape(
-            blocks=len(self.blocks), **chosen, head_dim=width // count if width else 0, hidden=config.hidden_size
-        )
+        width = 0 if self.without_heads else head_width(config, count)
+        self.shape = Shape(blocks=len(self.blocks), **chosen, head_dim=width, hidden=config.hidden_size)
         self.projections = [projections[layer] for layer in self.shape.head_layers]
         self._heads = count
 
-    def _no_heads(self, projections: dict[int, torch.nn.Module], count: int) -> str | None:
+    def _no_heads(self, projections: dict[int, torch.nn.Module], config: Any, count: int) -> str | None:
         name = type(self.model).__name__
         lacking = [index for index in range(len(self.blocks)) if index not in projections]
         if lacking or not count:
             return f"{name} has blocks without attention heads (the first is block {lacking[0] if lacking else 0})"
         widths = {input_width(module) for module in projections.values()}
-        if len(widths) > 1 or min(widths) % count:
-            return f"the attention outputs of {name} ({sorted(widths)} wide) do not split into {count} equal heads"
+        if widths != {count * head_width(config, count)}:
+            return (
+                f"the attention outputs of {name} ({sorted(widths)} wide) are not {count} heads of "
+                f"{head_width(config, count)}"
+            )
         return None
 
     @classmethod
@@ -217,7 +221,7 @@ class Decoder:
             return hidden.reshape(-1, hidden.shape[-1])[index.to(hidden.device)].to(self.device)
 
         def at_block(_: Any, args: tuple, kwargs: dict) -> None:
-            residual.append(rows(args[0] if args else kwargs["hidden_states"], last))
+            residual.append(rows(hidden_states(args, kwargs), last))
 
         def at_projection(_: Any, args: tuple) -> None:
             of_all = rows(args[0], last).unflatten(-1, (self._heads, shape.head_dim))
@@ -275,20 +279,41 @@ class Decoder:
             module), and whether logits are more than the output head's result (scaled, or capped).
         """
         ran: list[tuple[int, torch.nn.Module]] = []
-        handles = []
-        for index, block in enumerate(self.blocks):
-            for module in attention_layers(block):
-                handles.append(
-                    module.register_forward_pre_hook(lambda module, _args, index=index: ran.append((index, module)))
-                )
+        seen: list[tuple[int, int]] = []
         plain: list[torch.Tensor] = []
-        handles.append(self.output_head.register_forward_hook(lambda _module, _args, output: plain.append(output)))
+
+        def at_layer(layer: int) -> Callable:
+            return lambda _module, args, kwargs: seen.append((layer, hidden_states(args, kwargs).shape[-1]))
+
+        def at_linear(index: int) -> Callable:
+            return lambda module, _args: ran.append((index, module))
+
+        handles = [self.output_head.register_forward_hook(lambda _module, _args, output: plain.append(output))]
+        for index, layer in enumerate((*self.blocks, self.output_head)):
+            handles.append(layer.register_forward_pre_hook(at_layer(index), with_kwargs=True))
+        for index, block in enumerate(self.blocks):
+            handles += [module.register_forward_pre_hook(at_linear(index)) for module in attention_layers(block)]
         with _hooks(*handles), torch.inference_mode():
             # Not token 0: where it is padding its embedding is zero, and so would be all that follows from it.
             tokens = torch.arange(1, 5, device=self.device)[None]
             logits = self.model(tokens, use_cache=False).logits
+        self._check_layers(seen)
         # The last one of each block stays.
         return dict(ran), not torch.equal(plain[0].float(), logits.float())
+
+    def _check_layers(self, seen: Sequence[tuple[int, int]]) -> None:
+        """Raise ModelError unless every block and then the output head ran once, on the residual stream's width."""
+        name, hidden = type(self.model).__name__, self.model.config.get_text_config().hidden_size
+        for layer in range(len(self.blocks) + 1):
+            part = f"block {layer}" if layer < len(self.blocks) else "the output head"
+            widths = [width for index, width in seen if index == layer]
+            if len(widths) != 1:
+                raise ModelError(f"{name}: {part} runs {len(widths)} times in a pass; its layers cannot be read")
+            if widths[0] != hidden:
+                raise ModelError(
+                    f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
+                    "cannot be read"
+                )
 
 
 def chosen_parts(
@@ -366,9 +391,24 @@ def find_blocks(model: PreTrainedModel, layers: int) -> torch.nn.ModuleList:
 
 
 def attention_layers(block: torch.nn.Module) -> set[torch.nn.Module]:
-    """Linear layers within the attention modules of a block."""
-    attention = [module for module in block.modules() if "attention" in type(module).__name__.lower()]
+    """Linear layers within the attention modules of a block; not those of attention without softmax over the text."""
+    attention = [m for m in block.modules() if m is not block and _is_attention(type(m).__name__.lower())]
     return {leaf for module in attention for leaf in module.modules() if input_width(leaf)}
+
+
+def _is_attention(name: str) -> bool:
+    """Whether a class of this name is an attention module: no whole layer, no linear and no cross-attention."""
+    return "attention" in name and not any(other in name for other in NO_ATTENTION)
+
+
+def head_width(config: Any, count: int) -> int:
+    """Width of what each of ``count`` heads gives, by a configuration; with latent attention that of its values."""
+    return getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // count
+
+
+def hidden_states(args: tuple, kwargs: dict[str, Any]) -> torch.Tensor:
+    """The residual stream among the arguments of a block or an output head."""
+    return args[0] if args else kwargs["hidden_states"]
 
 
 def input_width(module: torch.nn.Module) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genies.activations.decoder import Shape, attention_layers, chosen_parts, find_blocks
+from genies.activations.decoder import Shape, attention_layers, chosen_parts, find_blocks, head_width
 from genies.errors import ModelError
 from genies.models import first_line, readable
 
@@ -78,14 +78,14 @@ class Sketch:
         count = getattr(text, "num_attention_heads", None) or 0
         attending = sum(bool(attention_layers(block)) for block in blocks)
         readable = count if attending == len(blocks) else 0
-        head_dim = _head_dim(text, count) if readable else 0
+        head_dim = head_width(text, count) if readable else 0
         chosen = chosen_parts(type(model).__name__, len(blocks), readable, layers, heads)
         return cls(
             shape=Shape(blocks=len(blocks), **chosen, head_dim=head_dim, hidden=text.hidden_size),
             parameters=sum(p.numel() for p in model.parameters()),
             block_weights=multiplied_weights(blocks, text),
             head_weights=model.get_output_embeddings().weight.numel(),
-            attention_width=attending * count * _head_dim(text, count) if count else 0,
+            attention_width=attending * count * head_width(text, count) if count else 0,
         )
 
 
@@ -153,8 +153,3 @@ def _without_weights(kind: Any, config: PretrainedConfig) -> Any:
             return kind.from_config(config, trust_remote_code=False)
     except (KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"model type {config.model_type}: cannot be sketched ({first_line(error)})") from None
-
-
-def _head_dim(config: PretrainedConfig, count: int) -> int:
-    """Width of what a head gives; with latent attention that of its values."""
-    return getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or config.hidden_size // count

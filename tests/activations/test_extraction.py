@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAMILIES, WINDOW, save_model, write_distribution
+from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
 
 from genies.activations import decoder as decoder_module
 from genies.activations.checks import PACKING_TOLERANCE, check_packing
@@ -359,6 +359,43 @@ def test_the_token_budget_grows_with_free_memory_within_bounds(free: int, hidden
 def test_a_folder_without_a_causal_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=str(tmp_path)):
         Decoder.load(tmp_path, "float32", "cpu", "sdpa")
+
+
+def small_model(tmp_path: Path, family: str) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(save_model(tmp_path / family, family))
+
+
+def test_a_residual_stream_that_changes_its_width_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILY_SIZES["opt"], "word_embed_proj_dim", 16)
+    with pytest.raises(ModelError, match="the output head reads 16 numbers where the residual stream has 32"):
+        Decoder(small_model(tmp_path, "opt"))
+
+
+@pytest.mark.parametrize(
+    ("order", "message"), [([0, 1], "block 2 runs 0 times"), ([0, 1, 1, 2], "block 1 runs 2 times")]
+)
+def test_blocks_that_do_not_run_once_are_refused(order: list[int], message: str, tmp_path: Path) -> None:
+    model = small_model(tmp_path, "llama")
+    chosen = [model.model.layers[index] for index in order]
+    # The model takes its blocks by a slice.
+    model.model.layers.__class__ = type("Ordered", (torch.nn.ModuleList,), {"__getitem__": lambda *_: chosen})
+    with pytest.raises(ModelError, match=message):
+        Decoder(model)
+
+
+def test_heads_are_those_of_attention_whatever_a_block_is_called(tmp_path: Path) -> None:
+    model = small_model(tmp_path, "jamba")
+    decoder = Decoder(model)
+    assert decoder.projections == [block.self_attn.o_proj for block in model.model.layers]
+    assert "Attention" in type(decoder.blocks[0]).__name__
+
+
+def test_linear_attention_has_no_heads(tmp_path: Path) -> None:
+    decoder = Decoder(small_model(tmp_path, "minimax"))
+    assert "blocks without attention heads (the first is block 0)" in decoder.without_heads
+    assert decoder.shape.sizes == {"residual": (4, 32)}
 
 
 def test_features_come_in_the_shapes_that_the_store_states(model_folders: dict[str, Path], data: Path) -> None:
