@@ -325,12 +325,11 @@ def _complete(
     if model.manifest is None:
         return []
     settings, root = settled(settings, model.manifest), plan.cache / "activations"
-    weights = model.manifest["weights_digest"]
     return [
         (split.distribution, split.split, view)
         for split in splits
         for view in split.extracted
-        if view in split.digests and is_complete(root, store_digest(weights, split.digests[view], settings)[0])
+        if view in split.digests and is_complete(root, store_digest(model.manifest, split.digests[view], settings)[0])
     ]
 
 

@@ -70,7 +70,7 @@ def outstanding(model: Mapping[str, Any], root: Path, settings: Settings, reques
         found.splits += 1
         found.stores += [(view, len(table)) for view, table in tokens.items()]
         found.text_tokens += sum(len(table.ids) for table in tokens.values())
-        digests = (store_digest(model["weights_digest"], request.tokens_digests[v], settings)[0] for v in views)
+        digests = (store_digest(model, request.tokens_digests[v], settings)[0] for v in views)
         found.present += sum(_size(root / f"{PARTIAL}{digest}" / "data.zarr") for digest in digests)
     return found
 

@@ -98,10 +98,14 @@ class Statistics:
             setattr(self, name, getattr(self, name) + value)
 
 
-def store_digest(weights_digest: str, tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
-    """A store's name, and the fields that it is the digest of. How the work is cut is no part of it."""
+def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
+
+    Of the model's manifest the weights and the end-of-sequence token, whose log-probability is stored, are fields.
+    """
     fields = {
-        "weights": weights_digest,
+        "weights": model["weights_digest"],
+        "eos_token": model["eos_token"],
         "tokens": tokens_digest,
         "dtype": settings.dtype,
         "attention": settings.attention,
@@ -119,7 +123,7 @@ def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, requ
     return [
         view
         for view, digest in request.tokens_digests.items()
-        if not is_complete(root, store_digest(model["weights_digest"], digest, settings)[0])
+        if not is_complete(root, store_digest(model, digest, settings)[0])
     ]
 
 
@@ -168,8 +172,7 @@ class Extractor:
     def extract(self, request: Request) -> dict[str, str]:
         """Make the request's stores complete. Returns the name of each view's store."""
         named = {
-            view: store_digest(self.model["weights_digest"], digest, self.settings)
-            for view, digest in request.tokens_digests.items()
+            view: store_digest(self.model, digest, self.settings) for view, digest in request.tokens_digests.items()
         }
         digests = {view: digest for view, (digest, _) in named.items()}
         with locked(self.root, sorted(set(digests.values()))):
@@ -202,7 +205,7 @@ class Extractor:
         return list(found.values())
 
     def _digest(self, request: Request, view: str) -> str:
-        return store_digest(self.model["weights_digest"], request.tokens_digests[view], self.settings)[0]
+        return store_digest(self.model, request.tokens_digests[view], self.settings)[0]
 
     def decoder(self) -> Decoder:
         """The model, loaded when first asked for."""

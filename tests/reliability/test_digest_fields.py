@@ -30,8 +30,8 @@ def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["
     return tokens_digest(tokenizer, texts, view)
 
 
-def store(weights: str = "w", tokens: str = "t", **settings: object) -> tuple[str, dict]:
-    return store_digest(weights, tokens, Settings(**settings))
+def store(weights: str = "w", tokens: str = "t", eos_token: int = 2, **settings: object) -> tuple[str, dict]:
+    return store_digest({"weights_digest": weights, "eos_token": eos_token}, tokens, Settings(**settings))
 
 
 def fit(
@@ -54,6 +54,7 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (tokens, "texts", {"texts": [TEXTS[0], Text(0, 1, "what is red ?", "red")]}),
     (tokens, "view", {"view": VIEWS["yes"]}),
     (store, "weights", {"weights": "v"}),
+    (store, "eos_token", {"eos_token": 3}),
     (store, "tokens", {"tokens": "u"}),
     (store, "dtype", {"dtype": "bfloat16"}),
     (store, "attention", {"attention": "eager"}),
