@@ -21,6 +21,8 @@ PACKING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 A mask or position that is wrong changes features by a tenth and more; rounding by a hundredth of these bounds. What
 leaks from one text to another through a recurrent state or a convolution may be less: see ``leak``.
 """
+SUMMATION = 1e-12
+"""Relative difference of sums in float64, such as log-probabilities, that a GPU adds in any order."""
 LEAK = "other texts of the row move a text by {:.1e}"
 """Why a split is not packed although the passes agree."""
 
@@ -91,7 +93,7 @@ def check_packing(
     # Rows of the packed pass in the order of the separate ones.
     place = {member: index for index, member in enumerate(m for members in merged.members for m in members)}
     order = [place[members[0]] for members in apart.members]
-    difference = max(relative_difference(a[order], b) for a, b in zip(_values(packed), _values(separate), strict=True))
+    difference = _largest([values[order] for values in _values(packed)], _values(separate))
     scored = [
         (int(subset[view].example[index]), row) for row, ((view, index),) in enumerate(apart.members)
         if view == SCORED_VIEW
@@ -125,7 +127,8 @@ def leak(read: Callable[[PackedBatch], Sequence[torch.Tensor]], batch: PackedBat
     changed, kept = _with_other_texts(batch)
     with _without_experts():
         before, after = read(batch), read(changed)
-    return max(relative_difference(b[kept], a[kept]) for a, b in zip(before, after, strict=True))
+    moved = _largest([a[kept] for a in after], [b[kept] for b in before])
+    return 0.0 if moved <= SUMMATION else moved
 
 
 def _with_other_texts(batch: PackedBatch) -> tuple[PackedBatch, list[int]]:
@@ -164,6 +167,11 @@ def too_large(name: str, tokens: int) -> ModelError:
         f"{name}: memory does not suffice for one example of {tokens} tokens; use a larger device, device: balanced, "
         "or bfloat16"
     )
+
+
+def _largest(values: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    """Largest relative difference of values of several kinds; NaN where one is NaN."""
+    return float(np.max([relative_difference(a, b) for a, b in zip(values, others, strict=True)]))
 
 
 def _values(features: Features) -> list[torch.Tensor]:

@@ -12,11 +12,11 @@ import torch
 from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
 
 from genies.activations import decoder as decoder_module
-from genies.activations.checks import PACKING_TOLERANCE, check_packing
+from genies.activations.checks import PACKING_TOLERANCE, check_packing, leak
 from genies.activations.decoder import Decoder, Features
 from genies.activations.estimate import tell_costs
 from genies.activations.extraction import Extractor, Request, Settings, token_budget
-from genies.activations.forest import Batch, PackedBatch, build_forest, pack, plan_batches
+from genies.activations.forest import Batch, PackedBatch, build_forest, build_tree, pack, plan_batches
 from genies.activations.store import ActivationStore
 from genies.activations.tokenization import tokenize
 from genies.activations.tokens import Tokens
@@ -137,6 +137,19 @@ def test_texts_that_leak_into_each_other_less_than_bfloat16_rounds_are_not_packe
     assert check.relative_difference < PACKING_TOLERANCE[torch.bfloat16]
     assert check.packed is packed
     assert packed or "other texts of the row move a text by" in check.reason
+
+
+@pytest.mark.parametrize(("noise", "leaks"), [(1e-15, False), (1e-9, True), (float("nan"), True)])
+def test_only_the_order_of_a_sum_in_float64_is_no_leak(noise: float, leaks: bool) -> None:
+    tree = build_tree([np.array([5, 6, 7]), np.array([5, 8, 9])], [1, 1], EOS)
+    row = pack(Batch(len(tree), ((0,),)), [tree])
+
+    def read(batch: PackedBatch) -> list[torch.Tensor]:
+        # The second text stays, so its tokens are those of the row given.
+        np.testing.assert_array_equal(batch.tokens[0, [0, 3, 4]], [5, 8, 9])
+        return [torch.ones(2, 3), torch.full((2,), -7.0 + noise * (batch is not row), dtype=torch.float64)]
+
+    assert (leak(read, row) != 0) is leaks
 
 
 def test_a_row_that_memory_does_not_hold_is_no_error_of_the_self_test(
