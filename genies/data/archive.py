@@ -108,7 +108,7 @@ def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path
         DataError: the URL is not of http or https, or cannot be fetched whole.
     """
     if not re.match(r"https?://", url, re.IGNORECASE):
-        raise DataError(f"{_shown(url)}: only http and https are downloaded; fetch the archive and give its path")
+        raise DataError(f"{printable(url)}: only http and https are downloaded; fetch the archive and give its path")
     import pooch
 
     # pooch would advise, at level INFO, to pin the archive's digest; its files' digests are checked instead.
@@ -119,7 +119,7 @@ def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path
         return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{_shown(url)}: download failed ({reason}); try again, or give a local path") from None
+        raise DataError(f"{printable(url)}: download failed ({reason}); try again, or give a local path") from None
 
 
 class _Progress:
@@ -145,7 +145,7 @@ class _Progress:
     def update(self, count: int) -> None:
         self._bar.update(count)
         if self._bar.n > self._limit + _CHUNK_BYTES:
-            raise DataError(f"{_shown(self._url)}: more than {self._limit} bytes; give the URL of the data archive")
+            raise DataError(f"{printable(self._url)}: more than {self._limit} bytes; give the URL of the data archive")
 
     def reset(self) -> None:
         self._bar.reset()
@@ -155,7 +155,7 @@ class _Progress:
 
 
 def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping[str, str], limits: Limits) -> None:
-    shown = _shown(source)
+    shown = printable(source)
     if not archive.is_file():
         problem = "is a folder, not an archive" if archive.is_dir() else "no such file"
         raise DataError(f"{shown}: {problem}; give the path or URL of a tar archive of distributions")
@@ -189,7 +189,7 @@ def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str]
                     continue
                 tops.add(top)
                 if name in found or len(tops) > 1:
-                    rivals = f"{_shown(found.get(name, next(iter(found.values()))))} and {_shown(member.name)}"
+                    rivals = f"{printable(found.get(name, next(iter(found.values()))))} and {printable(member.name)}"
                     raise DataError(f"{shown}: members {rivals} stand for the same data; keep one of them")
                 found[name] = member.name
                 _write_member(tar, member, shown, folder / name, digests[name], limits)
@@ -221,7 +221,7 @@ def _listed_name(member: tarfile.TarInfo, shown: str, digests: Mapping[str, str]
     elif not (regular or member.isdir()) and _holds_listed(names, digests):
         offence = offence or "is not a folder"
     if offence:
-        raise DataError(f"{shown}: member {_shown(member.name)} {offence}; the archive is not to be trusted")
+        raise DataError(f"{shown}: member {printable(member.name)} {offence}; the archive is not to be trusted")
     return (None, "") if listed is None else (names[listed], "/".join(parts[:listed]))
 
 
@@ -239,7 +239,7 @@ def _leads_outside(member: tarfile.TarInfo) -> bool:
 def _write_member(
     tar: tarfile.TarFile, member: tarfile.TarInfo, shown: str, path: Path, expected: str, limits: Limits
 ) -> None:
-    shown = f"{shown}: member {_shown(member.name)}"
+    shown = f"{shown}: member {printable(member.name)}"
     if member.size > limits.file_bytes:
         raise DataError(f"{shown} has more than {limits.file_bytes} bytes; give an archive of distributions")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -302,13 +302,13 @@ def _limited_header(shown: str, limits: Limits) -> type[tarfile.TarInfo]:
     def check(header: tarfile.TarInfo, limit: int) -> None:
         if not 0 <= header.size <= limit:
             raise DataError(
-                f"{shown}: member {_shown(header.name)} states a size of {header.size} bytes; fetch it again"
+                f"{shown}: member {printable(header.name)} states a size of {header.size} bytes; fetch it again"
             )
 
     return Header
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """Text from outside as it can stand in one line of a message."""
     text = text if len(text) <= 200 else f"{text[:200]}…"
     return text if text.isprintable() else repr(text)

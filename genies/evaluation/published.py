@@ -17,7 +17,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genies.data.archive import published_distributions
+from genies.data.archive import printable, published_distributions
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
@@ -38,12 +38,17 @@ ROOTS = ("evaluations", "generalization_metrics", "target_tuned_capability")
 NAMES = (("lora_fine_tuning", "classify_lora", "lora"), ("lat_stim_1", "lat"))
 """Names of one method, the usual one first."""
 BASELINE = "zero_shot"
-COMPARED = (
+SHARES = (
     "generalization_accuracy", "baseline_accuracy", "target_tuned_capability", "source_ID_accuracy",
-    "RMS_calibration_error", "differential_elicitation",
+    "RMS_calibration_error",
 )  # fmt: skip
+"""Columns of the published tables whose figures lie within [0, 1]."""
+COMPARED = (*SHARES, "differential_elicitation")
+REQUIRED = ("source", "target", "generalization_accuracy")
 SAME = 1e-9
 """Figures that are nearer than this are equal: what is between is rounding."""
+ROUNDED_STEPS = 2
+"""By how many steps of its number format a figure that was computed in it may differ from the exact one."""
 MAX_FILE_BYTES = 2**26
 
 SINGLE_PAIRS = frozenset(
@@ -65,12 +70,14 @@ class Judged:
     Attributes:
         path: of its file.
         probability: of the best response of each pair, float64 (n,), in [0, 1].
-        accuracy: as the file states it; None where it does not.
+        accuracy, brier, rms_calibration_error: as the file states them; None where it does not.
     """
 
     path: str
     probability: np.ndarray
     accuracy: float | None
+    brier: float | None
+    rms_calibration_error: float | None
 
     @cached_property
     def recomputed(self) -> float:
@@ -83,24 +90,35 @@ class Judged:
         return self.recomputed if self.accuracy is None else self.accuracy
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of a published table: its file, its shift, and the figures of ``COMPARED`` that the table has."""
+
+    path: str
+    source: str
+    target: str
+    target_reference: str
+    figures: dict[str, float | None]
+
+
 @dataclass
 class Results:
     """What a tree of published results holds.
 
     Attributes:
         evaluations: candidates for each key, the likeliest first.
-        rows: rows of the published tables by (model, intervention), each with its file.
+        rows: rows of the published tables by (model, intervention).
         capabilities: (intervention, accuracy) by (model, target).
-        oddities: paths by kind of oddity.
+        oddities: paths by kind of oddity, each with the record where one of several is odd.
     """
 
     evaluations: dict[Key, list[Judged]] = field(default_factory=dict)
-    rows: dict[tuple[str, str], list[tuple[str, dict[str, str]]]] = field(default_factory=dict)
+    rows: dict[tuple[str, str], list[Row]] = field(default_factory=dict)
     capabilities: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     oddities: dict[str, list[str]] = field(default_factory=dict)
 
     def odd(self, kind: str, path: str) -> None:
-        """Note an odd file."""
+        """Note an odd file, or an odd record of one."""
         self.oddities.setdefault(kind, []).append(path)
 
 
@@ -115,19 +133,61 @@ class Difference:
     recomputed: float | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Comparison:
-    """Recomputed figures against the published tables.
+    """Recomputed figures against published ones.
 
     Attributes:
-        compared: how many figures.
+        compared: how many figures both sides have.
         largest: largest absolute difference; 0 where nothing was compared.
+        formats: shorter number formats that published figures may have been computed in.
+        rounded: how many of them differ by the rounding of such a format alone, by its name.
         differences: every figure that differs.
+        missing: every figure that one side lacks.
     """
 
-    compared: int
-    largest: float
-    differences: list[Difference]
+    compared: int = 0
+    largest: float = 0.0
+    formats: tuple[type[np.floating], ...] = ()
+    rounded: dict[str, int] = field(default_factory=dict)
+    differences: list[Difference] = field(default_factory=list)
+    missing: list[Difference] = field(default_factory=list)
+
+    def note(self, figure: Difference) -> None:
+        """Compare a figure; one that neither side has is none."""
+        theirs, own = figure.published, figure.recomputed
+        if theirs is None or own is None:
+            if theirs is not own:
+                self.missing.append(figure)
+            return
+        self.compared += 1
+        distance = abs(theirs - own)
+        self.largest = max(self.largest, distance)
+        if distance <= SAME:
+            return
+        if form := next((form for form in self.formats if _rounded_in(form, theirs, own)), None):
+            self.rounded[form.__name__] = self.rounded.get(form.__name__, 0) + 1
+        else:
+            self.differences.append(figure)
+
+    def lines(self, what: str) -> Iterator[str]:
+        """The comparison as lines to print; ``what`` names the figures."""
+        missing = f", {len(self.missing)} missing on one side" if self.missing else ""
+        rounded = "".join(f", {count} of them computed in {form}" for form, count in sorted(self.rounded.items()))
+        yield f"{self.compared} {what} compared{missing}, largest difference {self.largest:.3g}{rounded}"
+        for verb, figures in (("differs", self.differences), ("missing", self.missing)):
+            for d in figures:
+                sides = f"{_said(d.published)} published, {_said(d.recomputed)} recomputed"
+                yield f"  {verb}: {printable(d.path)}, {printable(d.row)}, {d.column}: {sides}"
+
+
+def _rounded_in(form: type[np.floating], theirs: float, own: float) -> bool:
+    """Whether ``theirs`` is a number of the format and so near to ``own`` that computing in the format explains it."""
+    return float(form(theirs)) == theirs and abs(theirs - own) <= ROUNDED_STEPS * np.spacing(form(theirs))
+
+
+def _said(figure: float | None) -> str:
+    return "none" if figure is None else str(figure)
 
 
 def read_results(source: Path) -> Results:
@@ -146,8 +206,7 @@ def read_results(source: Path) -> Results:
             continue
         root, *rest = parts[start:]
         if root == "generalization_metrics" and len(rest) == 3 and path.endswith(".csv"):
-            rows = csv.DictReader(io.StringIO(content.decode("utf-8", "replace")))
-            results.rows.setdefault((rest[0], rest[1]), []).extend((path, row) for row in rows)
+            _read_table(results, path, rest[0], rest[1], content)
         elif root == "target_tuned_capability" and len(rest) == 2 and path.endswith(".json"):
             _read_capability(results, path, rest[0], content)
         elif root == "evaluations" and len(rest) >= 3 and path.endswith(".json"):
@@ -160,9 +219,12 @@ def read_results(source: Path) -> Results:
             f"{source}: holds no evaluations/<intervention>/<model>-<source>/<target>.json; name such a tree"
         )
     models = {model for model, _ in [*results.rows, *results.capabilities]}
-    sources = {row["source"] for rows in results.rows.values() for _, row in rows if row.get("source")}
+    sources = {row.source for rows in results.rows.values() for row in rows}
     for parts, path, value in sorted(evaluations, key=lambda evaluation: _rank(evaluation[0])):
         _place(results, parts, path, value, models, sources | set(published_distributions()))
+    if not results.evaluations:
+        kinds = ", ".join(sorted(results.oddities))
+        raise DataError(f"{source}: none of its evaluations can be used ({kinds}); see how the paper's are laid out")
     return results
 
 
@@ -193,22 +255,62 @@ def _json(content: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _read_table(results: Results, path: str, model: str, intervention: str, content: bytes) -> None:
+    try:
+        table = csv.DictReader(io.StringIO(content.decode("utf-8", "replace"), newline=""))
+        rows, columns = list(table), set(table.fieldnames or ())
+    except csv.Error:
+        results.odd("no CSV table, not used", path)
+        return
+    if not columns.issuperset(REQUIRED):
+        results.odd(f"table without the columns {', '.join(REQUIRED)}, not used", path)
+        return
+    for number, row in enumerate(rows, start=1):
+        if not (row["source"] and row["target"]):
+            results.odd("row of a table without source or target, not used", f"{path}, row {number}")
+            continue
+        figures = {}
+        for column in (name for name in COMPARED if name in columns):
+            figures[column] = _share(row[column]) if column in SHARES else _number(row[column])
+            if row[column] and figures[column] is None:
+                results.odd("figure of a table that cannot be one, not used", f"{path}, row {number}, {column}")
+        reference = row.get("target_reference") or row["target"]
+        made = Row(path, row["source"], row["target"], reference, figures)
+        results.rows.setdefault((model, intervention), []).append(made)
+
+
 def _read_capability(results: Results, path: str, model: str, content: bytes) -> None:
     value = _json(content) or {}
-    accuracy, name = _number(value.get("best_intervention_accuracy")), value.get("best_intervention")
-    if accuracy is None or not isinstance(name, str):
+    accuracy, name = _stated(value.get("best_intervention_accuracy")), value.get("best_intervention")
+    if accuracy is None or not _is_name(name):
         results.odd("capability without a figure", path)
         return
     results.capabilities[model, str(value.get("target") or Path(path).stem)] = (name, accuracy)
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, given as a number or as text; None for anything else."""
+def _is_name(value: Any) -> bool:
+    """Whether a value is a text that UTF-8 can write; a JSON text can hold half a character."""
+    return isinstance(value, str) and bool(value) and value == value.encode("utf-8", "ignore").decode()
+
+
+def _number(text: str | None) -> float | None:
+    """The finite number that a text states; None for anything else."""
     try:
-        number = float(value)
+        number = float(text)
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def _share(text: str | None) -> float | None:
+    """The number within [0, 1] that a text states; None for anything else."""
+    number = _number(text)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _stated(value: Any) -> float | None:
+    """A JSON number within [0, 1]; None for anything else."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= 1 else None
 
 
 def _rank(parts: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
@@ -234,23 +336,28 @@ def _place(
     known = [(m, folder[len(m) + 1 :]) for m in models if folder.startswith(f"{m}-")]
     known += [(folder[: -len(s) - 1], s) for s in sources if folder.endswith(f"-{s}")]
     known = [(model, name) for model, name in known if name in sources] or known
-    if not known:
+    known = [(model, name) for model, name in known if model and name]
+    if not (known and target):
         results.odd("names no source, not used", path)
         return
     model, source = max(known, key=lambda pair: len(pair[1]))
-    probability = value.get("eval_probabilities")
-    try:
-        probability = metric.checked_probability(probability)
-    except (TypeError, ValueError):
+    listed = value.get("eval_probabilities")
+    if not isinstance(listed, list) or not listed or any(_stated(each) is None for each in listed):
         results.odd("without usable probabilities, not used", path)
         return
+    figures = {
+        name: _stated(value.get(f"eval_{name}")) for name in ("accuracy", "brier_score", "rms_calibration_error")
+    }
+    for name, figure in figures.items():
+        if figure is None and value.get(f"eval_{name}") is not None:
+            results.odd("states a figure that cannot be one, not used", f"{path}, eval_{name}")
     if inner:
         results.odd("deeper than the layout, used only where nothing else is there", path)
     stated = PurePosixPath(str(value.get("model_dir") or folder)).name
     if value.get("distribution_id", target) != target or stated not in (folder, model):
         results.odd("states another source or distribution than its place, used", path)
-    key = (model, method(intervention), source, target)
-    results.evaluations.setdefault(key, []).append(Judged(path, probability, _number(value.get("eval_accuracy"))))
+    judged = Judged(path, np.array(listed, dtype=np.float64), *figures.values())
+    results.evaluations.setdefault((model, method(intervention), source, target), []).append(judged)
 
 
 def examples(target: str, pairs: int) -> np.ndarray:
@@ -272,13 +379,21 @@ class Recomputed:
         cells: columns as in ``genies.evaluation.tables.CELL_COLUMNS``.
         metrics: columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
         scores: how right every pair was ranked.
-        comparison: with the published tables.
+        comparison: with the published tables, and of accuracies that evaluations state.
+        stated: comparisons of what else the evaluations state, by name.
     """
 
     cells: pl.DataFrame
     metrics: pl.DataFrame
     scores: dict[Key, Scored]
     comparison: Comparison
+    stated: dict[str, Comparison]
+
+    def lines(self) -> Iterator[str]:
+        """The comparisons as lines to print."""
+        yield from self.comparison.lines("figures")
+        for name, compared in self.stated.items():
+            yield from compared.lines(name)
 
 
 def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
@@ -286,11 +401,14 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
 
     Where a table follows another candidate than the likeliest, that one is used and named among the oddities. Where an
     evaluation states another accuracy than that of its probabilities, the stated one is used, and it is listed.
+
+    Raises:
+        DataError: none of the evaluations is of a shift that a list or a published table has.
     """
     published = {
-        (model, method(intervention), row["source"], row["target"]): row
+        (model, method(intervention), row.source, row.target): row
         for (model, intervention), rows in results.rows.items()
-        for _, row in rows
+        for row in rows
     }
     chosen = {key: _choose(results, key, candidates, published) for key, candidates in results.evaluations.items()}
     cells = pl.DataFrame([_cell(key, judged) for key, judged in sorted(chosen.items())], schema=tables.CELL_COLUMNS)
@@ -303,6 +421,11 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
         if (found := results.capabilities.get((model, name)))
     }
     metrics = tables.generalization_metrics(cells, listed, (), BASELINE, capabilities)
+    if not len(metrics):
+        first = " → ".join(min(chosen)[2:])
+        raise DataError(
+            f"no shift list or published table has a shift of the evaluations ({first}); name a list of them"
+        )
     scores = {
         key: Scored(
             metric.correctness(judged.probability, "right"),
@@ -311,11 +434,11 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
         )
         for key, judged in chosen.items()
     }
-    return Recomputed(cells, metrics, scores, _compare(results, chosen, metrics))
+    return Recomputed(cells, metrics, scores, _compare(results, chosen, metrics), _compare_stated(chosen.values()))
 
 
-def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Mapping[str, str]]) -> Judged:
-    wanted = _number(published[key].get("generalization_accuracy")) if key in published else None
+def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Row]) -> Judged:
+    wanted = published[key].figures["generalization_accuracy"] if key in published else None
     matching = [c for c in candidates if wanted is not None and abs(c.used - wanted) <= SAME]
     best = (matching or candidates)[0]
     if best is not candidates[0]:
@@ -343,33 +466,36 @@ def _cell(key: Key, judged: Judged) -> dict[str, Any]:
     }
 
 
-def _further(rows: Any, shifts: Sequence[Shift]) -> list[Shift]:
+def _further(rows: Iterable[Row], shifts: Sequence[Shift]) -> list[Shift]:
     """Shifts of the published tables that no list has."""
     known = {(shift.source, shift.target) for shift in shifts}
-    found = {(row["source"], row["target"]): row.get("target_reference") or row["target"] for row in rows}
+    found = {(row.source, row.target): row.target_reference for row in rows}
     return [Shift(*pair, reference) for pair, reference in sorted(found.items()) if pair not in known]
 
 
 def _compare(results: Results, chosen: Mapping[Key, Judged], metrics: pl.DataFrame) -> Comparison:
     ours = {(r["model"], r["intervention"], r["source"], r["target"]): r for r in metrics.iter_rows(named=True)}
-    compared, largest, differences = 0, 0.0, []
-
-    def note(path: str, row: str, column: str, theirs: float | None, own: float | None) -> None:
-        nonlocal compared, largest
-        compared += 1
-        distance = abs(theirs - own) if theirs is not None and own is not None else 0.0
-        largest = max(largest, distance)
-        if distance > SAME or (theirs is None) != (own is None):
-            differences.append(Difference(path, row, column, theirs, own))
-
+    compared = Comparison()
     for (model, intervention), rows in sorted(results.rows.items()):
-        for path, row in rows:
-            name = f"{row['source']} → {row['target']}"
-            mine = ours.get((model, method(intervention), row["source"], row["target"]), {})
-            for column in COMPARED:
-                if column in row:
-                    note(path, name, column, _number(row[column]), mine.get(column))
+        for row in rows:
+            mine = ours.get((model, method(intervention), row.source, row.target), {})
+            for column, figure in row.figures.items():
+                compared.note(Difference(row.path, f"{row.source} → {row.target}", column, figure, mine.get(column)))
     for judged in chosen.values():
         if judged.accuracy is not None:
-            note(judged.path, "stated accuracy", "accuracy", judged.accuracy, judged.recomputed)
-    return Comparison(compared, largest, differences)
+            compared.note(Difference(judged.path, "stated", "accuracy", judged.accuracy, judged.recomputed))
+    return compared
+
+
+def _compare_stated(chosen: Iterable[Judged]) -> dict[str, Comparison]:
+    """Brier scores and calibration errors that evaluations state, against those of their probabilities."""
+    briers, errors = (Comparison(formats=(np.float32, np.float16)) for _ in range(2))
+    for judged in chosen:
+        if judged.brier is not None:
+            own = metric.brier(judged.probability)
+            briers.note(Difference(judged.path, "stated", "brier_score", judged.brier, own))
+        if judged.rms_calibration_error is not None:
+            own = metric.published_rms_calibration_error(judged.probability)
+            own = None if math.isnan(own) else own
+            errors.note(Difference(judged.path, "stated", "RMS_calibration_error", judged.rms_calibration_error, own))
+    return {"stated Brier scores": briers, "stated calibration errors": errors}

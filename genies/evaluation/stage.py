@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genies.data.archive import printable
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import bootstrap, comparison, reliability, seeds, tables
 from genies.evaluation.comparison import Key, Scored, read_scores
@@ -64,18 +65,16 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     results = read_results(source)
     listed = read_shifts(*shifts)
     made = recompute(results, listed)
-    metrics, compared = made.metrics, made.comparison
+    metrics = made.metrics
     _write(made.cells, metrics, made.scores, benchmarks(listed), 0, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{name} {count}" for name, count in counts)
         yield f"{model}: rows of {found}"
-    yield f"{compared.compared} figures compared, largest difference {compared.largest:.3g}"
-    for d in compared.differences:
-        yield f"  differs: {d.path}, {d.row}, {d.column}: {d.published} published, {d.recomputed} recomputed"
+    yield from made.lines()
     for kind, paths in sorted(results.oddities.items()):
-        yield f"{len(paths)} files: {kind}"
-        yield from (f"  {path}" for path in paths)
+        yield f"{len(paths)} odd: {kind}"
+        yield from (f"  {printable(path)}" for path in paths)
 
 
 def _write(

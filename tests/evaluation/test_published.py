@@ -6,17 +6,22 @@ import csv
 import io
 import json
 import tarfile
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import SHARED_DATA
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genies.cli import main
 from genies.data.shifts import Shift, read_shifts
-from genies.errors import DataError
+from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
 from genies.evaluation.published import COMPARED, examples, read_results, recompute
+from genies.evaluation.stage import write_published_tables
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
 SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"
@@ -131,6 +136,117 @@ def test_odd_files_are_told_by_kind_and_never_used_in_silence(tree: Tree) -> Non
         "outside the layout": 1,
     }
     assert set(cells["intervention"]) == {"lora_fine_tuning", "lat_stim_1", "mms", "zero_shot"}
+
+
+def test_tables_and_figures_that_cannot_be_are_odd_and_not_used(tree: Tree) -> None:
+    model, places = "pythia-1b", ("alpaca_easy", "alpaca_hard")
+    tree.write(f"generalization_metrics/{model}/lora/notes.csv", "a,b\n1,2\n")
+    tree.write(f"generalization_metrics/{model}/lora/long.csv", f"source,target\n{'x' * 200_000},b\n")
+    tree.table(model, "lora", {"source": "", "target": "b", "generalization_accuracy": 0.5})
+    tree.table(model, "mms", dict(zip(("source", "target", "generalization_accuracy"), (*places, "7"), strict=True)))
+    huge, half = 10**400, "\ud800"
+    tree.write(
+        f"target_tuned_capability/{model}/code.json", {"best_intervention": "a", "best_intervention_accuracy": huge}
+    )
+    tree.write(
+        f"target_tuned_capability/{model}/arc.json", {"best_intervention": half, "best_intervention_accuracy": 1}
+    )
+    accuracy, _ = tree.cell("mms", model, *places, eval_accuracy=7, eval_brier_score=[], distribution_id=half)
+    for number, odd in enumerate(([huge], [True], ["0.5"], [[0.5]], [1.5], {})):
+        tree.cell(f"odd_{number}", model, *places, eval_probabilities=odd)
+    results = read_results(tree.folder)
+    made = recompute(results, [PAIR])
+    assert {kind: len(paths) for kind, paths in results.oddities.items()} == {
+        "table without the columns source, target, generalization_accuracy, not used": 1,
+        "no CSV table, not used": 1,
+        "row of a table without source or target, not used": 1,
+        "figure of a table that cannot be one, not used": 1,
+        "capability without a figure": 2,
+        "states a figure that cannot be one, not used": 2,
+        "states another source or distribution than its place, used": 1,
+        "without usable probabilities, not used": 6,
+    }
+    assert results.oddities["figure of a table that cannot be one, not used"] == [
+        f"generalization_metrics/{model}/mms/all.csv, row 1, generalization_accuracy"
+    ]
+    assert made.cells.filter(model=model, intervention="mms")["accuracy"].item() == accuracy
+    assert made.comparison.differences == [] and len(made.comparison.missing) == 1
+
+
+def test_a_figure_that_one_side_lacks_is_told_apart(tree: Tree) -> None:
+    (tree.folder / "evaluations/zero_shot/pythia-1b-alpaca_easy/alpaca_hard.json").unlink()
+    file = tree.folder / "generalization_metrics/pythia-1b-deduped/lora_fine_tuning/all.csv"
+    file.write_text(file.read_text().replace(",0.9,", ",,"))
+    made = recompute(read_results(tree.folder), [PAIR])
+    compared = made.comparison
+    missing = {(figure.column, figure.published is None) for figure in compared.missing}
+    assert missing == {
+        ("baseline_accuracy", False), ("differential_elicitation", False), ("target_tuned_capability", True),
+    }  # fmt: skip
+    assert compared.compared == 2 * len(COMPARED) + len(made.cells) - 3 and not compared.differences
+    told = list(made.lines())
+    assert told[0] == f"{compared.compared} figures compared, 3 missing on one side, largest difference 0"
+    assert told[3].endswith("target_tuned_capability: none published, 0.9 recomputed")
+
+
+def test_stated_brier_scores_and_calibration_errors_are_compared_within_their_precision(tree: Tree) -> None:
+    model, draw = "pythia-1b", np.random.default_rng(5)
+    probability = draw.random(750).astype(np.float16)
+    half = float(np.mean((1 - probability) ** 2, dtype=np.float32).astype(np.float16))
+    exact = metric.brier(probability)
+    assert abs(half - exact) > 1e-6
+    own = {"eval_probabilities": probability.tolist(), "eval_accuracy": None}
+    for name, brier in (("a", half), ("b", float(np.float32(exact))), ("c", exact), ("d", exact + 1e-5)):
+        error = metric.published_rms_calibration_error(probability) + (0.1 if name == "d" else 0)
+        stated = {"eval_brier_score": brier, "eval_rms_calibration_error": error}
+        tree.cell(name, model, "alpaca_easy", "alpaca_hard", **own, **stated)
+    made = recompute(read_results(tree.folder), [PAIR])
+    briers, errors = made.stated["stated Brier scores"], made.stated["stated calibration errors"]
+    assert (briers.compared, briers.rounded, len(briers.differences)) == (4, {"float16": 1, "float32": 1}, 1)
+    assert (errors.compared, len(errors.differences)) == (4, 1) and errors.largest == pytest.approx(0.1)
+    assert made.comparison.largest == 0
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+PLACES = st.sampled_from([
+    "evaluations/lora/pythia-1b-alpaca_easy/alpaca_hard.json", "evaluations/zero_shot/pythia-1b-alpaca_easy/.json",
+    "evaluations/mms/-alpaca_easy/x.json", "evaluations/x/pythia-1b-/y.json", "evaluations/y.json",
+    "target_tuned_capability/pythia-1b/alpaca_hard.json", "target_tuned_capability/x/y.json",
+    "generalization_metrics/pythia-1b/lora_fine_tuning/all.csv", "generalization_metrics/a/b/c.csv", "x/y.txt",
+])  # fmt: skip
+FIELDS = st.sampled_from([
+    "eval_probabilities", "eval_accuracy", "eval_brier_score", "eval_rms_calibration_error", "distribution_id",
+    "model_dir", "best_intervention", "best_intervention_accuracy", "target",
+])  # fmt: skip
+HEADERS = st.sampled_from(["source", "target", "target_reference", "x", *COMPARED])
+FIGURES = st.sampled_from(["alpaca_easy", "alpaca_hard", "", "0.5", "nan", "9", '"', "\0"])
+CSVS = st.tuples(st.lists(HEADERS, max_size=6), st.lists(st.lists(FIGURES, max_size=7), max_size=3)).map(
+    lambda table: "\n".join(map(",".join, [table[0], *table[1]])).encode()
+)
+CONTENTS = st.binary(max_size=40) | CSVS | VALUES.map(lambda value: json.dumps(value).encode())
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(
+    files=st.dictionaries(PLACES, CONTENTS, max_size=3),
+    fields=st.dictionaries(FIELDS, VALUES, max_size=3),
+    all_of=st.booleans(),
+)
+def test_whatever_a_tree_holds_it_is_read_or_refused(files: dict, fields: dict, all_of: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Tree(Path(folder) / "results")
+        for file in sorted(tree.folder.rglob("*.json"))[: None if all_of else 1]:
+            file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+        for place, content in files.items():
+            path = tree.folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        with suppress(GeniesError):
+            "\n".join(write_published_tables(tree.folder, [SHIFTS], Path(folder) / "out")).encode()
 
 
 def test_where_the_table_follows_another_file_that_one_is_used_and_named(tree: Tree) -> None:
