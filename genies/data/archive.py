@@ -16,7 +16,8 @@ import posixpath
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +33,7 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
 }
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
 _CHUNK_BYTES = 2**20
+REMEDY = "give an archive of the published data"
 _EXTENSION_TYPES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -160,10 +162,16 @@ def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping
         problem = "is a folder, not an archive" if archive.is_dir() else "no such file"
         raise DataError(f"{shown}: {problem}; give the path or URL of a tar archive of distributions")
     destination = destination.resolve()
+    with damage_told(shown), partial_folder(destination) as partial:
+        _extract(archive, shown, partial, digests, limits)
+        _lay_out(partial, destination, digests)
+
+
+@contextmanager
+def damage_told(shown: str) -> Iterator[None]:
+    """Raise what goes wrong while an archive is read as a DataError that names it; a full disk stays what it is."""
     try:
-        with partial_folder(destination) as partial:
-            _extract(archive, shown, partial, digests, limits)
-            _lay_out(partial, destination, digests)
+        yield
     except _DAMAGE as error:
         raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
     except OSError as error:
@@ -171,28 +179,44 @@ def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping
             raise DataError(f"{shown}: not a whole tar archive ({error}); fetch it again") from None
         if disk_full(error):
             raise
-        raise DataError(f"{error.filename or shown}: {error.strerror} while {shown} was unpacked") from None
+        raise DataError(f"{error.filename or shown}: {error.strerror} while {shown} was read") from None
+
+
+def read_members(archive: Path, shown: str, limits: Limits) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each member of an archive with the archive, from which it can be read until the next one is asked for.
+
+    Args:
+        archive: tar file, plain or compressed with xz, gzip or bzip2.
+        shown: its name in messages.
+        limits: what it may ask for; sizes of files that are taken are left to the caller.
+
+    Raises:
+        DataError: it exceeds ``limits``. Damage is raised as it is met; see ``damage_told``.
+    """
+    with archive.open("rb") as raw:
+        reader = _LimitedReader(raw, shown, limits)
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_limited_header(shown, limits)) as tar:
+            for number, member in enumerate(iter(tar.next, None), start=1):
+                if number > limits.members:
+                    raise DataError(f"{shown}: more than {limits.members} members; {REMEDY}")
+                yield tar, member
+                tar.members.clear()  # tarfile would keep every header
 
 
 def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str], limits: Limits) -> None:
     """Write every listed file to ``folder``, verified."""
     found: dict[str, str] = {}
     tops: set[str] = set()
-    with archive.open("rb") as raw:
-        reader = _LimitedReader(raw, shown, limits)
-        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_limited_header(shown, limits)) as tar:
-            for number, member in enumerate(tar, start=1):
-                if number > limits.members:
-                    raise DataError(f"{shown}: more than {limits.members} members; give an archive of distributions")
-                name, top = _listed_name(member, shown, digests)
-                if name is None:
-                    continue
-                tops.add(top)
-                if name in found or len(tops) > 1:
-                    rivals = f"{printable(found.get(name, next(iter(found.values()))))} and {printable(member.name)}"
-                    raise DataError(f"{shown}: members {rivals} stand for the same data; keep one of them")
-                found[name] = member.name
-                _write_member(tar, member, shown, folder / name, digests[name], limits)
+    for tar, member in read_members(archive, shown, limits):
+        name, top = _listed_name(member, shown, digests)
+        if name is None:
+            continue
+        tops.add(top)
+        if name in found or len(tops) > 1:
+            rivals = f"{printable(found.get(name, next(iter(found.values()))))} and {printable(member.name)}"
+            raise DataError(f"{shown}: members {rivals} stand for the same data; keep one of them")
+        found[name] = member.name
+        _write_member(tar, member, shown, folder / name, digests[name], limits)
     missing = sorted(digests.keys() - found.keys())
     if missing:
         count = f"{len(missing)} of {len(digests)} files are missing, the first is {missing[0]}"
@@ -281,7 +305,7 @@ class _LimitedReader:
         limits = self._limits
         if self._bytes > min(limits.total_bytes, limits.ratio * max(self._raw.tell(), 2**20)):
             many = f"unpacks to more than {limits.total_bytes} bytes or {limits.ratio} times its size"
-            raise DataError(f"{self._shown}: {many}; give an archive of distributions")
+            raise DataError(f"{self._shown}: {many}; {REMEDY}")
         return data
 
 
@@ -298,6 +322,16 @@ def _limited_header(shown: str, limits: Limits) -> type[tarfile.TarInfo]:
             member = super()._proc_member(archive)
             check(member, limits.total_bytes)  # an extension header can state another size
             return member
+
+        def _proc_sparse(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+            raise self._refused()
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise self._refused()
+
+        def _refused(self) -> DataError:
+            # Maps of sparse files have no size that could be checked, and are kept whole in memory.
+            return DataError(f"{shown}: member {printable(self.name)} is a sparse file; {REMEDY}")
 
     def check(header: tarfile.TarInfo, limit: int) -> None:
         if not 0 <= header.size <= limit:

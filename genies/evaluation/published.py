@@ -16,7 +16,6 @@ import csv
 import io
 import json
 import math
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genies.data.archive import printable, published_distributions
+from genies.data.archive import Limits, damage_told, printable, published_distributions, read_members
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
@@ -49,7 +48,8 @@ SAME = 1e-9
 """Figures that are nearer than this are equal: what is between is rounding."""
 ROUNDED_STEPS = 2
 """By how many steps of its number format a figure that was computed in it may differ from the exact one."""
-MAX_FILE_BYTES = 2**26
+LIMITS = Limits(file_bytes=2**24, total_bytes=2**31)
+"""The published files have up to 60 kB, those of llama-7b 19 MB together; their JSON takes up to 30 times its size."""
 
 SINGLE_PAIRS = frozenset(
     "alpaca_high_quality alpaca_long alpaca_low_quality alpaca_short change_my_view code_is_correct crt_1 crt_2 crt_3 "
@@ -99,6 +99,16 @@ class Row:
     target: str
     target_reference: str
     figures: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that is read but has no key yet: its place, and the folder and target that it states, if any."""
+
+    parts: tuple[str, ...]
+    judged: Judged
+    folder: str | None
+    target: Any | None
 
 
 @dataclass
@@ -197,54 +207,66 @@ def read_results(source: Path) -> Results:
         DataError: there is no such file or folder, it is no archive, or nothing of the layout is in it.
     """
     results = Results()
-    evaluations: list[tuple[tuple[str, ...], str, dict]] = []
-    for path, content in _files(Path(source)):
-        parts = PurePosixPath(path).parts
-        start = next((n for n, part in enumerate(parts) if part in ROOTS), None)
-        if start is None:
-            results.odd("outside the layout", path)
-            continue
-        root, *rest = parts[start:]
-        if root == "generalization_metrics" and len(rest) == 3 and path.endswith(".csv"):
+    evaluations: list[Evaluation] = []
+    for path, content in _files(Path(source), results):
+        root, *rest = _inner(path)
+        if root == "generalization_metrics":
             _read_table(results, path, rest[0], rest[1], content)
-        elif root == "target_tuned_capability" and len(rest) == 2 and path.endswith(".json"):
+        elif root == "target_tuned_capability":
             _read_capability(results, path, rest[0], content)
-        elif root == "evaluations" and len(rest) >= 3 and path.endswith(".json"):
-            value = _json(content)
-            evaluations.append((tuple(rest), path, value)) if value else results.odd("no JSON object", path)
-        else:
-            results.odd("outside the layout", path)
-    if not evaluations:
-        raise DataError(
-            f"{source}: holds no evaluations/<intervention>/<model>-<source>/<target>.json; name such a tree"
-        )
+        elif evaluation := _read_evaluation(results, path, tuple(rest), content):
+            evaluations.append(evaluation)
     models = {model for model, _ in [*results.rows, *results.capabilities]}
     sources = {row.source for rows in results.rows.values() for row in rows}
-    for parts, path, value in sorted(evaluations, key=lambda evaluation: _rank(evaluation[0])):
-        _place(results, parts, path, value, models, sources | set(published_distributions()))
+    for evaluation in sorted(evaluations, key=lambda evaluation: _rank(evaluation.parts)):
+        _place(results, evaluation, models, sources | set(published_distributions()))
     if not results.evaluations:
-        kinds = ", ".join(sorted(results.oddities))
-        raise DataError(f"{source}: none of its evaluations can be used ({kinds}); see how the paper's are laid out")
+        layout = "evaluations/<intervention>/<model>-<source>/<target>.json"
+        odd = "".join(f"; {len(paths)} {kind}" for kind, paths in sorted(results.oddities.items()))
+        raise DataError(f"{source}: holds no {layout} that can be used{odd}; name such a tree")
     return results
 
 
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every regular file, of a folder or of a tar archive."""
-    if source.is_dir():
-        for file in sorted(file for file in source.rglob("*") if file.is_file()):
-            yield str(file.relative_to(source).as_posix()), file.read_bytes()
-        return
-    try:
-        with tarfile.open(source, "r|*") as archive:
-            for member in archive:
-                if member.isreg():
-                    if member.size > MAX_FILE_BYTES:
-                        raise DataError(f"{source}: {member.name!r} has more than {MAX_FILE_BYTES} bytes; leave it out")
-                    yield member.name, archive.extractfile(member).read()
-    except FileNotFoundError:
-        raise DataError(f"{source}: no such folder or archive; name the published results") from None
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise DataError(f"{source}: not a whole tar archive ({error}); fetch it again") from None
+def _inner(path: str) -> tuple[str, ...]:
+    """The parts of a path from its root of the layout on; nothing where it does not fit the layout."""
+    parts = PurePosixPath(path).parts
+    start = next((n for n, part in enumerate(parts) if part in ROOTS), len(parts))
+    inner, kind = parts[start:], PurePosixPath(path).suffix
+    fits = {
+        "generalization_metrics": len(inner) == 4 and kind == ".csv",
+        "target_tuned_capability": len(inner) == 3 and kind == ".json",
+        "evaluations": len(inner) >= 4 and kind == ".json",
+    }
+    return inner if inner and fits[inner[0]] else ()
+
+
+def _files(source: Path, results: Results) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every regular file that fits the layout, of a folder or of a tar archive."""
+    if not source.exists():
+        raise DataError(f"{source}: no such folder or archive; name the published results")
+    with damage_told(str(source)):
+        if source.is_dir():
+            for file in sorted(file for file in source.rglob("*") if file.is_file()):
+                path = file.relative_to(source).as_posix()
+                if _wanted(results, path, file.stat().st_size):
+                    yield path, file.read_bytes()
+        else:
+            for tar, member in read_members(source, str(source), LIMITS):
+                if member.isreg() and _wanted(results, member.name, member.size):
+                    yield member.name, tar.extractfile(member).read()
+
+
+def _wanted(results: Results, path: str, size: int) -> bool:
+    """Whether a file is to be read; otherwise it is odd."""
+    if not _is_name(path):
+        results.odd("name that is not UTF-8, not read", repr(path))
+    elif not _inner(path):
+        results.odd("outside the layout", path)
+    elif size > LIMITS.file_bytes:
+        results.odd(f"larger than {LIMITS.file_bytes} bytes, not read", path)
+    else:
+        return True
+    return False
 
 
 def _json(content: bytes) -> dict[str, Any] | None:
@@ -288,6 +310,27 @@ def _read_capability(results: Results, path: str, model: str, content: bytes) ->
     results.capabilities[model, str(value.get("target") or Path(path).stem)] = (name, accuracy)
 
 
+def _read_evaluation(results: Results, path: str, parts: tuple[str, ...], content: bytes) -> Evaluation | None:
+    """An evaluation, of which only what is used is kept; None where it cannot be."""
+    value = _json(content)
+    if not value:
+        results.odd("no JSON object", path)
+        return None
+    listed = value.get("eval_probabilities")
+    if not isinstance(listed, list) or not listed or any(_stated(each) is None for each in listed):
+        results.odd("without usable probabilities, not used", path)
+        return None
+    figures = {
+        name: _stated(value.get(f"eval_{name}")) for name in ("accuracy", "brier_score", "rms_calibration_error")
+    }
+    for name, figure in figures.items():
+        if figure is None and value.get(f"eval_{name}") is not None:
+            results.odd("states a figure that cannot be one, not used", f"{path}, eval_{name}")
+    judged = Judged(path, np.array(listed, dtype=np.float64), *figures.values())
+    folder = value.get("model_dir")
+    return Evaluation(parts, judged, PurePosixPath(str(folder)).name if folder else None, value.get("distribution_id"))
+
+
 def _is_name(value: Any) -> bool:
     """Whether a value is a text that UTF-8 can write; a JSON text can hold half a character."""
     return isinstance(value, str) and bool(value) and value == value.encode("utf-8", "ignore").decode()
@@ -324,12 +367,10 @@ def method(name: str) -> str:
     return next((names[0] for names in NAMES if name in names), name)
 
 
-def _place(
-    results: Results, parts: tuple[str, ...], path: str, value: dict, models: set[str], sources: set[str]
-) -> None:
+def _place(results: Results, evaluation: Evaluation, models: set[str], sources: set[str]) -> None:
     """Put an evaluation among the candidates of its key, unless it is not to be used."""
-    intervention, *inner, folder, file = parts
-    target = file.removesuffix(".json")
+    intervention, *inner, folder, file = evaluation.parts
+    path, target = evaluation.judged.path, file.removesuffix(".json")
     if any("old" in part.split("_") for part in (intervention, *inner)):
         results.odd("old evaluation, not used", path)
         return
@@ -337,27 +378,15 @@ def _place(
     known += [(folder[: -len(s) - 1], s) for s in sources if folder.endswith(f"-{s}")]
     known = [(model, name) for model, name in known if name in sources] or known
     known = [(model, name) for model, name in known if model and name]
-    if not (known and target):
+    if not known:
         results.odd("names no source, not used", path)
         return
     model, source = max(known, key=lambda pair: len(pair[1]))
-    listed = value.get("eval_probabilities")
-    if not isinstance(listed, list) or not listed or any(_stated(each) is None for each in listed):
-        results.odd("without usable probabilities, not used", path)
-        return
-    figures = {
-        name: _stated(value.get(f"eval_{name}")) for name in ("accuracy", "brier_score", "rms_calibration_error")
-    }
-    for name, figure in figures.items():
-        if figure is None and value.get(f"eval_{name}") is not None:
-            results.odd("states a figure that cannot be one, not used", f"{path}, eval_{name}")
     if inner:
         results.odd("deeper than the layout, used only where nothing else is there", path)
-    stated = PurePosixPath(str(value.get("model_dir") or folder)).name
-    if value.get("distribution_id", target) != target or stated not in (folder, model):
+    if evaluation.target not in (None, target) or evaluation.folder not in (None, folder, model):
         results.odd("states another source or distribution than its place, used", path)
-    judged = Judged(path, np.array(listed, dtype=np.float64), *figures.values())
-    results.evaluations.setdefault((model, method(intervention), source, target), []).append(judged)
+    results.evaluations.setdefault((model, method(intervention), source, target), []).append(evaluation.judged)
 
 
 def examples(target: str, pairs: int) -> np.ndarray:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
 import tarfile
 import tempfile
+import tracemalloc
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from genies.cli import main
 from genies.data.shifts import Shift, read_shifts
 from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
+from genies.evaluation import published
 from genies.evaluation.published import COMPARED, examples, read_results, recompute
 from genies.evaluation.stage import write_published_tables
 
@@ -273,6 +277,65 @@ def test_pairs_of_an_example_stand_together() -> None:
     assert examples("alpaca_hard", 5).tolist() == [0, 1, 2, 3, 4]
 
 
+def packed(tree: Tree, *further: tarfile.TarInfo) -> bytes:
+    """The tree as a tar archive, with zeros behind further headers."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for member in further:
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+        tar.add(tree.folder, arcname="results")
+    return stream.getvalue()
+
+
+def member(name: str, size: int = 0, **changes: object) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.size = size
+    for key, value in changes.items():
+        setattr(made, key, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("bomb", "told"),
+    [
+        (member("x", pax_headers={"comment": "x" * 2**24}), "states a size"),
+        (member("x", 2**28), "times its size"),
+        (member("x", type=tarfile.GNUTYPE_SPARSE), "sparse"),
+    ],
+)
+def test_an_archive_that_is_a_bomb_is_refused(tree: Tree, bomb: tarfile.TarInfo, told: str) -> None:
+    path = tree.folder / "bomb.tar.xz"
+    path.write_bytes(lzma.compress(packed(tree, bomb), preset=0))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=told):
+        read_results(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**25
+    tracemalloc.stop()
+
+
+def test_an_archive_of_too_many_members_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree.folder / "all.tar").write_bytes(packed(tree))
+    read_results(tree.folder / "all.tar")
+    monkeypatch.setattr(published, "LIMITS", replace(published.LIMITS, members=3))
+    with pytest.raises(DataError, match="more than 3 members"):
+        read_results(tree.folder / "all.tar")
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_a_file_that_is_too_large_is_not_read(tree: Tree, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setattr(published, "LIMITS", replace(published.LIMITS, file_bytes=2**16))
+    name = "evaluations/mms/pythia-1b-alpaca_easy/code.json"
+    tree.write(name, json.dumps({"eval_probabilities": [0.25] * 2**15}))
+    path = tree.folder
+    if form == "archive":
+        content = packed(tree)
+        path = tree.folder / "all.tar"
+        path.write_bytes(content)
+    results = read_results(path)
+    assert [len(paths) for paths in results.oddities.values()] == [1]
+    assert results.oddities["larger than 65536 bytes, not read"][0].endswith(name)
+
+
 @pytest.mark.parametrize("what", ["nothing", "a text", "an empty folder"])
 def test_what_holds_no_results_is_refused(tmp_path: Path, what: str) -> None:
     path = tmp_path / "r"
@@ -300,9 +363,9 @@ def test_the_published_figures_of_llama_7b_come_out_to_the_last_digit(
     assert sum(map(len, rows.values())) == 6 * 69
     with (tmp_path / "generalization_metrics.csv").open() as file:
         ours = {(row["intervention"], row["source"], row["target"]): row for row in csv.DictReader(file)}
-    for key, published in rows.items():
-        assert int(ours[key]["published_entries"]) == len(published)
-        for row in published:
+    for key, theirs in rows.items():
+        assert int(ours[key]["published_entries"]) == len(theirs)
+        for row in theirs:
             for column in COMPARED:
                 assert abs(float(row[column]) - float(ours[key][column])) <= 1e-9, (key, column)
     assert len(read_shifts(SHIFTS)) == 56
