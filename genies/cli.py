@@ -599,6 +599,7 @@ def _on_references(verb: argparse.ArgumentParser) -> None:
 
 def _add_published(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.published import source_digest
         from genies.evaluation.stage import write_published_tables
         from genies.provenance import write_provenance
         from genies.report.page import write_report_from_tables
@@ -606,7 +607,8 @@ def _add_published(verbs: argparse._SubParsersAction) -> None:
         told = list(write_published_tables(options.source, options.shifts, options.out))
         provenance = options.out / "provenance.json"
         stated = {"run": "published", "source": str(options.source), "shifts": list(map(str, options.shifts))}
-        write_provenance(stated, [], [], [], sorted(options.out.glob("*.csv")), provenance)
+        digests = {options.source.resolve().name: source_digest(options.source)}
+        write_provenance(stated, [], [], [], sorted(options.out.glob("*.csv")), provenance, digests)
         write_report_from_tables(options.out, "published results", provenance, options.out / "report.html")
         print(*told, sep="\n")
 

@@ -22,6 +22,7 @@ def write_provenance(
     own_code: Sequence[Path],
     results: Sequence[Path],
     output: Path,
+    digests: Mapping[str, str] | None = None,
 ) -> None:
     """State what the results come from.
 
@@ -34,6 +35,7 @@ def write_provenance(
         output: JSON to write: ``genies`` (version), ``commit``, ``uncommitted_changes`` (None outside a git checkout),
             ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data``,
             ``own_code`` (SHA-256 by path as given) and ``results`` (SHA-256 by name).
+        digests: SHA-256 by name of other data that was read.
     """
     commit, dirty = source_state(PACKAGE_FOLDER)
     write_json(
@@ -47,7 +49,7 @@ def write_provenance(
             "packages": package_versions(),
             "configuration": dict(config),
             "models": [read_json(path) for path in models],
-            "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data},
+            "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
             "own_code": {str(path): file_sha256(path) for path in own_code},
             "results": {path.name: file_sha256(path) for path in results},
         },

@@ -13,6 +13,7 @@ state an earlier name of their distribution. What is not used, or used with a do
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -27,6 +28,7 @@ import polars as pl
 
 from genies.data.archive import Limits, damage_told, printable, published_distributions, read_members
 from genies.data.shifts import Shift
+from genies.digests import file_sha256
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
@@ -227,6 +229,24 @@ def read_results(source: Path) -> Results:
     return results
 
 
+def source_digest(source: Path) -> str:
+    """SHA-256 of an archive; of a folder, that of ``sha256sum``'s lines about its files that fit the layout.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with damage_told(str(source)):
+        if not source.is_dir():
+            return file_sha256(source)
+        lines = [f"{file_sha256(file)}  {path}\n" for path, file in _folder_files(source) if _inner(path)]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _folder_files(folder: Path) -> list[tuple[str, Path]]:
+    """Regular files below a folder, each behind its path in it, sorted."""
+    return sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file())
+
+
 def _inner(path: str) -> tuple[str, ...]:
     """The parts of a path from its root of the layout on; nothing where it does not fit the layout."""
     parts = PurePosixPath(path).parts
@@ -246,8 +266,7 @@ def _files(source: Path, results: Results) -> Iterator[tuple[str, bytes]]:
         raise DataError(f"{source}: no such folder or archive; name the published results")
     with damage_told(str(source)):
         if source.is_dir():
-            for file in sorted(file for file in source.rglob("*") if file.is_file()):
-                path = file.relative_to(source).as_posix()
+            for path, file in _folder_files(source):
                 if _wanted(results, path, file.stat().st_size):
                     yield path, file.read_bytes()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import lzma
@@ -24,7 +25,7 @@ from genies.data.shifts import Shift, read_shifts
 from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
 from genies.evaluation import published
-from genies.evaluation.published import COMPARED, examples, read_results, recompute
+from genies.evaluation.published import COMPARED, examples, read_results, recompute, source_digest
 from genies.evaluation.stage import write_published_tables
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
@@ -275,6 +276,24 @@ def test_pairs_of_an_example_stand_together() -> None:
     assert examples("gender_bias", 4).tolist() == [0, 0, 1, 1]
     assert examples("crt_1", 3).tolist() == examples("unheard_of", 3).tolist() == [0, 1, 2]
     assert examples("alpaca_hard", 5).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_provenance_binds_the_data_that_were_read(tree: Tree, tmp_path: Path, form: str) -> None:
+    path = tree.folder
+    if form == "archive":
+        path = tmp_path / "all.tar"
+        path.write_bytes(packed(tree))
+    assert main(["published", str(path), "--out", str(tmp_path / "out"), "--shifts", str(SHIFTS)]) == 0
+    stated = json.loads((tmp_path / "out/provenance.json").read_text())["data"]
+    assert stated == {path.name: source_digest(path)}
+    if form == "archive":
+        assert stated["all.tar"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        return
+    tree.write("notes.txt", "not read")
+    assert source_digest(path) == stated["results"]
+    tree.cell("lora", "pythia-1b", "alpaca_easy", "alpaca_hard")
+    assert source_digest(path) != stated["results"]
 
 
 def packed(tree: Tree, *further: tarfile.TarInfo) -> bytes:
