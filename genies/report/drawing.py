@@ -65,6 +65,7 @@ class Figures:
     heatmaps: list[Figure] = field(default_factory=list)
     categories: list[Figure] = field(default_factory=list)
     labels: list[Figure] = field(default_factory=list)
+    sizes: list[Figure] = field(default_factory=list)
     matrices: list[Figure] = field(default_factory=list)
     reliability: list[Figure] = field(default_factory=list)
     radars: list[Figure] = field(default_factory=list)
@@ -75,8 +76,8 @@ class Figures:
 
     def all(self) -> list[Figure]:
         return [
-            *self.leaderboard, *self.labels, *self.radars, *self.heatmaps, *self.matrices, *self.categories,
-            *self.reliability, *self.sites, *self.training,
+            *self.leaderboard, *self.labels, *self.sizes, *self.radars, *self.heatmaps, *self.matrices,
+            *self.categories, *self.reliability, *self.sites, *self.training,
         ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from genies.evaluation.seeds import PLACE
 from genies.evaluation.tables import ALL_LABELS, DISTINCT
 from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales, sized
 from genies.report.radar import add_radars
+from genies.report.sizes import add_sizes
 from genies.report.tables import Tables
 
 ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
@@ -47,7 +48,8 @@ HEATMAP_COLUMNS = (
 
 
 def draw(tables: Tables) -> Figures:
-    """Every figure of the report."""
+    """Every figure of the report, models from small to large."""
+    tables = tables.by_size()
     metrics, leaderboard = tables.metrics, tables.leaderboard
     models = metrics["model"].unique(maintain_order=True).to_list()
     overall = leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
@@ -55,6 +57,7 @@ def draw(tables: Tables) -> Figures:
     figures = Figures()
     _leaderboard(figures, overall, tables.seeds, models, ranked)
     _labels(figures, leaderboard, models)
+    add_sizes(figures, leaderboard, models, ranked)
     add_radars(figures, metrics, models, ranked)
     _heatmaps(figures, tables, models)
     _matrices(figures, tables.cells, metrics)

@@ -70,6 +70,7 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
+    tables = tables.by_size()
     metrics = tables.metrics
     figures = draw(tables)
     style = _own_file("page.css")

@@ -15,6 +15,7 @@ from genies.evaluation import samples as samples_stage
 from genies.evaluation import tables as evaluation
 from genies.evaluation.published import NAMES
 from genies.files import read_json
+from genies.report.sizes import by_size
 
 SWEEP_FILE = "sweep.csv"
 RECORD_FILES = {
@@ -112,6 +113,17 @@ class Tables:
         }
         return replace(self, **joined, samples={**theirs.samples, **self.samples})
 
+    def by_size(self) -> Tables:
+        """These tables with their models from small to large; see ``genies.report.sizes.by_size``."""
+        rank = {model: n for n, model in enumerate(by_size(self.metrics["model"].unique(maintain_order=True)))}
+        place = pl.col("model").replace_strict(rank, default=len(rank))
+        ordered = {
+            key: value.sort(place, maintain_order=True)
+            for key, value in vars(self).items()
+            if isinstance(value, pl.DataFrame) and key != "sweep"
+        }
+        return replace(self, **ordered, samples={name: _ordered(value, rank) for name, value in self.samples.items()})
+
     def _shared(self, metrics: pl.DataFrame) -> Tables:
         """These tables on the shifts that ``metrics`` has too."""
         shifts = ["source", "target"]
@@ -135,6 +147,14 @@ class Tables:
             reliability=self.reliability.clear(),
             samples={name: value for name, value in self.samples.items() if name in set(wanted["target"])},
         )
+
+
+def _ordered(sample: Mapping[str, Any], rank: Mapping[str, int]) -> dict[str, Any]:
+    """Samples of a target with their columns in the order of the models."""
+    columns = sample["columns"]
+    order = sorted(range(len(columns)), key=lambda column: rank.get(columns[column][0], len(rank)))
+    pairs = [{**pair, "verdicts": [pair["verdicts"][n] for n in order]} for pair in sample["pairs"]]
+    return {**sample, "columns": [columns[n] for n in order], "pairs": pairs}
 
 
 def _same_methods(ours: set[str], theirs: set[str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from genies.errors import ConfigError
 from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, tables
 from genies.evaluation.seeds import PLACE
 from genies.files import write_json
-from genies.report import figures
+from genies.report import figures, sizes
 from genies.report.page import render, write_report, write_report_from_tables
 from genies.report.tables import Tables
 
@@ -481,3 +481,42 @@ def test_the_full_matrix_is_drawn_where_it_was_computed():
     assert [figure["id"] for figure in content["figures"] if "matrix" in figure["id"]] == ["figure-matrix-0"]
     partial = Page(render("trial", replace(TABLES, cells=everything[1:]), {})).content()
     assert not [figure for figure in partial["figures"] if "matrix" in figure["id"]]
+
+
+def test_a_models_name_tells_its_size():
+    names = {
+        "llama-7b": 7 * 10**9, "pythia-410m": 410 * 10**6, "pythia-1.4b-deduped": 14 * 10**8,
+        "org_Llama-2-70B": 7 * 10**10, "mixtral-8x7B": 56 * 10**9, "demo": None, "gpt2": None, "x-4bit": None, "3b1b": None, "a-0b": None,
+        "qwen1.5-0.5b (published)": 5 * 10**8,
+    }  # fmt: skip
+    assert {name: sizes.parameters(name) for name in names} == names
+
+
+def test_models_are_listed_by_size_everywhere():
+    assert sizes.by_size(["demo", "a-30b", "b", "a-7b", "a-13b"]) == ["demo", "a-7b", "b", "a-13b", "a-30b"]
+    models = ["llama-13b", "llama-30b", "llama-7b"]
+    ordered = ["llama-7b", "llama-13b", "llama-30b"]
+    parsed = Page(render("trial", make_tables(models, ["zero_shot", "mms"], SHIFTS), {}))
+    content = parsed.content()
+    assert [text for text in parsed.texts("h3") if text in models][:3] == ordered
+    assert [row["size"] for row in content["data"]["labels"] if row["intervention"] == "mms"] == [0, 1, 2]
+    assert list(dict.fromkeys(row["model"] for row in content["data"]["leaderboard"])) == ordered
+    sample = content["samples"]["hard"]
+    assert [model for model, _, _ in sample["columns"]] == [model for model in ordered for _ in range(2)]
+    # The verdicts went along with their columns: that of the first pair of the last model given stands first now.
+    assert sample["pairs"][1]["verdicts"] == [0.3, 0.7, None, 0.7, 0.3, 0.7]
+
+
+def test_accuracy_by_size_is_drawn_where_sizes_differ():
+    content = Page(render("trial", make_tables(["x-30b", "x-7b", "y-410m", "z"], ["mms"], SHIFTS), {})).content()
+    rows = content["data"]["sizes"]
+    assert {(row["model"], row["label"]) for row in rows} == {
+        (model, label) for model in ("x-30b", "x-7b", "y-410m") for label in ("extreme", "probing")
+    }
+    assert {row["family"] for row in rows} == {"x-", "y-"}
+    figure = next(figure["wide"] for figure in content["figures"] if figure["id"] == "figure-size-0")
+    assert figure["params"] == [
+        {"name": "labels", "value": {"410000000": "410M", "7000000000": "7B", "30000000000": "30B"}}
+    ]
+    same = Page(render("trial", make_tables(["x-7b", "y-7b", "z"], ["mms"], SHIFTS), {})).content()
+    assert not same["data"]["sizes"] and not [f for f in same["figures"] if "size" in f["id"]]
