@@ -42,7 +42,7 @@
     });
   });
 
-  // Tables: a press on a heading sorts, and each table can be taken along as CSV.
+  // Tables: a press on a heading sorts, and each table can be taken along as CSV, with full numbers.
 
   const collator = new Intl.Collator(undefined, { numeric: true });
 
@@ -71,12 +71,10 @@
   }
 
   function asCsv(table) {
-    const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
-    const line = (row) =>
-      [...row.cells].map((cell) => {
-        const interval = cell.querySelector("small")?.textContent;
-        return quoted(interval ? `${shown(cell)} (${interval})` : shown(cell));
-      }).join(",");
+    const quoted = (value) => (typeof value === "string" ? `"${value.replaceAll('"', '""')}"` : String(value ?? ""));
+    const own = (cell) => [shown(cell) === "\u2013" ? null : shown(cell)];
+    const values = ({ dataset }) => dataset.columns?.split(" ") ?? (dataset.values && JSON.parse(dataset.values));
+    const line = (row) => [...row.cells].flatMap((cell) => values(cell) ?? own(cell)).map(quoted).join(",");
     return [...table.rows].map(line).join("\r\n");
   }
 

@@ -93,10 +93,17 @@ def test_a_table_is_taken_along_as_csv(browser: Browser, html: str, tmp_path: Pa
     opened = Opened(browser, html, tmp_path, 1400)
     with opened.page.expect_download() as download:
         opened.page.locator("#leaderboard .download").first.click()
-    rows = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     assert download.value.suggested_filename == "leaderboard.csv"
-    assert rows[0][0] == "Intervention" and len(rows) == 1 + 3 and len({len(row) for row in rows}) == 1
-    assert " to " in rows[1][1]
+    board = TABLES.leaderboard.filter(model="small", label="all", averaged_over="distinct")
+    assert [row["intervention"] for row in rows] == board["intervention"].to_list() and len(rows) == 3
+    own = [name for name in board.columns if name in rows[0]]
+    assert len(own) == 1 + 6 * 3 and set(rows[0]) - set(own) == {"accuracy_sd", "accuracy_least", "accuracy_most"}
+    written = csv.DictReader(io.StringIO(board.select(own).write_csv()))
+    for row, expected in zip(rows, written, strict=True):
+        for name in own[1:]:
+            assert (row[name] and float(row[name])) == (expected[name] and float(expected[name])), name
+    assert [row["accuracy_sd"] for row in rows if row["intervention"] == "mms"] == ["0.012"]
     opened.check()
 
 
