@@ -72,12 +72,13 @@ class Figures:
     spokes: list[str] = field(default_factory=list)
     """What the numbers around the radars stand for."""
     sites: list[Figure] = field(default_factory=list)
+    heads: list[Figure] = field(default_factory=list)
     training: list[Figure] = field(default_factory=list)
 
     def all(self) -> list[Figure]:
         return [
             *self.leaderboard, *self.labels, *self.sizes, *self.radars, *self.heatmaps, *self.matrices,
-            *self.categories, *self.reliability, *self.sites, *self.training,
+            *self.categories, *self.reliability, *self.sites, *self.heads, *self.training,
         ]  # fmt: skip
 
 

@@ -64,6 +64,7 @@ def draw(tables: Tables) -> Figures:
     _categories(figures, tables.by_category, models, ranked)
     _reliabilities(figures, tables.reliability, models, ranked)
     _sites(figures, tables.sites)
+    _heads(figures, tables.sites)
     _trainings(figures, tables.training)
     return figures
 
@@ -535,6 +536,48 @@ def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
     cells = base.mark_rect(color="var(--model-0)").encode(opacity=depth)
     numbers = base.mark_text(fontSize=11, color="var(--ink)").encode(text="chosen:Q")
     return sized(alt.layer(cells, numbers), 20 * len(sources))
+
+
+def _heads(figures: Figures, sites: pl.DataFrame) -> None:
+    """How many sources chose each attention head, a figure per model and intervention that chooses heads."""
+    figures.data["heads"] = []
+    chosen = sites.filter(pl.col("head").is_not_null())
+    for index, ((model, intervention), rows) in enumerate(
+        chosen.group_by("model", "intervention", maintain_order=True)
+    ):
+        counted = rows.group_by("layer", "head").agg(pl.col("source").n_unique().alias("sources"), pl.max("accuracy"))
+        figures.data["heads"] += counted.sort("layer", "head").with_columns(index=pl.lit(index)).to_dicts()
+        figures.heads.append(
+            Figure(
+                f"figure-heads-{index}",
+                f"{intervention}, {model}",
+                "A row per layer, a column per attention head; the darker, the more sources chose the head.",
+                _head_grid(index, int(rows["layer"].max()), int(rows["head"].max()), rows["source"].n_unique()),
+            )
+        )
+
+
+def _head_grid(index: int, last_layer: int, last_head: int, sources: int) -> dict[str, Any]:
+    heads, layers = list(range(last_head + 1)), list(range(last_layer, -1, -1))
+    across = alt.Axis(labelAngle=0, labelOverlap=True, labelFontSize=10)
+    up = alt.Axis(labelOverlap=True, labelFontSize=10)
+    cells = (
+        alt.Chart(data_source("heads"))
+        .transform_filter(f"datum.index === {index}")
+        .mark_rect(color="var(--model-0)")
+        .encode(
+            x=alt.X("head:O", scale=alt.Scale(domain=heads, paddingInner=0.06), axis=across),
+            y=alt.Y("layer:O", scale=alt.Scale(domain=layers, paddingInner=0.06), axis=up),
+            opacity=alt.Opacity("sources:Q", scale=alt.Scale(domain=[0, sources], range=[0.15, 1]), legend=None),
+            tooltip=[
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("head:O"),
+                alt.Tooltip("sources:Q", title=f"sources of {sources}"),
+                alt.Tooltip("accuracy:Q", title="best on validation pairs", format=".3f"),
+            ],
+        )
+    )
+    return sized(alt.layer(cells), max(40, 11 * len(layers)))
 
 
 def _trainings(figures: Figures, training: pl.DataFrame) -> None:

@@ -185,8 +185,8 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one of labels, radars, a heatmap per model, one per category, reliability, sites, one per training.
-    assert len(content["figures"]) == 1 + 1 + 2 + 2 + 3 + 2 + 1 + 2
+    # One overall, one of labels, radars, a heatmap per model, one per category, reliability, sites, heads, trainings.
+    assert len(content["figures"]) == 1 + 1 + 2 + 2 + 3 + 2 + 1 + 1 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -287,7 +287,7 @@ def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
 def test_a_run_without_capability_says_so_instead_of_drawing():
     page = render("trial", make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
     assert "no elicitation to show" in page
-    assert len(Page(page).content()["figures"]) == 5
+    assert len(Page(page).content()["figures"]) == 6
 
 
 def test_one_model_one_shift_needs_no_interval_and_no_key():
@@ -466,6 +466,18 @@ def open_in_browser(file: Path, profile: Path, width: int) -> Opened:
     proxy.shutdown()
     proxy.server_close()
     return Opened(result.stdout, result.stderr, [url for url in proxy.asked if "outside" in url])
+
+
+def test_heads_that_probes_chose_are_counted_over_sources():
+    own = [("easy", 2, 0, 0.7), ("easy", 0, 5, 0.6), ("hard", 2, 0, 0.9), ("hard", 2, 0, 0.8)]
+    rows = [("small", "mms", *site) for site in own] + [("small", "lat_stim_1", "easy", 1, None, 0.7)]
+    chosen = pl.DataFrame(rows, schema=records.SITES_COLUMNS, orient="row")
+    content = Page(render("trial", replace(TABLES, sites=chosen), {})).content()
+    assert content["data"]["heads"] == [
+        {"layer": 0, "head": 5, "sources": 1, "accuracy": 0.6, "index": 0},
+        {"layer": 2, "head": 0, "sources": 2, "accuracy": 0.9, "index": 0},
+    ]
+    assert [figure["id"] for figure in content["figures"] if "heads" in figure["id"]] == ["figure-heads-0"]
 
 
 def test_the_full_matrix_is_drawn_where_it_was_computed():
