@@ -66,6 +66,7 @@ class Figures:
     categories: list[Figure] = field(default_factory=list)
     labels: list[Figure] = field(default_factory=list)
     sizes: list[Figure] = field(default_factory=list)
+    correlations: list[Figure] = field(default_factory=list)
     matrices: list[Figure] = field(default_factory=list)
     reliability: list[Figure] = field(default_factory=list)
     radars: list[Figure] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Figures:
     def all(self) -> list[Figure]:
         return [
             *self.leaderboard, *self.labels, *self.sizes, *self.radars, *self.heatmaps, *self.matrices,
-            *self.categories, *self.reliability, *self.sites, *self.heads, *self.training,
+            *self.categories, *self.correlations, *self.reliability, *self.sites, *self.heads, *self.training,
         ]  # fmt: skip
 
 

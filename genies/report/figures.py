@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from genies.evaluation.correlation import correlations
 from genies.evaluation.seeds import PLACE
 from genies.evaluation.tables import ALL_LABELS, DISTINCT
 from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales, sized
@@ -20,6 +21,10 @@ ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
 """Edges of the eleven colours of the heatmap; the colour in the middle, 0.45 to 0.55, stands for guessing."""
 ELICITATION_LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
+CORRELATION_STEPS = tuple(round(-0.9 + 0.2 * step, 1) for step in range(10))
+"""Edges of the eleven colours of correlations, the middle one around 0."""
+MATRIX_CELL = 26
+"""Pixels of a column of a matrix on narrow screens, where it scrolls."""
 LABELS_HEIGHT = 420
 LABEL_HEIGHT = 13
 """Pixels of the figure of extreme against probing shifts, and of a name in it."""
@@ -62,6 +67,7 @@ def draw(tables: Tables) -> Figures:
     _heatmaps(figures, tables, models)
     _matrices(figures, tables.cells, metrics)
     _categories(figures, tables.by_category, models, ranked)
+    _correlations(figures, metrics, models, ranked)
     _reliabilities(figures, tables.reliability, models, ranked)
     _sites(figures, tables.sites)
     _heads(figures, tables.sites)
@@ -282,6 +288,57 @@ def _narrow_heatmap(number: int, order: list[str], known: list[str], rows: int) 
     return sized(chart, 17 * rows)
 
 
+def _correlations(figures: Figures, metrics: pl.DataFrame, models: list[str], order: list[str]) -> None:
+    """How alike every two models generalize, a figure per intervention; none for a single model."""
+    between = correlations(metrics).filter(pl.col("of").is_in(models), pl.col("with").is_in(models))
+    figures.data["correlations"] = []
+    for index, intervention in enumerate(order):
+        rows = between.filter(intervention=intervention).drop("intervention").to_dicts()
+        if not rows:
+            continue
+        mirrored = [{**row, "of": row["with"], "with": row["of"]} for row in rows]
+        figures.data["correlations"] += [{**row, "index": index} for row in (*rows, *mirrored)]
+        known = {row["of"] for row in (*rows, *mirrored)}
+        figures.correlations.append(
+            Figure(
+                f"figure-correlation-{index}",
+                intervention,
+                "A row and a column per model; colour and number are the correlation of their accuracies over shifts.",
+                _correlation(index, [model for model in models if model in known]),
+            )
+        )
+
+
+def _correlation(index: int, models: list[str]) -> dict[str, Any]:
+    steps = {"domain": list(CORRELATION_STEPS), "type": "threshold"}
+    fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
+    ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
+    scale = alt.Scale(domain=models, paddingInner=0.04)
+    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=110)
+    base = (
+        alt.Chart(data_source("correlations"))
+        .transform_filter(f"datum.index === {index}")
+        .encode(
+            x=alt.X("with:N", sort=None, scale=scale, axis=across, title=None),
+            y=alt.Y("of:N", sort=None, scale=scale, title=None,
+                    axis=alt.Axis(domain=False, ticks=False, labelLimit=110)),
+            tooltip=[
+                alt.Tooltip("of:N", title="model"),
+                alt.Tooltip("with:N", title="with"),
+                alt.Tooltip("r:Q", format=".3f"),
+                alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+                alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+                alt.Tooltip("shifts:Q"),
+            ],
+        )
+    )  # fmt: skip
+    cells = base.mark_rect().encode(color=alt.Color("r:Q", scale=fill, legend=None))
+    numbers = base.mark_text(fontSize=11).encode(
+        text=alt.Text("r:Q", format=".2f"), color=alt.Color("r:Q", scale=ink, legend=None)
+    )
+    return sized(alt.layer(cells, numbers).resolve_scale(color="independent"), 26 * len(models))
+
+
 def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], order: list[str]) -> None:
     """Mean elicitation of each intervention, one figure per category; none where no capability is known."""
     known = by_category.filter(pl.col("elicitation").is_not_null())
@@ -416,6 +473,7 @@ def _matrices(figures: Figures, cells: pl.DataFrame, metrics: pl.DataFrame) -> N
                 f"{intervention}, {model}",
                 "A row per source, a column per target; colour and number are the accuracy.",
                 _matrix(index, sources, targets),
+                _matrix(index, sources, targets) | {"width": MATRIX_CELL * len(targets)},
             )
         )
 

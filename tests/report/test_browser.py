@@ -6,10 +6,11 @@ import csv
 import io
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_page import BROWSER, HOSTILE, TABLES, make_tables
+from test_page import BROWSER, HOSTILE, TABLES, full_matrix, make_tables
 
 from genies.data.shifts import Shift
 from genies.report.page import render
@@ -70,6 +71,18 @@ def test_every_figure_is_drawn_within_the_window(
     opened = Opened(browser, html, tmp_path, width, scheme)
     assert opened.page.locator(".figure svg").count() >= opened.page.locator(".figure").count() > 5
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_large_matrix_scrolls_on_a_phone(browser: Browser, tmp_path: Path, width: int) -> None:
+    shown = replace(TABLES, cells=full_matrix([f"distribution_{number}" for number in range(30)]))
+    opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    figure = opened.page.locator("#figure-matrix-0")
+    scrolls = figure.evaluate("(element) => element.parentElement.scrollWidth > element.parentElement.clientWidth")
+    assert scrolls == (width < 640)
+    assert figure.locator(".mark-rect path").first.bounding_box()["width"] > 20
     opened.check()
 
 

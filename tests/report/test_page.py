@@ -185,8 +185,9 @@ def test_every_figure_has_its_element_and_its_data(page):
     content = parsed.content()
     ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "div"}
     assert {figure["id"] for figure in content["figures"]} <= ids
-    # One overall, one of labels, radars, a heatmap per model, one per category, reliability, sites, heads, trainings.
-    assert len(content["figures"]) == 1 + 1 + 2 + 2 + 3 + 2 + 1 + 1 + 2
+    # One overall, one of labels, radars, a heatmap per model, one per category, correlations, reliability, sites,
+    # heads, one per training.
+    assert len(content["figures"]) == 1 + 1 + 2 + 2 + 3 + 2 + 2 + 1 + 1 + 2
     for figure in content["figures"]:
         for spec in (figure["wide"], figure["narrow"]):
             names = set(re.findall(r'"name": "([a-z]+(?:-[0-9]+)?)"', json.dumps((spec or {}).get("layer", []))))
@@ -480,14 +481,33 @@ def test_heads_that_probes_chose_are_counted_over_sources():
     assert [figure["id"] for figure in content["figures"] if "heads" in figure["id"]] == ["figure-heads-0"]
 
 
-def test_the_full_matrix_is_drawn_where_it_was_computed():
-    names = sorted({name for shift in SHIFTS for name in (shift.source, shift.target)})
+def full_matrix(names: list[str]) -> pl.DataFrame:
+    """Cells of one intervention, fitted and tested on each of the distributions."""
     rows = [
         {**dict.fromkeys(tables.CELL_COLUMNS), "model": "small", "intervention": "mms", "source": source,
          "target": target, "accuracy": 0.25 * (n + m) / len(names)}
         for n, source in enumerate(names) for m, target in enumerate(names)
     ]  # fmt: skip
-    everything = pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+    return pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+
+
+def test_how_alike_models_generalize_is_drawn():
+    models = ["x-30b", "x-7b", "x-13b"]
+    content = Page(render("trial", make_tables(models, ["random", "mms"], SHIFTS), {})).content()
+    rows = content["data"]["correlations"]
+    assert {(row["of"], row["with"]) for row in rows} == {(a, b) for a in models for b in models if a != b}
+    assert all(
+        row["r"] == next(o["r"] for o in rows if (o["of"], o["with"]) == (row["with"], row["of"])) for row in rows
+    )
+    drawn = [figure for figure in content["figures"] if "correlation" in figure["id"]]
+    assert len(drawn) == 1 and '["x-7b", "x-13b", "x-30b"]' in json.dumps(drawn[0]["wide"])
+    one = Page(render("trial", make_tables(["x-7b"], ["random", "mms"], SHIFTS), {})).content()
+    assert not one["data"]["correlations"]
+
+
+def test_the_full_matrix_is_drawn_where_it_was_computed():
+    names = sorted({name for shift in SHIFTS for name in (shift.source, shift.target)})
+    everything = full_matrix(names)
     content = Page(render("trial", replace(TABLES, cells=everything), {})).content()
     assert len(content["data"]["matrix-0"]) == len(names) ** 2
     assert [figure["id"] for figure in content["figures"] if "matrix" in figure["id"]] == ["figure-matrix-0"]
