@@ -314,14 +314,13 @@ def _correlation(index: int, models: list[str]) -> dict[str, Any]:
     fill = alt.Scale(range=[f"var(--heat-{i})" for i in range(11)], **steps)
     ink = alt.Scale(range=[f"var(--heat-ink-{i})" for i in range(11)], **steps)
     scale = alt.Scale(domain=models, paddingInner=0.04)
-    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=110)
+    plain = {"domain": False, "ticks": False, "labelLimit": 110}
     base = (
         alt.Chart(data_source("correlations"))
         .transform_filter(f"datum.index === {index}")
         .encode(
-            x=alt.X("with:N", sort=None, scale=scale, axis=across, title=None),
-            y=alt.Y("of:N", sort=None, scale=scale, title=None,
-                    axis=alt.Axis(domain=False, ticks=False, labelLimit=110)),
+            x=alt.X("with:N", sort=None, scale=scale, axis=alt.Axis(labelAngle=-40, **plain), title=None),
+            y=alt.Y("of:N", sort=None, scale=scale, axis=alt.Axis(**plain), title=None),
             tooltip=[
                 alt.Tooltip("of:N", title="model"),
                 alt.Tooltip("with:N", title="with"),
@@ -331,7 +330,7 @@ def _correlation(index: int, models: list[str]) -> dict[str, Any]:
                 alt.Tooltip("shifts:Q"),
             ],
         )
-    )  # fmt: skip
+    )
     cells = base.mark_rect().encode(color=alt.Color("r:Q", scale=fill, legend=None))
     numbers = base.mark_text(fontSize=11).encode(
         text=alt.Text("r:Q", format=".2f"), color=alt.Color("r:Q", scale=ink, legend=None)
