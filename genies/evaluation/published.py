@@ -271,7 +271,9 @@ def _files(source: Path, results: Results) -> Iterator[tuple[str, bytes]]:
                     yield path, file.read_bytes()
         else:
             for tar, member in read_members(source, str(source), LIMITS):
-                if member.isreg() and _wanted(results, member.name, member.size):
+                if not (member.isreg() or member.isdir()):
+                    results.odd("link or device, not read", member.name)
+                elif member.isreg() and _wanted(results, member.name, member.size):
                     yield member.name, tar.extractfile(member).read()
 
 

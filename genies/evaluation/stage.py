@@ -69,8 +69,8 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     _write(made.cells, metrics, made.scores, benchmarks(listed), 0, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
-        found = ", ".join(f"{name} {count}" for name, count in counts)
-        yield f"{model}: rows of {found}"
+        found = ", ".join(f"{printable(name)} {count}" for name, count in counts)
+        yield f"{printable(str(model))}: rows of {found}"
     yield from made.lines()
     for kind, paths in sorted(results.oddities.items()):
         yield f"{len(paths)} odd: {kind}"

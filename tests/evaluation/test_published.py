@@ -332,6 +332,16 @@ def test_an_archive_that_is_a_bomb_is_refused(tree: Tree, bomb: tarfile.TarInfo,
     tracemalloc.stop()
 
 
+def test_links_of_an_archive_are_odd_and_names_are_told_in_one_line(tree: Tree) -> None:
+    name, link = "evaluations/x\ny/pythia-1b-alpaca_easy/alpaca_hard.json", "evaluations/a/pythia-1b-a/b.json"
+    tree.write(name, {"eval_probabilities": [0.25]})
+    path = tree.folder / "all.tar"
+    path.write_bytes(packed(tree, member(link, type=tarfile.SYMTYPE, linkname="results")))
+    assert read_results(path).oddities == {"link or device, not read": [link]}
+    told = list(write_published_tables(path, [SHIFTS], tree.folder / "out"))
+    assert any(r"x\ny" in line for line in told) and not any("\n" in line for line in told)
+
+
 def test_an_archive_of_too_many_members_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree.folder / "all.tar").write_bytes(packed(tree))
     read_results(tree.folder / "all.tar")
