@@ -146,7 +146,9 @@ def test_odd_files_are_told_by_kind_and_never_used_in_silence(tree: Tree) -> Non
 def test_tables_and_figures_that_cannot_be_are_odd_and_not_used(tree: Tree) -> None:
     model, places = "pythia-1b", ("alpaca_easy", "alpaca_hard")
     tree.write(f"generalization_metrics/{model}/lora/notes.csv", "a,b\n1,2\n")
-    tree.write(f"generalization_metrics/{model}/lora/long.csv", f"source,target\n{'x' * 200_000},b\n")
+    tree.write(
+        f"generalization_metrics/{model}/lora/long.csv", f"source,target,generalization_accuracy\n{'x' * 200_000},b,1\n"
+    )
     tree.table(model, "lora", {"source": "", "target": "b", "generalization_accuracy": 0.5})
     tree.table(model, "mms", dict(zip(("source", "target", "generalization_accuracy"), (*places, "7"), strict=True)))
     huge, half = 10**400, "\ud800"
