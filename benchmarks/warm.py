@@ -16,32 +16,46 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from genies.activations.extraction import Settings
 from genies.activations.store import StoreWriter, block_texts
-from genies.data.shifts import read_shifts
+from genies.data.reading import Reading
+from genies.data.shifts import Shift, read_shifts
 
-BLOCKS, HIDDEN, HEADS = 24, 1024, 16
-TRAIN, TEST, RESPONSES = 600, 250, 3
+RESPONSES = 3
 METHODS = ("mms", "lat_stim_1", "cra", "ccs")
 VIEWS = ("plain", "yes", "no")
 
 
-def make_store(root: Path, split: str, view: str) -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """Examples of a distribution's splits, and the shape of the model."""
+
+    train: int = 600
+    test: int = 250
+    blocks: int = 24
+    hidden: int = 1024
+    heads: int = 16
+
+
+def make_store(root: Path, split: str, view: str, sizes: Sizes) -> str:
     """A store of random features, of two responses per training example or of all per test example; its name."""
     rng = np.random.default_rng([len(split), VIEWS.index(view)])
-    examples, responses = (TRAIN, 2) if split == "train" else (TEST, RESPONSES)
+    examples, responses = (sizes.train, 2) if split == "train" else (sizes.test, RESPONSES)
     keys = [(example, response) for example in range(examples) for response in range(responses)]
-    shapes = {"heads": (BLOCKS, HEADS, HIDDEN // HEADS), "residual": (BLOCKS + 1, HIDDEN)}
+    blocks, hidden, heads = sizes.blocks, sizes.hidden, sizes.heads
+    shapes = {"heads": (blocks, heads, hidden // heads), "residual": (blocks + 1, hidden)}
     description = {
         "dtype": "float32",
-        "blocks": BLOCKS,
-        "layers": {"residual": list(range(BLOCKS + 1)), "heads": list(range(BLOCKS))},
-        "heads": list(range(HEADS)),
+        "blocks": blocks,
+        "layers": {"residual": list(range(blocks + 1)), "heads": list(range(blocks))},
+        "heads": list(range(heads)),
         "without_heads": None,
-        "block_texts": block_texts(BLOCKS * HIDDEN + (BLOCKS + 1) * HIDDEN, 4, len(keys)),
+        "block_texts": block_texts(blocks * hidden + (blocks + 1) * hidden, 4, len(keys)),
         "example": [example for example, _ in keys],
         "response": [response for _, response in keys],
     }
@@ -53,19 +67,18 @@ def make_store(root: Path, split: str, view: str) -> str:
     return f"{split}-{view}"
 
 
-def make_world(folder: Path) -> list[str]:
+def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
     """Distributions, stores and manifests. Returns the evaluations as ``SOURCE:TARGET``."""
-    shifts = read_shifts(Path("config/shifts/published69.yaml"))
     names = {name for shift in shifts for name in (shift.source, shift.target)}
     for name in names:
         (folder / name).mkdir()
-        for split, count, responses in (("train", TRAIN, 2), ("test", TEST, RESPONSES)):
+        for split, count, responses in (("train", sizes.train, 2), ("test", sizes.test, RESPONSES)):
             examples = [
                 {"prompt": f"{name} {n}", "responses": {f"answer {r}": int(r == 0) for r in range(responses)}}
                 for n in range(count)
             ]
             (folder / name / f"{split}.json").write_text(json.dumps(examples))
-    stores = {(split, view): make_store(folder / "cache/activations", split, view)
+    stores = {(split, view): make_store(folder / "cache/activations", split, view, sizes)
               for split in ("train", "test") for view in VIEWS}  # fmt: skip
     # A name of its own for each distribution: fits on equal stores would be taken from the cache.
     for name in names:
@@ -73,13 +86,16 @@ def make_world(folder: Path) -> list[str]:
             (folder / f"cache/activations/{digest}-{name}").symlink_to(digest)
     manifest = {
         "model": "random",
-        "reading": {},
+        "weights_digest": "random",
+        "tokenizer_digest": "random",
+        "reading": asdict(Reading()),
         "stores": [
             {"distribution": name, "split": split, "view": view, "digest": f"{digest}-{name}"}
             for name in sorted(names)
             for (split, view), digest in stores.items()
         ],
         "left_out": {},
+        **asdict(Settings()),
     }
     (folder / "activations.json").write_text(json.dumps(manifest))
     targets = {(shift.source, shift.target) for shift in shifts} | {(s.source, s.source) for s in shifts}
@@ -129,10 +145,14 @@ def main() -> None:
     """Time all methods; print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--shifts", type=Path, default=Path("config/shifts/published69.yaml"))
+    for name, value in asdict(Sizes()).items():
+        parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
+    sizes = Sizes(**{name: getattr(options, name) for name in asdict(Sizes())})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pairs = make_world(folder)
+        pairs = make_world(folder, read_shifts(options.shifts), sizes)
         begin = time.perf_counter()
         with ThreadPoolExecutor(2) as pool:
             rows = dict(

@@ -7,6 +7,7 @@ marks as made, so that nothing but the workflow is timed.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from genies.data.archive import published_digests
@@ -23,27 +25,26 @@ MODELS = ("model-a", "model-b", "model-c", "model-d")
 INTERVENTIONS = (
     "random", "zero_shot", "few_shot", "mms", "lat_stim_1", "lat_stim_2", "cra", "ccs", "lora", "prompt_tuning",
 )  # fmt: skip
-REPEATS = 3
 
 
-def make_project(folder: Path) -> None:
-    """The workflow with stand-ins for the published data and for four models."""
+def make_project(folder: Path, models: Sequence[str], interventions: Sequence[str], shifts: str) -> None:
+    """The workflow with stand-ins for the published data and for the models."""
     for name in ("Snakefile", "workflow", "profiles", "genies", "config"):
         (folder / name).symlink_to(REPOSITORY / name)
     for name in published_digests():
         file = folder / "resources/genies" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("[]")
-    for model in MODELS:
+    for model in models:
         (folder / model).mkdir()
         for name in ("config.json", "model.safetensors", "tokenizer.json"):
             (folder / model / name).write_text("{}")
     settings = {
         "run": "study",
-        "models": MODELS,
-        "interventions": INTERVENTIONS,
-        "shifts": ["config/shifts/published69.yaml"],
-        "capability_interventions": ["mms", "lora"],
+        "models": models,
+        "interventions": interventions,
+        "shifts": [shifts],
+        "capability_interventions": [name for name in ("mms", "lora") if name in interventions],
     }
     (folder / "study.json").write_text(json.dumps(settings))
 
@@ -76,20 +77,26 @@ def make_outputs(folder: Path) -> int:
     return len(files)
 
 
-def best(folder: Path, *options: str) -> tuple[float, str]:
+def best(folder: Path, repeats: int, *options: str) -> tuple[float, str]:
     """The quickest of several calls."""
-    return min((snakemake(folder, *options) for _ in range(REPEATS)), key=lambda timed: timed[0])
+    return min((snakemake(folder, *options) for _ in range(repeats)), key=lambda timed: timed[0])
 
 
 def main() -> None:
     """Time planning and a run without work; print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--interventions", nargs="+", default=INTERVENTIONS)
+    parser.add_argument("--shifts", default="config/shifts/published69.yaml", help="a list of the repository")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_project(folder)
-        planning, told = best(folder, "--dry-run")
+        make_project(folder, options.models, options.interventions, options.shifts)
+        planning, told = best(folder, options.repeats, "--dry-run")
         jobs = next(int(line.split()[1]) for line in told.splitlines() if line.startswith("total"))
         outputs = make_outputs(folder)
-        nothing, told = best(folder)
+        nothing, told = best(folder, options.repeats)
         if "Nothing to be done" not in told:
             raise SystemExit(f"there was work to do:\n{told}")
     print("| jobs | outputs | planning | nothing to do |\n|---|---|---|---|")

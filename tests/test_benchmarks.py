@@ -1,0 +1,72 @@
+"""Every benchmark runs to its table, at a miniature size."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import save_model, write_distribution
+from project import REPOSITORY
+
+MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
+SIZES = {
+    "extraction": [DATA, "--names", "north", "--kinds", "tiny", "--limit", "3"],
+    "precision": [MODEL, DATA, SHIFTS],
+    "tokens": [DATA, TOKENIZER],
+    "warm": [
+        *("--shifts", SHIFTS, "--train", "20", "--test", "10", "--blocks", "2", "--hidden", "16", "--heads", "2"),
+        *("--methods", "mms", "ccs"),
+    ],
+    "workflow": ["--models", "model-a", "--interventions", "mms", "--shifts", "config/shifts/genies15.yaml",
+                 "--repeats", "1"],
+}  # fmt: skip
+ROWS = {
+    "extraction": ["as published", "one by one", "bucketed", "packed"],
+    "precision": ["zero_shot", "mms"],
+    "tokens": ["every response", "those that a run reads"],
+    "warm": ["mms", "ccs"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, two distributions and a shift between them."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    save_model(folder / MODEL, "llama")
+    for number, name in enumerate(("north", "south")):
+        write_distribution(folder / DATA / name, offset=31 * number)
+    (folder / SHIFTS).write_text(json.dumps([{"source": "north", "target": "south"}]))
+    return folder
+
+
+def rows(name: str, folder: Path) -> list[list[str]]:
+    """Cells of the table that a benchmark prints, without its head."""
+    result = subprocess.run(
+        [sys.executable, REPOSITORY / f"benchmarks/{name}.py", *SIZES[name]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip("| ").split(" | ") for line in result.stdout.splitlines() if line.startswith("|")]
+    return [cells for cells in lines[1:] if not re.fullmatch("[-:|]+", cells[0])]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_benchmark_fills_its_table(name: str, folder: Path) -> None:
+    assert [cells[0] for cells in rows(name, folder)] == ROWS[name]
+
+
+def test_the_workflows_benchmark_counts_jobs_and_outputs(folder: Path) -> None:
+    ((jobs, outputs, *_),) = rows("workflow", folder)
+    assert int(outputs) > int(jobs) > 0
+
+
+def test_no_benchmark_is_forgotten() -> None:
+    assert {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} == set(SIZES)
