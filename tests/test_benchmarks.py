@@ -20,7 +20,7 @@ SIZES = {
     "tokens": [DATA, TOKENIZER],
     "warm": [
         *("--shifts", SHIFTS, "--train", "20", "--test", "10", "--blocks", "2", "--hidden", "16", "--heads", "2"),
-        *("--methods", "mms", "ccs"),
+        *("--methods", "ccs"),
     ],
     "workflow": ["--models", "model-a", "--interventions", "mms", "--shifts", "config/shifts/genies15.yaml",
                  "--repeats", "1"],
@@ -29,7 +29,7 @@ ROWS = {
     "extraction": ["as published", "one by one", "bucketed", "packed"],
     "precision": ["zero_shot", "mms"],
     "tokens": ["every response", "those that a run reads"],
-    "warm": ["mms", "ccs"],
+    "warm": ["ccs"],
 }
 
 
