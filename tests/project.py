@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 from helpers import save_model, write_distribution
 
 REPOSITORY = Path(__file__).parents[1]
+HANG_SECONDS = 1800
+"""Longer than any program of the tests takes on a slow machine: what runs on by then hangs."""
 
 
 class Project:
@@ -48,14 +51,11 @@ class Project:
         return self.snakemake("--configfile", "config.yaml", *options)
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return run_to_end(
             # The profile keeps quiet of what each job reads and writes; tests read it.
             [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
         )
 
     def jobs(self, *options: str) -> Counter[str]:
@@ -65,6 +65,23 @@ class Project:
     def forward_passes(self) -> int:
         log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+
+
+def run_to_end(
+    command: Sequence[str | Path], cwd: Path, env: Mapping[str, str], stderr: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    """Run a program and capture what it prints.
+
+    Raises:
+        AssertionError: it hangs; with what it printed until then.
+    """
+    try:
+        return subprocess.run(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=HANG_SECONDS
+        )
+    except subprocess.TimeoutExpired as hang:
+        said = (hang.stdout or b"") + (hang.stderr or b"")
+        raise AssertionError(f"not at its end after {hang.timeout} s:\n{said.decode(errors='replace')}") from None
 
 
 def executed(result: subprocess.CompletedProcess[str]) -> Counter[str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import save_model, write_distribution
-from project import REPOSITORY
+from project import REPOSITORY, run_to_end
 
 MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
 SIZES = {
@@ -46,12 +45,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(name: str, folder: Path) -> list[list[str]]:
     """Cells of the table that a benchmark prints, without its head."""
-    result = subprocess.run(
+    result = run_to_end(
         [sys.executable, REPOSITORY / f"benchmarks/{name}.py", *SIZES[name]],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
     )
     assert result.returncode == 0, result.stderr
     lines = [line.strip("| ").split(" | ") for line in result.stdout.splitlines() if line.startswith("|")]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from helpers import save_model
 from hub import COMMIT, TOKEN, Hub, Repository
+from project import REPOSITORY, run_to_end
 
-REPOSITORY = Path(__file__).parents[1]
 GENIES = "import sys; from genies.cli import main; sys.exit(main())"
 FETCH = "import sys; from genies.models import fetch; print(fetch(*sys.argv[1:], *[None] * (3 - len(sys.argv))))"
 MOVED = "f" * 40
@@ -47,13 +47,10 @@ class Machine:
 
     def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-        return subprocess.run(
+        return run_to_end(
             [sys.executable, "-c", program, *arguments],
             cwd=self.folder,
             env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
         )
 
     def model(self, identifier: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

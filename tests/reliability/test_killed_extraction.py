@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from figures import tell
 from helpers import save_model, write_distribution
+from project import HANG_SECONDS
 
 from genies.files import write_json
 
@@ -55,7 +56,7 @@ class Extraction:
 
     def result(self, name: str, program: subprocess.Popen[str]) -> Run:
         """Wait for the program, and read what it left."""
-        output, _ = program.communicate(timeout=500)
+        output, _ = program.communicate(timeout=HANG_SECONDS)
         assert program.returncode == 0
         root = self.folder / name
         files = {

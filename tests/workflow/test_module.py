@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from project import Project
+from project import Project, run_to_end
 
 OTHER = """
 # Names that the module has too are this workflow's own.
@@ -63,7 +63,7 @@ def elsewhere(finished: Project, tmp_path: Path) -> Path:
 def use(package: Path, folder: Path, snakefile: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the other workflow with the package in a folder."""
     (folder / "workflow/Snakefile").write_text(OTHER.format(snakefile=snakefile))
-    return subprocess.run(
+    return run_to_end(
         [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
         cwd=folder,
         env={
@@ -72,10 +72,7 @@ def use(package: Path, folder: Path, snakefile: str, *options: str) -> subproces
             "OMP_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(folder / "cache"),
         },
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import REPOSITORY
+from project import REPOSITORY, run_to_end
 
 READY = sorted((REPOSITORY / "config").glob("*.yaml"))
 
@@ -26,13 +26,10 @@ def plan(folder: Path, configuration: Path, *options: str) -> subprocess.Complet
         "--snakefile",
         REPOSITORY / "Snakefile",
     ]
-    return subprocess.run(
+    return run_to_end(
         [*command, "--configfile", configuration, *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import Cluster, missing
-from project import REPOSITORY, Project
+from project import HANG_SECONDS, REPOSITORY, Project
 
 PROFILE = "workflow/profiles/slurm"
 # A cluster is asked less often, but these jobs take seconds.
@@ -28,7 +28,6 @@ OPTIONS = (
     "5",
 )
 TABLES = ("generalization_metrics.csv", "leaderboard.csv", "cells.csv", "comparisons.csv")
-SECONDS_TO_WAIT = 600
 
 
 @dataclass
@@ -42,6 +41,13 @@ class Run:
     @property
     def log(self) -> str:
         return (self.project.folder / "snakemake.log").read_text()
+
+    def wait(self) -> None:
+        """Wait for the end of its Snakemake."""
+        try:
+            self.program.wait(HANG_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"not at its end after {HANG_SECONDS} s:\n{self.log}") from None
 
     def jobs_of(self, rule: str) -> list[dict[str, str]]:
         """Jobs that were submitted for a rule or group, in the order of submission."""
@@ -82,7 +88,7 @@ def started(project: Project, cluster: Cluster) -> Iterator[Run]:
 
 def wait_for(run: Run, cluster: Cluster, rule: str, state: str) -> str:
     """Wait until a run has a job of this rule in this state, and return the job's id."""
-    limit = time.monotonic() + SECONDS_TO_WAIT
+    limit = time.monotonic() + HANG_SECONDS
     while time.monotonic() < limit and run.program.poll() is None:
         run.jobs = cluster.jobs(run.project.folder)
         if ids := [job["JobId"] for job in run.jobs_of(rule) if job["JobState"] == state]:
@@ -122,7 +128,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             result = local.run()
             assert result.returncode == 0, result.stderr
             for run in (undisturbed, disturbed):
-                run.program.wait(SECONDS_TO_WAIT)
+                run.wait()
                 run.jobs = cluster.jobs(run.project.folder)
             yield Runs(undisturbed, disturbed, local)
 

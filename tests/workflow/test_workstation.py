@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
-from project import Project
+from project import Project, run_to_end
 
 from genies.devices import VISIBLE
 
@@ -16,13 +15,10 @@ from genies.devices import VISIBLE
 def run_as_people_do(project: Project, **environment: str) -> str:
     """What Snakemake prints with the profile that it finds by itself."""
     project.write_config()
-    result = subprocess.run(
+    result = run_to_end(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
         env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     return result.stderr
