@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from helpers import FAMILIES, save_model
+from hypothesis import settings
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same examples in every run, however slow the machine.
+settings.register_profile("genies", deadline=None, derandomize=True)
+settings.load_profile("genies")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -143,7 +143,7 @@ changes = st.one_of(
 )
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=1500)
 @given(changes)
 def test_editors_accept_what_the_reader_accepts_and_pass_only_what_depends_on_several_keys(change: dict) -> None:
     found = problems({**GOOD, **change})

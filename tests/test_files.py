@@ -100,7 +100,7 @@ json_values = st.recursive(
 objects = st.dictionaries(st.text().filter(lambda key: key != "seal"), json_values, max_size=4)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(objects, st.integers(0), st.integers(1, 255))
 def test_a_sealed_file_is_read_back_and_any_other_byte_is_found(
     tmp_path_factory, value: dict, place: int, change: int

@@ -282,7 +282,7 @@ def test_crafted_headers_are_refused(place, start):
     refusal(start + tar_bytes(FILES), place)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500)
 @given(
     packed=st.sampled_from([compress(tar_bytes(FILES)) for compress in COMPRESSIONS.values()]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=4),

@@ -298,7 +298,7 @@ def obeys_format(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=900, deadline=None, derandomize=True)
+@settings(max_examples=900)
 @given(data=jsonish())
 def test_any_bytes_give_valid_examples_or_a_data_error(tmp_path_factory, data):
     path = write(tmp_path_factory.getbasetemp() / "fuzz.json", data)
@@ -316,7 +316,7 @@ valid_examples = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(examples=st.lists(valid_examples, min_size=1, max_size=4), escaped=st.booleans())
 def test_whatever_is_written_in_the_format_is_read_back(tmp_path_factory, examples, escaped):
     records = [

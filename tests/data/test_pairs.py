@@ -45,7 +45,7 @@ def test_test_split_gives_every_pair_in_file_order():
     ]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(chosen=st.lists(examples(), max_size=6), seed=st.integers(0, 2**64))
 def test_training_split_gives_one_pair_per_example_out_of_its_test_pairs(chosen, seed):
     found = pairs.training_pairs(chosen, seed)
@@ -53,7 +53,7 @@ def test_training_split_gives_one_pair_per_example_out_of_its_test_pairs(chosen,
     assert set(found) <= set(pairs.test_pairs(chosen))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(chosen=st.lists(examples(), max_size=6), seed=st.integers(0, 2**64), data=st.data())
 def test_order_of_records_plays_no_part_in_the_draw(chosen, seed, data):
     order = data.draw(st.permutations(range(len(chosen))))
@@ -61,7 +61,7 @@ def test_order_of_records_plays_no_part_in_the_draw(chosen, seed, data):
     assert drawn_texts([chosen[n] for n in order], seed) == [expected[n] for n in order]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(example=examples(), seed=st.integers(0, 2**64), data=st.data())
 def test_order_of_responses_plays_no_part_in_the_draw(example, seed, data):
     best = example.responses[example.best]

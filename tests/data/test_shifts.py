@@ -277,7 +277,7 @@ def test_missing_folder_and_other_encodings_are_named(tmp_path):
 VALID = "- {source: easy, target: hard, label: extreme, category: difficulty}\n- source: easy\n  target: code\n"
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(
     st.lists(
         st.tuples(

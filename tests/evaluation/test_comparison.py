@@ -87,7 +87,7 @@ def test_equal_differences_are_judged_by_how_many_they_are(found: Paired, units:
     assert found.p == np.mean(np.abs(signs.sum(1)) == units)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.none() | st.floats(0, 1), max_size=8))
 def test_holm_keeps_order_and_never_lowers(p: list[float | None]) -> None:
     corrected = holm(p)

@@ -153,7 +153,7 @@ def test_features_that_are_not_finite_are_refused_with_their_example_and_layer(p
 single = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     arrays(np.float32, (3, 2, 4), elements=single), arrays(np.float32, (2, 4), elements=single), st.floats(1e-3, 1e3)
 )

@@ -23,7 +23,7 @@ def test_the_split_is_the_published_draw():
     assert validation.tolist() == [3, 4, 6]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
 def test_every_pair_is_on_one_side_and_no_example_on_both(example, seed):
     example = np.array(example)
@@ -52,7 +52,7 @@ def test_equal_sites_fall_to_the_first_under_corrected_and_to_the_last_of_few_un
     assert keep_best(accuracy, 1, "paper").tolist() == [3]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50), st.sampled_from(["paper", "corrected"])
 )
@@ -111,7 +111,7 @@ def test_scores_without_information_give_one_half():
         assert fit_calibrator(np.zeros(6), protocol).probability(np.array([-1.0, 0.3])).tolist() == [0.5, 0.5]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=20),
     st.lists(st.floats(-1, 1), min_size=1, max_size=5),
