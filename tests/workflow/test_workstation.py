@@ -13,7 +13,7 @@ from genies.devices import VISIBLE
 
 
 def run_as_people_do(project: Project, **environment: str) -> str:
-    """What Snakemake prints with the profile that it finds by itself."""
+    """What Snakemake prints with the profile that it finds by itself, after the names of host, user and folder."""
     project.write_config()
     result = run_to_end(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
@@ -21,7 +21,7 @@ def run_as_people_do(project: Project, **environment: str) -> str:
         env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1", **environment},
     )
     assert result.returncode == 0, result.stderr
-    return result.stderr
+    return result.stderr.split("Building DAG of jobs", 1)[1]
 
 
 def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(project: Project) -> None:
