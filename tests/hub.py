@@ -64,6 +64,11 @@ class Hub:
         self._server.shutdown()
         self._server.server_close()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to ask this hub, past any proxy."""
+        return {"HF_ENDPOINT": self.url, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
     def files_sent(self) -> list[str]:
         """Names of the files that were asked for, by their paths in the repository, sorted."""
         return sorted(

@@ -43,7 +43,7 @@ class Machine:
 
     def __init__(self, folder: Path, hub: Hub) -> None:
         self.folder = folder
-        self.environment = {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub.url}
+        self.environment = {"HF_HOME": str(folder / "hf"), **hub.environment}
 
     def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}

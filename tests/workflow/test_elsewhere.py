@@ -38,8 +38,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Project:
         "folders": {"cache": str(scratch / "cache"), "results": str(scratch / "results")},
     }
     with Hub({"owner/tiny": Repository(remote)}) as hub, pytest.MonkeyPatch.context() as patched:
-        for name, value in (("HF_HOME", str(scratch / "hf")), ("HF_ENDPOINT", hub.url), ("HF_HUB_CACHE", None)):
-            patched.setenv(name, value) if value else patched.delenv(name, raising=False)
+        for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
+            patched.delenv(name)
+        for name, value in {"HF_HOME": str(scratch / "hf"), **hub.environment}.items():
+            patched.setenv(name, value)
         assert project.run("--until", "model").returncode == 0
         asked = len(hub.requests)
         project.jobs()
