@@ -14,6 +14,7 @@ from typing import Self
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "setpriv")
 SECONDS_TO_START = 60
+SECONDS_TO_END = 60
 
 
 def missing() -> str:
@@ -34,6 +35,13 @@ class Cluster:
     """
 
     def __enter__(self) -> Self:
+        try:
+            return self._entered()
+        except RuntimeError:
+            # Another program may have taken a port between its choice and the daemon's start.
+            return self._entered()
+
+    def _entered(self) -> Self:
         # Not pytest's folder: the path of a socket may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="slurm-"))
         self.folder.chmod(0o755)  # as munged demands of its socket's folder
@@ -43,21 +51,16 @@ class Cluster:
         try:
             self._start()
         except BaseException:
-            self.__exit__()
+            self._end_daemons()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """End jobs, then daemons in the opposite order, and remove what they wrote."""
         try:
-            if len(self._daemons) == 3:
-                self.ask("scancel", "--user=root")
-                self._wait_for(lambda: not self.ask("squeue", "--noheader").strip(), "the end of all jobs")
+            self._wait_for(self._ended_jobs, "the end of all jobs")
         finally:
-            for daemon in reversed(self._daemons):
-                daemon.terminate()
-                daemon.wait()
-            shutil.rmtree(self.folder)
+            self._end_daemons()
 
     def ask(self, *command: str) -> str:
         """What a command of SLURM prints."""
@@ -68,6 +71,15 @@ class Cluster:
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = (dict(field.split("=", 1) for field in line.split() if "=" in field) for line in lines)
         return [job for job in jobs if job.get("WorkDir") == str(folder)]
+
+    def _ended_jobs(self) -> bool:
+        self.ask("scancel", "--user=root")
+        return not self.ask("squeue", "--noheader").strip()
+
+    def _end_daemons(self) -> None:
+        for daemon in reversed(self._daemons):
+            _end(daemon)
+        shutil.rmtree(self.folder)
 
     def _start(self) -> None:
         for name in ("state", "spool"):
@@ -139,10 +151,20 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=0
 MinJobAge=3600
+MessageTimeout=60
 NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=1000000 Gres=gpu:2
 PartitionName=ordinary Nodes={host} Default=YES PriorityTier=1
 PartitionName=urgent Nodes={host} PriorityTier=2 PreemptMode=OFF
 """
+
+
+def _end(daemon: subprocess.Popen[bytes]) -> None:
+    daemon.terminate()
+    try:
+        daemon.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
 
 
 def free_ports(count: int) -> list[int]:

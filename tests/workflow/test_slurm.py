@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import cluster as cluster_module
 import pytest
 import yaml
 from cluster import Cluster, missing
@@ -90,7 +91,8 @@ def wait_for(run: Run, cluster: Cluster, rule: str, state: str) -> str:
     """Wait until a run has a job of this rule in this state, and return the job's id."""
     limit = time.monotonic() + HANG_SECONDS
     while time.monotonic() < limit and run.program.poll() is None:
-        run.jobs = cluster.jobs(run.project.folder)
+        with suppress(subprocess.CalledProcessError):  # a busy controller may not answer
+            run.jobs = cluster.jobs(run.project.folder)
         if ids := [job["JobId"] for job in run.jobs_of(rule) if job["JobState"] == state]:
             return ids[0]
         time.sleep(0.2)
@@ -172,6 +174,26 @@ def test_a_preempted_job_goes_back_into_the_queue(runs: Runs) -> None:
 def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time(runs: Runs) -> None:
     asked = [(job["JobState"], job["MinMemoryNode"], job["TimeLimit"]) for job in runs.disturbed.jobs_of("extract")]
     assert asked == [("CANCELLED", "48000M", "06:00:00"), ("COMPLETED", "96000M", "12:00:00")]
+
+
+def test_a_cluster_that_fails_to_start_is_cleaned_up_and_started_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[tuple[Path, subprocess.Popen[bytes]]] = []
+
+    def start(self: Cluster) -> None:
+        daemon = subprocess.Popen(["sh", "-c", "trap '' TERM; echo; exec sleep 600"], stdout=subprocess.PIPE)
+        daemon.stdout.readline()  # from here on it does not hear SIGTERM
+        self._daemons.append(daemon)
+        starts.append((self.folder, daemon))
+        if len(starts) == 1:
+            raise RuntimeError("the port is taken")
+
+    monkeypatch.setattr(Cluster, "_start", start)
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_END", 0.2)
+    started = Cluster().__enter__()
+    ((failed, daemon), (folder, _)) = starts
+    assert started.folder == folder and folder.is_dir()
+    assert not failed.exists() and daemon.poll() is not None
+    started._end_daemons()
 
 
 def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() -> None:
