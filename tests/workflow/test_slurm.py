@@ -189,11 +189,11 @@ def test_a_cluster_that_fails_to_start_is_cleaned_up_and_started_once_more(monke
 
     monkeypatch.setattr(Cluster, "_start", start)
     monkeypatch.setattr(cluster_module, "SECONDS_TO_END", 0.2)
-    started = Cluster().__enter__()
+    running = Cluster().__enter__()
     ((failed, daemon), (folder, _)) = starts
-    assert started.folder == folder and folder.is_dir()
+    assert running.folder == folder and folder.is_dir()
     assert not failed.exists() and daemon.poll() is not None
-    started._end_daemons()
+    running._end_daemons()
 
 
 def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() -> None:
