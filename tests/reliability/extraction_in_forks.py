@@ -1,10 +1,12 @@
 """Program of tests: extract one split in forks of this process, and kill them at random moments.
 
 Its argument is a JSON file with ``model`` (manifest), ``split`` (file of the test split), ``root`` (of the stores),
-``events`` (file), ``kills`` (how many), ``signal`` (number), ``pace`` (mean seconds between kills) and ``seed``. To
-``events`` goes a letter for all that happens: ``f`` when batches begin to be computed, ``p`` after each planned forward
-pass, ``b`` after each block, ``k`` for a process that was killed and ``e`` for one that ended by itself. Self-tests do
-not count as planned. The last process is never killed. Prints the exit statuses, as JSON.
+``events`` (file), ``kills`` (how many), ``signal`` (number), ``reach`` (mean number of events of a process until it is
+killed while it computes) and ``seed``. To ``events`` goes a word for all that happens: ``o`` after a store was opened,
+``f`` when batches begin to be computed, ``pN.T`` after each planned forward pass (the number of its batch in the plan,
+and how many texts of a view it has), ``b`` after each block, ``k`` for a process that was killed and ``e`` for one that
+ended by itself. Self-tests do not count as planned. The last process is never killed. Prints the exit statuses,
+as JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import random
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,6 +35,10 @@ from genies.models import load_tokenizer
 
 VIEWS_READ = ("plain", "yes", "no")
 PASS_TOKENS = 200
+OPENING = len(VIEWS_READ) + 1
+"""Events before the first pass."""
+PAUSE = 0.005
+"""Most seconds from an event to the kill, so that it does not fall on events alone."""
 
 
 def main() -> None:
@@ -41,23 +48,24 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     store.BLOCK_BYTES = 1  # so that a block has the fewest texts, 16
     events = os.open(job["events"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    note_after(Extractor, "_read", lambda: os.write(events, b"p"))
-    note_after(StoreWriter, "_write_block", lambda: os.write(events, b"b"))
     draw, statuses = random.Random(job["seed"]), []
     for kill in range(job["kills"] + 1):
-        begun, told = os.pipe()
+        heard, told = os.pipe()
         child = os.fork()
         if child == 0:
             run(job, events, told)
         os.close(told)
         if kill < job["kills"]:
-            if kill % 2:  # from when batches are computed on; else from the start of the process
-                os.read(begun, 1)
-            time.sleep(draw.uniform(0, 2 * job["pace"]))
+            # Counted in events, not seconds, so that the work outlasts the kills on any machine: every second process
+            # ends before its first pass, or soon after; the others while they compute.
+            wanted = OPENING + draw.randint(1, 2 * job["reach"]) if kill % 2 else draw.randint(0, OPENING)
+            while wanted and os.read(heard, 1):
+                wanted -= 1
+            time.sleep(draw.uniform(0, PAUSE))
             os.kill(child, job["signal"])
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os.close(begun)
-        os.write(events, b"k" if status < 0 else b"e")
+        os.close(heard)
+        os.write(events, b"k " if status < 0 else b"e ")
         statuses.append(status)
     print(json.dumps(statuses))
 
@@ -65,12 +73,24 @@ def main() -> None:
 def run(job: dict, events: int, told: int) -> None:
     """One process of the extraction; ends the process."""
 
-    def fill(*args) -> None:
-        os.write(events, b"f")
-        os.write(told, b"f")
-        of_class(*args)
+    def note(word: str) -> None:
+        os.write(events, f"{word} ".encode())
+        os.write(told, b".")
 
+    def fill(self, writers, plan, forest, *rest) -> None:
+        note("f")
+        numbers.update({batch.rows: number for number, batch in enumerate(plan)})
+        of_class(self, writers, plan, forest, *rest)
+
+    def passed(_, batch, forest, *__) -> str:
+        views = [view for tree in batch.trees for view, _ in forest.members[tree]]
+        return f"p{numbers[batch.rows]}.{views.count(VIEWS_READ[0])}"
+
+    numbers: dict[tuple, int] = {}
     of_class, Extractor._fill = Extractor._fill, fill
+    note_after(Extractor, "_read", lambda *given: note(passed(*given)))
+    note_after(StoreWriter, "_open", lambda *_: note("o"))
+    note_after(StoreWriter, "_write_block", lambda *_: note("b"))
     texts = split_texts(read_split(Path(job["split"])), "test", 0)
     tokenizer = load_tokenizer(Path(job["model"]["path"]))
     tokens = {view: tokenize(tokenizer, texts, VIEWS[view]) for view in VIEWS_READ}
@@ -86,13 +106,13 @@ def run(job: dict, events: int, told: int) -> None:
     os._exit(0)
 
 
-def note_after(kind: type, name: str, note) -> None:
-    """Call ``note`` whenever a method of a class has returned."""
+def note_after(kind: type, name: str, note: Callable[..., object]) -> None:
+    """Call ``note`` with a method's arguments whenever it has returned."""
     method = getattr(kind, name)
 
     def noted(*args):
         result = method(*args)
-        note()
+        note(*args)
         return result
 
     setattr(kind, name, noted)
