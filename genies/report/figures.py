@@ -349,7 +349,8 @@ def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], 
             Figure(
                 f"figure-category-{index}",
                 f"{group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
-                "Dots with 95 % intervals over shifts: mean elicitation of each intervention.",
+                f"Dots with 95 % intervals over {'test examples' if count == 1 else 'shifts'}: mean elicitation of "
+                "each intervention.",
                 _category(index, models, order),
             )
         )

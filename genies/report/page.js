@@ -128,9 +128,11 @@
     return table;
   }
 
-  function card(sample, columns) {
+  const CARDS = 60; // of all distributions together no more are shown at once
+
+  function card(name, sample, columns) {
     const article = element("article", undefined, "sample");
-    const title = `Example ${sample.example}, pair ${sample.pair}`;
+    const title = `${name}: example ${sample.example}, pair ${sample.pair}`;
     article.append(element("h3", sample.disputed ? `${title}: disputed` : title));
     for (const [name, text] of [["Prompt", sample.prompt], ["Better", sample.best], ["Worse", sample.worse]]) {
       article.append(element("h4", name), element("pre", text || "(empty)"));
@@ -149,11 +151,14 @@
     const search = document.getElementById("sample-search");
     const list = document.getElementById("sample-list");
     const show = () => {
-      const { columns, pairs } = content.samples[target.value];
+      const names = target.value ? [target.value] : Object.keys(content.samples);
+      const all = names.flatMap((name) => content.samples[name].pairs.map((pair) => [name, pair]));
       const words = search.value.toLowerCase();
-      const found = pairs.filter((p) => [p.prompt, p.best, p.worse].some((t) => t.toLowerCase().includes(words)));
-      list.replaceChildren(...found.map((sample) => card(sample, columns)));
-      document.getElementById("sample-count").value = `${found.length} of ${pairs.length} pairs`;
+      const found = all.filter(([, p]) => [p.prompt, p.best, p.worse].some((t) => t.toLowerCase().includes(words)));
+      const first = found.slice(0, target.value ? undefined : CARDS);
+      list.replaceChildren(...first.map(([name, pair]) => card(name, pair, content.samples[name].columns)));
+      const shown = first.length < found.length ? `, the first ${first.length} shown` : "";
+      document.getElementById("sample-count").value = `${found.length} of ${all.length} pairs${shown}`;
     };
     target.addEventListener("change", show);
     search.addEventListener("input", show);

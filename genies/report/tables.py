@@ -128,6 +128,7 @@ class Tables:
         """These tables on the shifts that ``metrics`` has too."""
         shifts = ["source", "target"]
         wanted = metrics.select(shifts).unique()
+        known = {*wanted["source"], *wanted["target"], *metrics["target_reference"].drop_nulls()}
 
         def shared(frame: pl.DataFrame) -> pl.DataFrame:
             return frame.join(wanted, on=shifts, how="semi", maintain_order="left")
@@ -140,12 +141,12 @@ class Tables:
             self,
             metrics=chosen,
             leaderboard=evaluation.leaderboard(chosen),
-            by_category=evaluation.by_category(chosen),
+            by_category=evaluation.by_category(chosen, shared(self.intervals)),
             comparisons=pl.concat([shared(self.comparisons.filter(over="shift")), means]),
             intervals=shared(self.intervals),
             seeds=shared(self.seeds),
             reliability=self.reliability.clear(),
-            samples={name: value for name, value in self.samples.items() if name in set(wanted["target"])},
+            samples={name: value for name, value in self.samples.items() if name in known},
         )
 
 

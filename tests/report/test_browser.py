@@ -134,6 +134,9 @@ def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: 
     assert page.locator("#sample-count").inner_text() == "1 of 2 pairs"
     page.fill("#sample-search", "nowhere")
     assert cards.count() == 0
+    page.select_option("#sample-target", "")
+    page.fill("#sample-search", "plain")
+    assert {text.split(":")[0] for text in cards.all_inner_texts()} == {"hard", "code"}
     opened.check()
 
 

@@ -295,7 +295,7 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
     page = render("trial", make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
     assert "1 distribution shift\n" in page
     assert ("ul", {"class": "key", "aria-label": "Models"}) not in Page(page).elements
-    assert "a category with one shift\nhas none" in page
+    assert "where that is a\nsingle one, over its test examples" in page
 
 
 FILES = {
