@@ -136,7 +136,7 @@ def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: 
     assert cards.count() == 0
     page.select_option("#sample-target", "")
     page.fill("#sample-search", "plain")
-    assert {text.split(":")[0] for text in cards.all_inner_texts()} == {"hard", "code"}
+    assert {text.split(":")[0] for text in cards.all_inner_texts()} == {"hard", "code", "persona"}
     opened.check()
 
 
