@@ -205,6 +205,6 @@ def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() ->
     resources = profile["set-resources"]
     assert {*resources, *profile["groups"], *profile["set-threads"]} <= submitted
     assert {name for name, asked in resources.items() if asked.get("gpu")} == {
-        name for name, body in bodies.items() if "gpu=1" in body
+        name for name, body in bodies.items() if re.search(r"^ +gpu=", body, re.MULTILINE)
     }
     assert all("attempt" in asked[what] for asked in resources.values() for what in ("mem_mb", "runtime"))
