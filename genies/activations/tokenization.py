@@ -43,7 +43,7 @@ def tokenize(
         view: what is read of each.
         prompts: what ``prompt_lengths`` gave for them, which is the same under every view; None counts here.
     """
-    ids = _encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
+    ids = encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
     lengths = prompt_lengths(tokenizer, texts) if prompts is None else prompts
     return Tokens(
         ids=np.concatenate([np.asarray(text, np.int32) for text in ids]) if ids else np.zeros(0, np.int32),
@@ -58,16 +58,19 @@ def prompt_lengths(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) ->
     """Tokens of each prompt alone, without an EOS that the tokenizer sets at its end."""
     prompts = list(dict.fromkeys(text.prompt_text for text in texts))
     lengths = {}
-    for prompt, ids in zip(prompts, _encode(tokenizer, prompts), strict=True):
+    for prompt, ids in zip(prompts, encode(tokenizer, prompts), strict=True):
         closed = bool(ids) and ids[-1] == tokenizer.eos_token_id
         lengths[prompt] = len(ids) - closed
     return lengths
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, strings: list[str]) -> list[list[int]]:
+def encode(tokenizer: PreTrainedTokenizerBase, strings: Sequence[str]) -> list[list[int]]:
+    """Token ids of each string, with the tokenizer's default special tokens."""
     if not strings:
         return []
-    return tokenizer(strings, return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
+    return tokenizer(list(strings), return_attention_mask=False, return_token_type_ids=False, verbose=False)[
+        "input_ids"
+    ]
 
 
 def tokens_over(
@@ -85,7 +88,7 @@ def tokens_over(
         context: tokens that the model can hold.
     """
     words = [f"{view.before} {view.after}" for view in VIEWS.values()]
-    room = context - max(len(ids) for ids in _encode(tokenizer, words))
+    room = context - max(len(ids) for ids in encode(tokenizer, words))
     over: dict[int, int] = {}
     for text, length in zip(texts, np.diff(plain.offsets).tolist(), strict=True):
         if length > room:

@@ -154,7 +154,8 @@ class FewShot(TextIntervention):
         return groups, kept
 
     def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
-        from genies.tuning.scoring import TextGroup, encode
+        from genies.activations.tokenization import encode
+        from genies.tuning.scoring import TextGroup
 
         befores = [
             [

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from genies.activations.tokenization import encode
 from genies.errors import ModelError
 from genies.models import load_tokenizer
 from genies.tuning.base import TextPairs
 from genies.tuning.classifier import RewardReader
-from genies.tuning.scoring import Scorer, TextGroup, check_lengths, distinct_texts, encode, encode_closed
+from genies.tuning.scoring import Scorer, TextGroup, check_lengths, distinct_texts, encode_closed
 
 
 class RewardScorer:

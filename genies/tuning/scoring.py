@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from genies.activations.checks import LEAK, PACKING_TOLERANCE, leak, relative_difference
 from genies.activations.forest import Batch, PackedBatch, build_tree, pack, plan_batches
+from genies.activations.tokenization import encode
 from genies.errors import DataError, ModelError
 from genies.models import first_line
 from genies.tuning.base import TextPairs
@@ -51,13 +52,6 @@ class TextGroup:
 def resolve_dtype(dtype: str, device: torch.device) -> str:
     """The type's name, ``auto`` being bfloat16 on CUDA and float32 elsewhere."""
     return dtype if dtype != "auto" else ("bfloat16" if device.type == "cuda" else "float32")
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, with the tokenizer's default special tokens."""
-    if not texts:
-        return []
-    return tokenizer(list(texts), return_attention_mask=False, return_token_type_ids=False, verbose=False)["input_ids"]
 
 
 def encode_closed(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], eos_token: int) -> list[np.ndarray]:
