@@ -27,7 +27,7 @@ from genies.interventions.registry import check_parameters, load_class, module_o
 from genies.models import is_folder, model_files, model_name
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
-from genies.tuning.plugin import check_plugin, files_of
+from genies.tuning.plugin import check_plugin
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
@@ -336,8 +336,8 @@ class Plan:
         return [file for other in others if is_folder(str(other)) for file in self._files_of(other)]
 
     def plugin_files(self, name: str) -> list[Path]:
-        """Every file of a plug-in: an edit of one runs it again."""
-        return files_of(self.plugins[name])
+        """Every Python file of a plug-in: an edit of one runs it again. Others it may write itself as it runs."""
+        return sorted(self.plugins[name].rglob("*.py"))
 
     @property
     def own_code(self) -> list[Path]:

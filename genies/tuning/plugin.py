@@ -56,11 +56,6 @@ def check_plugin(name: str, folder: Path) -> None:
             raise ConfigError(f"plugins: {name}: {folder / program} not found; a plug-in has train.py and eval.py")
 
 
-def files_of(folder: Path) -> list[Path]:
-    """All files of a plug-in, without what Python keeps of them."""
-    return sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-
-
 def run_plugin(
     folder: Path,
     model: Path,
@@ -103,7 +98,7 @@ def run_plugin(
 
 def _digest(folder: Path, model: dict[str, Any], shown: ShownTexts, files: Sequence[Path]) -> str:
     """Of all that a plug-in is given: its own files, the model, and both splits of the distributions."""
-    own = files_of(folder)
+    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     splits = [file.parent / f"{split}.json" for file in files for split in SPLITS]
     return value_digest(
         {
