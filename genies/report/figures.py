@@ -10,8 +10,7 @@ import altair as alt
 import polars as pl
 
 from genies.evaluation.correlation import correlations
-from genies.evaluation.seeds import PLACE
-from genies.evaluation.tables import ALL_LABELS, DISTINCT
+from genies.evaluation.tables import ALL_LABELS, DISTINCT, PLACE
 from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales, sized
 from genies.report.radar import add_radars
 from genies.report.sizes import add_sizes
@@ -53,8 +52,7 @@ HEATMAP_COLUMNS = (
 
 
 def draw(tables: Tables) -> Figures:
-    """Every figure of the report, models from small to large."""
-    tables = tables.by_size()
+    """Every figure of the report, with models in the order of the tables."""
     metrics, leaderboard = tables.metrics, tables.leaderboard
     models = metrics["model"].unique(maintain_order=True).to_list()
     overall = leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
@@ -446,14 +444,11 @@ def _name_last_models(rows: list[dict[str, Any]], extent: float) -> None:
     """
     last = {row["intervention"]: row for row in sorted(rows, key=lambda row: row["size"])}
     height, width = extent * LABEL_HEIGHT / LABELS_HEIGHT, extent / 4
+    x, y = "generalization_accuracy", "generalization_accuracy_probing"
     placed: list[dict[str, Any]] = []
-    by_height = sorted(last.values(), key=lambda row: row["generalization_accuracy_probing"] or 0, reverse=True)
-    for row in by_height:
-        x, highest = row["generalization_accuracy"], row["generalization_accuracy_probing"]
-        if x is None or highest is None:
-            continue
-        near = [other["name_at"] for other in placed if abs(other["generalization_accuracy"] - x) < width]
-        row["name_at"] = min([highest + height / 2, *(at - height for at in near)])
+    for row in sorted((r for r in last.values() if None not in (r[x], r[y])), key=lambda r: r[y], reverse=True):
+        near = [other["name_at"] for other in placed if abs(other[x] - row[x]) < width]
+        row["name_at"] = min([row[y] + height / 2, *(at - height for at in near)])
         placed.append(row)
 
 

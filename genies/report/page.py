@@ -24,6 +24,7 @@ from genies.evaluation.correlation import correlations
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.files import read_json, whole_file
 from genies.report import drawing
+from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.tables import Tables
@@ -50,8 +51,10 @@ def write_report_from_tables(
     for other in beside:
         tables = tables.beside(Tables.of_run(other), other.name)
         stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json")}
-    write_figures(draw(tables), output.parent / FIGURES)
-    write_report(run, tables, stated, output)
+    tables = tables.by_size()
+    figures = draw(tables)
+    write_figures(figures, output.parent / FIGURES)
+    _write(_page(run, tables, figures, stated), output)
 
 
 def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:
@@ -63,16 +66,22 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
         provenance: JSON values to state: what was run, on what, with what.
         output: the page (HTML).
     """
-    page = render(run, tables, provenance)
-    with whole_file(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+    _write(render(run, tables, provenance), output)
 
 
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
     tables = tables.by_size()
+    return _page(run, tables, draw(tables), provenance)
+
+
+def _write(page: str, output: Path) -> None:
+    with whole_file(output) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, Any]) -> str:
     metrics = tables.metrics
-    figures = draw(tables)
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
