@@ -77,9 +77,9 @@ class Sketch:
         blocks = find_blocks(model, text.num_hidden_layers)
         count = getattr(text, "num_attention_heads", None) or 0
         attending = sum(bool(attention_layers(block)) for block in blocks)
-        readable = count if attending == len(blocks) else 0
-        head_dim = head_width(text, count) if readable else 0
-        chosen = chosen_parts(type(model).__name__, len(blocks), readable, layers, heads)
+        stored = count if attending == len(blocks) else 0
+        head_dim = head_width(text, count) if stored else 0
+        chosen = chosen_parts(type(model).__name__, len(blocks), stored, layers, heads)
         return cls(
             shape=Shape(blocks=len(blocks), **chosen, head_dim=head_dim, hidden=text.hidden_size),
             parameters=sum(p.numel() for p in model.parameters()),

@@ -96,7 +96,7 @@ class FittedIntervention:
         from genies.activations.tokenization import tokenize, tokens_digest
 
         texts = [Text(e, r, ex.prompt, ex.responses[r]) for e, ex in enumerate(examples) for r in (0, 1)]
-        self._check_lengths(texts)
+        self._check_texts(texts)
         views = self.intervention.predict_views
         tokens = {view: tokenize(self._tokenizer, texts, VIEWS[view]) for view in views}
         named = {view: tokens_digest(self._manifest["tokenizer_digest"], texts, VIEWS[view])[0] for view in views}
@@ -116,7 +116,7 @@ class FittedIntervention:
         self._extractor.root = root
         return self._extractor.extract(request)
 
-    def _check_lengths(self, texts: Sequence[Text]) -> None:
+    def _check_texts(self, texts: Sequence[Text]) -> None:
         from genies.activations.tokenization import tokenize, tokens_over
         from genies.activations.tokens import empty_examples
 
