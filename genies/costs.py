@@ -19,8 +19,8 @@ from genies.activations.stages import settled
 from genies.activations.store import is_complete, store_bytes
 from genies.activations.tokens import tokens_bytes
 from genies.config import Config
-from genies.data import demo_world
 from genies.data.texts import Split
+from genies.demo.place import distribution_names
 from genies.errors import ConfigError, DataError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
@@ -164,7 +164,7 @@ def _check_files(plan: Plan) -> None:
     for file in plan.distribution_files():
         name = file.parent.name
         if not file.is_file() and name not in plan.own_distributions:
-            made = "demo_world" if name in demo_world.DISTRIBUTIONS else "unpack"
+            made = "demo_data" if name in distribution_names() else "unpack"
             rule = "mixture" if name in plan.config.mixtures else made
             raise DataError(f"{file}: not there yet; {MAKE_IT} --cores 1 --until {rule}")
 
@@ -203,7 +203,7 @@ class _Planned:
 def _folder(plan: Plan, identifier: str) -> Path:
     if is_folder(identifier):
         folder = Path(identifier).expanduser()
-        if not folder.is_dir() and folder == plan.demo_model:
+        if not folder.exists() and folder == plan.demo_model:
             raise ModelError(f"{folder}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
         return folder
     folder = cached_folder(identifier, plan.config.revisions.get(identifier))

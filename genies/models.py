@@ -87,7 +87,9 @@ def model_files(folder: Path) -> list[Path]:
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise ModelError(f"{folder}: model folder not found; give an existing folder or a hub id such as owner/name")
+        raise ModelError(
+            f"{folder.absolute()}: model folder not found; give an existing folder or a hub id such as owner/name"
+        )
     if (folder / ADAPTER).exists():
         raise ModelError(
             f"{folder / ADAPTER}: an adapter, which would change the weights beside it; merge it into its model first "

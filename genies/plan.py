@@ -5,6 +5,7 @@ Importing this module and planning load neither torch nor zarr, and write nothin
 
 from __future__ import annotations
 
+import csv
 import difflib
 import hashlib
 import json
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.config import Config, check_readable
-from genies.data import demo_world
 from genies.data.archive import published_digests
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import QUESTION, VIEWS
+from genies.demo.place import MODEL_FILE, SPLIT_FILES, distribution_names
 from genies.digests import code_digest, value_digest
 from genies.errors import ConfigError
-from genies.interventions.registry import check_parameters, load_class, module_of, name_of, repeat_name
+from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
 from genies.models import is_folder, model_files, model_name
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
@@ -77,10 +78,11 @@ class Plan:
             check_plugin(name, folder)
             if name in self.interventions:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
+        self._check_parameter_names()
         self._check_distributions()
         self._check_data()
         self._check_sweep()
-        self.beside_files()
+        self._check_beside()
         for model in self.models:
             self.model_files(model)
         for name in self.interventions:
@@ -90,18 +92,8 @@ class Plan:
 
     @property
     def demo_model(self) -> Path:
-        """Folder of the model that the workflow itself trains on the demo world."""
-        return self.resources / "demo" / "demo-llama"
-
-    @staticmethod
-    def demo_model_files(folder: Path) -> list[Path]:
-        """Files of one of the demo's models that others depend on."""
-        return [folder / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
-
-    @property
-    def demo_reward_model(self) -> Path:
-        """Folder of the reward model that the workflow itself trains on the demo world."""
-        return self.resources / "demo" / "demo-reward-model"
+        """The demo's model, which a rule places."""
+        return self.resources / "demo" / MODEL_FILE
 
     @cached_property
     def models(self) -> dict[str, str]:
@@ -114,9 +106,9 @@ class Plan:
         return self._files_of(Path(identifier)) if is_folder(identifier) else []
 
     def _files_of(self, folder: Path) -> list[Path]:
-        """The files that a local model consists of; those of the demo's are made later."""
-        if folder in (self.demo_model, self.demo_reward_model):
-            return self.demo_model_files(folder)
+        """The files that a local model consists of; the demo's is placed later."""
+        if folder == self.demo_model:
+            return [folder]
         return model_files(folder)
 
     def revision_option(self, model: str) -> str:
@@ -189,7 +181,7 @@ class Plan:
         return {Path(folder).name: Path(folder) for folder in self.config.distributions}
 
     def distribution_file(self, distribution: str, split: Split) -> Path:
-        """File of a split: in the own folder, in the demo world, or among the published data."""
+        """File of a split: in a folder of the user's, among the demo's, or among the published data."""
         return self._folder(distribution) / f"{split}.json"
 
     def split_files(self) -> list[tuple[Split, Path]]:
@@ -215,26 +207,23 @@ class Plan:
         """Every file of the published data, as it is laid out under the resources."""
         return [self.resources / "genies" / name for name in published_digests()]
 
-    def demo_reward_sources(self) -> list[Path]:
-        """Training splits of the demo's reward model."""
-        return [self.distribution_file(name, "train") for name in demo_world.REWARD_MODEL_SOURCES]
-
     def demo_files(self) -> list[Path]:
-        """Every file of the demo world."""
+        """Every split of the demo's distributions, where a rule places it."""
         folder = self.resources / "demo" / "distributions"
-        return [folder / name / f"{split}.json" for name in demo_world.DISTRIBUTIONS for split in ("train", "test")]
+        return [folder / name / split for name in distribution_names() for split in SPLIT_FILES]
 
     def _folder(self, distribution: str) -> Path:
         if distribution in self.own_distributions:
             return self.own_distributions[distribution]
         if distribution in self.config.mixtures:
             return self.results / "mixtures" / distribution
-        world = "demo" if distribution in demo_world.DISTRIBUTIONS else "genies"
-        return self.resources / world / "distributions" / distribution
+        origin = "demo" if distribution in distribution_names() else "genies"
+        return self.resources / origin / "distributions" / distribution
 
     def _check_distributions(self) -> None:
+        self._check_own_distributions()
         published = {Path(name).parent.name for name in published_digests()}
-        made = [*published, *demo_world.DISTRIBUTIONS, *self.own_distributions, *self.config.mixtures]
+        made = [*published, *distribution_names(), *self.own_distributions, *self.config.mixtures]
         known = set(made)
         if twice := sorted(name for name in known if made.count(name) > 1):
             raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; give another name")
@@ -251,6 +240,18 @@ class Plan:
                         f"shift {shift.source} → {shift.target}: unknown distribution {name}{hint} "
                         "(name own folders under `distributions`)"
                     )
+
+    def _check_own_distributions(self) -> None:
+        for folder in self.own_distributions.values():
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"distributions: {folder.absolute()}: no such folder; name folders with train.json and test.json"
+                )
+            if not any((folder / f"{split}.json").is_file() for split in SPLITS):
+                raise ConfigError(
+                    f"distributions: {folder.absolute()}: holds neither train.json nor test.json; "
+                    f"`genies validate {folder}` says what is missing"
+                )
 
     def _check_data(self) -> None:
         if self.config.data_archive:
@@ -305,6 +306,15 @@ class Plan:
         )
 
     # Interventions
+
+    def _check_parameter_names(self) -> None:
+        """Refuse parameters of what is no intervention; those of one that the run leaves out may stay."""
+        known = {*self.interventions, *available()}
+        for name in self.config.intervention_parameters:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+                raise ConfigError(f"intervention_parameters: {name} is no intervention{hint}")
 
     def parameters(self, intervention: str) -> dict:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
@@ -402,6 +412,15 @@ class Plan:
             for folder in self.config.beside
         ]
 
+    def _check_beside(self) -> None:
+        """Refuse a run to show beside this one that has no shift of this one."""
+        mine = {(shift.source, shift.target) for shift in self.shifts}
+        for file in self.beside_files():
+            with file.open(encoding="utf-8", newline="") as stream:
+                theirs = {(row.get("source"), row.get("target")) for row in csv.DictReader(stream)}
+            if not mine & theirs:
+                raise ConfigError(f"beside: {file.absolute()}: has no shift that this run has; leave that run out")
+
     @cached_property
     def capability_interventions(self) -> list[str]:
         """Configured capability interventions that the run has."""
@@ -416,12 +435,12 @@ class Plan:
             "test": sorted({view for cls in classes for view in cls.predict_views}),
         }
 
-    def templates(self, everything: bool = False) -> str:
-        """Digest of the templates that the run reads, or of ``everything``, for rules to notice an edit."""
+    def templates(self) -> str:
+        """Digest of the templates that the run reads, for rules to notice an edit."""
         used = sorted({view for names in self.views.values() for view in names})
         # Room for the longest template is what prompts are shortened to, whichever are read.
-        chosen = VIEWS if everything or self.config.overlong == "shorten" else used
-        asked = QUESTION if everything or self.config.framing == "truthfulness" else None
+        chosen = VIEWS if self.config.overlong == "shorten" else used
+        asked = QUESTION if self.config.framing == "truthfulness" else None
         return value_digest([[VIEWS[view].describe() for view in chosen], asked])
 
     # Sweeps

@@ -1,1 +1,1 @@
-"""Distributions, pairs, views, shifts, archives and the demo world."""
+"""Distributions, pairs, views, shifts and archives."""

@@ -208,7 +208,7 @@ def _load(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
         return yaml.load(text, _Loader)
     except FileNotFoundError:
-        raise DataError(f"{path}: file not found; check the name of the shift list") from None
+        raise DataError(f"{path.absolute()}: file not found; check the name of the shift list") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except UnicodeDecodeError as error:

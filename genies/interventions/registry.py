@@ -61,7 +61,9 @@ def module_of(name_or_path: str) -> str:
     """
     if _is_path(name_or_path):
         if not Path(name_or_path).is_file():
-            raise ConfigError(f"{name_or_path}: file not found; give the path of a Python file with an intervention")
+            raise ConfigError(
+                f"{Path(name_or_path).absolute()}: file not found; give the path of a Python file with an intervention"
+            )
         return name_or_path
     if name_or_path not in available():
         raise ConfigError(

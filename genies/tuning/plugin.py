@@ -53,7 +53,9 @@ def check_plugin(name: str, folder: Path) -> None:
     """Raise ConfigError unless the folder has the two programs."""
     for program in PROGRAMS:
         if not (folder / program).is_file():
-            raise ConfigError(f"plugins: {name}: {folder / program} not found; a plug-in has train.py and eval.py")
+            raise ConfigError(
+                f"plugins: {name}: {(folder / program).absolute()} not found; a plug-in has train.py and eval.py"
+            )
 
 
 def run_plugin(

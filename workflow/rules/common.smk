@@ -1,17 +1,21 @@
 # What all rules share: the configuration, the plan that is made from it, and what holds for every job.
 
 import sys
+import time
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 try:
     from genies.config import load_config
+    from genies.demo.place import distributions_digest
     from genies.devices import visible_gpus
     from genies.errors import GeniesError
     from genies.plan import Plan, find_programs_beside, one_of
+    from genies.progress import Progress
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}: install the package genies where Snakemake runs, with pip and the folder or URL of its repository"
@@ -21,6 +25,9 @@ except ModuleNotFoundError as error:
 if not workflow.config_settings.configfiles and set(config) <= set(workflow.config_settings.config):
 
     configfile: "config/config.yaml"
+
+    if config.keys() & {"model", "models"} & set(workflow.config_settings.config) and workflow.is_main_process:
+        print("genies: no --configfile is given, so the demo's shifts run on this model", file=sys.stderr)
 
 
 try:
@@ -47,9 +54,19 @@ container: plan.config.container
 report: "../report/workflow.rst"
 
 
+# Jobs on other machines read this file as well; what the whole run says comes from the first process alone.
+if workflow.is_main_process and not workflow.dryrun:
+    Progress(plan.results / "benchmarks").attach(logger)
+
+begin = time.time()
+
+
 onsuccess:
-    if plan.page.is_file():
-        print(f"The report: {plan.page}", file=sys.stderr)
+    if plan.page.is_file() and plan.page.stat().st_mtime >= begin:
+        from genies.report.summary import summary_lines
+
+        gpus = gpus_for(plan.config.extraction.device) if visible_gpus() or not workflow.local_exec else 0
+        print(*summary_lines(plan.results, plan.cache, begin, gpus), sep="\n", file=sys.stderr)
 
 
 wildcard_constraints:

@@ -1,4 +1,4 @@
-# Distributions: the published ones from an archive, and the demo world that the project makes itself.
+# Distributions: the published ones from an archive, and those of the demo, which come with the package.
 
 if plan.config.data_archive:
 
@@ -24,64 +24,36 @@ if plan.config.data_archive:
             "genies --log {log} unpack {params.source:q} --output {params.folder:q} --cache {params.cache:q}"
 
 
-rule demo_world:
+rule demo_data:
     output:
         plan.demo_files(),
-        corpus=plan.resources / "demo" / "corpus.jsonl",
     log:
-        plan.results / "logs" / "demo_world.log",
+        plan.results / "logs" / "demo_data.log",
     benchmark:
-        plan.results / "benchmarks" / "demo_world.tsv"
+        plan.results / "benchmarks" / "demo_data.tsv"
     localrule: True
     threads: 1
     params:
-        folder=plan.resources / "demo",
-        seed=plan.config.seed,
-        templates=plan.templates(everything=True),
-        code=plan.code("genies.data.demo_world"),
+        folder=plan.resources / "demo" / "distributions",
+        data=distributions_digest(),
+        code=plan.code("genies.demo.place"),
     shell:
-        "genies --log {log} demo-world --output {params.folder:q} --seed {params.seed}"
+        "genies --log {log} demo-data --output {params.folder:q}"
 
 
 rule demo_model:
-    input:
-        corpus=rules.demo_world.output.corpus,
     output:
-        plan.demo_model_files(plan.demo_model),
+        plan.demo_model,
     log:
         plan.results / "logs" / "demo_model.log",
     benchmark:
         plan.results / "benchmarks" / "demo_model.tsv"
+    localrule: True
     threads: 1
     params:
-        folder=plan.demo_model,
-        seed=plan.config.seed,
-        templates=plan.templates(everything=True),
-        code=plan.code("genies.data.demo_model"),
+        code=plan.code("genies.demo.place"),
     shell:
-        "genies --log {log} demo-model --corpus {input.corpus:q} --output {params.folder:q} --seed {params.seed}"
-
-
-rule demo_reward_model:
-    input:
-        model=rules.demo_model.output,
-        train=plan.demo_reward_sources(),
-    output:
-        plan.demo_model_files(plan.demo_reward_model),
-    log:
-        plan.results / "logs" / "demo_reward_model.log",
-    benchmark:
-        plan.results / "benchmarks" / "demo_reward_model.tsv"
-    threads: 1
-    params:
-        model=plan.demo_model,
-        folder=plan.demo_reward_model,
-        seed=plan.config.seed,
-        cache=plan.cache,
-        code=plan.code("genies.tuning.demo_reward_model"),
-    shell:
-        "genies --log {log} demo-reward-model {params.model:q} --train {input.train:q} --output {params.folder:q} "
-        "--seed {params.seed} --cache {params.cache:q}"
+        "genies --log {log} demo-model --output {output:q}"
 
 
 rule mixture:

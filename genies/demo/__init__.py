@@ -1,0 +1,1 @@
+"""The demo: small distributions that come with the package, and a small pretrained model that another package ships."""

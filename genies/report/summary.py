@@ -1,0 +1,119 @@
+"""What a run has found and what it cost, in the lines that a terminal shows at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from genies.evaluation.tables import ALL_LABELS, DISTINCT, LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
+from genies.files import read_json
+from genies.progress import benchmark_rows, number, readable
+
+ROWS = 12
+"""Interventions that a model's table shows at most; the rest is in the file."""
+LABELS = 3
+"""Labels that it shows at most, each with an interval."""
+ON_GPU = ("extract", "tune", "plugin", "sweep_source")
+"""Rules whose jobs hold a GPU where there is one."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the jobs of a run took.
+
+    Attributes:
+        jobs: how many were timed.
+        cpu_seconds: processor time of all of them.
+        gpu_seconds: seconds during which they held GPUs, times how many.
+    """
+
+    jobs: int
+    cpu_seconds: float
+    gpu_seconds: float
+
+
+def summary_lines(results: Path, cache: Path, since: float, gpus: int) -> list[str]:
+    """The leaderboard, the cost and the path of the report.
+
+    Args:
+        results: folder of the run.
+        cache: the cache folder.
+        since: when this call of the workflow began (seconds since the epoch); earlier calls timed earlier jobs.
+        gpus: GPUs that a job holds that computes with the model; 0 where there are none.
+    """
+    return [*leaderboard_lines(results), *_cost_lines(results, cache, since, gpus)]
+
+
+def leaderboard_lines(results: Path) -> list[str]:
+    """Mean accuracy by label with its 95 % interval over shifts, the best intervention first; a block per model."""
+    table = read_csv(Path(results) / LEADERBOARD_FILE, LEADERBOARD_COLUMNS).filter(pl.col("averaged_over") == DISTINCT)
+    lines: list[str] = []
+    for (model,), block in table.group_by("model", maintain_order=True):
+        lines += _block(str(model), block, Path(results) / LEADERBOARD_FILE)
+    return lines
+
+
+def _block(model: str, block: pl.DataFrame, file: Path) -> Iterator[str]:
+    overall = block.filter(pl.col("label") == ALL_LABELS)
+    labels = block.filter(pl.col("label") != ALL_LABELS)["label"].unique(maintain_order=True).to_list()[:LABELS]
+    shifts = {label: block.filter(pl.col("label") == label)["shifts"].max() for label in labels}
+    yield f"{model}: accuracy on the target, mean over shifts [95 % interval]"
+    yield f"{'':20}" + "".join(f"{f'{label} ({shifts[label]} shifts)':>24}" for label in labels)
+    for name in overall["intervention"].to_list()[:ROWS]:
+        rows = [block.filter((pl.col("label") == label) & (pl.col("intervention") == name)) for label in labels]
+        yield f"{name:20}" + "".join(f"{_accuracy(row):>24}" for row in rows)
+    if len(overall) > ROWS:
+        yield f"… and {len(overall) - ROWS} more in {file}"
+
+
+def _accuracy(row: pl.DataFrame) -> str:
+    mean, low, high = (
+        row[name].item() if len(row) else None
+        for name in ("generalization_accuracy", "generalization_accuracy_low", "generalization_accuracy_high")
+    )
+    if mean is None:
+        return "–"
+    return f"{mean:.3f}" if low is None else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _cost_lines(results: Path, cache: Path, since: float, gpus: int) -> Iterator[str]:
+    spent = cost(results / "benchmarks", since, gpus)
+    used, written = stored_bytes(results, cache), folder_bytes(results)
+    yield (
+        f"cost: {readable(time.time() - since)} of wall time for {spent.jobs} jobs, "
+        f"{spent.cpu_seconds / 3600:.2g} CPU hours, {spent.gpu_seconds / 3600:.2g} GPU hours; "
+        f"{used / 2**30:.2g} GiB in {cache}, {written / 2**20:.2g} MiB in {results}"
+    )
+    yield f"report: {(results / 'report.html').absolute()}"
+
+
+def cost(benchmarks: Path, since: float, gpus: int) -> Cost:
+    """What the jobs took whose benchmark files were written after ``since``."""
+    timed = [(file, row) for file, row in benchmark_rows(benchmarks) if file.stat().st_mtime >= since]
+    held = [row for file, row in timed if file.relative_to(benchmarks).parts[0].removesuffix(".tsv") in ON_GPU]
+    return Cost(
+        jobs=len(timed),
+        cpu_seconds=sum(number(row.get("cpu_time")) or 0.0 for _, row in timed),
+        gpu_seconds=gpus * sum(number(row.get("s")) or 0.0 for row in held),
+    )
+
+
+def stored_bytes(results: Path, cache: Path) -> int:
+    """Bytes of the tokens, activations and fits in the cache that a run's manifests name."""
+    paths = set()
+    for manifest in results.glob("tokens/*.json"):
+        paths |= {cache / "tokens" / f"{entry['digest']}.h5" for entry in read_json(manifest)["tokens"]}
+    for manifest in results.glob("activations/*/*.json"):
+        paths |= {cache / "activations" / entry["digest"] for entry in read_json(manifest)["stores"]}
+    for manifest in results.glob("interventions/**/[!.]*.json"):
+        paths |= {cache / "interventions" / digest for digest in read_json(manifest)["fits"].values()}
+    return sum(path.stat().st_size if path.is_file() else folder_bytes(path) for path in paths if path.exists())
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())

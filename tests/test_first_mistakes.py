@@ -1,0 +1,132 @@
+"""The mistakes that people make first: each is answered in one line that names what is wrong and what helps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers import save_model, write_distribution
+from project import Project
+
+from genies.cli import main
+from genies.config import Config, load_config
+from genies.config_template import render
+from genies.errors import GeniesError
+from genies.plan import Plan
+
+SHIFT = {"source": "north", "target": "south"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a model, two distributions and a shift list."""
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "tiny-llama", "llama")
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / "data" / name, offset=31 * number)
+    (tmp_path / "shifts.yaml").write_text(yaml.safe_dump([SHIFT]))
+    return tmp_path
+
+
+def plan(**changes: object) -> Plan:
+    values = {
+        "run": "mine",
+        "models": ["tiny-llama"],
+        "distributions": ["data/north", "data/south"],
+        "shifts": ["shifts.yaml"],
+        "interventions": ["zero_shot", "mms"],
+        "capability_interventions": ["mms"],
+    }
+    return Plan(load_config({**values, **changes}))
+
+
+def refusal(**changes: object) -> str:
+    with pytest.raises(GeniesError) as caught:
+        plan(**changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_parameters_of_an_unknown_intervention_are_refused_with_the_nearest_name(folder: Path) -> None:
+    assert "loar is no intervention; did you mean lora?" in refusal(intervention_parameters={"loar": {"steps": 3}})
+    assert "there are ccs, cra" in refusal(intervention_parameters={"xyzzy": {}})
+
+
+def test_parameters_of_an_intervention_that_the_run_leaves_out_may_stay(folder: Path) -> None:
+    assert plan(intervention_parameters={"lora": {"steps": 3}}).methods == ["zero_shot", "mms"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"distributions": ["data/north", "data/sough"]}, "data/sough"),
+        ({"models": ["./tiny-lama"]}, "tiny-lama"),
+        ({"shifts": ["my/shifts.yaml"]}, "my/shifts.yaml"),
+        ({"data_archive": "genies.tar.xz"}, "genies.tar.xz"),
+        ({"interventions": ["probes/mine.py"]}, "probes/mine.py"),
+        ({"plugins": {"mine": "plugins/mine"}}, "plugins/mine/train.py"),
+        ({"beside": ["results/other"]}, "results/other/generalization_metrics.csv"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_path_that_is_not_there_is_named_absolute(folder: Path, changes: dict, path: str) -> None:
+    assert str(folder / path) in refusal(**changes)
+
+
+def test_a_distribution_folder_without_splits_is_named(folder: Path) -> None:
+    (folder / "data/empty").mkdir()
+    assert f"{folder}/data/empty: holds neither train.json nor test.json" in refusal(distributions=["data/empty"])
+
+
+def test_a_run_to_show_beside_must_share_a_shift(folder: Path) -> None:
+    table = folder / "results/other/generalization_metrics.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("model,intervention,source,target\nm,mms,east,west\n")
+    assert f"{table}: has no shift that this run has" in refusal(beside=["results/other"])
+    table.write_text("model,intervention,source,target\nm,mms,north,south\n")
+    assert plan(beside=["results/other"]).beside_files() == [Path("results/other/generalization_metrics.csv")]
+
+
+def test_a_missing_configuration_file_is_one_line(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["estimate", "--configfile", "mien.yaml"]) == 2
+    assert capfd.readouterr().err == (
+        f"genies: error: {folder}/mien.yaml: no such configuration file; correct the path, or write one to start from "
+        "with `genies init mien.yaml`\n"
+    )
+
+
+def test_a_model_without_a_configuration_is_said_to_run_the_demo(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    project = Project(tmp_path / "project")
+    said = "genies: no --configfile is given, so the demo's shifts run on this model\n"
+    assert said in project.snakemake("--dry-run", "--config", "model=tiny-llama").stderr
+    assert said not in project.snakemake("--dry-run").stderr
+    assert said not in project.run("--dry-run", "--config", "model=tiny-llama").stderr
+
+
+def test_init_writes_a_configuration_that_plans_and_names_every_key(folder: Path) -> None:
+    assert main(["init", "mine.yaml"]) == 0
+    text = (folder / "mine.yaml").read_text()
+    written = load_config(yaml.safe_load(text))
+    assert written.run == "mine"
+    assert Plan(written).shifts
+    # Every key that is commented out has the default that the schema has.
+    uncommented = re.sub(r"^# (\w+: )(?!$)", r"\1", text[text.index("run: ") :], flags=re.MULTILINE)
+    assert load_config(yaml.safe_load(uncommented)) == written
+    assert all(re.search(rf"^#? ?{key}:", text, re.MULTILINE) for key in Config.model_fields)
+
+
+def test_init_overwrites_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.yaml").write_text("run: precious\n")
+    assert main(["init", "mine.yaml"]) == 2
+    assert f"{folder}/mine.yaml: exists already" in capfd.readouterr().err
+    assert (folder / "mine.yaml").read_text() == "run: precious\n"
+
+
+@pytest.mark.parametrize("name", ["my run.yaml", "-x.yaml", "ü.yaml", ".yaml"])
+def test_any_name_of_a_file_gives_a_valid_run(name: str) -> None:
+    assert load_config(yaml.safe_load(render(Path(name)))).run
