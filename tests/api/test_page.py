@@ -15,19 +15,23 @@ import genies
 from genies.evaluation.tables import METRIC_COLUMNS
 
 PAGE = Path(__file__).parents[2] / "docs/python.md"
+NAME = "SmolLM2-135M-Instruct.Q4_1"
+MODEL = f"resources/demo/{NAME}"
+"""A small random model in place of the page's GGUF file; both have the same name in results."""
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """Where the page's blocks have run, one after the other, and the names that they left."""
     folder = tmp_path_factory.mktemp("page")
-    save_model(folder / "resources/demo/demo-llama", "llama")
-    for number, name in enumerate(("exports", "export_myths", "languages")):
+    save_model(folder / MODEL, "llama")
+    for number, name in enumerate(("easy_facts", "misconceptions", "hard_facts")):
         write_distribution(folder / "resources/demo/distributions" / name, train=24, test=8, offset=31 * number)
     names: dict = {}
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        page = PAGE.read_text(encoding="utf-8").replace(f"{MODEL}.gguf", MODEL)
+        for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
             exec(compile(block, PAGE.name, "exec"), names)
     return folder, names
 
@@ -42,8 +46,8 @@ def test_the_example_runs_as_written_and_its_tables_are_those_of_metrics(example
 
 def test_a_probe_on_own_arrays_of_the_same_features_is_that_of_the_run(example: tuple[Path, dict]) -> None:
     folder, names = example
-    theirs = pl.read_parquet(folder / "results/python/evaluations/demo-llama/logistic/exports.parquet")
-    theirs = theirs.filter(pl.col("target") == "export_myths")["probability"].to_numpy()
+    theirs = pl.read_parquet(folder / f"results/python/evaluations/{NAME}/logistic/easy_facts.parquet")
+    theirs = theirs.filter(pl.col("target") == "misconceptions")["probability"].to_numpy()
     assert names["probability"] == pytest.approx(theirs, abs=1e-12)
     assert len(set(theirs)) > 4
 
