@@ -20,6 +20,7 @@ from genies.errors import GeniesError, disk_full
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
+    from genies.data.limit import Limit
 
 Verb = Callable[[argparse.Namespace], None]
 
@@ -286,7 +287,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         from genies.activations.stages import check_disk
         from genies.data.reading import Reading
 
-        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
+        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
         check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
@@ -302,9 +303,29 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     )
     verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
+    _limit(verb)
     _stored(verb)
     _cache(verb)
     _output(verb, "manifest (JSON)")
+
+
+def _limit(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--limit", type=_parsed_limit, default="{}", metavar="JSON",
+        help="at most how many examples of each split are read, as the configuration has it (default: all)",
+    )  # fmt: skip
+
+
+def _parsed_limit(text: str) -> Limit:
+    from pydantic import ValidationError
+
+    from genies.config import Limit as Section
+    from genies.data.limit import Limit
+
+    try:
+        return Limit(**Section.model_validate_json(text).model_dump())
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no limit: {error.errors()[0]['msg']}") from None
 
 
 def _add_extract(verbs: argparse._SubParsersAction) -> None:
@@ -659,7 +680,7 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
             name: named if name in options.on_references else named - set(options.references)
             for name in options.interventions
         }
-        reading = Reading(options.seed, options.framing)
+        reading = Reading(options.seed, options.framing, limit=options.limit)
         write_samples(options.evaluations, options.models, fits, sources, options.test, reading, options.output)
 
     verb = _verb(verbs, "samples", run, "choose pairs of every target to read, with every verdict on them")
@@ -673,6 +694,7 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
     _on_references(verb)
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--framing", choices=("response", "truthfulness"), default="response")
+    _limit(verb)
     _seed(verb)
     _output(verb, "JSON file")
 
@@ -682,13 +704,15 @@ def _add_provenance(verbs: argparse._SubParsersAction) -> None:
         from genies.provenance import write_provenance
 
         write_provenance(
-            options.config, options.models, options.data, options.own_code, options.results, options.output
-        )
+            options.config, options.models, options.data, options.own_code, options.results, options.output,
+            tokens=options.tokens,
+        )  # fmt: skip
 
     verb = _verb(verbs, "provenance", run, "state what the results come from")
     verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
     verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
     verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    verb.add_argument("--tokens", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tokenize`")
     verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
     verb.add_argument("--own-code", type=Path, nargs="*", default=[], metavar="FILE", help="own Python files that ran")
     _output(verb, "JSON file")

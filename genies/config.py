@@ -32,7 +32,7 @@ END = r"(?![\s\S])"
 PLAIN_NAME = rf"^\w[\w.-]*{END}"
 DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
 
-WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "mixtures", "sweep"})
+WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"})
 """Keys whose lists and mappings hold numbers."""
 
 
@@ -102,6 +102,16 @@ class Extraction(Section):
     )
 
 
+class Limit(Section):
+    """How many examples of each split are read."""
+
+    train: PositiveInt | None = Field(None, description="At most so many training examples of each distribution.")
+    test: PositiveInt | None = Field(None, description="At most so many test examples of each.")
+    distributions: dict[str, dict[Literal["train", "test"], PositiveInt | None]] = Field(
+        {}, description="Other limits for single distributions: `{name: {train: 100, test: null}}`; null reads all."
+    )
+
+
 class LogGrid(Section):
     """Values evenly spaced on a logarithmic scale."""
 
@@ -157,6 +167,10 @@ class Config(Section):
     mixtures: dict[PlainName, Mixture] = Field(
         {},
         description="Mixed sources by name, each with `source`, `other` and `percent` of training examples replaced.",
+    )
+    limit: Limit = Field(
+        default_factory=Limit,
+        description="At most how many examples of each split are read, drawn by `seed` and their texts; see below.",
     )
     framing: Framing = Field(
         "response", description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No)."

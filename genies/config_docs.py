@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genies.config import Config, Extraction, Folders, Mixture, Sweep, load_config
+from genies.config import Config, Extraction, Folders, Limit, Mixture, Sweep, load_config
 from genies.data.shifts import list_names
 from genies.interventions.base import Intervention
 from genies.interventions.registry import available, load_class
@@ -88,6 +88,7 @@ The docstrings of `genies/interventions/<name>.py` say what each one means.
 |---|---|
 """
 SECTIONS: dict[str, type[BaseModel]] = {
+    "limit": Limit,
     "extraction": Extraction,
     "mixtures.<name>": Mixture,
     "sweep": Sweep,

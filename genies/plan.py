@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from genies.config import Config, check_readable
 from genies.data.archive import published_digests
+from genies.data.limit import Limit
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import QUESTION, VIEWS
@@ -33,6 +34,12 @@ from genies.tuning.plugin import check_plugin
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
     from genies.data.reading import Reading
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is nearest, for messages; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def one_of(names: Iterable[str]) -> str:
@@ -80,6 +87,7 @@ class Plan:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
         self._check_parameter_names()
         self._check_distributions()
+        self._check_limit()
         self._check_data()
         self._check_sweep()
         self._check_beside()
@@ -222,8 +230,7 @@ class Plan:
 
     def _check_distributions(self) -> None:
         self._check_own_distributions()
-        published = {Path(name).parent.name for name in published_digests()}
-        made = [*published, *distribution_names(), *self.own_distributions, *self.config.mixtures]
+        made = self._known_distributions
         known = set(made)
         if twice := sorted(name for name in known if made.count(name) > 1):
             raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; give another name")
@@ -234,10 +241,8 @@ class Plan:
         for shift in self.shifts:
             for name in (shift.source, shift.target, shift.target_reference):
                 if name not in known:
-                    near = difflib.get_close_matches(name, known, n=1)
-                    hint = f"; did you mean {near[0]}?" if near else ""
                     raise ConfigError(
-                        f"shift {shift.source} → {shift.target}: unknown distribution {name}{hint} "
+                        f"shift {shift.source} → {shift.target}: unknown distribution {name}{_nearest(name, known)} "
                         "(name own folders under `distributions`)"
                     )
 
@@ -252,6 +257,17 @@ class Plan:
                     f"distributions: {folder.absolute()}: holds neither train.json nor test.json; "
                     f"`genies validate {folder}` says what is missing"
                 )
+    @property
+    def _known_distributions(self) -> list[str]:
+        """Names of all distributions that a run could read; a name may stand here twice."""
+        published = sorted({Path(name).parent.name for name in published_digests()})
+        return [*published, *distribution_names(), *self.own_distributions, *self.config.mixtures]
+
+    def _check_limit(self) -> None:
+        for name in self.config.limit.distributions:
+            if name not in self._known_distributions:
+                hint = _nearest(name, self._known_distributions)
+                raise ConfigError(f"limit.distributions: unknown distribution {name}{hint}")
 
     def _check_data(self) -> None:
         if self.config.data_archive:
@@ -280,6 +296,16 @@ class Plan:
             options.append(f"--heads {'' if chosen.heads == 'none' else ' '.join(map(str, chosen.heads))}")
         return " ".join(options)
 
+    @property
+    def limit(self) -> Limit:
+        """How many examples of each split are read."""
+        return Limit(**self.config.limit.model_dump())
+
+    @property
+    def limit_json(self) -> str:
+        """The same as one JSON string with sorted keys."""
+        return json.dumps(self.config.limit.model_dump(), sort_keys=True)
+
     # The same for what runs in this process: without them, planning loads neither NumPy nor torch.
 
     @property
@@ -288,7 +314,7 @@ class Plan:
         from genies.data.reading import Reading
 
         config = self.config
-        return Reading(config.seed, config.framing, config.prompt_format, config.overlong)
+        return Reading(config.seed, config.framing, config.prompt_format, config.overlong, self.limit)
 
     @property
     def settings(self) -> Settings:
@@ -312,8 +338,7 @@ class Plan:
         known = {*self.interventions, *available()}
         for name in self.config.intervention_parameters:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+                hint = _nearest(name, known) or f"; there are {', '.join(sorted(known))}"
                 raise ConfigError(f"intervention_parameters: {name} is no intervention{hint}")
 
     def parameters(self, intervention: str) -> dict:
@@ -467,8 +492,19 @@ class Plan:
         for name in self.config.sweep.interventions if self.config.sweep else ():
             if name not in self.text_interventions or name in self.repeats:
                 raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
+            self._check_sweep_size()
             for combination in grid(json.loads(self.sweep_values(name))):
                 check_parameters(self.interventions[name], {**self.parameters(name), **combination})
+
+    def _check_sweep_size(self) -> None:
+        asked = self.config.sweep.train + self.config.sweep.held_out
+        for source in self.sources:
+            limit = self.limit.of(source, "train")
+            if limit is not None and limit < asked:
+                raise ConfigError(
+                    f"limit: {limit} training examples of {source} are fewer than sweep.train + sweep.held_out = "
+                    f"{asked}; raise the limit or lower those"
+                )
 
     # Jobs
 

@@ -23,6 +23,7 @@ def write_provenance(
     results: Sequence[Path],
     output: Path,
     digests: Mapping[str, str] | None = None,
+    tokens: Sequence[Path] = (),
 ) -> None:
     """State what the results come from.
 
@@ -34,8 +35,10 @@ def write_provenance(
         results: files to bind to this statement, by their SHA-256.
         output: JSON to write: ``genies`` (version), ``commit``, ``uncommitted_changes`` (None outside a git checkout),
             ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data``,
-            ``own_code`` (SHA-256 by path as given) and ``results`` (SHA-256 by name).
+            ``examples`` (by ``distribution/split`` how many were ``drawn`` of those ``available``), ``own_code``
+            (SHA-256 by path as given) and ``results`` (SHA-256 by name).
         digests: SHA-256 by name of other data that was read.
+        tokens: manifests of ``genies tokenize``; which examples are drawn is the same for every model.
     """
     commit, dirty = source_state(PACKAGE_FOLDER)
     write_json(
@@ -50,10 +53,19 @@ def write_provenance(
             "configuration": dict(config),
             "models": [read_json(path) for path in models],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
+            "examples": {place: counts for path in tokens for place, counts in _examples(path).items()},
             "own_code": {str(path): file_sha256(path) for path in own_code},
             "results": {path.name: file_sha256(path) for path in results},
         },
     )
+
+
+def _examples(tokens: Path) -> dict[str, dict[str, int]]:
+    manifest = read_json(tokens)
+    return {
+        place: {"drawn": count, "available": manifest["available"][place]}
+        for place, count in manifest["examples"].items()
+    }
 
 
 def package_versions() -> dict[str, str]:

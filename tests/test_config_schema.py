@@ -62,6 +62,12 @@ def test_every_shift_list_passes_and_tells_editors_its_schema(path: Path) -> Non
         {"interventoins": []},
         {"extraction": {"dtyp": "float32"}},
         {"sweep": {"interventions": {}, "trian": 1}},
+        {"limit": {"trian": 1}},
+        {"limit": {"test": 0}},
+        {"limit": {"train": "60"}},
+        {"limit": {"distributions": {"a": 60}}},
+        {"limit": {"distributions": {"a": {"trian": 60}}}},
+        {"limit": {"distributions": {"a": {"train": 0}}}},
         {"mixtures": {"m": {**MIXTURE, "sorce": "a"}}},
         {"mixtures": {"m": {"source": "a", "other": "b"}}},
         {"mixtures": {"../m": MIXTURE}},
@@ -106,6 +112,7 @@ def test_both_refuse_the_same_mistakes(change: dict) -> None:
         {"mixtures": {"m": MIXTURE}, "plugins": {"p": "folder"}},
         {"sweep": {"interventions": {"lora": {"rank": GRID, "alpha": [1, 2]}}}},
         {"models": [], "model": "owner/name"},
+        {"limit": {"train": 60, "test": None, "distributions": {"a": {"train": None}, "b": {"train": 1, "test": 2}}}},
         {"extraction": {"layers": [0, 4], "heads": "none", "batch_tokens": 4096, "device": "cuda:1"}},
         {"seed": 2.0, "run": "modèle-1", "interventions": ["mms", "own/probe.py"]},
     ],
@@ -134,10 +141,17 @@ grids = st.fixed_dictionaries({"low": scalars, "high": scalars, "count": scalars
 mixtures = st.fixed_dictionaries({"source": scalars, "other": scalars, "percent": scalars})
 named = st.dictionaries(st.text(max_size=3), mixtures | st.dictionaries(st.text(max_size=3), grids, max_size=2))
 sweeps = st.fixed_dictionaries({"interventions": named}, optional={"train": scalars, "held_out": scalars})
+splits = st.dictionaries(st.sampled_from(["train", "test", "tests"]), scalars, max_size=2)
+limits = st.dictionaries(
+    st.sampled_from(["train", "test", "distributions", "seed"]),
+    scalars | st.dictionaries(st.text(max_size=3), scalars | splits, max_size=2),
+    max_size=3,
+)
 changes = st.one_of(
     *(st.fixed_dictionaries({key: values}) for key in Config.model_fields),
     st.fixed_dictionaries({"extraction": sections, "folders": sections}),
     st.fixed_dictionaries({"mixtures": named}),
+    st.fixed_dictionaries({"limit": limits}),
     st.fixed_dictionaries({"sweep": sweeps}),
     st.dictionaries(st.text(max_size=4), scalars, max_size=1),
 )

@@ -126,6 +126,14 @@ def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_ma
     assert costs.disk["tokens"] - files * TOKENS_METADATA < size(Path("cache/tokens")) <= costs.disk["tokens"]
 
 
+def test_examples_beyond_the_limit_are_not_counted(run: Run) -> None:
+    everything, limited = (run.costs(*given).models[0] for given in ((), ("limit={train: 5, test: 3}",)))
+    assert {(split.split, split.examples) for split in everything.splits} == {("train", 12), ("test", 8)}
+    assert {(split.split, split.examples) for split in limited.splits} == {("train", 5), ("test", 3)}
+    assert sum(split.texts for split in limited.splits) < sum(split.texts for split in everything.splits)
+    assert limited.parts[0].tokens < everything.parts[0].tokens / 2
+
+
 def test_what_the_cache_has_is_read_from_it_and_needs_no_more_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run.costs()
     run.make(Settings(attention="auto", batch_tokens=300))

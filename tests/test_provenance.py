@@ -21,13 +21,16 @@ def test_everything_that_a_result_depends_on_is_stated(tmp_path: Path) -> None:
     write_json(model, {"name": "m", "revision": "abc"})
     write_json(data, [])
     table.write_text("x")
+    tokens = tmp_path / "tokens.json"
+    write_json(tokens, {"examples": {"north/test": 40}, "available": {"north/test": 250}})
     own = tmp_path / "own.py"
     own.write_text("")
-    write_provenance({"seed": 4}, [model], [data], [own], [table], tmp_path / "provenance.json")
+    write_provenance({"seed": 4}, [model], [data], [own], [table], tmp_path / "provenance.json", tokens=[tokens])
     stated = read_json(tmp_path / "provenance.json")
     assert stated["configuration"] == {"seed": 4}
     assert stated["models"] == [{"name": "m", "revision": "abc"}]
     assert stated["data"] == {"north/test": file_sha256(data)}
+    assert stated["examples"] == {"north/test": {"drawn": 40, "available": 250}}
     assert stated["own_code"] == {str(own): file_sha256(own)}
     assert stated["results"] == {"cells.csv": file_sha256(table)}
     assert set(stated) >= {"genies", "commit", "uncommitted_changes", "python", "platform", "packages"}

@@ -49,9 +49,10 @@ class Activations:
             manifest = read_json(path)
             if "weights_digest" not in manifest:
                 raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
-            self.reading = Reading(**manifest["reading"])
+            self.reading = Reading.of(manifest["reading"])
             self.origin = {
-                **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest", "reading")},
+                **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest")},
+                "reading": self.reading.presentation(),
                 "extraction": {key: manifest[key] for key in SETTINGS},
             }
             for entry in manifest["stores"]:

@@ -20,10 +20,9 @@ from genies.activations.tokens import (
     select_tokens,
     write_tokens,
 )
-from genies.data.distributions import Example
-from genies.data.framing import read_framed
+from genies.data.framing import Framed
 from genies.data.prompts import Presentation, characters_over
-from genies.data.reading import Reading
+from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Split, Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError
@@ -43,8 +42,9 @@ class ShownSplit:
     Attributes:
         file: ``<distribution>/<split>.json``.
         split: "train" or "test".
-        examples: how many there are.
-        left_out: those that the model's context cannot hold.
+        available: how many examples the file has, under the run's framing.
+        examples: how many of them are drawn.
+        left_out: those drawn that the model's context cannot hold.
         shortened: characters dropped from the front of a prompt, by example.
         texts: the texts that are read.
         tokenizer: the model's.
@@ -53,6 +53,7 @@ class ShownSplit:
 
     file: Path
     split: Split
+    available: int
     examples: int
     left_out: list[int]
     shortened: Mapping[int, int]
@@ -93,19 +94,50 @@ def shown_splits(
         label: stands on the progress bar.
 
     Raises:
-        DataError: a file breaks the format, or the context holds none of its examples.
+        DataError: a file breaks the format, or the context holds none of the examples drawn.
     """
     for split, file in tqdm(files, desc=label, unit="split", mininterval=2):
-        examples = read_framed(file, reading.framing).examples
-        presentation, plain, left_out = _fit_context(tokenizer, examples, split, reading, context, file)
-        shown = presentation.apply(tokenizer, examples)
-        # Pairs are drawn by the texts of the file, so that how they are shown plays no part.
-        texts = _shown_texts(examples, shown, split, reading)
+        drawn = _Drawn(*read_drawn(file, reading), split, reading)
+        presentation, plain, left_out = _fit_context(tokenizer, drawn, context, file)
+        texts = drawn.shown(tokenizer, presentation)
         kept = [row for row, text in enumerate(texts) if text.example not in left_out]
         if plain is not None and left_out:
             plain = select_tokens(plain, kept)
         texts = [texts[row] for row in kept]
-        yield ShownSplit(file, split, len(examples), left_out, presentation.shortened, texts, tokenizer, plain)
+        yield ShownSplit(
+            file=file,
+            split=split,
+            available=len(drawn.framed.examples),
+            examples=len(drawn.indices),
+            left_out=left_out,
+            shortened=presentation.shortened,
+            texts=texts,
+            tokenizer=tokenizer,
+            plain=plain,
+        )
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A split's examples, and the indices of those that are read."""
+
+    framed: Framed
+    indices: list[int]
+    split: Split
+    reading: Reading
+
+    @cached_property
+    def texts(self) -> list[Text]:
+        """Those that are read, by the texts of the file, so that how they are shown plays no part in what is drawn."""
+        chosen = set(self.indices)
+        texts = split_texts(self.framed.examples, self.split, self.reading.seed)
+        return [text for text in texts if text.example in chosen]
+
+    def shown(self, tokenizer: PreTrainedTokenizerBase, presentation: Presentation) -> list[Text]:
+        """The same with their prompts as they are shown."""
+        examples, dropped = self.framed.examples, presentation.shortened
+        prompts = {i: presentation.prompt(tokenizer, examples[i].prompt, dropped.get(i, 0)) for i in self.indices}
+        return [replace(text, prompt_text=prompts[text.example]) for text in self.texts]
 
 
 def tokenize_splits(
@@ -125,16 +157,16 @@ def tokenize_splits(
         reading: how the texts are read.
         cache: the cache folder.
         output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
-            by ``distribution/split`` how many ``examples`` there are, those ``left_out``, the characters
-            ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
-            tokens.
+            by ``distribution/split`` how many examples are ``available`` in the file, how many ``examples`` of them
+            are drawn, those ``left_out``, the characters ``shortened`` by example, and how many examples are
+            ``indistinct``: two of their responses have the same tokens.
     """
     described = read_json(model)
     tokenizer = load_tokenizer(Path(described["path"]))
-    entries, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}
+    entries, available, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}, {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
-        counts[place], left_out[place] = shown.examples, shown.left_out
+        available[place], counts[place], left_out[place] = shown.available, shown.examples, shown.left_out
         shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
         for view, digest in digests.items():
@@ -150,6 +182,7 @@ def tokenize_splits(
         "model": described["name"],
         "reading": asdict(reading),
         "tokens": entries,
+        "available": available,
         "examples": counts,
         "left_out": left_out,
         "shortened": shortened,
@@ -159,75 +192,56 @@ def tokenize_splits(
 
 
 def _fit_context(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    split: Split,
-    reading: Reading,
-    context: int | None,
-    file: Path,
+    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, context: int | None, file: Path
 ) -> tuple[Presentation, Tokens | None, list[int]]:
     """How the split is shown, its tokens under ``plain``, and the examples that the context cannot hold even so."""
-    presentation = Presentation(reading.prompt_format)
+    presentation = Presentation(drawn.reading.prompt_format)
     if context is None:
         return presentation, None, []
-    plain, excess = _excess(tokenizer, examples, presentation, split, reading, context)
-    if excess and reading.overlong == "shorten":
-        presentation, excess = _shorten(tokenizer, examples, split, reading, context, excess)
+    plain, excess = _excess(tokenizer, drawn, presentation, context)
+    if excess and drawn.reading.overlong == "shorten":
+        presentation, excess = _shorten(tokenizer, drawn, context, excess)
         shortened = len(presentation.shortened)
         log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, shortened)
         plain = None
-    if len(excess) == len(examples):
+    if len(excess) == len(drawn.indices):
         raise DataError(
             f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
             "context or leave the distribution out"
         )
     if excess:
-        log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), len(examples))
+        count = len(drawn.indices)
+        log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), count)
     return presentation, plain, sorted(excess)
 
 
 def _shorten(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    split: Split,
-    reading: Reading,
-    context: int,
-    excess: Mapping[int, int],
+    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, context: int, excess: Mapping[int, int]
 ) -> tuple[Presentation, dict[int, int]]:
     """Drop characters in front of prompts until the examples fit; how they are shown, and which do not fit even so.
 
     What is left of a prompt may have more tokens by itself than it had at the end of the whole one, so it takes rounds.
     """
+    examples, prompt_format = drawn.framed.examples, drawn.reading.prompt_format
     dropped: dict[int, int] = {}
     while True:
         cuts = {e: characters_over(tokenizer, examples[e].prompt[dropped.get(e, 0) :], n) for e, n in excess.items()}
         cuts = {example: cut for example, cut in cuts.items() if cut is not None}
         if not cuts:
             kept = {example: dropped[example] for example in sorted(set(dropped) - set(excess))}
-            return Presentation(reading.prompt_format, kept), dict(excess)
+            return Presentation(prompt_format, kept), dict(excess)
         for example, cut in cuts.items():
             dropped[example] = dropped.get(example, 0) + cut
-        shown = Presentation(reading.prompt_format, dropped)
-        _, excess = _excess(tokenizer, examples, shown, split, reading, context)
+        _, excess = _excess(tokenizer, drawn, Presentation(prompt_format, dropped), context)
 
 
 def _excess(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    presentation: Presentation,
-    split: Split,
-    reading: Reading,
-    context: int,
+    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, presentation: Presentation, context: int
 ) -> tuple[Tokens, dict[int, int]]:
     """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
-    texts = _shown_texts(examples, presentation.apply(tokenizer, examples), split, reading)
+    texts = drawn.shown(tokenizer, presentation)
     plain = tokenize(tokenizer, texts, VIEWS["plain"])
     return plain, tokens_over(tokenizer, texts, plain, context)
-
-
-def _shown_texts(examples: Sequence[Example], shown: Sequence[Example], split: Split, reading: Reading) -> list[Text]:
-    texts = split_texts(examples, split, reading.seed)
-    return [replace(text, prompt_text=shown[text.example].prompt) for text in texts]
 
 
 def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:

@@ -28,6 +28,10 @@ class Framed:
     examples: list[Example]
     origin: list[tuple[int, int]] | None = None
 
+    def in_file(self, index: int) -> int:
+        """Index in the file of the example that one of ``examples`` was made of."""
+        return index if self.origin is None else self.origin[index][0]
+
     def place(self, pair: Pair) -> tuple[int, int]:
         """Example in the file, and number within it, of a test pair: what results are counted and resampled by."""
         return (pair.example, pair.number) if self.origin is None else self.origin[pair.example]
@@ -39,7 +43,11 @@ def read_framed(path: Path, framing: Framing) -> Framed:
     Raises:
         DataError: the file breaks the format.
     """
-    examples = read_split(path)
+    return frame(read_split(path), framing)
+
+
+def frame(examples: list[Example], framing: Framing) -> Framed:
+    """The examples of a file under a framing."""
     return Framed(examples) if framing == "response" else truthfulness(examples)
 
 

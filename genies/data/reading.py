@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from genies.data.distributions import Example
-from genies.data.framing import Framed, Framing, read_framed
+from genies.data.distributions import Example, read_split
+from genies.data.framing import Framed, Framing, frame
+from genies.data.limit import Limit, drawn
 from genies.data.pairs import Pair, test_pairs, text_seed, training_pairs
 from genies.data.prompts import PromptFormat
 
@@ -22,25 +23,36 @@ class Reading:
     """How splits are read. The manifest of ``tokenize`` states it, and all later stages take it from there.
 
     Attributes:
-        seed: draws the training pairs and the order of test pairs.
+        seed: draws the examples, the training pairs and the order of test pairs.
         framing: of the distributions.
         prompt_format: of their prompts.
         overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
+        limit: how many examples of each split are read.
     """
 
     seed: int = 0
     framing: Framing = "response"
     prompt_format: PromptFormat = "published"
     overlong: Overlong = "leave_out"
+    limit: Limit = field(default_factory=Limit)
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any]) -> Self:
+        """What a manifest states as its ``reading``."""
+        return cls(**{**stated, "limit": Limit(**stated.get("limit", {}))})
+
+    def presentation(self) -> dict[str, Any]:
+        """What fits remember of it. They are named by the texts drawn, so not the limit that drew them."""
+        return {name: value for name, value in asdict(self).items() if name != "limit"}
 
 
 @dataclass(frozen=True)
 class SplitPairs:
-    """Pairs of a split, without the examples that the model's context cannot hold.
+    """Pairs of a split: of the examples that are drawn and that the model's context can hold.
 
     Attributes:
         name: of the distribution.
-        framed: its examples, all of them.
+        framed: the examples of its file, all of them.
         pairs: the pairs, by index into those.
         best_first: whether the best response is the first of the pair, bool (n,).
     """
@@ -51,17 +63,33 @@ class SplitPairs:
     best_first: np.ndarray
 
 
+def read_drawn(file: Path, reading: Reading) -> tuple[Framed, list[int]]:
+    """All examples of ``<distribution>/<split>.json``, and which of them are read: their indices, ascending.
+
+    The limit counts examples of the file; under ``truthfulness`` every question about one of them is read.
+
+    Raises:
+        DataError: the file breaks the format.
+    """
+    examples = read_split(file)
+    chosen = set(drawn(examples, reading.limit.of(file.parent.name, file.stem), reading.seed))
+    framed = frame(examples, reading.framing)
+    return framed, [index for index in range(len(framed.examples)) if framed.in_file(index) in chosen]
+
+
 def read_training(file: Path, reading: Reading, left_out: Collection[int]) -> SplitPairs:
     """Training pairs of ``<distribution>/train.json``, best response first."""
-    framed = read_framed(file, reading.framing)
-    pairs = [pair for pair in training_pairs(framed.examples, reading.seed) if pair.example not in left_out]
+    framed, indices = read_drawn(file, reading)
+    kept = set(indices).difference(left_out)
+    pairs = [pair for pair in training_pairs(framed.examples, reading.seed) if pair.example in kept]
     return SplitPairs(file.parent.name, framed, pairs, np.ones(len(pairs), bool))
 
 
 def read_test(file: Path, reading: Reading, left_out: Collection[int]) -> SplitPairs:
     """Test pairs of ``<distribution>/test.json``, each in an order drawn by seed and texts."""
-    framed = read_framed(file, reading.framing)
-    pairs = [pair for pair in test_pairs(framed.examples) if pair.example not in left_out]
+    framed, indices = read_drawn(file, reading)
+    kept = set(indices).difference(left_out)
+    pairs = [pair for pair in test_pairs(framed.examples) if pair.example in kept]
     best_first = [_best_first(framed.examples[pair.example], pair, reading.seed) for pair in pairs]
     return SplitPairs(file.parent.name, framed, pairs, np.array(best_first, bool))
 

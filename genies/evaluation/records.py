@@ -19,14 +19,17 @@ SITES_FILE = "sites.csv"
 
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    **dict.fromkeys(("examples", "left_out", "shortened", "indistinct"), pl.Int64),
+    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct"), pl.Int64),
     **dict.fromkeys(("intervention", "source"), pl.String),
     "dropped_shots": pl.Int64,
 }
-"""Columns of ``texts.csv``: a row per split that a model read, with its examples, how many of them its context could
-not hold, and how many have responses that are the same tokens, the same for every intervention; and a row wherever
-an intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
-examples of the split, or examples that it shortened."""
+"""Columns of ``texts.csv``: a row per split that a model read, the same for every intervention; and a row wherever an
+intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
+examples of the split, or examples that it shortened.
+
+``examples`` counts those drawn of the ``available`` ones in the file, all where there is no limit. ``left_out`` counts
+those of them that the model's context could not hold, ``indistinct`` those with responses that are the same tokens.
+Under the framing ``truthfulness`` each question about an example counts as one."""
 CHECKS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
     "packed": pl.Boolean,
@@ -103,6 +106,7 @@ def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "distribution": distribution,
             "split": split,
             "examples": examples,
+            "available": manifest["available"][place],
             "left_out": len(manifest["left_out"][place]),
             "shortened": len(manifest["shortened"][place]),
             "indistinct": manifest["indistinct"][place],

@@ -105,6 +105,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         figures=figures,
         provenance=provenance,
         texts=_texts(tables.texts),
+        limit=_limit(provenance.get("configuration", {}).get("limit") or {}),
         differences=_differences(tables.comparisons),
         correlations=correlations(metrics).to_dicts(),
         samples=sorted(tables.samples),
@@ -171,12 +172,31 @@ def _texts(texts: pl.DataFrame) -> dict[str, Any]:
     return {
         "splits": len(splits),
         "examples": int(splits["examples"].sum()),
+        "available": int(splits["available"].sum()),
         "left_out": int(splits["left_out"].sum()),
         "shortened": int(splits["shortened"].sum()),
         "indistinct": int(splits["indistinct"].sum()),
         "odd": odd.to_dicts(),
         "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
     }
+
+
+def _limit(limit: Mapping[str, Any]) -> str:
+    """What the configuration's ``limit`` says, in a sentence; empty where everything is read."""
+
+    def listed(limits: Mapping[str, int | None]) -> str:
+        kinds = {"train": "training", "test": "test"}
+        return " and ".join(
+            f"all {kinds[split]} examples" if count is None else f"at most {_counted(count, f'{kinds[split]} example')}"
+            for split, count in sorted(limits.items(), reverse=True)
+        )
+
+    general = {split: limit.get(split) for split in ("train", "test")}
+    special = [f"{listed(own)} of {name}" for name, own in sorted(limit.get("distributions", {}).items()) if own]
+    if not special and set(general.values()) == {None}:
+        return ""
+    exceptions = f", but {'; '.join(special)}" if special else ""
+    return f"The run reads {listed(general)} of each distribution{exceptions}."
 
 
 def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ def _run_programs(
 def _folder(file: Path, shown: ShownTexts, work: Path) -> str:
     """The distribution's folder, or one made for the plug-in where others are shown not just what that folder holds."""
     name = file.parent.name
-    if shown.as_it_is(name):
+    if shown.as_it_is(file.parent):
         return str(file.parent.resolve())
     folder = work / "distributions" / name
     for split in SPLITS:

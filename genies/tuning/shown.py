@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genies.data.distributions import Example
-from genies.data.framing import read_framed
+from genies.data.distributions import Example, read_split
 from genies.data.prompts import Presentation
-from genies.data.reading import Reading, SplitPairs, read_test, read_training
+from genies.data.reading import Reading, SplitPairs, read_drawn, read_test, read_training
 from genies.data.texts import SPLITS, Split
 from genies.files import read_json
 from genies.models import load_tokenizer
@@ -21,7 +20,7 @@ class ShownTexts:
     def __init__(self, tokens: Path, model: Path) -> None:
         """Read the manifests of ``tokenize`` and of the model."""
         self._manifest = read_json(tokens)
-        self.reading = Reading(**self._manifest["reading"])
+        self.reading = Reading.of(self._manifest["reading"])
         chat = self.reading.prompt_format == "chat"
         self._tokenizer = load_tokenizer(Path(read_json(model)["path"])) if chat else None
 
@@ -45,18 +44,17 @@ class ShownTexts:
         return TextPairs.of(examples, split.pairs, split.best_first, labelled)
 
     def examples(self, file: Path) -> list[Example]:
-        """Examples of ``<distribution>/<split>.json`` as they are shown, without those that are left out."""
+        """Examples of ``<distribution>/<split>.json`` as they are shown: those drawn that are not left out."""
         place = f"{file.parent.name}/{file.stem}"
-        shown = self.shown(place, read_framed(file, self.reading.framing).examples)
+        framed, indices = read_drawn(file, self.reading)
+        shown = self.shown(place, framed.examples)
         left_out = self._manifest["left_out"].get(place, [])
-        return [example for index, example in enumerate(shown) if index not in left_out]
+        return [shown[index] for index in indices if index not in left_out]
 
-    def as_it_is(self, distribution: str) -> bool:
-        """Whether ``examples`` would give what the distribution's files hold."""
-        changed = any(
-            self._manifest[key].get(f"{distribution}/{s}") for key in ("left_out", "shortened") for s in SPLITS
-        )
-        return not changed and (self.reading.framing, self.reading.prompt_format) == ("response", "published")
+    def as_it_is(self, folder: Path) -> bool:
+        """Whether ``examples`` would give what the files of a distribution's folder hold."""
+        files = [file for split in SPLITS if (file := folder / f"{split}.json").is_file()]
+        return all(self.examples(file) == read_split(file) for file in files)
 
     def shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
         """All examples of ``place`` (``<distribution>/<split>``) as the model is shown them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def tune_source(
     pairs = shown.texts(shown.training(train), "train")
     digest, fields = tuning_digest(intervention, parameters, described, pairs, device, cache)
     origin = {key: described[key] for key in ("weights_digest", "tokenizer_digest")}
-    origin |= {"model": described["name"], "reading": asdict(shown.reading)}
+    origin |= {"model": described["name"], "reading": shown.reading.presentation()}
     folder = fits_folder(cache, digest)
     frames, counts = [], {}
     with locked(folder.parent, [digest]):

@@ -99,6 +99,19 @@ def test_a_second_call_loads_no_model(table: pl.DataFrame) -> None:
 
 
 @pytest.mark.usefixtures("no_model")
+def test_a_limit_above_the_size_of_every_split_gives_the_same_names(table: pl.DataFrame) -> None:
+    config = yaml.safe_load(Path("results/python/config.yaml").read_text())
+    settings = {key: value for key, value in config.items() if key not in ("model", "shifts", "interventions", "run")}
+    before = {path.name for path in Path("cache").glob("*/*")}
+    again = genies.evaluate_shifts(
+        config["model"], config["interventions"], "results/python/shifts.yaml", run="limited", **settings,
+        limit={"train": 1000, "distributions": {"south": {"test": 8}}},
+    )  # fmt: skip
+    assert_frame_equal(again, table, check_exact=True)
+    assert {path.name for path in Path("cache").glob("*/*")} == before
+
+
+@pytest.mark.usefixtures("no_model")
 def test_a_class_an_instance_and_a_name_are_one_intervention(table: pl.DataFrame) -> None:
     given = {
         "by_name": ("mms", {"intervention_parameters": {"mms": {"kept": 3}}}),

@@ -40,8 +40,24 @@ HOSTILE = (
 
 
 TEXTS = [
-    {"distribution": "easy", "split": "train", "examples": 40, "left_out": 0, "shortened": 0, "indistinct": 0},
-    {"distribution": "code", "split": "test", "examples": 30, "left_out": 3, "shortened": 2, "indistinct": 4},
+    {
+        "distribution": "easy",
+        "split": "train",
+        "examples": 40,
+        "available": 40,
+        "left_out": 0,
+        "shortened": 0,
+        "indistinct": 0,
+    },
+    {
+        "distribution": "code",
+        "split": "test",
+        "examples": 30,
+        "available": 30,
+        "left_out": 3,
+        "shortened": 2,
+        "indistinct": 4,
+    },
     {"distribution": "hard", "split": "test", "source": "easy", "intervention": "few_shot", "dropped_shots": 17},
 ]
 
@@ -266,6 +282,34 @@ def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):
     start = cells.index("test")
     assert cells[start : start + 5] == ["test", "small", "30", "3", "2"]
     assert "17" in cells
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"train": 60, "test": 40}, "at most 60 training examples and at most 40 test examples of each distribution."),
+        ({"train": 60, "test": None}, "at most 60 training examples and all test examples of each distribution."),
+        (
+            {"train": None, "test": None, "distributions": {"<b>": {"train": 1}}},
+            "all training examples and all test examples of each distribution, but at most 1 training example of "
+            "&lt;b&gt;.",
+        ),
+        (
+            {"train": 9, "test": 9, "distributions": {"west": {"train": None, "test": 5}, "code": {"test": 7}}},
+            "at most 9 training examples and at most 9 test examples of each distribution, but at most 7 test examples "
+            "of code; all training examples and at most 5 test examples of west.",
+        ),
+    ],
+)
+def test_a_limit_is_stated_in_front_and_with_the_texts(limit, sentence):
+    page = render("trial", TABLES, {"configuration": {"limit": limit}})
+    assert page.count(f"The run reads {sentence}") == 2
+    assert "70 of the 70 examples in 2 splits" in page
+
+
+@pytest.mark.parametrize("limit", [{}, {"train": None, "test": None, "distributions": {}}])
+def test_without_a_limit_nothing_is_said_of_one(limit):
+    assert "The run reads" not in render("trial", TABLES, {"configuration": {"limit": limit}})
 
 
 def test_what_packing_changes_is_stated(page):

@@ -132,6 +132,13 @@ ROWS = {
     "a training split": Row(
         example("train"), ("tokenize", "extract", *PROBES), EVERYTHING, stores("south train plain"), fits=3
     ),
+    "the limit of one distribution": Row(
+        config(limit={"distributions": {"south": {"train": 10, "test": 5}}}),
+        ("tokenize", "extract", *PROBES),
+        EVERYTHING,
+        stores("south train plain", "south test plain"),
+        fits=3,
+    ),
     "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "the seed": Row(
         config(seed=1),

@@ -45,11 +45,13 @@ rule tokenize:
         framing=plan.config.framing,
         prompt_format=plan.config.prompt_format,
         overlong=plan.config.overlong,
+        limit=plan.limit_json,
         cache=plan.cache,
         code=plan.code("genies.activations.splits"),
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
+        "--limit {params.limit:q} "
         "{resources.extraction} "
         "--cache {params.cache:q} --output {output:q}"
 

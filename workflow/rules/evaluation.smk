@@ -113,10 +113,12 @@ rule samples:
         models=list(plan.models),
         interventions=plan.methods,
         framing=plan.config.framing,
+        limit=plan.limit_json,
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.samples"),
     shell:
         "genies --log {log} samples {params.pairs} --evaluations {params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --references {params.references:q} "
         "--on-references {params.on_references:q} --test {input.test:q} --framing {params.framing} "
+        "--limit {params.limit:q} "
         "--seed {params.seed} --output {output:q}"

@@ -10,6 +10,7 @@ rule provenance:
             *(rules.sweep.output if plan.config.sweep else []),
         ],
         models=expand(rules.model.output, model=plan.models),
+        tokens=expand(rules.tokenize.output, model=plan.models),
         data=plan.distribution_files(),
         own_code=plan.own_code,
     output:
@@ -25,6 +26,7 @@ rule provenance:
         code=plan.code("genies.provenance"),
     shell:
         "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
+        "--tokens {input.tokens:q} "
         "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
 
 
