@@ -136,7 +136,6 @@ def repair(entry: Entry, results: Path) -> None:
                 if not _is_sound(check_test, test):
                     test.with_suffix(".json").unlink(missing_ok=True)
                     test.unlink(missing_ok=True)
-            return
         else:
             shutil.rmtree(entry.path)
     forget(entry.kind, entry.digest, results)

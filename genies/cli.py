@@ -86,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
         _add_init, _add_validate, _add_shifts, _add_unpack, _add_demo_data, _add_demo_model, _add_mix,
-        _add_estimate, _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_plugin, _add_sweep,
+        _add_estimate, _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_gather, _add_plugin,
+        _add_sweep,
         _add_join_sweeps, _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples,
         _add_provenance, _add_report, _add_cache,
     ):  # fmt: skip
@@ -110,6 +111,19 @@ def _seed(verb: argparse.ArgumentParser) -> None:
 
 def _cache(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--cache", type=Path, default=Path("cache"), help="cache folder (default cache)")
+
+
+def _pairs(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
+
+
+def _targets(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Targets by source."""
+    targets: dict[str, list[str]] = {}
+    for pair in pairs:
+        source, _, target = pair.partition(":")
+        targets.setdefault(source, []).append(target)
+    return targets
 
 
 def _splits(verb: argparse.ArgumentParser) -> None:
@@ -375,24 +389,36 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
 def _add_tune(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         _take_gpu(options.device)
-        from genies.tuning.stage import tune_source
+        from genies.tuning.stage import tune_sources
 
-        tune_source(
-            options.intervention, options.parameters, options.model, options.tokens, options.train, options.test,
-            options.device, options.cache, options.manifest, options.output,
+        tune_sources(
+            options.intervention, options.parameters, options.model, options.tokens, options.train,
+            _targets(options.pairs), options.test, options.device, options.cache, options.output,
         )  # fmt: skip
 
-    verb = _verb(verbs, "tune", run, "fit an intervention that reads texts on one source, and test it on its targets")
+    verb = _verb(verbs, "tune", run, "fit an intervention that reads texts on each source, and test it on its targets")
     verb.add_argument("intervention", help="name, or path of a Python file")
+    _pairs(verb)
     verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
-    verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
-    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
+    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json of each source")
+    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
     _cache(verb)
-    verb.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="what was fitted (JSON)")
-    _output(verb, "parquet file")
+    _output(verb, "manifest (JSON)")
+
+
+def _add_gather(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.tuning.stage import gather_sources
+
+        gather_sources(options.manifests, options.cache, options.output)
+
+    verb = _verb(verbs, "gather", run, "write the evaluations of what `tune` fitted, source by source")
+    verb.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help="manifests of `tune`")
+    _cache(verb)
+    _output(verb, "the run's folder")
 
 
 def _add_sweep(verbs: argparse._SubParsersAction) -> None:
@@ -559,14 +585,12 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.evaluation.evaluate import evaluate_fits
 
-        targets: dict[str, list[str]] = {}
-        for pair in options.pairs:
-            source, _, target = pair.partition(":")
-            targets.setdefault(source, []).append(target)
-        evaluate_fits(options.fits, targets, options.test, options.activations, options.cache, options.output)
+        evaluate_fits(
+            options.fits, _targets(options.pairs), options.test, options.activations, options.cache, options.output
+        )
 
     verb = _verb(verbs, "evaluate", run, "give every test pair of the targets a probability")
-    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
+    _pairs(verb)
     verb.add_argument("--fits", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
     verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import difflib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -257,6 +258,7 @@ class Plan:
                     f"distributions: {folder.absolute()}: holds neither train.json nor test.json; "
                     f"`genies validate {folder}` says what is missing"
                 )
+
     @property
     def _known_distributions(self) -> list[str]:
         """Names of all distributions that a run could read; a name may stand here twice."""
@@ -382,7 +384,7 @@ class Plan:
 
     @cached_property
     def text_interventions(self) -> list[str]:
-        """Interventions that read texts with a model of their own; each source is a job."""
+        """Interventions that read texts with a model of their own; a job fits some of the sources."""
         return [name for name, spec in self.interventions.items() if issubclass(load_class(spec), TextIntervention)]
 
     def tuning_device(self, intervention: str) -> str:
@@ -405,6 +407,34 @@ class Plan:
         """Sources that an intervention is fitted on. Training is dear: references only where capability asks for it."""
         dear = intervention not in self.probes and intervention not in self.capability_interventions
         return self.sources if dear else self.fit_sources
+
+    def tuning_groups(self, intervention: str) -> list[list[str]]:
+        """Sources of each training job of an intervention: as few jobs as ``trainings_per_job`` allows, even in size."""
+        sources = self.evaluated_sources(intervention)
+        jobs = -(-len(sources) // self.config.trainings_per_job)
+        bounds = [number * len(sources) // jobs for number in range(jobs + 1)]
+        return [sources[begin:end] for begin, end in itertools.pairwise(bounds)]
+
+    def tuning_group(self, intervention: str, group: str) -> list[str]:
+        """Sources of one of these jobs, by its number."""
+        return self.tuning_groups(intervention)[int(group)]
+
+    def tuning_tests(self, intervention: str, group: str) -> list[str]:
+        """Every target of a training job's sources."""
+        return sorted({target for source in self.tuning_group(intervention, group) for target in self.targets[source]})
+
+    def tuning_manifests(self, model: str) -> list[Path]:
+        """Manifests of all training jobs of a model."""
+        return [
+            self.results / "interventions" / model / intervention / "groups" / f"{group}.json"
+            for intervention in self.text_interventions
+            for group in range(len(self.tuning_groups(intervention)))
+        ]
+
+    @cached_property
+    def tuned_sources(self) -> list[str]:
+        """What is trained of a model: ``intervention/source``."""
+        return [f"{name}/{source}" for name in self.text_interventions for source in self.evaluated_sources(name)]
 
     @cached_property
     def on_references(self) -> list[str]:

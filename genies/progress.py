@@ -15,7 +15,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tokenize": ("tokenize",),
     "extract": ("extract",),
     "fit": ("fit",),
-    "tune": ("tune", "plugin", "sweep_source"),
+    "tune": ("tune", "gather", "plugin", "sweep_source"),
     "evaluate": ("evaluate",),
     "report": ("metrics", "records", "samples", "sweep", "provenance", "report"),
 }

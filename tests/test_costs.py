@@ -30,7 +30,7 @@ from genies.interventions.registry import make
 from genies.models import describe_model
 from genies.plan import Plan
 from genies.tuning.scoring import Scorer, lay_out
-from genies.tuning.stage import tune_source
+from genies.tuning.stage import tune_sources
 
 SOURCES = ("north", "south")
 LORA = {"steps": 6, "pairs_per_step": 4, "rank": 2}
@@ -162,13 +162,12 @@ def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: p
     monkeypatch.setattr(Scorer, "may_pack", lambda *_: True)  # the self-test's passes are not counted
     plan = run.plan()
     sources = plan.evaluated_sources("lora")
-    for source in sources:
-        tests = [plan.distribution_file(target, "test") for target in plan.targets[source]]
-        tune_source(
-            "lora", plan.parameters("lora"), plan.results / "models/tiny.json", plan.results / "tokens/tiny.json",
-            plan.distribution_file(source, "train"), tests, "cpu", plan.cache, Path(f"{source}.json"),
-            Path(f"{source}.parquet"),
-        )  # fmt: skip
+    train = [plan.distribution_file(source, "train") for source in sources]
+    tests = [plan.distribution_file(target, "test") for target in plan.test_distributions]
+    tune_sources(
+        "lora", plan.parameters("lora"), plan.results / "models/tiny.json", plan.results / "tokens/tiny.json",
+        train, plan.targets, tests, "cpu", plan.cache, Path("tuned.json"),
+    )  # fmt: skip
     # 6 steps of 4 pairs are the 12 training examples of a source, twice each.
     assert lora.tokens == pytest.approx(read, rel=1e-12)
     weights = list(Path("cache/interventions").rglob("adapter_model.safetensors"))

@@ -179,9 +179,11 @@ def _evaluate(plan: Plan, name: str) -> None:
         )
     for intervention in plan.probes:
         _evaluate_probe(plan, name, intervention, activations)
-    for intervention in (*plan.text_interventions, *plan.plugins):
-        for source in plan.evaluated_sources(intervention):
-            _evaluate_text_intervention(plan, name, intervention, source, model, tokens)
+    if plan.text_interventions:
+        _evaluate_text_interventions(plan, name, model, tokens)
+    for plugin in plan.plugins:
+        for source in plan.evaluated_sources(plugin):
+            _evaluate_plugin(plan, name, plugin, source, model, tokens)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Sequence[Path]) -> None:
@@ -197,23 +199,32 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Seque
     evaluate_fits(fits, plan.probe_targets, test, activations, plan.cache, output)
 
 
-def _evaluate_text_intervention(
-    plan: Plan, name: str, intervention: str, source: str, model: Path, tokens: Path
-) -> None:
+def _evaluate_text_interventions(plan: Plan, name: str, model: Path, tokens: Path) -> None:
+    from genies.tuning.loaded import LoadedModel
+    from genies.tuning.stage import gather_sources, tune_sources
+
+    loaded, manifests = LoadedModel(), plan.tuning_manifests(name)
+    outputs = iter(manifests)
+    for intervention in plan.text_interventions:
+        spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
+        device = plan.tuning_device(intervention)
+        for group, sources in enumerate(plan.tuning_groups(intervention)):
+            train = [plan.distribution_file(source, "train") for source in sources]
+            test = [plan.distribution_file(target, "test") for target in plan.tuning_tests(intervention, str(group))]
+            tune_sources(
+                spec, parameters, model, tokens, train, plan.targets, test, device, plan.cache, next(outputs), loaded
+            )
+    gather_sources(manifests, plan.cache, plan.results)
+
+
+def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str, model: Path, tokens: Path) -> None:
     from genies.tuning.plugin import run_plugin
-    from genies.tuning.stage import tune_source
 
     train = plan.distribution_file(source, "train")
     test = [plan.distribution_file(target, "test") for target in plan.targets[source]]
-    output = plan.results / "evaluations" / name / intervention / f"{source}.parquet"
-    if intervention in plan.plugins:
-        work = plan.results / "plugins" / name / intervention / source
-        run_plugin(plan.plugins[intervention], model, tokens, train, test, work, output)
-        return
-    manifest = plan.results / "interventions" / name / intervention / f"{source}.json"
-    spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
-    device = plan.tuning_device(intervention)
-    tune_source(spec, parameters, model, tokens, train, test, device, plan.cache, manifest, output)
+    work = plan.results / "plugins" / name / plugin / source
+    output = plan.results / "evaluations" / name / plugin / f"{source}.parquet"
+    run_plugin(plan.plugins[plugin], model, tokens, train, test, work, output)
 
 
 def _tabulate(plan: Plan) -> pl.DataFrame:

@@ -17,6 +17,8 @@ from genies.interventions.zero_shot import Normalization
 from genies.tuning.base import TextIntervention, TextPairs, check_choice
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from genies.activations.forest import PackedBatch
     from genies.tuning.scoring import Scorer, TextGroup
 
@@ -78,7 +80,8 @@ class FewShot(TextIntervention):
         from genies.tuning.scoring import distinct_texts
 
         if self._scorer is None:
-            self._scorer = self._load()
+            key = ("few_shot", self._model["path"], self.dtype, self._device, self.attention, self.batch_tokens)
+            self._scorer, self._tokenizer = self.load_once(key, self._load)
         texts, rows = distinct_texts(pairs)
         groups, kept = self._groups(list(texts.values()), list(texts))
         dropped = self.shots - kept
@@ -88,7 +91,7 @@ class FewShot(TextIntervention):
                 "few_shot: %d shots dropped in %d of %d examples, the context of %d tokens being full",
                 dropped.sum(), np.count_nonzero(dropped), len(groups), self._model["context"],
             )  # fmt: skip
-        scores = self._scorer.scores(groups, label="few_shot")
+        scores = self._scorer.scores(groups, self.progress_label)
         if self.normalization == "mean":
             scores /= [self._scored_tokens(*text) for g in groups for text in zip(g.tokens, g.score_from, strict=True)]
         return scores[rows]
@@ -113,7 +116,8 @@ class FewShot(TextIntervention):
     def _forget_model(self) -> None:
         self._scorer: Scorer | None = None
 
-    def _load(self) -> Scorer:
+    def _load(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
+        """The model and its tokenizer; neither depends on the examples."""
         from genies.activations.decoder import DTYPES, Decoder, resolve_device
         from genies.models import load_tokenizer
         from genies.tuning.scoring import Reading, Scorer, resolve_dtype
@@ -122,18 +126,13 @@ class FewShot(TextIntervention):
         dtype = resolve_dtype(self.dtype, resolve_device(self._device))
         attention = None if self.attention == "auto" else self.attention
         decoder = Decoder.load(folder, dtype, self._device, attention)
-        self._tokenizer = load_tokenizer(folder)
 
         def read(batch: PackedBatch, packed: bool) -> Reading:
             features = decoder.read(batch) if packed else decoder.read_separately(batch)
             return Reading(features.log_probability, features.residual[:, -1])
 
-        return Scorer(
-            read,
-            self._model["eos_token"],
-            self.batch_tokens,
-            DTYPES[dtype],
-        )
+        scorer = Scorer(read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype])
+        return scorer, load_tokenizer(folder)
 
     def _groups(
         self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]

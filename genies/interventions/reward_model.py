@@ -65,8 +65,9 @@ class RewardModel(TextIntervention):
             DataError: a text is longer than the reward model's context, and ``overlong`` says that this is an error.
         """
         if self._scorer is None:
-            self._scorer = self._load()
-        scores = self._scorer.rewards(pairs)
+            key = ("reward_model", self._device, *sorted(self.get_params().items()))
+            self._scorer = self.load_once(key, self._load)
+        scores = self._scorer.rewards(pairs, self.progress_label)
         self.counts_ = {"shortened": self._scorer.shortened}
         return scores
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention
 from genies.interventions.steps.calibration import sigmoid
 from genies.interventions.steps.checks import check_count
+from genies.tuning.loaded import Loaded, LoadedModel
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 Attention = Literal["auto", "sdpa", "eager"]
@@ -87,6 +88,9 @@ class TextIntervention(Intervention):
         **parameters: those of ``Intervention``.
 
     Attributes:
+        loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None (the
+            default) keeps none.
+        progress_label: stands on progress bars.
         training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
         counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
             ``shortened`` examples.
@@ -110,6 +114,8 @@ class TextIntervention(Intervention):
         self.dtype = dtype
         self.attention = attention
         self.batch_tokens = check_count("batch_tokens", batch_tokens)
+        self.loaded_model: LoadedModel | None = None
+        self.progress_label = type(self).__name__
         self._manifest: Mapping[str, Any] | None = None
         self._device = "auto"
         self._folder: Path | None = None
@@ -126,6 +132,16 @@ class TextIntervention(Intervention):
         self._folder = None if folder is None else Path(folder)
         self._forget_model()
         return self
+
+    def load_once(
+        self, key: Hashable, load: Callable[[], Loaded], usable: Callable[[Loaded], bool] = lambda _: True
+    ) -> Loaded:
+        """What ``load`` returns, taken from ``loaded_model`` where that has it; see ``LoadedModel.get``.
+
+        A job that fits an intervention on several sources loads its model once where the intervention loads it so. What
+        is loaded is shared, so it must not be changed; ``usable`` may check that.
+        """
+        return load() if self.loaded_model is None else self.loaded_model.get(key, load, usable)
 
     @abstractmethod
     def fit(self, pairs: TextPairs) -> Self:

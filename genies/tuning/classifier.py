@@ -10,8 +10,9 @@ import copy
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,69 @@ class RewardReader:
         return {"inputs_embeds": torch.cat([virtual, embedded], dim=1)}
 
 
+@dataclass(frozen=True)
+class Base:
+    """A decoder with a new reward head, as it was loaded: adapters are put on copies that share its weights.
+
+    Attributes:
+        model: the decoder; none of its weights is trainable.
+        random_state: of torch's generators (the CPU's, CUDA's or None) after loading: adapters are drawn from it on.
+        fingerprint: of the weights.
+    """
+
+    model: PreTrainedModel
+    random_state: tuple[torch.Tensor, torch.Tensor | None]
+    fingerprint: tuple
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Base:
+        """The base that a model is which has just been loaded."""
+        cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
+        model.requires_grad_(False)
+        return cls(model, (torch.get_rng_state(), cuda), _fingerprint(model))
+
+    def is_untouched(self) -> bool:
+        """Whether the weights are those that were loaded: some adapters train or replace some of them in place."""
+        return _fingerprint(self.model) == self.fingerprint
+
+    def copy(self) -> PreTrainedModel:
+        """A model with the same frozen weights in memory and a trainable head of its own.
+
+        Sets torch's generators to the state after loading, so that what is drawn next does not depend on what came
+        before.
+        """
+        head = set(map(id, getattr(self.model, HEAD).parameters()))
+        shared = {id(weight): weight for weight in self.model.parameters() if id(weight) not in head}
+        model = copy.deepcopy(self.model, shared)
+        getattr(model, HEAD).requires_grad_(True)
+        cpu, cuda = self.random_state
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self.model.device)
+        return model
+
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _fingerprint(model: PreTrainedModel) -> tuple:
+    """Name, whether trainable, shape and sum of the bits, as integers, of every weight."""
+    return tuple(
+        (
+            name,
+            weight.requires_grad,
+            tuple(weight.shape),
+            int(weight.detach().contiguous().view(_INTEGERS[weight.element_size()]).sum(dtype=torch.int64)),
+        )
+        for name, weight in model.named_parameters()
+    )
+
+
+def load_anew(_: Hashable, load: Callable[[], Base], __: Callable[[Base], bool]) -> Base:
+    """Load at every call: for models that nobody else uses."""
+    return load()
+
+
 def new_reader(
     folder: Path,
     adapter: PeftConfig | None,
@@ -213,6 +277,7 @@ def new_reader(
     attention: str,
     seed: int,
     quantization: str | None,
+    load_once: Callable[[Hashable, Callable[[], Base], Callable[[Base], bool]], Base] = load_anew,
 ) -> RewardReader:
     """A decoder with a new reward head and a new adapter, or with all its weights trainable.
 
@@ -227,6 +292,8 @@ def new_reader(
         attention: attention implementation of transformers.
         seed: of the head and the adapter.
         quantization: as ``load_classifier`` takes it.
+        load_once: ``TextIntervention.load_once`` of who shares the frozen model under an adapter with others; the bits
+            are those of a model that is loaded anew. Where every weight is trained, the model is always loaded anew.
 
     Raises:
         ModelError: no decoder, or its weights do not fit its configuration.
@@ -235,24 +302,36 @@ def new_reader(
     place = resolve_device(device)
     compute = DTYPES[resolve_dtype(dtype, place)]
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
-        weights = compute if adapter is not None else torch.float32
-        model, missing = load_classifier(folder, weights, place, attention, quantization)
-        head = getattr(model, HEAD, None)
-        if not isinstance(head, torch.nn.Linear):
-            raise ModelError(
-                f"{folder}: {type(model).__name__} has no head on its last token; use a decoder-only model"
-            )
-        others = [name for name in missing if not name.startswith(f"{HEAD}.")]
-        refuse_lacking(folder, others, "give a whole model")
-        _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
         if adapter is None:
+            model = _load_decoder(folder, torch.float32, place, attention, quantization, seed)
             return RewardReader(model.requires_grad_(True), compute)
+        key = ("base", str(folder), compute, place, attention, quantization, seed)
+        base = load_once(
+            key,
+            lambda: Base.of(_load_decoder(folder, compute, place, attention, quantization, seed)),
+            Base.is_untouched,
+        )
+        model = base.copy()
         adapted = adapt(model, adapter)
     reader = RewardReader(model, compute, adapted)
     for parameter in reader.trainable().values():
         parameter.data = parameter.data.float()
     return reader
+
+
+def _load_decoder(
+    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None, seed: int
+) -> PreTrainedModel:
+    """A decoder as a sequence classifier, with a new head drawn by ``seed``."""
+    torch.manual_seed(seed)
+    model, missing = load_classifier(folder, dtype, device, attention, quantization)
+    head = getattr(model, HEAD, None)
+    if not isinstance(head, torch.nn.Linear):
+        raise ModelError(f"{folder}: {type(model).__name__} has no head on its last token; use a decoder-only model")
+    others = [name for name in missing if not name.startswith(f"{HEAD}.")]
+    refuse_lacking(folder, others, "give a whole model")
+    _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
+    return model
 
 
 def _json_value(value: Any) -> Any:

@@ -73,11 +73,11 @@ class RewardScorer:
         """Whether texts of a group may share a row, by a self-test on some of the groups."""
         return self._scorer.may_pack(groups)
 
-    def rewards(self, pairs: TextPairs) -> np.ndarray:
-        """Rewards of (first, second), float64 (n, 2)."""
+    def rewards(self, pairs: TextPairs, label: str) -> np.ndarray:
+        """Rewards of (first, second), float64 (n, 2). ``label`` stands on the progress bar."""
         texts, rows = distinct_texts(pairs)
         groups = self.groups(list(texts.values()), list(texts))
-        return self._scorer.scores(groups, label="rewards")[rows]
+        return self._scorer.scores(groups, label)[rows]
 
     def _cut(self, tokens: np.ndarray) -> np.ndarray:
         """The last tokens of a text that the context holds, after the special token that it begins with, if it does."""

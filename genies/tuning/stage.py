@@ -1,15 +1,17 @@
-"""The stage ``tune``: an intervention that reads texts with a model, fitted on one source and tested on its targets."""
+"""The stage ``tune``: an intervention that reads texts with a model, fitted on sources and tested on their targets."""
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genies.data.reading import SplitPairs
 from genies.digests import code_digest, file_sha256, value_digest
-from genies.errors import DataError, StoreError
+from genies.errors import DataError, GeniesError, StoreError
 from genies.evaluation.evaluate import judge
 from genies.evaluation.tables import read_evaluation
 from genies.files import locked, read_json, whole_file, write_json, write_sealed
@@ -17,6 +19,7 @@ from genies.interventions.fit import fits_folder
 from genies.interventions.registry import check_test, is_saved, load, make, module_of, name_of, save
 from genies.models import hashes_file, model_digests
 from genies.tuning.base import TextIntervention, TextPairs
+from genies.tuning.loaded import LoadedModel
 from genies.tuning.shown import ShownTexts
 
 if TYPE_CHECKING:
@@ -25,62 +28,134 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def tune_source(
+@dataclass(frozen=True)
+class _Job:
+    """What all sources of one job have in common."""
+
+    intervention: str
+    parameters: dict[str, Any]
+    model: dict[str, Any]
+    shown: ShownTexts
+    device: str
+    cache: Path
+    loaded: LoadedModel
+
+    @property
+    def label(self) -> str:
+        return f"{self.model['name']} {name_of(self.intervention)}"
+
+    def bound(self, intervention: TextIntervention, folder: Path, label: str) -> TextIntervention:
+        """The intervention with the job's model, and what stands on its progress bars."""
+        intervention.bind(self.model, self.device, folder)
+        intervention.loaded_model, intervention.progress_label = self.loaded, label
+        return intervention
+
+
+def tune_sources(
     intervention: str,
     parameters: dict[str, Any],
     model: Path,
     tokens: Path,
-    train: Path,
+    train: Sequence[Path],
+    targets: Mapping[str, Sequence[str]],
     tests: Sequence[Path],
     device: str,
     cache: Path,
-    manifest: Path,
     output: Path,
+    loaded: LoadedModel | None = None,
 ) -> None:
-    """Fit on the source unless the cache has that fit, then test on every target that the cache has no test of.
+    """Fit on each source unless the cache has that fit, then test on every target that the cache has no test of.
 
-    The model is loaded at most once.
+    The sources come one after the other. The model is loaded when the first fit or test needs it, and then serves all
+    sources; where every weight is trained, each source that is not in the cache loads it. What a source has made is in
+    the cache before the next one begins.
 
     Args:
         intervention: name, or path of a Python file.
         parameters: keyword arguments of its class.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``; it says how splits are read.
-        train: ``<source>/train.json``.
+        train: ``<source>/train.json`` of each source.
+        targets: target names by source.
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
-        cache: the cache folder; the fit lies there by digest, with its checkpoints and its tests.
-        manifest: JSON to write: ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
-        output: parquet file to write.
+        cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
+        output: JSON to write: ``model``, ``intervention``, ``parameters``, and by source the ``fits`` and ``tests``
+            (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
+        loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
+
+    Raises:
+        GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
+    """
+    described, shown = read_json(model), ShownTexts(tokens, model)
+    job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel())
+    files = {test.parent.name: test for test in tests}
+    made: dict[str, dict[str, Any]] = {key: {} for key in ("fits", "tests", "training_log", "counts")}
+    for number, file in enumerate(train, start=1):
+        source = file.parent.name
+        log.info("%s on %s (%d of %d)", job.label, source, number, len(train))
+        try:
+            for key, value in _tune(job, file, [files[target] for target in targets[source]]).items():
+                made[key][source] = value
+        except GeniesError as error:
+            raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
+        # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
+        gc.collect()
+    write_json(output, {"model": described["name"], "intervention": intervention, "parameters": parameters, **made})
+
+
+def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> None:
+    """Write the evaluation and the manifest of every source, as jobs of ``tune_sources`` left them in the cache.
+
+    Args:
+        manifests: those of ``tune_sources``, each ``<intervention>/groups/<group>.json``.
+        cache: the cache folder.
+        results: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
+            ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
+            ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
+
+    Raises:
+        StoreError: a test that a manifest names is missing or damaged.
     """
     import polars as pl
 
-    described, shown = read_json(model), ShownTexts(tokens, model)
+    for path in manifests:
+        manifest = read_json(path)
+        place = Path(manifest["model"]) / path.parents[1].name
+        for source, fit in manifest["fits"].items():
+            tests = manifest["tests"][source].values()
+            frames = [_known_test(fits_folder(cache, fit) / "tests" / f"{test}.parquet", path) for test in tests]
+            with whole_file(results / "evaluations" / place / f"{source}.parquet") as partial:
+                pl.concat(frames).write_parquet(partial)
+            common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
+            own = {key: manifest[key][source] for key in ("training_log", "counts")}
+            write_json(results / "interventions" / place / f"{source}.json", common | {"fits": {source: fit}} | own)
+
+
+def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
+    try:
+        check_test(test)
+        return read_evaluation(test)
+    except StoreError:
+        raise StoreError(
+            f"{test}: missing or damaged; delete {manifest}, which names it, and run snakemake again"
+        ) from None
+
+
+def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
+    """Fit on one source and test on its targets. Returns its part of the manifest."""
     source = train.parent.name
-    pairs = shown.texts(shown.training(train), "train")
-    digest, fields = tuning_digest(intervention, parameters, described, pairs, device, cache)
-    origin = {key: described[key] for key in ("weights_digest", "tokenizer_digest")}
-    origin |= {"model": described["name"], "reading": shown.reading.presentation()}
-    folder = fits_folder(cache, digest)
-    frames, counts = [], {}
+    pairs = job.shown.texts(job.shown.training(train), "train")
+    digest, fields = tuning_digest(job.intervention, job.parameters, job.model, pairs, job.device, job.cache)
+    folder = fits_folder(job.cache, digest)
+    digests, counts = {}, {}
     with locked(folder.parent, [digest]):
-        fitted = _fitted(intervention, parameters, described, pairs, device, folder, train, fields, origin)
+        fitted = _fitted(job, pairs, folder, train, fields)
         for test in tests:
-            frame, counts[test.parent.name] = _tested(fitted, shown, test, folder / "tests")
-            frames.append(frame)
-    with whole_file(output) as partial:
-        pl.concat(frames).write_parquet(partial)
-    write_json(
-        manifest,
-        {
-            "model": described["name"],
-            "intervention": intervention,
-            "parameters": parameters,
-            "fits": {source: digest},
-            "training_log": list(fitted.training_log_),
-            "counts": counts,
-        },
-    )
+            target = test.parent.name
+            fitted.progress_label = f"{job.label} on {source} → {target}"
+            digests[target], counts[target] = _tested(fitted, job.shown, test, folder / "tests")
+    return {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
 
 
 def tuning_digest(
@@ -103,16 +178,17 @@ def tuning_digest(
     return value_digest(fields), fields
 
 
-def _tested(
-    fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """A row per test pair (from the cache, if it has them), and the intervention's counts."""
+def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
+    """Name of the test of a target, which is in ``folder`` afterwards, and the intervention's counts."""
     target = shown.test(test)
     texts = shown.texts(target, "test", fitted.reads_test_labels)
-    known = folder / f"{_test_digest(target, texts)}.parquet"
+    digest = _test_digest(target, texts)
+    known = folder / f"{digest}.parquet"
     if known.with_suffix(".json").is_file():
         try:
-            return read_evaluation(known), check_test(known)["counts"]
+            counts = check_test(known)["counts"]
+            read_evaluation(known)
+            return digest, counts
         except StoreError as error:
             log.warning("%s; testing again", error)
     frame = judge(fitted, texts, target)
@@ -120,7 +196,7 @@ def _tested(
         frame.write_parquet(partial)
     counts = dict(fitted.counts_)
     write_sealed(known.with_suffix(".json"), {"sha256": file_sha256(known), "counts": counts})
-    return read_evaluation(known), counts
+    return digest, counts
 
 
 def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
@@ -135,27 +211,19 @@ def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
     )
 
 
-def _fitted(
-    intervention: str,
-    parameters: dict[str, Any],
-    model: dict[str, Any],
-    pairs: TextPairs,
-    device: str,
-    folder: Path,
-    train: Path,
-    fields: dict[str, Any],
-    origin: dict[str, Any],
-) -> TextIntervention:
-    source = train.parent.name
+def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict[str, Any]) -> TextIntervention:
+    source, label = train.parent.name, f"{job.label} on {train.parent.name}"
     if is_saved(folder):
-        log.info("%s on %s: in the cache", name_of(intervention), source)
-        return load(folder, intervention).bind(model, device, folder)
-    fresh: TextIntervention = make(intervention, parameters).bind(model, device, folder)
+        log.info("%s on %s: in the cache", name_of(job.intervention), source)
+        return job.bound(load(folder, job.intervention), folder, label)
+    fresh = job.bound(make(job.intervention, job.parameters), folder, label)
     try:
         fresh.fit(pairs)
     except DataError as error:
-        raise DataError(f"{train}: {name_of(intervention)} cannot be fitted: {error}") from None
+        raise DataError(f"{train}: cannot be fitted: {error}") from None
+    origin = {key: job.model[key] for key in ("weights_digest", "tokenizer_digest")}
+    origin |= {"model": job.model["name"], "reading": job.shown.reading.presentation()}
     save(fresh, folder, fields, origin)
     fresh.remove_checkpoint()
-    log.info("%s on %s: fitted", name_of(intervention), source)
+    log.info("%s on %s: fitted", name_of(job.intervention), source)
     return fresh

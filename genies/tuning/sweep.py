@@ -18,9 +18,10 @@ from genies.errors import DataError
 from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.files import read_json, whole_file
-from genies.interventions.registry import make
+from genies.interventions.registry import make, name_of
 from genies.tuning.base import TextPairs
 from genies.tuning.grid import grid
+from genies.tuning.loaded import LoadedModel
 from genies.tuning.shown import ShownTexts
 
 COLUMNS = ("model", "intervention", "source", "parameters", "accuracy", "low", "high", "train_pairs", "held_out_pairs")
@@ -57,9 +58,12 @@ def sweep_source(
     described = read_json(model)
     source = train.parent.name
     fit_pairs, held_out = divided(train, ShownTexts(tokens, model), counts)
-    rows = []
+    rows, loaded = [], LoadedModel()
     for number, tried in enumerate(grid(values)):
-        fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number)).fit(fit_pairs)
+        fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number))
+        fitted.loaded_model = loaded
+        fitted.progress_label = f"{described['name']} {name_of(intervention)} on {source}, {json.dumps(tried)}"
+        fitted.fit(fit_pairs)
         probability, _ = fitted.predict(held_out)
         correct = metrics.correctness(np.where(held_out.label, probability, 1 - probability))
         low, high = accuracy_interval(correct, held_out.example)

@@ -65,6 +65,7 @@ def train(
     packed: bool,
     folder: Path | None,
     digest: str,
+    label: str,
 ) -> list[dict[str, float]]:
     """Train what is trainable in the reader, going on from a checkpoint in ``folder`` where it is of this training.
 
@@ -76,6 +77,7 @@ def train(
         packed: whether the two texts of a pair share a row.
         folder: where the checkpoint and ``training_log.jsonl`` lie; None keeps neither.
         digest: of what decides the training beside the schedule: model, texts, adapter.
+        label: stands on the progress bar.
 
     Returns:
         The log: ``step`` (from 1), ``loss`` and ``learning_rate`` of each step.
@@ -95,7 +97,7 @@ def train(
     with (
         asked_to_stop() as asked,
         torch.random.fork_rng(devices=cuda),
-        _progress(len(history), schedule.steps) as progress,
+        _progress(label, len(history), schedule.steps) as progress,
     ):
         for step in range(len(history), schedule.steps):
             torch.manual_seed(text_seed(schedule.seed, f"step {step}"))
@@ -172,5 +174,5 @@ def _accumulate(
     return loss
 
 
-def _progress(done: int, steps: int) -> tqdm:
-    return tqdm(initial=done, total=steps, desc="train", unit="step", mininterval=2, dynamic_ncols=True)
+def _progress(label: str, done: int, steps: int) -> tqdm:
+    return tqdm(initial=done, total=steps, desc=label, unit="step", mininterval=2, dynamic_ncols=True)

@@ -98,14 +98,16 @@ class TunedReward(TextIntervention):
         schedule = Schedule(**{name: getattr(self, name) for name in Schedule.__dataclass_fields__})
         packed = scorer.packs(groups)
         digest = self._training_digest([text[:3] for text in texts], scorer.reader)
-        self.training_log_ = train(scorer.reader, groups, schedule, scorer.eos_token, packed, self._folder, digest)
+        self.training_log_ = train(
+            scorer.reader, groups, schedule, scorer.eos_token, packed, self._folder, digest, self.progress_label
+        )
         self.weights_, self.adapter_config_ = scorer.reader.state(), scorer.reader.adapter_config()
         self._scorer = scorer
         return self
 
     def decision_function(self, pairs: TextPairs) -> np.ndarray:
         """Rewards of (first, second), float64 (n, 2)."""
-        return self._fitted_scorer().rewards(pairs)
+        return self._fitted_scorer().rewards(pairs, self.progress_label)
 
     def classifier(self) -> PreTrainedModel:
         """The fitted model as transformers has it, without the adapter's wrapper."""
@@ -148,8 +150,9 @@ class TunedReward(TextIntervention):
 
         model, folder = self._model, Path(self._model["path"])
         reader = new_reader(
-            folder, self.adapter(), self.dtype, self._device, self.attention, self.seed, self.quantization
-        )
+            folder, self.adapter(), self.dtype, self._device, self.attention, self.seed, self.quantization,
+            self.load_once,
+        )  # fmt: skip
         return RewardScorer(reader, folder, model["eos_token"], model["context"], self.batch_tokens)
 
     def _training_digest(self, texts: list[tuple[str, str, str]], reader: RewardReader) -> str:

@@ -62,10 +62,11 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
             continue
         for source, targets in (("north", NAMES), ("south", ("south",))):
             test = [f"data/{target}/test.json" for target in targets]
-            call("tune", name, "--parameters", parameters, "--model", model, "--tokens", tokens,
-                 "--train", f"data/{source}/train.json", "--test", *test,
-                 "--manifest", str(run / f"{name}-{source}.json"),
-                 "--output", f"{evaluations}/{source}.parquet")  # fmt: skip
+            manifest = str(run / "interventions" / "tiny" / name / "groups" / f"{source}.json")
+            call("tune", name, *(f"{source}:{target}" for target in targets), "--parameters", parameters,
+                 "--model", model, "--tokens", tokens, "--train", f"data/{source}/train.json", "--test", *test,
+                 "--output", manifest)  # fmt: skip
+            call("gather", manifest, "--output", str(run))
     call("metrics", str(run / "evaluations"), "--models", "tiny", "--interventions", *PARAMETERS,
          "--shifts", str(shifts), "--capability", "mms", "lora",
          "--on-references", "mms", "lora", "--seed", "3", "--output", str(run))  # fmt: skip

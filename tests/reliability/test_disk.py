@@ -33,7 +33,19 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-VERBS = ("model", "tokenize", "extract", "fit mms", "tune", "evaluate", "metrics", "records", "provenance", "report")
+VERBS = (
+    "model",
+    "tokenize",
+    "extract",
+    "fit mms",
+    "tune",
+    "gather",
+    "evaluate",
+    "metrics",
+    "records",
+    "provenance",
+    "report",
+)
 CACHED = {"model": "models", "tokenize": "tokens", "extract": "activations", "fit mms": "interventions",
           "tune": "interventions"}  # fmt: skip
 

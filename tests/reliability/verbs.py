@@ -24,6 +24,7 @@ class Verbs:
         self.model, self.tokens = f"{run}/models/tiny.json", f"{run}/tokens/tiny.json"
         self.activations = f"{run}/activations/tiny/0.json"
         self.fits = {name: f"{run}/interventions/tiny/{name}.json" for name in ("mms", "cra")}
+        self.trained = f"{run}/interventions/tiny/lora/groups/0.json"
         self.tuned = f"{run}/interventions/tiny/lora/north.json"
         views = ("--train-views", *VIEWS, "--test-views", *VIEWS)
         tokens = ("--model", self.model, "--tokens", self.tokens)
@@ -42,10 +43,10 @@ class Verbs:
                 for name, path in self.fits.items()
             },
             "tune": (
-                "lora", "--parameters", json.dumps(TRAINED), *tokens, "--train", f"{data}/train.json",
-                "--test", f"{data}/test.json", "--manifest", self.tuned,
-                "--output", f"{evaluations}/lora/north.parquet",
+                "lora", "north:north", "--parameters", json.dumps(TRAINED), *tokens, "--train", f"{data}/train.json",
+                "--test", f"{data}/test.json", "--output", self.trained,
             ),
+            "gather": (self.trained, "--output", run),
             "evaluate": (
                 "north:north", "--fits", self.fits["mms"], "--test", f"{data}/test.json",
                 "--activations", self.activations, "--output", f"{evaluations}/mms",
@@ -70,7 +71,8 @@ class Verbs:
             "model": (self.model,),
             "tokenize": (self.tokens,),
             "extract": (self.activations,),
-            "tune": (self.tuned, f"{evaluations}/lora/north.parquet"),
+            "tune": (self.trained,),
+            "gather": (self.tuned, f"{evaluations}/lora/north.parquet"),
             "evaluate": (f"{evaluations}/mms/north.parquet",),
             "metrics": tuple(
                 f"{run}/{name}.csv"

@@ -74,6 +74,7 @@ wildcard_constraints:
     intervention=one_of([*plan.methods, *plan.repeats]),
     source=one_of(plan.fit_sources),
     batch=r"\d+",
+    group=r"\d+",
 
 
 include: "data.smk"

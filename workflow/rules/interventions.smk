@@ -29,16 +29,20 @@ rule tune:
     input:
         model=rules.model.output,
         tokens=rules.tokenize.output,
-        train=lambda wildcards: plan.distribution_file(wildcards.source, "train"),
-        test=lambda wildcards: [plan.distribution_file(name, "test") for name in plan.targets[wildcards.source]],
+        train=lambda wildcards: [
+            plan.distribution_file(name, "train")
+            for name in plan.tuning_group(wildcards.intervention, wildcards.group)
+        ],
+        test=lambda wildcards: [
+            plan.distribution_file(name, "test") for name in plan.tuning_tests(wildcards.intervention, wildcards.group)
+        ],
         others=lambda wildcards: plan.other_model_files(wildcards.intervention),
     output:
-        evaluation=plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
-        manifest=plan.results / "interventions" / "{model}" / "{intervention}" / "{source}.json",
+        plan.results / "interventions" / "{model}" / "{intervention}" / "groups" / "{group}.json",
     log:
-        plan.results / "logs" / "tune" / "{model}" / "{intervention}" / "{source}.log",
+        plan.results / "logs" / "tune" / "{model}" / "{intervention}" / "{group}.log",
     benchmark:
-        plan.results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{source}.tsv"
+        plan.results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{group}.tsv"
     wildcard_constraints:
         intervention=one_of(plan.text_interventions),
     threads: 1
@@ -48,13 +52,40 @@ rule tune:
     params:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
+        pairs=lambda wildcards: [
+            f"{source}:{target}"
+            for source in plan.tuning_group(wildcards.intervention, wildcards.group)
+            for target in plan.targets[source]
+        ],
         cache=plan.cache,
         code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
     shell:
-        "genies --log {log} tune {params.intervention:q} --parameters {params.parameters:q} --model {input.model:q} "
-        "--tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} "
-        "--device {resources.device} --cache {params.cache:q} "
-        "--manifest {output.manifest:q} --output {output.evaluation:q}"
+        "genies --log {log} tune {params.intervention:q} {params.pairs} --parameters {params.parameters:q} "
+        "--model {input.model:q} --tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} "
+        "--device {resources.device} --cache {params.cache:q} --output {output:q}"
+
+
+# How many sources a job of `tune` has depends on the configuration; a rule's outputs cannot. So this one has them all.
+if plan.text_interventions:
+
+    rule gather:
+        input:
+            lambda wildcards: plan.tuning_manifests(wildcards.model),
+        output:
+            [plan.results / "evaluations" / "{model}" / f"{name}.parquet" for name in plan.tuned_sources],
+            [plan.results / "interventions" / "{model}" / f"{name}.json" for name in plan.tuned_sources],
+        log:
+            plan.results / "logs" / "gather" / "{model}.log",
+        benchmark:
+            plan.results / "benchmarks" / "gather" / "{model}.tsv"
+        localrule: True
+        threads: 1
+        params:
+            cache=plan.cache,
+            folder=plan.results,
+            code=plan.code("genies.tuning.stage"),
+        shell:
+            "genies --log {log} gather {input:q} --cache {params.cache:q} --output {params.folder:q}"
 
 
 rule plugin:
@@ -62,8 +93,8 @@ rule plugin:
         model=rules.model.output,
         tokens=rules.tokenize.output,
         programs=lambda wildcards: plan.plugin_files(wildcards.intervention),
-        train=rules.tune.input.train,
-        test=rules.tune.input.test,
+        train=lambda wildcards: plan.distribution_file(wildcards.source, "train"),
+        test=lambda wildcards: [plan.distribution_file(name, "test") for name in plan.targets[wildcards.source]],
     output:
         plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
     log:
@@ -89,7 +120,7 @@ rule sweep_source:
     input:
         model=rules.model.output,
         tokens=rules.tokenize.output,
-        train=rules.tune.input.train,
+        train=rules.plugin.input.train,
     output:
         plan.results / "sweep" / "{model}" / "{intervention}" / "{source}.csv",
     log:
