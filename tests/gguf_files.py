@@ -18,6 +18,7 @@ CONTEXT = 300
 def write_gguf(
     file: Path,
     *,
+    name: str | None = "tiny",
     tied: bool = True,
     architecture: str = "llama",
     without: str | None = None,
@@ -28,6 +29,7 @@ def write_gguf(
 
     Args:
         file: where to.
+        name: of the model, in the metadata.
         tied: whether the output head is the embedding.
         architecture: what the file says it is.
         without: beginning of the names of tensors to leave out.
@@ -43,7 +45,8 @@ def write_gguf(
     model = _model(len(tokens), tied)
     config = model.config
     writer = GGUFWriter(file, architecture)
-    writer.add_name("tiny")
+    if name:
+        writer.add_name(name)
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -63,14 +66,14 @@ def write_gguf(
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template(TEMPLATE)
-    for name, value in (fields or {}).items():
-        writer.add_string(name, value) if isinstance(value, str) else writer.add_uint16(name, value)
+    for key, value in (fields or {}).items():
+        writer.add_string(key, value) if isinstance(value, str) else writer.add_uint16(key, value)
     tensors = _tensors(model)
     if extra:
         tensors[extra] = tensors["output_norm.weight"]
-    for name, tensor in tensors.items():
-        if without is None or not name.startswith(without):
-            writer.add_tensor(name, tensor)
+    for tensor, values in tensors.items():
+        if without is None or not tensor.startswith(without):
+            writer.add_tensor(tensor, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
