@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from genies import gguf
 from genies.activations.store import ActivationStore, reopen
 from genies.activations.tokens import read_attributes, read_tokens
 from genies.errors import StoreError
 from genies.files import LOCKS, PARTIAL, read_json
 from genies.interventions.registry import RECORD_FILE, check_files, check_test
 
-Kind = Literal["tokens", "activations", "interventions"]
-KINDS: tuple[Kind, ...] = ("tokens", "activations", "interventions")
+Kind = Literal["models", "tokens", "activations", "interventions"]
+KINDS: tuple[Kind, ...] = ("models", "tokens", "activations", "interventions")
+"""Models are those that were converted; others lie elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Entry:
         path: file or folder.
         size: bytes on the disk.
         age: seconds since it was last written.
-        about: model, distribution, split and view, or intervention and source, as far as it says.
+        about: model, with distribution, split and view; or intervention and source. As far as it says.
         partial: whether it was begun and is not complete.
         users: runs whose manifests name it.
     """
@@ -88,6 +90,8 @@ def _manifests(results: Path, kind: Kind) -> Iterator[tuple[str, Path, list[str]
         manifest = read_json(path)
         if kind == "interventions":
             digests = list(manifest["fits"].values())
+        elif kind == "models":
+            digests = [digest] if (digest := manifest.get("converted")) else []
         else:
             digests = [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
         yield path.relative_to(results).parts[0], path, digests
@@ -108,6 +112,8 @@ def verify(entry: Entry) -> None:
     """
     if entry.kind == "tokens":
         read_tokens(entry.path)
+    elif entry.kind == "models":
+        gguf.check_converted(entry.path)
     elif entry.kind == "interventions":
         check_files(entry.path)
         for test in _tests(entry.path):
@@ -131,7 +137,7 @@ def repair(entry: Entry, results: Path) -> None:
             reopen(entry.path.parent, entry.digest)
         elif entry.kind == "tokens":
             entry.path.unlink()
-        elif _is_sound(check_files, entry.path):
+        elif entry.kind == "interventions" and _is_sound(check_files, entry.path):
             for test in _tests(entry.path):
                 if not _is_sound(check_test, test):
                     test.with_suffix(".json").unlink(missing_ok=True)
@@ -220,7 +226,7 @@ def _unused(entry: Entry) -> Iterator[None]:
 def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
     for path in sorted((cache / "tokens").glob("*.h5")):
         yield "tokens", path
-    for kind in ("activations", "interventions"):
+    for kind in ("models", "activations", "interventions"):
         for path in sorted((cache / kind).glob("*")):
             if path.is_dir() and path.name != LOCKS:
                 yield kind, path
@@ -229,6 +235,8 @@ def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
 def _is_partial(kind: Kind, path: Path) -> bool:
     if kind == "interventions":
         return not (path / RECORD_FILE).is_file()
+    if kind == "models" and not gguf.is_converted(path):
+        return True
     return path.name.startswith(PARTIAL)
 
 
@@ -240,6 +248,8 @@ def _about(kind: Kind, path: Path) -> str:
         if kind == "activations":
             told = read_json(path / "store.json")
             return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
+        if kind == "models":
+            return str(read_json(path / gguf.RECORD_FILE)["name"])
         told = read_json(path / RECORD_FILE)
         return str(told["intervention"])
     except (StoreError, KeyError):
@@ -251,6 +261,8 @@ def _fields(entry: Entry) -> dict[str, Any]:
         return read_attributes(entry.path)["fields"]
     if entry.kind == "activations":
         return read_json(entry.path / "store.json")["digest"]
+    if entry.kind == "models":
+        return read_json(entry.path / gguf.RECORD_FILE)["digest"]
     return read_json(entry.path / RECORD_FILE)["digest"]
 
 

@@ -289,7 +289,7 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
         write_json(options.output, describe_model(options.model, options.revision, hashes_file(options.cache)))
 
     verb = _verb(verbs, "model", run, "find or download a model and write the manifest that pins it")
-    verb.add_argument("model", help="local folder or hub id")
+    verb.add_argument("model", help="local folder, .gguf file, hub id, or owner/name/file.gguf on the hub")
     verb.add_argument("--revision", help="hub revision: branch, tag or commit")
     _output(verb, "manifest (JSON)")
     _cache(verb)

@@ -209,9 +209,9 @@ class Config(Section):
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(
         8,
-        description="How many sources at most a job fits a trained intervention on, one after the other. The job loads "
-        "the model once, so more of them mean fewer loads, and fewer jobs for several GPUs or nodes to share. No result "
-        "depends on it.",
+        description="How many sources one job fits a trained intervention on, at most, one after the other. The job "
+        "loads the model once, so more of them mean fewer loads, and fewer jobs for several GPUs or nodes to share. No "
+        "result depends on it.",
     )
     sweep: Sweep | None = Field(None, description="Hyper-parameter sweep of trained interventions; see below.")
     beside: tuple[str, ...] = Field(

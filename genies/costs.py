@@ -24,7 +24,7 @@ from genies.demo.place import distribution_names
 from genies.errors import ConfigError, DataError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
-from genies.models import cached_folder, context_of, is_folder, load_tokenizer, tokenizer_digest
+from genies.models import context_of, find_here, hashes_file, load_tokenizer, tokenizer_digest
 from genies.plan import Plan
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class _Planned:
     @classmethod
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
         identifier = plan.models[name]
-        folder = None if published else _folder(plan, identifier)
+        folder = None if published else _folder(plan, name)
         tokenizer, source, digest = _tokenizer(folder, given)
         manifest = plan.results / "models" / f"{name}.json"
         return cls(
@@ -200,6 +200,7 @@ class _Planned:
         return context_of(self.config.to_dict())
 
 
+<<<<<<< HEAD
 def _folder(plan: Plan, identifier: str) -> Path:
     if is_folder(identifier):
         folder = Path(identifier).expanduser()
@@ -207,6 +208,14 @@ def _folder(plan: Plan, identifier: str) -> Path:
             raise ModelError(f"{folder}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
         return folder
     folder = cached_folder(identifier, plan.config.revisions.get(identifier))
+=======
+def _folder(plan: Plan, name: str) -> Path:
+    """The model's folder, or its GGUF file where that is not converted yet."""
+    identifier = plan.models[name]
+    if Path(identifier) == plan.demo_model and not plan.demo_model.exists():
+        raise ModelError(f"{identifier}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
+    folder = find_here(identifier, plan.revision(name), hashes_file(plan.cache))
+>>>>>>> gguf
     if folder is None:
         raise ModelError(
             f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "

@@ -2,6 +2,9 @@
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = 2[78]\b")
@@ -60,3 +63,24 @@ def disk_full(error: BaseException) -> DiskError | None:
             reason = getattr(link, "strerror", None) or str(link).splitlines()[0]
             return DiskError(f"{where}{reason}; make room, or name another disk under folders, and run snakemake again")
     return None
+
+
+@contextmanager
+def readable(folder: Path, problem: str) -> Iterator[None]:
+    """Whatever a model's files make a library raise comes out as a ModelError that names the folder and the problem.
+
+    A full disk is a DiskError; errors that are typed, and a process without memory, stay what they are.
+    """
+    try:
+        yield
+    except (GeniesError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            problem = "memory does not suffice for it; use a larger device, device: balanced, or bfloat16"
+        raise disk_full(error) or ModelError(f"{folder}: {problem} ({first_line(error)})") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

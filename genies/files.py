@@ -55,10 +55,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     prefix, suffix = _swept(path), "".join(path.suffixes)
     handle, partial = _claimed(lambda: _new_file(prefix, suffix, path.parent))
     try:
-        # mkstemp makes files that only their owner can read; results are made to be shared.
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
+        share(partial)
         yield partial
         sync_file(partial)
         partial.replace(path)
@@ -66,6 +63,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         partial.unlink(missing_ok=True)
         os.close(handle)
+
+
+def share(*files: Path) -> None:
+    """Let others read files as the umask says: some libraries make them for their owner alone, and these are shared."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in files:
+        file.chmod(0o666 & ~umask)
 
 
 @contextmanager

@@ -1,17 +1,18 @@
-"""Models: local folders and hub repositories, and the manifest that pins what a model is."""
+"""Models: local folders, GGUF files and hub repositories, and the manifest that pins what a model is."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genies import gguf
 from genies.digests import file_sha256, value_digest
-from genies.errors import GeniesError, ModelError, StoreError, disk_full
+from genies.errors import ModelError, StoreError, disk_full, first_line, readable
 from genies.files import read_sealed, write_sealed
+from genies.gguf import is_gguf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,45 +48,50 @@ LOG_IN = "give the hub a token that may read it (`hf auth login`, or HF_TOKEN)"
 
 
 def model_name(identifier: str) -> str:
-    """A model's name: the last part of its folder or hub id."""
-    return Path(identifier).name
+    """A model's name: the last part of its folder or hub id; of a GGUF file, its name without the suffix."""
+    return gguf.plain_stem(identifier) if is_gguf(identifier) else Path(identifier).name
 
 
-def is_folder(identifier: str) -> bool:
-    """Whether an identifier means a local folder: it exists, or cannot be a hub id (``name`` or ``owner/name``)."""
-    path = Path(identifier)
-    return path.exists() or path.is_absolute() or identifier.startswith((".", "~")) or len(path.parts) > 2
+def is_local(identifier: str) -> bool:
+    """Whether an identifier means a local folder or file: it exists, or cannot be of the hub.
 
-
-@contextmanager
-def readable(folder: Path, problem: str) -> Iterator[None]:
-    """Whatever a model's files make a library raise comes out as a ModelError that names the folder and the problem.
-
-    A full disk is a DiskError; errors that are typed, and a process without memory, stay what they are.
+    Of the hub are ``owner/name``, ``name``, and for a GGUF file ``owner/name/…/file.gguf``, unless ``owner/name`` is a
+    folder here.
     """
-    try:
-        yield
-    except (GeniesError, MemoryError):
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":
-            problem = "memory does not suffice for it; use a larger device, device: balanced, or bfloat16"
-        raise disk_full(error) or ModelError(f"{folder}: {problem} ({first_line(error)})") from None
+    path = Path(identifier)
+    if path.exists() or path.is_absolute() or identifier.startswith((".", "~")):
+        return True
+    if is_gguf(identifier):
+        return len(path.parts) < 3 or Path(_repository(identifier)).is_dir()
+    return len(path.parts) > 2
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line; its type where it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _repository(identifier: str) -> str:
+    """The hub repository in which a model lies."""
+    return "/".join(Path(identifier).parts[:2])
+
+
+def _name_in_repository(identifier: str) -> str:
+    """Path of a GGUF file within its hub repository."""
+    return "/".join(Path(identifier).parts[2:])
+
+
+def revision_of(identifier: str, revisions: Mapping[str, str]) -> str | None:
+    """The revision that is configured for a model, under its identifier or, for a GGUF file, under its repository."""
+    repository = _repository(identifier) if is_gguf(identifier) else None
+    return revisions.get(identifier, revisions.get(repository) if repository else None)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model's folder that decide its outputs: configuration, weights, tokenizer.
+    """The files that decide a model's outputs: configuration, weights, tokenizer. A GGUF file is all of them.
 
     Raises:
         ModelError: the folder is missing, has no ``config.json`` or no safetensors weights, or not all of them, or
-            holds an adapter.
+            holds an adapter; or there is no GGUF file.
     """
     folder = Path(folder).expanduser()
+    if is_gguf(folder):
+        return [gguf.check_file(folder)]
     if not folder.is_dir():
         raise ModelError(
             f"{folder.absolute()}: model folder not found; give an existing folder or a hub id such as owner/name"
@@ -129,19 +135,33 @@ def _check_parts(folder: Path) -> None:
 
 
 def fetch(identifier: str, revision: str | None) -> Path:
-    """The model's folder: itself when local, else its snapshot in the hub's shared cache, downloaded if needed.
+    """The model's folder or GGUF file: itself when local, else in the hub's shared cache, downloaded if needed.
 
     What the cache holds whole is taken from there without a request, so that the jobs of a run need the network once
     and a branch that moves changes no run. Downloads show progress. A connection that breaks is taken up where it
     broke; after a kill, files that were finished are kept. Gated models use the hub's own token.
 
     Raises:
-        ModelError: neither a folder nor a repository that the hub gives.
+        ModelError: neither local nor a repository, or a file in one, that the hub gives.
         DiskError: the disk of the hub's cache is full.
     """
-    if is_folder(identifier):
+    if is_local(identifier):
         return Path(identifier).expanduser()
+    if is_gguf(identifier):
+        return _cached_file(identifier, revision) or _download(identifier, revision)
     return _cached_snapshot(identifier, revision) or _download(identifier, revision)
+
+
+def _cached_file(identifier: str, revision: str | None) -> Path | None:
+    """A GGUF file in the hub's cache, where only whole files have their name."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(_repository(identifier), _name_in_repository(identifier), revision=revision)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def _cached_snapshot(identifier: str, revision: str | None) -> Path | None:
@@ -159,10 +179,13 @@ def _cached_snapshot(identifier: str, revision: str | None) -> Path | None:
 
 
 def _download(identifier: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     try:
+        if is_gguf(identifier):
+            name = _name_in_repository(identifier)
+            return Path(hf_hub_download(_repository(identifier), name, revision=revision))
         return Path(snapshot_download(
             identifier, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
         ))  # fmt: skip
@@ -177,6 +200,7 @@ def _refusal(error: Exception, revision: str | None) -> str:
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -188,10 +212,12 @@ def _refusal(error: Exception, revision: str | None) -> str:
         return f"the hub has no revision {revision} of it; name another under revisions"
     if isinstance(error, RepositoryNotFoundError):
         return f"no such model on the hub, or a private one; check the name, and for a private one {LOG_IN}"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return "the hub's repository has no such file; check the name on the model's page"
     if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
         return f"the hub refuses it ({reason}); {LOG_IN}"
     if isinstance(error, HFValidationError):
-        return f"neither a local folder nor a hub id ({reason})"
+        return f"neither a local folder or file nor a hub id ({reason})"
     if isinstance(error, LocalEntryNotFoundError):
         return (
             f"not whole in the hub's cache, and the hub cannot be reached ({reason}); run once where there is a "
@@ -208,20 +234,54 @@ def cached_folder(identifier: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def find_here(identifier: str, revision: str | None, remembered: Path) -> Path | None:
+    """Where a model's configuration and tokenizer can be read now, without network and conversion.
+
+    Arguments as ``describe_model``.
+
+    Returns:
+        Its folder, which for a GGUF file is that of its conversion; else the GGUF file; None if nothing is here.
+
+    Raises:
+        ModelError: there is no such local folder or file.
+    """
+    local = is_local(identifier)
+    if not is_gguf(identifier):
+        return Path(identifier).expanduser() if local else cached_folder(identifier, revision)
+    file = Path(identifier).expanduser() if local else _cached_file(identifier, revision)
+    if file is None:
+        return None
+    (sha256,) = _hashes(model_files(file), remembered).values()
+    return gguf.find_converted(file, sha256, remembered.parent) or file
+
+
+def _converted(file: Path, remembered: Path) -> Path:
+    (sha256,) = _hashes(model_files(file), remembered).values()
+    return gguf.converted_folder(file, sha256, remembered.parent)
+
+
 def describe_model(identifier: str, revision: str | None, remembered: Path) -> dict[str, Any]:
     """The manifest of a model: where it is, what its files hash to, and the sizes that others need.
 
+    A GGUF file is converted first, unless that was done before; the manifest describes the folder that this gave.
+
     Args:
-        identifier: a folder or a hub id.
-        revision: the hub's revision (branch, tag or commit); None for the default branch. Ignored for folders.
+        identifier: a folder, a GGUF file, a hub id, or ``owner/name/file.gguf`` on the hub.
+        revision: the hub's revision (branch, tag or commit); None for the default branch. Ignored for local models.
         remembered: JSON file that keeps the hash of large files by path, size and time, so that each is read once.
+            Conversions lie in the same folder.
 
     Returns:
-        JSON values: ``name``, ``path``, ``revision`` (the commit for hub models), ``files`` (SHA-256 by name),
-        ``weights_digest``, ``tokenizer_digest``, ``eos_token`` (id), ``context`` (tokens; None if unbounded),
-        ``attention`` (implementation to use).
+        JSON values: ``name``, ``path``, ``revision`` (the commit for hub models), ``converted`` (digest of the
+        conversion of a GGUF file, else None), ``files`` (SHA-256 by name), ``weights_digest``, ``tokenizer_digest``,
+        ``eos_token`` (id), ``context`` (tokens; None if unbounded), ``attention`` (implementation to use).
+
+    Raises:
+        ModelError: the model is not there, not whole, or cannot be used.
+        DiskError: a disk is full.
     """
-    folder = fetch(identifier, revision)
+    found = fetch(identifier, revision)
+    folder = _converted(found, remembered) if is_gguf(found) else found
     hashes = _hashes(model_files(folder), remembered)
     config = _read_object(folder / "config.json")
     with readable(folder, "its config.json cannot be used"):
@@ -235,11 +295,17 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         "name": model_name(identifier),
         "identifier": identifier,
         "path": str(folder),
-        "revision": None if is_folder(identifier) else folder.name,
+        "revision": None if is_local(identifier) else _commit(found),
+        "converted": folder.name if is_gguf(found) else None,
         "files": hashes,
         **_digests(hashes),
         **decided,
     }
+
+
+def _commit(found: Path) -> str:
+    """The commit of what was downloaded, from its path ``…/snapshots/<commit>/…`` in the hub's cache."""
+    return found.parts[len(found.parts) - found.parts[::-1].index("snapshots")]
 
 
 def model_digests(identifier: str, revision: str | None, remembered: Path) -> dict[str, str]:
@@ -253,7 +319,12 @@ def hashes_file(cache: Path) -> Path:
 
 
 def tokenizer_digest(folder: Path) -> str | None:
-    """``tokenizer_digest`` of a folder's manifest; None where it has no tokenizer."""
+    """``tokenizer_digest`` of a folder's manifest; None where it has no tokenizer.
+
+    Of a GGUF file that is not converted, it is the name of its conversion.
+    """
+    if is_gguf(folder):
+        return gguf.conversion_digest(folder, file_sha256(folder))
     hashes = {file.name: file_sha256(file) for file in tokenizer_files(folder)}
     return _digests(hashes)["tokenizer_digest"] if hashes else None
 
@@ -381,12 +452,14 @@ def refuse_lacking(folder: Path, missing: Collection[str], remedy: str) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model's folder; no remote code.
+    """The tokenizer of a model's folder or GGUF file; no remote code.
 
     Raises:
         ModelError: transformers cannot load it.
     """
     from transformers import AutoTokenizer
 
+    if is_gguf(folder):
+        return gguf.load_tokenizer(folder)
     with readable(folder, "its tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

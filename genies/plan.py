@@ -27,7 +27,7 @@ from genies.demo.place import MODEL_FILE, SPLIT_FILES, distribution_names
 from genies.digests import code_digest, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
-from genies.models import is_folder, model_files, model_name
+from genies.models import is_local, model_files, model_name, revision_of
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin
@@ -106,13 +106,17 @@ class Plan:
 
     @cached_property
     def models(self) -> dict[str, str]:
-        """Identifier (folder or hub id) by model name."""
+        """Identifier (folder, GGUF file or hub id) by model name."""
         return {model_name(identifier): identifier for identifier in self.config.chosen_models}
 
     def model_files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
         identifier = self.models[model]
-        return self._files_of(Path(identifier)) if is_folder(identifier) else []
+        return self._files_of(Path(identifier)) if self._is_local(identifier) else []
+
+    def _is_local(self, identifier: str) -> bool:
+        """Whether a model is local, or will be once the workflow has made it."""
+        return Path(identifier) == self.demo_model or is_local(identifier)
 
     def _files_of(self, folder: Path) -> list[Path]:
         """The files that a local model consists of; the demo's is placed later."""
@@ -120,9 +124,13 @@ class Plan:
             return [folder]
         return model_files(folder)
 
+    def revision(self, model: str) -> str | None:
+        """The configured hub revision of a model."""
+        return revision_of(self.models[model], self.config.revisions)
+
     def revision_option(self, model: str) -> str:
         """Command-line option for the hub revision of a model, empty where none is configured."""
-        revision = self.config.revisions.get(self.models[model])
+        revision = self.revision(model)
         return f"--revision {revision}" if revision else ""
 
     # Distributions
@@ -370,7 +378,7 @@ class Plan:
         """Files of local models that an intervention reads beside the run's own."""
         kind = load_class(self.interventions[intervention])
         others = (Path(identifier) for identifier, _ in kind.other_models(self.parameters(intervention)))
-        return [file for other in others if is_folder(str(other)) for file in self._files_of(other)]
+        return [file for other in others if is_local(str(other)) for file in self._files_of(other)]
 
     def plugin_files(self, name: str) -> list[Path]:
         """Every Python file of a plug-in: an edit of one runs it again. Others it may write itself as it runs."""
@@ -409,7 +417,7 @@ class Plan:
         return self.sources if dear else self.fit_sources
 
     def tuning_groups(self, intervention: str) -> list[list[str]]:
-        """Sources of each training job of an intervention: as few jobs as ``trainings_per_job`` allows, even in size."""
+        """Sources of each training job of an intervention: as few as ``trainings_per_job`` allows, even in size."""
         sources = self.evaluated_sources(intervention)
         jobs = -(-len(sources) // self.config.trainings_per_job)
         bounds = [number * len(sources) // jobs for number in range(jobs + 1)]

@@ -104,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(json.dumps(self._tree(repository) if listing[2] == "tree" else self._info(name)).encode())
         if repository.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._refuse(401, "GatedRepo", f"Access to model {name} is restricted.")
+        if not (repository.folder / file[3]).is_file():
+            return self._refuse(404, "EntryNotFound", f"{file[3]} does not exist in {name}.")
         if file[3] in self.hub.fails and self.command == "GET":
             return self._refuse(500, "InternalError", "something broke")
         return self._send_file(repository, file[3])

@@ -21,7 +21,7 @@ from genies.errors import ConfigError, DiskError, ModelError
 from genies.models import (
     INDEX,
     describe_model,
-    is_folder,
+    is_local,
     load_tokenizer,
     model_files,
     model_name,
@@ -119,11 +119,11 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("identifier", "folder"),
+    ("identifier", "local"),
     [("EleutherAI/pythia-410m", False), ("gpt2", False), ("/models/llama-7b", True), ("./here", True), ("a/b/c", True)],
 )
-def test_hub_ids_and_folders_are_told_apart(identifier: str, folder: bool) -> None:
-    assert is_folder(identifier) is folder
+def test_hub_ids_and_folders_are_told_apart(identifier: str, local: bool) -> None:
+    assert is_local(identifier) is local
     assert "/" not in model_name(identifier)
 
 

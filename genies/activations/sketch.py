@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from genies import gguf
 from genies.activations.decoder import Shape, attention_layers, chosen_parts, find_blocks, head_width
 from genies.errors import ModelError
 from genies.models import first_line, readable
@@ -104,13 +105,15 @@ def published_config(name: str) -> PretrainedConfig:
 
 
 def read_config(folder: Path) -> PretrainedConfig:
-    """The configuration of a model's folder; no remote code.
+    """The configuration of a model's folder or GGUF file; no remote code.
 
     Raises:
         ModelError: transformers cannot read it.
     """
     from transformers import AutoConfig
 
+    if gguf.is_gguf(folder):
+        return gguf.load_config(folder)
     with readable(folder, "its config.json cannot be read"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 

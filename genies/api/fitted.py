@@ -144,7 +144,7 @@ def load_intervention(
 
     Args:
         fit: a run's manifest (``results/<run>/interventions/<model>/….json``), or the folder of a saved fit.
-        model: folder or hub id of the language model that it was fitted on.
+        model: folder, ``.gguf`` file or hub id of the language model that it was fitted on.
         source: which of the manifest's fits, by the distribution that it was fitted on; needed where it names several.
         revision: the hub's revision of the model: branch, tag or commit.
         device: torch device; ``auto`` takes the first CUDA device, else the CPU.

@@ -49,7 +49,7 @@ def evaluate_shifts(
     and the configuration: ``snakemake --configfile results/<run>/config.yaml`` adds the report.
 
     Args:
-        model: folder or hub id of a causal language model.
+        model: folder, ``.gguf`` file or hub id of a causal language model.
         interventions: one or several: a name, the path of a Python file, a class, or an instance. An instance stands
             for its parameters, all of them, protocol and seed included; it is not changed.
         shifts: one or several: a ``Shift``, a mapping with its keys, or the path of a list (YAML).
@@ -169,8 +169,7 @@ def _evaluate(plan: Plan, name: str) -> None:
 
     config, cache = plan.config, plan.cache
     model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
-    identifier = plan.models[name]
-    write_json(model, describe_model(identifier, config.revisions.get(identifier), hashes_file(cache)))
+    write_json(model, describe_model(plan.models[name], plan.revision(name), hashes_file(cache)))
     tokenize_splits(model, plan.split_files(), plan.views, plan.reading, cache, tokens)
     activations = [plan.results / "activations" / name / f"{batch}.json" for batch in plan.batches]
     for batch, output in zip(plan.batches, activations, strict=True):

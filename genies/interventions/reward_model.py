@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 
 from genies.errors import ConfigError
+from genies.gguf import is_gguf
 from genies.tuning.base import TextIntervention, TextPairs, check_choice
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class RewardModel(TextIntervention):
         super().__init__(**parameters)
         if not model or not isinstance(model, str):
             raise ConfigError("parameter model: name the folder or hub id of a sequence-classification reward model")
+        if is_gguf(model):
+            raise ConfigError(f"parameter model: {model} is a GGUF file, which can only be a language model")
         self.model = model
         self.revision = revision
         check_choice("overlong", overlong, get_args(Overlong))

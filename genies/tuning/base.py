@@ -88,8 +88,8 @@ class TextIntervention(Intervention):
         **parameters: those of ``Intervention``.
 
     Attributes:
-        loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None (the
-            default) keeps none.
+        loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None
+            (the default) keeps none.
         progress_label: stands on progress bars.
         training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
         counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
