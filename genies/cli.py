@@ -289,7 +289,9 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
-        check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
+        check_disk(
+            options.model, options.output, _views(options), _settings(options), options.cache, options.device
+        )  # fmt: skip
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -303,6 +305,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _stored(verb)
+    verb.add_argument("--device", default="auto", help="torch device that extraction will use (default auto)")
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -682,13 +685,15 @@ def _add_provenance(verbs: argparse._SubParsersAction) -> None:
         from genies.provenance import write_provenance
 
         write_provenance(
-            options.config, options.models, options.data, options.own_code, options.results, options.output
-        )
+            options.config, options.models, options.data, options.own_code, options.results, options.output,
+            activations=options.activations, tuned=options.tuned,
+        )  # fmt: skip
 
     verb = _verb(verbs, "provenance", run, "state what the results come from")
     verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
     verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
-    verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    for name in ("models", "activations", "tuned"):
+        verb.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="MANIFEST")
     verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
     verb.add_argument("--own-code", type=Path, nargs="*", default=[], metavar="FILE", help="own Python files that ran")
     _output(verb, "JSON file")

@@ -324,7 +324,8 @@ def _complete(
     """Stores (distribution, split, view) that are in the cache; known where the run has the model's manifest."""
     if model.manifest is None:
         return []
-    settings, root = settled(settings, model.manifest), plan.cache / "activations"
+    settings = settled(settings, model.manifest, plan.config.extraction.device)
+    root = plan.cache / "activations"
     return [
         (split.distribution, split.split, view)
         for split in splits

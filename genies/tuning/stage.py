@@ -51,7 +51,8 @@ def tune_source(
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; the fit lies there by digest, with its checkpoints and its tests.
-        manifest: JSON to write: ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
+        manifest: JSON to write: ``arithmetic`` (what is computed in), ``fits`` (digest by source), ``training_log``,
+            ``counts`` (by target).
         output: parquet file to write.
     """
     import polars as pl
@@ -77,6 +78,7 @@ def tune_source(
             "model": described["name"],
             "intervention": intervention,
             "parameters": parameters,
+            "arithmetic": fields["dtype"],
             "fits": {source: digest},
             "training_log": list(fitted.training_log_),
             "counts": counts,
@@ -89,7 +91,7 @@ def tuning_digest(
 ) -> tuple[str, dict[str, Any]]:
     """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
     from genies.activations.decoder import resolve_device
-    from genies.tuning.scoring import resolve_dtype
+    from genies.arithmetic import arithmetic
 
     kind = make(intervention, parameters)
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
@@ -98,7 +100,7 @@ def tuning_digest(
         "parameters": kind.get_params(),
         "code": code_digest(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
-        "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
+        "dtype": arithmetic(kind.dtype, resolve_device(device)),
         "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
     }
     return value_digest(fields), fields

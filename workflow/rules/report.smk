@@ -10,6 +10,8 @@ rule provenance:
             *(rules.sweep.output if plan.config.sweep else []),
         ],
         models=expand(rules.model.output, model=plan.models),
+        activations=rules.records.input.activations,
+        tuned=rules.records.input.tuned,
         data=plan.distribution_files(),
         own_code=plan.own_code,
     output:
@@ -25,6 +27,7 @@ rule provenance:
         code=plan.code("genies.provenance"),
     shell:
         "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
+        "--activations {input.activations:q} --tuned {input.tuned:q} "
         "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
 
 
