@@ -52,9 +52,9 @@ def extract_distributions(
         place = {"distribution": request.distribution, "split": request.split}
         digests = extractor.extract(request)
         stores += [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
-        notes = read_json(root / next(iter(digests.values())) / "store.json")
-        checks.append({**place, **notes["check"]})
-        devices.add(notes["device"])
+        described_stores = [read_json(root / digest / "store.json") for digest in digests.values()]
+        checks.append({**place, **described_stores[0]["check"]})
+        devices |= {store["device"] for store in described_stores}
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(
         output,
