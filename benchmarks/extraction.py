@@ -31,7 +31,7 @@ import torch
 from genies.activations import extraction as extraction_module
 from genies.activations.checks import Check, check_packing
 from genies.activations.decoder import Decoder
-from genies.activations.extraction import Extractor, Request, Settings
+from genies.activations.extraction import Extractor, Request, Settings, on_device
 from genies.activations.forest import build_forest, plan_batches
 from genies.activations.tokenization import tokenize
 from genies.activations.tokens import Tokens
@@ -205,10 +205,10 @@ def _wait() -> None:
 def run_way(options: argparse.Namespace) -> None:
     """One way, in this process; prints JSON."""
     dtype = "bfloat16" if options.kind == "7b" else "float32"
-    settings = Settings(dtype=dtype)
+    settings = on_device(Settings(dtype=dtype), "auto")
     splits = SPLITS if options.limit is None else ("test",)
     work = Work(options.model, options.data, options.names, splits, options.limit)
-    decoder = Decoder.load(options.model, dtype, "auto", "sdpa")
+    decoder = Decoder.load(options.model, settings.arithmetic, "auto", "sdpa")
     # The first passes of a process are slow: threads start, memory is taken.
     first = next(iter(work.parts.values()))[1]
     check_packing(decoder, first, build_forest(first, EOS), EOS)

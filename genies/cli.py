@@ -304,7 +304,9 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
-        check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
+        check_disk(
+            options.model, options.output, _views(options), _settings(options), options.cache, options.device
+        )  # fmt: skip
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -319,6 +321,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _limit(verb)
     _stored(verb)
+    verb.add_argument("--device", default="auto", help="torch device that extraction will use (default auto)")
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -730,12 +733,14 @@ def _add_provenance(verbs: argparse._SubParsersAction) -> None:
         write_provenance(
             options.config, options.models, options.data, options.own_code, options.results, options.output,
             tokens=options.tokens,
+            activations=options.activations, tuned=options.tuned,
         )  # fmt: skip
 
     verb = _verb(verbs, "provenance", run, "state what the results come from")
     verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
     verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
-    verb.add_argument("--models", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    for name in ("models", "activations", "tuned"):
+        verb.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="MANIFEST")
     verb.add_argument("--tokens", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tokenize`")
     verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
     verb.add_argument("--own-code", type=Path, nargs="*", default=[], metavar="FILE", help="own Python files that ran")

@@ -74,7 +74,11 @@ class Section(BaseModel):
 class Extraction(Section):
     """How activations are extracted."""
 
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights and of stored features.")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Type of stored features and of the arithmetic; a CPU without native bfloat16 computes in float32 "
+        "and rounds what it stores.",
+    )
     attention: Literal["auto", "sdpa", "eager"] = Field(
         "auto", description="Attention implementation of transformers; auto takes sdpa where the architecture has it."
     )

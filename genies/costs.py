@@ -200,22 +200,12 @@ class _Planned:
         return context_of(self.config.to_dict())
 
 
-<<<<<<< HEAD
-def _folder(plan: Plan, identifier: str) -> Path:
-    if is_folder(identifier):
-        folder = Path(identifier).expanduser()
-        if not folder.exists() and folder == plan.demo_model:
-            raise ModelError(f"{folder}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
-        return folder
-    folder = cached_folder(identifier, plan.config.revisions.get(identifier))
-=======
 def _folder(plan: Plan, name: str) -> Path:
     """The model's folder, or its GGUF file where that is not converted yet."""
     identifier = plan.models[name]
     if Path(identifier) == plan.demo_model and not plan.demo_model.exists():
         raise ModelError(f"{identifier}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
     folder = find_here(identifier, plan.revision(name), hashes_file(plan.cache))
->>>>>>> gguf
     if folder is None:
         raise ModelError(
             f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "
@@ -333,7 +323,8 @@ def _complete(
     """Stores (distribution, split, view) that are in the cache; known where the run has the model's manifest."""
     if model.manifest is None:
         return []
-    settings, root = settled(settings, model.manifest), plan.cache / "activations"
+    settings = settled(settings, model.manifest, plan.config.extraction.device)
+    root = plan.cache / "activations"
     return [
         (split.distribution, split.split, view)
         for split in splits

@@ -13,6 +13,7 @@ from typing import Any
 from genies import __version__
 from genies.digests import PACKAGE_FOLDER, file_sha256
 from genies.files import read_json, write_json
+from genies.interventions.registry import name_of
 
 
 def write_provenance(
@@ -24,6 +25,8 @@ def write_provenance(
     output: Path,
     digests: Mapping[str, str] | None = None,
     tokens: Sequence[Path] = (),
+    activations: Sequence[Path] = (),
+    tuned: Sequence[Path] = (),
 ) -> None:
     """State what the results come from.
 
@@ -35,10 +38,13 @@ def write_provenance(
         results: files to bind to this statement, by their SHA-256.
         output: JSON to write: ``genies`` (version), ``commit``, ``uncommitted_changes`` (None outside a git checkout),
             ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data``,
-            ``examples`` (by ``distribution/split`` how many were ``drawn`` of those ``available``), ``own_code``
-            (SHA-256 by path as given) and ``results`` (SHA-256 by name).
+            ``arithmetic`` (records with ``model``, ``of``, ``computed`` and, for activations, ``devices`` and
+            ``stored``), ``examples`` (by ``distribution/split`` how many were ``drawn`` of those ``available``),
+            ``own_code`` (SHA-256 by path as given) and ``results`` (SHA-256 by name).
         digests: SHA-256 by name of other data that was read.
         tokens: manifests of ``genies tokenize``; which examples are drawn is the same for every model.
+        activations: manifests of ``genies extract``.
+        tuned: manifests of ``genies tune``, by source.
     """
     commit, dirty = source_state(PACKAGE_FOLDER)
     write_json(
@@ -52,6 +58,7 @@ def write_provenance(
             "packages": package_versions(),
             "configuration": dict(config),
             "models": [read_json(path) for path in models],
+            "arithmetic": [*_of_activations(activations), *_of_fits(tuned)],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
             "examples": {place: counts for path in tokens for place, counts in _examples(path).items()},
             "own_code": {str(path): file_sha256(path) for path in own_code},
@@ -66,6 +73,24 @@ def _examples(tokens: Path) -> dict[str, dict[str, int]]:
         place: {"drawn": count, "available": manifest["available"][place]}
         for place, count in manifest["examples"].items()
     }
+
+
+def _of_activations(manifests: Sequence[Path]) -> list[dict[str, Any]]:
+    """What each model's activations were computed in, on which devices, and what they are stored in."""
+    devices: dict[tuple[str, str, str], set[str]] = {}
+    for manifest in map(read_json, manifests):
+        kind = manifest["model"], manifest["arithmetic"], manifest["dtype"]
+        devices.setdefault(kind, set()).update(manifest["devices"])
+    return [
+        {"model": model, "of": "activations", "computed": computed, "devices": sorted(used), "stored": stored}
+        for (model, computed, stored), used in devices.items()
+    ]
+
+
+def _of_fits(manifests: Sequence[Path]) -> list[dict[str, Any]]:
+    """What interventions that read texts computed in, once for each model and intervention."""
+    kinds = {(m["model"], name_of(m["intervention"]), m["arithmetic"]): None for m in map(read_json, manifests)}
+    return [{"model": model, "of": name, "computed": computed} for model, name, computed in kinds]
 
 
 def package_versions() -> dict[str, str]:

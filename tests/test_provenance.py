@@ -37,6 +37,23 @@ def test_everything_that_a_result_depends_on_is_stated(tmp_path: Path) -> None:
     assert {"torch", "zarr", "snakemake"} <= set(package_versions()) and "pytest" not in package_versions()
 
 
+def test_what_was_computed_in_which_type_is_stated_once(tmp_path: Path) -> None:
+    activations, tuned = [], []
+    for batch, device in enumerate(("cpu", "cuda", "cpu")):
+        activations.append(tmp_path / f"{batch}.json")
+        kinds = {"arithmetic": "float32", "dtype": "bfloat16"}
+        write_json(activations[-1], {"model": "m", **kinds, "devices": [device], "stores": []})
+    for intervention in ("lora", "own/probe.py", "lora"):
+        tuned.append(tmp_path / f"fit{len(tuned)}.json")
+        write_json(tuned[-1], {"model": "m", "intervention": intervention, "arithmetic": "float32"})
+    write_provenance({}, [], [], [], [], tmp_path / "provenance.json", activations=activations, tuned=tuned)
+    assert read_json(tmp_path / "provenance.json")["arithmetic"] == [
+        {"model": "m", "of": "activations", "computed": "float32", "devices": ["cpu", "cuda"], "stored": "bfloat16"},
+        {"model": "m", "of": "lora", "computed": "float32"},
+        {"model": "m", "of": "probe", "computed": "float32"},
+    ]
+
+
 def test_own_code_is_that_of_interventions_and_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("north", "south"):

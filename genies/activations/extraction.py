@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from genies.activations.checks import Check, check_packing, too_large
-from genies.activations.decoder import Decoder, Features, Shape
+from genies.activations.decoder import Decoder, Features, Shape, resolve_device
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
 from genies.activations.store import (
     ITEM_BYTES,
@@ -28,6 +28,7 @@ from genies.activations.store import (
     reopen,
 )
 from genies.activations.tokens import SCORED_VIEW, Tokens
+from genies.arithmetic import announce, arithmetic
 from genies.digests import own_code_digest, value_digest
 from genies.errors import Interrupted
 from genies.files import locked
@@ -50,7 +51,8 @@ class Settings:
     """What decides a store's bytes beside the model and the tokens, and how the work is cut.
 
     Attributes:
-        dtype: "float32" or "bfloat16", of the model's weights and of the stored features.
+        dtype: "float32" or "bfloat16", of the stored features.
+        arithmetic: likewise, of the weights and of what is computed; None for ``dtype``. See ``on_device``.
         attention: attention implementation of transformers: "sdpa" or "eager".
         layers, heads: which to store, as ``genies.activations.decoder.Decoder`` takes them; None for all.
         quantization: weights in 8 (``int8``) or 4 bits (``nf4``), or None.
@@ -59,6 +61,7 @@ class Settings:
     """
 
     dtype: str = "float32"
+    arithmetic: str | None = None
     attention: str = "sdpa"
     layers: tuple[int, ...] | None = None
     heads: tuple[int, ...] | None = None
@@ -98,6 +101,11 @@ class Statistics:
             setattr(self, name, getattr(self, name) + value)
 
 
+def on_device(settings: Settings, device: str) -> Settings:
+    """The settings with the arithmetic that a device computes in: bfloat16 only where it multiplies it natively."""
+    return replace(settings, arithmetic=arithmetic(settings.arithmetic or settings.dtype, resolve_device(device)))
+
+
 def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
     """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
 
@@ -108,6 +116,7 @@ def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Setting
         "eos_token": model["eos_token"],
         "tokens": tokens_digest,
         "dtype": settings.dtype,
+        "arithmetic": settings.arithmetic or settings.dtype,
         "attention": settings.attention,
         "layers": "all" if settings.layers is None else sorted(set(settings.layers)),
         "heads": "all" if settings.heads is None else sorted(set(settings.heads)),
@@ -157,12 +166,12 @@ class Extractor:
         Args:
             model: the model's manifest, as ``genies model`` writes it.
             root: folder of the stores.
-            settings: what decides the stores' bytes.
+            settings: what decides the stores' bytes; the arithmetic is settled here, see ``on_device``.
             device: torch device, "auto" or "balanced".
         """
         self.model = model
         self.root = Path(root)
-        self.settings = settings
+        self.settings = on_device(settings, device)
         self.device = device
         self.statistics = Statistics()
         self._decoder: Decoder | None = None
@@ -211,8 +220,9 @@ class Extractor:
         """The model, loaded when first asked for."""
         if self._decoder is None:
             s = self.settings
+            announce(s.dtype, resolve_device(self.device))
             self._decoder = Decoder.load(
-                Path(self.model["path"]), s.dtype, self.device, s.attention, s.layers, s.heads, s.quantization
+                Path(self.model["path"]), s.arithmetic, self.device, s.attention, s.layers, s.heads, s.quantization
             )
             if self._decoder.without_heads:
                 log.warning("%s; the stores hold the residual stream alone", self._decoder.without_heads)
@@ -354,6 +364,7 @@ class Extractor:
             "split": request.split,
             "view": view,
             "dtype": self.settings.dtype,
+            "arithmetic": self.settings.arithmetic,
             **how,
             "blocks": shape.blocks,
             "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
@@ -363,7 +374,8 @@ class Extractor:
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
-        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), {"check": asdict(check)})
+        notes = {"check": asdict(check), "device": self.decoder().device.type}
+        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), notes)
 
 
 def describe(counted: Statistics) -> str:

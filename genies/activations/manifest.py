@@ -14,7 +14,7 @@ from genies.files import read_json
 
 StoreKey = tuple[str, str, str]
 """(distribution, split, view)."""
-SETTINGS = ("dtype", "attention", "layers", "heads", "quantization")
+SETTINGS = ("dtype", "arithmetic", "attention", "layers", "heads", "quantization")
 """What a manifest states of ``genies.activations.extraction.Settings`` that decides features."""
 
 
@@ -47,7 +47,7 @@ class Activations:
         self.origin: dict[str, Any] | None = None
         for path in manifests:
             manifest = read_json(path)
-            if "weights_digest" not in manifest:
+            if not {"weights_digest", "arithmetic"} <= manifest.keys():
                 raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
             self.reading = Reading.of(manifest["reading"])
             self.origin = {

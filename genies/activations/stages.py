@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genies.activations.estimate import tell_costs, tell_disk
-from genies.activations.extraction import Extractor, Request, Settings, describe
+from genies.activations.extraction import Extractor, Request, Settings, describe, on_device
 from genies.activations.splits import tokens_path
 from genies.activations.tokens import Tokens, read_tokens
 from genies.data.texts import Split
@@ -40,19 +40,21 @@ def extract_distributions(
         cache: the cache folder.
         output: manifest to write: the ``model`` with its digests, the ``reading``, ``stores`` (records with
             distribution, split, view, digest), ``checks`` of how exact packing was (by distribution and split),
-            ``left_out``, and the settings.
+            ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the settings.
     """
     described, tokenized = read_json(model), read_json(tokens)
-    settings = settled(settings, described)
+    settings = settled(settings, described, device)
     root = Path(cache) / "activations"
     extractor = Extractor(described, root, settings, device)
     tell_costs(extractor, _requests(tokenized, distributions, views, cache))
-    stores, checks = [], []
+    stores, checks, devices = [], [], set()
     for request in _requests(tokenized, distributions, views, cache):
         place = {"distribution": request.distribution, "split": request.split}
         digests = extractor.extract(request)
         stores += [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
-        checks.append({**place, **read_json(root / next(iter(digests.values())) / "store.json")["check"]})
+        described_stores = [read_json(root / digest / "store.json") for digest in digests.values()]
+        checks.append({**place, **described_stores[0]["check"]})
+        devices |= {store["device"] for store in described_stores}
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(
         output,
@@ -63,6 +65,7 @@ def extract_distributions(
             "reading": tokenized["reading"],
             "stores": stores,
             "checks": checks,
+            "devices": sorted(devices),
             "left_out": left_out,
             **asdict(settings),
         },
@@ -71,9 +74,17 @@ def extract_distributions(
 
 
 def check_disk(
-    model: Path, tokens: Path, views: Mapping[Split, Sequence[str]], settings: Settings, cache: Path
+    model: Path,
+    tokens: Path,
+    views: Mapping[Split, Sequence[str]],
+    settings: Settings,
+    cache: Path,
+    device: str = "auto",
 ) -> None:
     """Log what disk the extraction of all that was tokenized for a model takes.
+
+    Extraction may run on another machine, so which stores are there already is known only where ``device`` means the
+    same on both.
 
     Raises:
         DiskError: it would not fit.
@@ -81,12 +92,13 @@ def check_disk(
     described, tokenized = read_json(model), read_json(tokens)
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
-    tell_disk(described, Path(cache) / "activations", settled(settings, described), requests)
+    tell_disk(described, Path(cache) / "activations", settled(settings, described, device), requests)
 
 
-def settled(settings: Settings, model: Mapping[str, Any]) -> Settings:
-    """The settings with the attention that ``auto`` means for the model."""
-    return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings
+def settled(settings: Settings, model: Mapping[str, Any], device: str) -> Settings:
+    """The settings with the attention that ``auto`` means for the model, and the arithmetic of the device."""
+    attention = model["attention"] if settings.attention == "auto" else settings.attention
+    return on_device(replace(settings, attention=attention), device)
 
 
 def _requests(

@@ -93,14 +93,17 @@ def _block_texts(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) 
 
 
 def to_bits(array: np.ndarray, dtype: str) -> np.ndarray:
-    """float32 (…,) as it is stored: float32, or the upper 16 bits as uint16 for values that are bfloat16 already."""
+    """float32 (…,) as it is stored: float32, or rounded to the nearest bfloat16, whose bits are uint16."""
+    array = np.ascontiguousarray(array, np.float32)
     if dtype == "float32":
-        return np.ascontiguousarray(array, np.float32)
-    return (np.ascontiguousarray(array, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return array
+    import torch
+
+    return torch.from_numpy(array).to(torch.bfloat16).view(torch.uint16).numpy()
 
 
 def from_bits(array: np.ndarray, dtype: str) -> np.ndarray:
-    """The inverse of ``to_bits``, lossless: float32 of the same shape."""
+    """What ``to_bits`` stored, exactly: float32 of the same shape."""
     if dtype == "float32":
         return array
     return (array.astype(np.uint32) << 16).view(np.float32)

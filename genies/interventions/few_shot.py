@@ -119,11 +119,14 @@ class FewShot(TextIntervention):
     def _load(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
         """The model and its tokenizer; neither depends on the examples."""
         from genies.activations.decoder import DTYPES, Decoder, resolve_device
+        from genies.arithmetic import announce, arithmetic
         from genies.models import load_tokenizer
-        from genies.tuning.scoring import Reading, Scorer, resolve_dtype
+        from genies.tuning.scoring import Reading, Scorer
 
         folder = Path(self._model["path"])
-        dtype = resolve_dtype(self.dtype, resolve_device(self._device))
+        place = resolve_device(self._device)
+        announce(self.dtype, place)
+        dtype = arithmetic(self.dtype, place)
         attention = None if self.attention == "auto" else self.attention
         decoder = Decoder.load(folder, dtype, self._device, attention)
 

@@ -104,6 +104,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         repeated=tables.seeds["seeds"].max(),
         figures=figures,
         provenance=provenance,
+        arithmetic=_arithmetic(provenance.get("arithmetic", [])),
         texts=_texts(tables.texts),
         limit=_limit(provenance.get("configuration", {}).get("limit") or {}),
         differences=_differences(tables.comparisons),
@@ -197,6 +198,17 @@ def _limit(limit: Mapping[str, Any]) -> str:
         return ""
     exceptions = f", but {'; '.join(special)}" if special else ""
     return f"The run reads {listed(general)} of each distribution{exceptions}."
+
+
+def _arithmetic(stated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each model computed in, a row for activations and one for all interventions of one arithmetic."""
+    device = {"cpu": "the CPU", "cuda": "a GPU"}
+    rows: dict[tuple, list[str]] = {}
+    for entry in stated:
+        devices = tuple(device.get(name, name) for name in entry.get("devices", ()))
+        rows.setdefault((entry["model"], entry["computed"], devices, entry.get("stored")), []).append(entry["of"])
+    return [dict(zip(("model", "computed", "devices", "stored", "of"), (*row, of), strict=True))
+            for row, of in rows.items()]  # fmt: skip
 
 
 def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:

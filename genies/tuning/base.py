@@ -82,7 +82,8 @@ class TextIntervention(Intervention):
     is masked by explicit masks, and packed passes are compared with separate ones before they are relied on.
 
     Args:
-        dtype: type of the frozen weights and of the arithmetic; ``auto`` is bfloat16 on CUDA, else float32.
+        dtype: type of the frozen weights and of the arithmetic; ``auto`` is bfloat16 on CUDA, else float32. A CPU
+            without native bfloat16 computes in float32, whatever is asked for.
         attention: attention implementation of transformers; ``auto`` is sdpa where the architecture has it.
         batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone).
         **parameters: those of ``Intervention``.

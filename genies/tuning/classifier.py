@@ -23,9 +23,10 @@ import torch
 from genies.activations.decoder import DTYPES, quantization_config, resolve_device
 from genies.activations.forest import PackedBatch
 from genies.activations.masks import separate_inputs, tree_masks
+from genies.arithmetic import announce, arithmetic
 from genies.errors import ConfigError, ModelError, StoreError
 from genies.models import load_weights, readable, refuse_lacking
-from genies.tuning.scoring import Reading, resolve_dtype
+from genies.tuning.scoring import Reading
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -287,7 +288,8 @@ def new_reader(
     Args:
         folder: the model's folder.
         adapter: PEFT's configuration; None trains every weight.
-        dtype: ``auto``, ``float32`` or ``bfloat16``: of frozen weights and of the arithmetic.
+        dtype: ``auto``, ``float32`` or ``bfloat16``: of frozen weights and of the arithmetic; see
+            ``genies.arithmetic.arithmetic``.
         device: torch device, or ``auto``.
         attention: attention implementation of transformers.
         seed: of the head and the adapter.
@@ -300,7 +302,8 @@ def new_reader(
         ConfigError: as ``load_classifier``; or PEFT cannot put the adapter on this model.
     """
     place = resolve_device(device)
-    compute = DTYPES[resolve_dtype(dtype, place)]
+    announce(dtype, place)
+    compute = DTYPES[arithmetic(dtype, place)]
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         if adapter is None:
             model = _load_decoder(folder, torch.float32, place, attention, quantization, seed)
@@ -382,7 +385,8 @@ def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> Re
         ModelError: no sequence classifier, or one whose head or other weights are missing.
     """
     place = resolve_device(device)
-    compute = DTYPES[resolve_dtype(dtype, place)]
+    announce(dtype, place)
+    compute = DTYPES[arithmetic(dtype, place)]
     model, missing = load_classifier(folder, compute, place, attention)
     refuse_lacking(folder, missing, "give a finished reward model, not a language model")
     reader = RewardReader(model.requires_grad_(False), compute)

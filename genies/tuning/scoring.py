@@ -49,11 +49,6 @@ class TextGroup:
     score_from: tuple[int | None, ...]
 
 
-def resolve_dtype(dtype: str, device: torch.device) -> str:
-    """The type's name, ``auto`` being bfloat16 on CUDA and float32 elsewhere."""
-    return dtype if dtype != "auto" else ("bfloat16" if device.type == "cuda" else "float32")
-
-
 def encode_closed(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], eos_token: int) -> list[np.ndarray]:
     """Token ids of each text with EOS at its end, once where the tokenizer sets it by itself, int32 (length,)."""
     ids = encode(tokenizer, texts)

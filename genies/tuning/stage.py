@@ -80,8 +80,9 @@ def tune_sources(
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
-        output: JSON to write: ``model``, ``intervention``, ``parameters``, and by source the ``fits`` and ``tests``
-            (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
+        output: JSON to write: ``model``, ``intervention``, ``parameters``, and by source the ``arithmetic`` (what is
+            computed in), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and ``counts``
+            (by target).
         loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:
@@ -90,7 +91,7 @@ def tune_sources(
     described, shown = read_json(model), ShownTexts(tokens, model)
     job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel())
     files = {test.parent.name: test for test in tests}
-    made: dict[str, dict[str, Any]] = {key: {} for key in ("fits", "tests", "training_log", "counts")}
+    made: dict[str, dict[str, Any]] = {key: {} for key in ("arithmetic", "fits", "tests", "training_log", "counts")}
     for number, file in enumerate(train, start=1):
         source = file.parent.name
         log.info("%s on %s (%d of %d)", job.label, source, number, len(train))
@@ -112,7 +113,7 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
         cache: the cache folder.
         results: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
             ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
-            ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
+            ``arithmetic``, ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
 
     Raises:
         StoreError: a test that a manifest names is missing or damaged.
@@ -128,7 +129,7 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
             with whole_file(results / "evaluations" / place / f"{source}.parquet") as partial:
                 pl.concat(frames).write_parquet(partial)
             common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
-            own = {key: manifest[key][source] for key in ("training_log", "counts")}
+            own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
             write_json(results / "interventions" / place / f"{source}.json", common | {"fits": {source: fit}} | own)
 
 
@@ -155,7 +156,8 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
             target = test.parent.name
             fitted.progress_label = f"{job.label} on {source} → {target}"
             digests[target], counts[target] = _tested(fitted, job.shown, test, folder / "tests")
-    return {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
+    made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
+    return {"arithmetic": fields["dtype"], **made}
 
 
 def tuning_digest(
@@ -163,7 +165,7 @@ def tuning_digest(
 ) -> tuple[str, dict[str, Any]]:
     """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
     from genies.activations.decoder import resolve_device
-    from genies.tuning.scoring import resolve_dtype
+    from genies.arithmetic import arithmetic
 
     kind = make(intervention, parameters)
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
@@ -172,7 +174,7 @@ def tuning_digest(
         "parameters": kind.get_params(),
         "code": code_digest(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
-        "dtype": resolve_dtype(kind.dtype, resolve_device(device)),
+        "dtype": arithmetic(kind.dtype, resolve_device(device)),
         "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
     }
     return value_digest(fields), fields

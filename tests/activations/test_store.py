@@ -160,6 +160,13 @@ def test_bfloat16_values_survive_as_bits() -> None:
     np.testing.assert_array_equal(from_bits(bits, "bfloat16")[:3], values[:3])
 
 
+def test_other_values_are_rounded_to_the_nearest_bfloat16() -> None:
+    step = 2.0**-7  # of bfloat16 between 1 and 2
+    values = np.array([[1 + 0.49 * step, 1 + 0.51 * step], [1 + 0.5 * step, -1 - 1.5 * step], [np.inf, np.nan]])
+    back = from_bits(to_bits(values.astype(np.float32), "bfloat16"), "bfloat16")
+    np.testing.assert_array_equal(back, np.array([[1, 1 + step], [1, -1 - 2 * step], [np.inf, np.nan]], np.float32))
+
+
 @pytest.mark.parametrize(("values_per_text", "texts"), [(10, 600), (270_000, 1200), (10**9, 40)])
 def test_blocks_are_nearly_alike_and_never_empty(values_per_text: int, texts: int) -> None:
     block = block_texts(values_per_text, 2, texts)

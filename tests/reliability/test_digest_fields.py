@@ -26,6 +26,12 @@ MODEL = {"weights_digest": "w", "tokenizer_digest": "t"}
 SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
 
 
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU multiplies in the type that is asked for, whatever the machine has."""
+    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _device: True)
+
+
 def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["plain"]) -> tuple[str, dict]:
     return tokens_digest(tokenizer, texts, view)
 
@@ -56,7 +62,8 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (store, "weights", {"weights": "v"}),
     (store, "eos_token", {"eos_token": 3}),
     (store, "tokens", {"tokens": "u"}),
-    (store, "dtype", {"dtype": "bfloat16"}),
+    (store, "dtype", {"dtype": "bfloat16", "arithmetic": "float32"}),
+    (store, "arithmetic", {"arithmetic": "bfloat16"}),
     (store, "attention", {"attention": "eager"}),
     (store, "layers", {"layers": (0, 1)}),
     (store, "heads", {"heads": (0,)}),

@@ -61,6 +61,7 @@ class Verbs:
             ),
             "provenance": (
                 f"{run}/leaderboard.csv", "--config", "{}", "--models", self.model, "--data", f"{data}/test.json",
+                "--activations", self.activations, "--tuned", self.tuned,
                 "--output", f"{run}/provenance.json",
             ),
             "report": (run, "--title", "run", "--provenance", f"{run}/provenance.json",

@@ -196,6 +196,21 @@ def test_page_states_title_results_intervals_and_provenance(page):
     assert dict(zip(parsed.texts("dt"), parsed.texts("dd"), strict=True))["seed"] == "3"
 
 
+def test_page_states_what_was_computed_in_which_type():
+    stated = [
+        {"model": "small", "of": "activations", "computed": "float32", "devices": ["cpu"], "stored": "bfloat16"},
+        {"model": "small", "of": "lora", "computed": "float32"},
+        {"model": "small", "of": "few_shot", "computed": "float32"},
+        {"model": "large", "of": "activations", "computed": "bfloat16", "devices": ["cuda"], "stored": "bfloat16"},
+    ]
+    lines = Page(render("trial", TABLES, {"arithmetic": stated})).texts("p")
+    assert [line for line in lines if line.startswith("Computed in")] == [
+        "Computed in float32 on the CPU, stored as bfloat16: activations (small).",
+        "Computed in float32: lora, few_shot (small).",
+        "Computed in bfloat16 on a GPU, stored as bfloat16: activations (large).",
+    ]
+
+
 def test_every_figure_has_its_element_and_its_data(page):
     parsed = Page(page)
     content = parsed.content()

@@ -37,6 +37,7 @@ rule tokenize:
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=plan.extraction_options,
+        device=plan.config.extraction.device,
     params:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
@@ -52,7 +53,7 @@ rule tokenize:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
         "--limit {params.limit:q} "
-        "{resources.extraction} "
+        "{resources.extraction} --device {resources.device} "
         "--cache {params.cache:q} --output {output:q}"
 
 

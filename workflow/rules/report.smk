@@ -11,6 +11,8 @@ rule provenance:
         ],
         models=expand(rules.model.output, model=plan.models),
         tokens=expand(rules.tokenize.output, model=plan.models),
+        activations=rules.records.input.activations,
+        tuned=rules.records.input.tuned,
         data=plan.distribution_files(),
         own_code=plan.own_code,
     output:
@@ -27,6 +29,7 @@ rule provenance:
     shell:
         "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
         "--tokens {input.tokens:q} "
+        "--activations {input.activations:q} --tuned {input.tuned:q} "
         "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
 
 
