@@ -14,6 +14,7 @@ from genies.data.shifts import LISTS, list_names
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PACKAGE = LISTS.parents[1]
 RECIPE = (REPOSITORY / "Dockerfile").read_text()
 
 
@@ -64,13 +65,22 @@ def test_the_image_that_the_page_makes_is_the_one_that_jobs_run_in_by_default() 
     assert f"apptainer build {Config.model_fields['container'].default} " in page
 
 
-def test_shift_lists_are_installed_with_the_package() -> None:
+def installed() -> set[str]:
+    """Files beyond Python's own that setuptools takes into the package."""
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["genies"]
-    package = LISTS.parents[1]
     # Path.glob follows no links, setuptools does.
-    installed = {name for pattern in patterns for name in glob(pattern, root_dir=package, recursive=True)}  # noqa: PTH207
-    assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed
+    return {name for pattern in patterns for name in glob(pattern, root_dir=PACKAGE, recursive=True)}  # noqa: PTH207
+
+
+def test_shift_lists_are_installed_with_the_package() -> None:
+    assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed()
     assert LISTS.samefile(REPOSITORY / "config/shifts")
+
+
+def test_the_demos_distributions_are_installed_with_the_package() -> None:
+    files = {str(path.relative_to(PACKAGE)) for path in (PACKAGE / "data/demo").rglob("*") if path.is_file()}
+    assert "data/demo/README.md" in files
+    assert files <= installed()
 
 
 def test_the_catalogue_finds_what_it_looks_for() -> None:
