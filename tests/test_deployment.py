@@ -67,12 +67,14 @@ def test_the_image_that_the_page_makes_is_the_one_that_jobs_run_in_by_default() 
     assert f"apptainer build {Config.model_fields['container'].default} " in page
 
 
-def test_shift_lists_are_installed_with_the_package() -> None:
+def test_every_file_that_the_package_reads_is_installed_with_it() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["genies"]
     package = LISTS.parents[1]
     # Path.glob follows no links, setuptools does.
     installed = {name for pattern in patterns for name in glob(pattern, root_dir=package, recursive=True)}  # noqa: PTH207
     assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed
+    read = {path.relative_to(package) for path in package.rglob("*") if path.suffix not in ("", ".py", ".pyc", ".md")}
+    assert {str(path) for path in read} <= installed
     assert LISTS.samefile(REPOSITORY / "config/shifts")
 
 
