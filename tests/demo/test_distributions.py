@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import genies.data
-from genies.data.distributions import SPLITS, Example, read_split, validate_folder
 
-DEMO = Path(genies.data.__file__).parent / "demo"
-FOLDERS = sorted(folder for folder in DEMO.iterdir() if folder.is_dir())
+from genies.data.distributions import SPLITS, Example, read_split, validate_folder
+from genies.demo.place import DISTRIBUTIONS_FOLDER
+
+
+FOLDERS = sorted(folder for folder in DISTRIBUTIONS_FOLDER.iterdir() if folder.is_dir())
 SMALLEST = {"train": 120, "test": 80}
 LONGEST_TEXT = 600
 RARE = 3
