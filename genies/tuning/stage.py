@@ -81,8 +81,8 @@ def tune_sources(
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
         output: JSON to write: ``model``, ``intervention``, ``parameters``, and by source the ``arithmetic`` (what is
-            computed in), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and ``counts``
-            (by target).
+            computed in), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and
+            ``counts`` (by target).
         loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-
 from genies.data.distributions import SPLITS, Example, read_split, validate_folder
 from genies.demo.place import DISTRIBUTIONS_FOLDER
-
 
 FOLDERS = sorted(folder for folder in DISTRIBUTIONS_FOLDER.iterdir() if folder.is_dir())
 SMALLEST = {"train": 120, "test": 80}
