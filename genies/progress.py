@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 STAGES: dict[str, tuple[str, ...]] = {
     "data": ("unpack", "demo_data", "demo_model", "mixture"),
@@ -31,19 +30,21 @@ class Progress(logging.Handler):
     Rules that were never timed are named instead of guessed.
     """
 
-    def __init__(self, benchmarks: Path) -> None:
+    def __init__(self, benchmarks: Path, jobs: Mapping[str, int]) -> None:
         """Prepare.
 
         Args:
             benchmarks: folder of Snakemake's benchmark files of earlier runs, ``<rule>.tsv`` or ``<rule>/**/*.tsv``.
+            jobs: how many jobs of each rule the run will have; what is no rule of a stage plays no part.
         """
         super().__init__(logging.INFO)
         self._earlier = earlier_seconds(benchmarks)
         self._begin = time.monotonic()
-        self._waiting: dict[str, int] = {}
+        rules = {rule for rules in STAGES.values() for rule in rules}
+        self._waiting = {rule: count for rule, count in jobs.items() if rule in rules}
         self._running: dict[int, tuple[str, float]] = {}
         self._seconds: dict[str, list[float]] = {}
-        self._stages: list[str] = []
+        self._stages = [stage for stage, rules in STAGES.items() if any(rule in self._waiting for rule in rules)]
         self._shown: set[str] = set()
 
     def attach(self, logger: logging.Logger) -> None:
@@ -55,19 +56,12 @@ class Progress(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take one log record of Snakemake; those without an event that matters pass."""
         event = _event(record)
-        if event == "run_info":
-            self._plan(record.__dict__.get("stats") or {})
-        elif event == "job_info":
-            self._started(record.__dict__["jobid"], plain_rule(record.__dict__["rule_name"]))
+        if event == "job_info":
+            self._started(record.__dict__["jobid"], record.__dict__["rule_name"])
         elif event == "job_finished":
             self._finished(record.__dict__["job_id"])
         elif event == "progress":
             self._say(f"{record.__dict__['done']} of {record.__dict__['total']} jobs done, {self._times()}")
-
-    def _plan(self, stats: Mapping[str, Any]) -> None:
-        counts = {plain_rule(rule): int(count) for rule, count in stats.items() if rule != "total"}
-        self._waiting = {rule: count for rule, count in counts.items() if rule != "all"}
-        self._stages = [stage for stage, rules in STAGES.items() if any(rule in self._waiting for rule in rules)]
 
     def _started(self, job: int, rule: str) -> None:
         self._running[job] = (rule, time.monotonic())
@@ -111,12 +105,6 @@ class Progress(logging.Handler):
 
 def _event(record: logging.LogRecord) -> str:
     return str(getattr(record, "event", None) or "")
-
-
-def plain_rule(rule: str) -> str:
-    """A rule's name without what a workflow that uses this one as a module puts before it."""
-    known = [name for rules in STAGES.values() for name in rules]
-    return next((name for name in known if rule in (name, f"genies_{name}")), rule)
 
 
 def earlier_seconds(benchmarks: Path) -> dict[str, float]:

@@ -52,8 +52,7 @@ def run(handler: Progress, clock: Clock, job: int, rule: str, seconds: float, do
 def test_stages_are_counted_and_the_time_left_is_that_of_jobs_of_the_same_rule(
     clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    handler = Progress(tmp_path)
-    event(handler, "run_info", stats={"extract": 1, "fit": 3, "all": 1, "total": 5})
+    handler = Progress(tmp_path, {"extract": 1, "fit": 3, "all": 1, "total": 5})
     run(handler, clock, 1, "extract", 60, 1, 5)
     run(handler, clock, 2, "fit", 20, 2, 5)
     run(handler, clock, 3, "fit", 40, 3, 5)
@@ -74,17 +73,15 @@ def test_an_earlier_run_tells_how_long_a_rule_takes(
     benchmark(tmp_path / "report.tsv", "-")
     (tmp_path / "broken.tsv").write_text("s\n")
     assert earlier_seconds(tmp_path) == {"tune": 150}
-    handler = Progress(tmp_path)
-    event(handler, "run_info", stats={"genies_model": 1, "genies_tune": 2, "genies_report": 1})
-    run(handler, clock, 1, "genies_model", 5, 1, 4)
+    handler = Progress(tmp_path, {"model": 1, "tune": 2, "report": 1})
+    run(handler, clock, 1, "model", 5, 1, 4)
     assert "5 s so far, about 5 min left, without report, which has not been timed yet" in capsys.readouterr().err
 
 
 def test_jobs_side_by_side_shorten_what_is_left(
     clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    handler = Progress(tmp_path)
-    event(handler, "run_info", stats={"fit": 6})
+    handler = Progress(tmp_path, {"fit": 6})
     for job in (1, 2):
         event(handler, "job_info", jobid=job, rule_name="fit")
     clock.now += 30
@@ -95,7 +92,7 @@ def test_jobs_side_by_side_shorten_what_is_left(
 
 
 def test_records_without_an_event_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Progress(tmp_path).handle(logging.makeLogRecord({"levelno": logging.INFO, "msg": "Building DAG"}))
+    Progress(tmp_path, {}).handle(logging.makeLogRecord({"levelno": logging.INFO, "msg": "Building DAG"}))
     assert capsys.readouterr().err == ""
 
 

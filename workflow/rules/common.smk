@@ -54,11 +54,12 @@ container: plan.config.container
 report: "../report/workflow.rst"
 
 
-# Jobs on other machines read this file as well; what the whole run says comes from the first process alone.
-if workflow.is_main_process and not workflow.dryrun:
-    Progress(plan.results / "benchmarks").attach(logger)
-
 begin = time.time()
+
+
+onstart:
+    jobs_by_rule = workflow.dag.stats()[1]
+    Progress(plan.results / "benchmarks", jobs_by_rule).attach(logger)
 
 
 onsuccess:
