@@ -23,7 +23,7 @@ from genies.data.limit import Limit
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import QUESTION, VIEWS
-from genies.demo.place import MODEL_FILE, SPLIT_FILES, distribution_names
+from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names
 from genies.digests import code_digest, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
@@ -107,7 +107,8 @@ class Plan:
     @cached_property
     def models(self) -> dict[str, str]:
         """Identifier (folder, GGUF file or hub id) by model name."""
-        return {model_name(identifier): identifier for identifier in self.config.chosen_models}
+        placed = {MODEL: str(self.demo_model)}
+        return {model_name(name): placed.get(name, name) for name in self.config.chosen_models}
 
     def model_files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""

@@ -90,13 +90,11 @@ class Progress(logging.Handler):
                 known += count * each
         # Jobs that ran side by side took more seconds together than have passed.
         together = max(1.0, sum(map(sum, self._seconds.values())) / max(gone, 1e-9))
-        parts = [readable(gone) + " so far"]
-        if known or not untimed:
-            parts.append(f"about {readable(known / together)} left")
-        if not untimed:
-            return ", ".join(parts)
-        names = f"{', '.join(untimed)}, which has not been timed yet"
-        return ", ".join([*parts, f"without {names}"]) if known else f"{parts[0]}; {names.replace(', which', '')}"
+        so_far = f"{readable(gone)} so far"
+        if untimed and not known:
+            return so_far
+        left = f"{so_far}, about {readable(known / together)} left"
+        return f"{left}, and what {', '.join(untimed)} will take" if untimed else left
 
     @staticmethod
     def _say(text: str) -> None:

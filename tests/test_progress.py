@@ -58,7 +58,7 @@ def test_stages_are_counted_and_the_time_left_is_that_of_jobs_of_the_same_rule(
     run(handler, clock, 3, "fit", 40, 3, 5)
     assert capsys.readouterr().err.splitlines() == [
         "genies: stage 1 of 2: extract",
-        "genies: 1 of 5 jobs done, 60 s so far; fit has not been timed yet",
+        "genies: 1 of 5 jobs done, 60 s so far",
         "genies: stage 2 of 2: fit",
         "genies: 2 of 5 jobs done, 80 s so far, about 40 s left",
         "genies: 3 of 5 jobs done, 2 min so far, about 30 s left",
@@ -75,7 +75,7 @@ def test_an_earlier_run_tells_how_long_a_rule_takes(
     assert earlier_seconds(tmp_path) == {"tune": 150}
     handler = Progress(tmp_path, {"model": 1, "tune": 2, "report": 1})
     run(handler, clock, 1, "model", 5, 1, 4)
-    assert "5 s so far, about 5 min left, without report, which has not been timed yet" in capsys.readouterr().err
+    assert "5 s so far, about 5 min left, and what report will take" in capsys.readouterr().err
 
 
 def test_jobs_side_by_side_shorten_what_is_left(

