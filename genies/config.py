@@ -155,13 +155,16 @@ class Config(Section):
 
     run: PlainName = Field(description="Name of the run; its results lie in results/<run>.")
     models: tuple[str, ...] = Field(
-        (), description="Causal language models: local folders (safetensors and tokenizer) or hub ids."
+        (),
+        description="Causal language models: local folders (safetensors and tokenizer), `.gguf` files, or hub ids; "
+        "`owner/name/file.gguf` is a file on the hub.",
     )
     model: str | None = Field(None, description="One model in place of `models`; for the command line.")
     revisions: dict[str, str] = Field(
         {},
-        description="Hub revision (branch, tag or commit) by hub id. What the hub's cache holds is taken from there, "
-        "so a newer commit of a branch is taken only when it is named.",
+        description="Hub revision (branch, tag or commit) by hub id; for a `.gguf` file, by its own or its "
+        "repository's. What the hub's cache holds is taken from there, so a newer commit of a branch is taken only "
+        "when it is named.",
     )
     data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
     distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")

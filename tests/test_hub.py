@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gguf_files import write_gguf
 from helpers import save_model
 from hub import COMMIT, TOKEN, Hub, Repository
 from project import REPOSITORY, run_to_end
@@ -115,6 +116,36 @@ def test_a_cache_of_which_a_file_is_gone_is_completed(machine: Machine, hub: Hub
     hub.requests.clear()
     assert machine.fetch("owner/tiny") == folder
     assert hub.files_sent() == ["model.safetensors"]
+
+
+def test_a_gguf_file_is_downloaded_alone_pinned_and_converted(machine: Machine, hub: Hub, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("tiny.Q4_1.gguf", "tiny.Q8_0.gguf", "sub/tiny.gguf"):
+        write_gguf(folder / name)
+    hub.repositories["owner/files"] = Repository(folder)
+    result = machine.model("owner/files/tiny.Q4_1.gguf")
+    assert result.returncode == 0, result.stderr
+    assert hub.files_sent() == ["tiny.Q4_1.gguf"]
+    manifest = machine.manifest()
+    assert (manifest["name"], manifest["revision"]) == ("tiny.Q4_1", COMMIT)
+    assert manifest["path"] == f"cache/models/{manifest['converted']}"
+
+    asked = len(hub.requests)
+    hub.repositories["owner/files"] = Repository(folder, commit=MOVED)
+    again = machine.model("owner/files/tiny.Q4_1.gguf")
+    assert machine.manifest() == manifest and "converting" not in again.stderr
+    assert len(hub.requests) == asked
+    assert machine.model("owner/files/sub/tiny.gguf", "--revision", MOVED).returncode == 0
+    assert machine.manifest()["revision"] == MOVED
+
+    (machine.folder / "model.json").unlink()
+    line = machine.refusal(machine.model("owner/files/tiny.F16.gguf"))
+    assert "owner/files/tiny.F16.gguf: the hub's repository has no such file; check the name" in line
+    line = machine.refusal(machine.model("owner/nothing/tiny.gguf"))
+    assert "owner/nothing/tiny.gguf: no such model on the hub, or a private one" in line
+    line = machine.refusal(machine.model("owner/files/tiny.Q8_0.gguf", HF_HUB_OFFLINE="1"))
+    assert "owner/files/tiny.Q8_0.gguf: not whole in the hub's cache" in line
 
 
 def test_a_connection_that_breaks_is_taken_up_in_the_same_file(
