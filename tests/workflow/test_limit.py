@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from project import Project, executed
 from genies.data.distributions import read_split
 from genies.data.limit import drawn
 from genies.files import read_json
+from genies.interventions.registry import load
 
 NAMES = ("north", "south")
 PLUGIN = """
@@ -121,12 +121,11 @@ def test_a_raised_limit_renames_what_was_made_of_that_distribution_alone(runs: t
 
 def test_fits_see_the_training_examples_that_are_drawn(project: Project, runs: tuple[Finished, Finished]) -> None:
     first, _ = runs
-    fit = project.folder / "cache/interventions" / first.fits["few_shot", "north"]
-    (state,) = [value for file in fit.glob("*.json") if (value := json.loads(file.read_text())).get("examples")] or [{}]
     examples = read_split(project.folder / "data/north/train.json")
-    shown = [example for index, example in enumerate(examples) if index in chosen(project, "north", "train", 40)]
-    assert len(state["examples"]) == len(shown) == 40
-    assert all(any(text.startswith(example.prompt) for text in state["examples"]) for example in shown)
+    wanted = {examples[index].prompt for index in chosen(project, "north", "train", 40)}
+    fitted = load(project.folder / "cache/interventions" / first.fits["few_shot", "north"], "few_shot")
+    assert len(fitted.examples_) == len(wanted) == 40
+    assert all(any(text.startswith(prompt) for prompt in wanted) for text in fitted.examples_)
 
 
 def test_a_plugin_is_given_the_examples_that_are_drawn(project: Project, runs: tuple[Finished, Finished]) -> None:
