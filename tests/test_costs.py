@@ -22,7 +22,9 @@ from genies.activations.store import METADATA_BYTES, ActivationStore, data_bytes
 from genies.activations.tokens import METADATA_BYTES as TOKENS_METADATA
 from genies.cli import main
 from genies.config import read_config as read_configuration
-from genies.costs import UTILISATION, Costs, Rate, estimate, operations, render
+from genies.costs.estimate import Costs, estimate, operations
+from genies.costs.rates import UTILISATION, Rate
+from genies.costs.table import render
 from genies.data.reading import Reading
 from genies.errors import ConfigError, DataError, DiskError, ModelError
 from genies.files import write_json
@@ -289,8 +291,8 @@ def test_a_disk_that_is_too_small_is_told(
         ([], ("llama-8b",), ModelError, "shape llama-8b: unknown; choose from pythia-410m, llama-7b"),
         (["seed"], (), ConfigError, "--config cannot be read"),
         (["sed=1"], (), ConfigError, "unknown key sed; did you mean seed"),
-        (["mixtures={m: {source: north, other: south, percent: 5}}", "shifts=[mixed.yaml]"], (), DataError,
-         "m/train.json: not there yet; let the workflow make it, with .*: snakemake --cores 1 --until mixture"),
+        (["shifts=[demo.yaml]"], (), DataError,
+         "train.json: not there yet; let the workflow make it, with .*: snakemake --cores 1 --until demo_world"),
     ],
 )  # fmt: skip
 def test_what_is_not_here_is_named_with_its_remedy(

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text under usual vocabularies, roughly; for lack of a tokenizer."""
-SAMPLED_EXAMPLES = 3000
+SAMPLED_EXAMPLES = 2000
 """Examples of a run that are tokenized, in equal numbers from each split."""
-FEWEST_EXAMPLES = 24
+FEWEST_EXAMPLES = 16
 """Examples of a split that are tokenized at least; fewer would not show how much they differ."""
 OVER_MARGIN = 1.25
 """How many times denser in tokens than the sample's densest text another one is thought to be, at most."""
@@ -39,7 +39,7 @@ OVER_CHARACTERS = 20
 """Added to a text's characters for that, since special tokens make short texts dense."""
 
 ReadSplit = tuple[Split, Path, Framed, list[int]]
-"""A split, its file (``<distribution>/<split>.json``, which need not exist), and its examples as ``draw`` gives them."""
+"""A split, its file (``<distribution>/<split>.json``, which need not exist), its examples, and which are drawn."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def count_splits(
     tokenizer_digest: str | None,
     context: int | None,
     splits: Iterable[ReadSplit],
+    number: int,
     views: Mapping[Split, Sequence[str]],
     reading: Reading,
     cache: Path,
@@ -177,6 +178,7 @@ def count_splits(
             nobody asks for it.
         context: tokens that the model can hold; None if unbounded.
         splits: all that is read, in any order.
+        number: how many those are.
         views: views by split.
         reading: how the texts are read.
         cache: the cache folder.
@@ -193,7 +195,7 @@ def count_splits(
         _Counting(tokenizer, tokenizer_digest, context, tuple(views[read[0]]), reading, Path(cache), *read).counts(
             sampling
         )
-        for read in tqdm(splits, desc=label, unit="split", mininterval=2)
+        for read in tqdm(splits, desc=label, total=number, unit="split", mininterval=2)
     ]
     return sorted(counts, key=lambda split: (SPLITS.index(split.split), split.distribution))
 
@@ -283,7 +285,7 @@ class _Counting:
         return _Sizes.of(self._texts, len(self.examples), self.views, self._tokenized_views)
 
     def _self_test(self, totals: np.ndarray, views: Sequence[str], column: int, ranks: Sequence[float]) -> float:
-        """Tokens of two packed passes over the examples with these ranks in length, and one over each of their texts."""
+        """Tokens of two packed passes over examples of these ranks in length, and of one over each of their texts."""
         known = self._sizes.known
         ratios = np.array([value_of(total) for total in np.moveaxis(totals, -1, 0)]) / known.sum(axis=0)
         order = np.argsort(self._sizes.longest, kind="stable")

@@ -109,9 +109,7 @@ def shown_splits(
         yield shown
 
 
-def show_split(
-    tokenizer: PreTrainedTokenizerBase, context: int | None, file: Path, drawn: DrawnSplit
-) -> ShownSplit:
+def show_split(tokenizer: PreTrainedTokenizerBase, context: int | None, file: Path, drawn: DrawnSplit) -> ShownSplit:
     """One split as a model with this tokenizer and context is shown it; even if the context holds none of it."""
     presentation, plain, left_out = _fit_context(tokenizer, drawn, context)
     texts = drawn.shown(tokenizer, presentation)

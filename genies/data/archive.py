@@ -118,9 +118,7 @@ def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path
     place = downloaded(url, folder)
     downloader = pooch.HTTPDownloader(progressbar=_Progress(url, limits.total_bytes), chunk_size=_CHUNK_BYTES)
     try:
-        return Path(
-            pooch.retrieve(url, known_hash=None, fname=place.name, path=place.parent, downloader=downloader)
-        )
+        return Path(pooch.retrieve(url, known_hash=None, fname=place.name, path=place.parent, downloader=downloader))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{printable(url)}: download failed ({reason}); try again, or give a local path") from None
@@ -248,7 +246,7 @@ def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str]
 def _listed_members(
     archive: Path, shown: str, digests: Mapping[str, str], limits: Limits
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
-    """Every member that ``digests`` lists, with the archive and its listed path; each exactly once, from one top folder.
+    """Every member that ``digests`` lists, each once and below one top folder, with the archive and its listed path.
 
     Raises:
         DataError: a member is hostile or comes twice; in the end, one is missing.

@@ -40,10 +40,12 @@ def mixed(
     """Training examples of a mixture: those that are kept, and those that come; see ``mix``.
 
     Args:
-        kept, coming: training examples of the two distributions.
+        kept: training examples of the distribution.
+        coming: those of the other.
         percent: share of the former that is replaced.
         seed: draws them.
-        source, other: name of the former and file of the latter, for errors.
+        source: name of the distribution, for errors.
+        other: training file of the other, for errors.
 
     Raises:
         DataError: too few examples can come in.
