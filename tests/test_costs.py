@@ -247,7 +247,7 @@ def test_without_a_tokenizer_tokens_are_pieces_of_so_many_characters(run: Run, t
     ]
     assert north.tokens["plain"] == sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
     assert north.plain.tokens < 0.7 * north.tokens["plain"]  # responses share their prompts
-    assert "Without a tokenizer the counts of tokens are estimates" in render(costs)
+    assert "Without a tokenizer the counts of tokens are rough" in render(costs)
 
     save_tokenizer(tmp_path / "words")
     given = run.costs(shapes=("llama-7b",), tokenizer=tmp_path / "words")
@@ -277,8 +277,11 @@ def test_a_disk_that_is_too_small_is_told(
     assert main(arguments) == 0
     assert "It fits." in capsys.readouterr().out
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    assert main([*arguments, "--shape", "llama-70b", "--peak-tflops", "989", "--utilisation", "0.3"]) == 0
-    told = capsys.readouterr().out
+    assert main([*arguments, "--shape", "llama-70b", "--peak-tflops", "989", "--utilisation", "0.3"]) == 3
+    captured = capsys.readouterr()
+    told = captured.out
+    assert "| disk in all |" in told
+    assert "genies: error: cache: the run takes" in captured.err
     assert "It does not fit: make room, name another disk under folders.cache, or store less" in told
     assert "a device of 989 TFLOP/s, of which 30 % are assumed to be reached" in told
     assert not Path("cache").exists() and not Path("results").exists()  # nothing is written

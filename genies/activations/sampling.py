@@ -8,6 +8,7 @@ as a sum over splits, is computed of each of these numbers, and the scatter of t
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import stdtrit
 
 DRAWS = 1000
 """How many numbers show the scatter of an estimate: its error is then known to about 2 % of itself."""
@@ -52,5 +53,7 @@ def ratio_totals(
     ratios = measured.sum(axis=0) / sums
     residuals = (measured - ratios * known) / (1 - known / sums)
     unsampled = 1 - size / examples
-    spread = residuals * totals / sums * np.sqrt(unsampled * size / (size - 1))
+    # Student's t, since the residuals of a small sample show their deviation but roughly.
+    wider = stdtrit(size - 1, 0.975) / NORMAL_QUANTILE
+    spread = wider * residuals * totals / sums * np.sqrt(unsampled * size / (size - 1))
     return ratios * totals + np.vstack([np.zeros(len(sums)), draws.standard_normal((DRAWS, size)) @ spread])
