@@ -26,7 +26,7 @@ from genies.costs.estimate import Costs, estimate, operations
 from genies.costs.rates import UTILISATION, Rate
 from genies.costs.table import render
 from genies.data.reading import Reading
-from genies.errors import ConfigError, DataError, DiskError, ModelError
+from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import write_json
 from genies.interventions.registry import make
 from genies.models import describe_model
@@ -294,8 +294,6 @@ def test_a_disk_that_is_too_small_is_told(
         ([], ("llama-8b",), ModelError, "shape llama-8b: unknown; choose from pythia-410m, llama-7b"),
         (["seed"], (), ConfigError, "--config cannot be read"),
         (["sed=1"], (), ConfigError, "unknown key sed; did you mean seed"),
-        (["shifts=[demo.yaml]"], (), DataError,
-         "train.json: not there yet; let the workflow make it, with .*: snakemake --cores 1 --until demo_world"),
     ],
 )  # fmt: skip
 def test_what_is_not_here_is_named_with_its_remedy(

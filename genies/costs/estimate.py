@@ -20,6 +20,7 @@ from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config
 from genies.activations.stages import settled
 from genies.activations.store import is_complete, store_bytes
 from genies.activations.tokens import tokens_bytes
+from genies.arithmetic import arithmetic
 from genies.config import Config
 from genies.costs.data import MAKE_IT, read_splits
 from genies.costs.rates import Here, Rate
@@ -29,7 +30,6 @@ from genies.files import read_json
 from genies.interventions.registry import make
 from genies.models import context_of, find_here, hashes_file, load_tokenizer, tokenizer_digest
 from genies.plan import Plan
-from genies.tuning.scoring import resolve_dtype
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -289,7 +289,7 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
     }
     tokens = (tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     parts = [
-        _extraction(plan, sketch, splits),
+        _extraction(plan, sketch, splits, here),
         *(_reading_texts(plan, name, sketch, splits, here) for name in _counted_texts(plan)),
     ]
     other_jobs = PROBE_JOBS * len(plan.probes) + MODEL_JOBS + RUN_JOBS
@@ -319,14 +319,14 @@ def _timed(part: Part, sketch: Sketch, rate: Rate, here: Here) -> Part:
     return replace(part, hours=rate.hours(part.operations, part.dtype), hours_here=computing + starting)
 
 
-def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts]) -> Part:
+def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
     trees = sum((split.trees for split in splits), Trees())
     scored = sum(value_of(split.scored) for split in splits if "plain" in split.extracted)
     tests = sum(split.self_test for split in splits)
     reading = operations(sketch, trees) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
     dtype = plan.settings.dtype
     jobs = sum(bool(plan.batch(batch)) for batch in plan.batches)
-    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, dtype, dtype)
+    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, dtype, arithmetic(dtype, here.device))
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
@@ -365,9 +365,9 @@ def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[Split
         tokens=trained.tokens + tested.tokens,
         reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
         training=operations(sketch, trained, weights, 3),
-        jobs=len(sources),
+        jobs=len(plan.tuning_groups(name)),
         dtype="float32" if kind.dtype == "float32" else "bfloat16",
-        dtype_here=resolve_dtype(kind.dtype, here.device),
+        dtype_here=arithmetic(kind.dtype, here.device),
     )
 
 
