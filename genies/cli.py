@@ -244,6 +244,8 @@ def _add_demo_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_estimate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from transformers import AutoModelForCausalLM  # noqa: F401
+
         from genies.config import read_config
         from genies.costs.estimate import estimate
         from genies.costs.rates import UTILISATION, Rate
@@ -251,7 +253,7 @@ def _add_estimate(verbs: argparse._SubParsersAction) -> None:
 
         config = read_config(options.configfile, options.config)
         rate = Rate(options.peak_tflops and options.peak_tflops * 1e12, options.utilisation or UTILISATION)
-        # The imports up to here are about those of a job, and most of what it takes to start.
+        # The imports up to here, Snakemake's and transformers' among them, are about what a job takes to start.
         costs = estimate(config, options.shape, options.tokenizer, rate, time.process_time(), options.exact)
         print(render(costs))
         costs.check()

@@ -33,6 +33,7 @@ from genies.plan import Plan
 ARCHIVE = SHARED_DATA / "genies-datasets.tar.xz"
 REAL = ("truthful_qa", "code_easy")
 VIEWS_READ = {"train": ["no", "plain", "yes"], "test": ["lat_template", "plain"]}
+READING = Reading()
 needs_archive = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the published data are not beside the repository")
 
 
@@ -63,7 +64,7 @@ def tokenizer(real: dict[Path, list[Example]]) -> PreTrainedTokenizerFast:
 
 def count(
     tokenizer: PreTrainedTokenizerFast | Pieces, splits: dict[Path, list[Example]], sampling: Sampling,
-    context: int | None = None, reading: Reading = Reading(), digest: str | None = None,
+    context: int | None = None, reading: Reading = READING, digest: str | None = None,
 ) -> list[SplitCounts]:  # fmt: skip
     read = ((file.stem, file, *draw(examples, file, reading)) for file, examples in splits.items())
     return count_splits(

@@ -168,7 +168,7 @@ def count_splits(
     reading: Reading,
     cache: Path,
     label: str,
-    sampling: Sampling = Sampling(),
+    sampling: Sampling,
 ) -> list[SplitCounts]:
     """Count what ``tokenize`` and ``extract`` would make of the splits. Nothing is written.
 

@@ -1,4 +1,4 @@
-"""The splits of a run, wherever they are: in files, in the package (the demo's), in the archive, or in a mixture's parts."""
+"""The splits of a run, wherever they are: in files, in the package (the demo's), in the archive, or in mixtures."""
 
 from __future__ import annotations
 
