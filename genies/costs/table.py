@@ -130,4 +130,6 @@ def _count(count: Count) -> str:
 
 
 def _hours(hours: float) -> str:
+    if hours < 0.001:
+        return "< 0.001" if hours else "0"
     return f"{hours:.2g}" if hours < 10 else f"{hours:,.0f}"
