@@ -244,14 +244,21 @@ def _add_demo_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_estimate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from transformers import AutoModelForCausalLM  # noqa: F401
+
         from genies.config import read_config
-        from genies.costs import UTILISATION, Rate, estimate, render
+        from genies.costs.estimate import estimate
+        from genies.costs.rates import UTILISATION, Rate
+        from genies.costs.table import render
 
         config = read_config(options.configfile, options.config)
         rate = Rate(options.peak_tflops and options.peak_tflops * 1e12, options.utilisation or UTILISATION)
-        print(render(estimate(config, options.shape, options.tokenizer, rate)))
+        # The imports up to here, Snakemake's and transformers' among them, are about what a job takes to start.
+        costs = estimate(config, options.shape, options.tokenizer, rate, time.process_time(), options.exact)
+        print(render(costs))
+        costs.check()
 
-    verb = _verb(verbs, "estimate", run, "say what a run will cost in tokens, GPU-hours and disk; nothing is written")
+    verb = _verb(verbs, "estimate", run, "say what a run will cost in tokens, hours and disk; nothing is written")
     verb.add_argument(
         "--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")], metavar="FILE",
         help="as snakemake takes it (default: the demo's)",
@@ -266,6 +273,7 @@ def _add_estimate(verbs: argparse._SubParsersAction) -> None:
         "--peak-tflops", type=_positive, help="the device's peak in 10¹² operations per second (default: an A100's)"
     )
     verb.add_argument("--utilisation", type=_share, help="share of it that is reached, up to 1 (default 0.4)")
+    verb.add_argument("--exact", action="store_true", help="tokenize every text instead of a sample; takes minutes")
 
 
 def _positive(text: str) -> float:

@@ -22,9 +22,11 @@ from genies.activations.store import METADATA_BYTES, ActivationStore, data_bytes
 from genies.activations.tokens import METADATA_BYTES as TOKENS_METADATA
 from genies.cli import main
 from genies.config import read_config as read_configuration
-from genies.costs import UTILISATION, Costs, Rate, estimate, operations, render
+from genies.costs.estimate import Costs, estimate, operations
+from genies.costs.rates import UTILISATION, Rate
+from genies.costs.table import render
 from genies.data.reading import Reading
-from genies.errors import ConfigError, DataError, DiskError, ModelError
+from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import write_json
 from genies.interventions.registry import make
 from genies.models import describe_model
@@ -245,7 +247,7 @@ def test_without_a_tokenizer_tokens_are_pieces_of_so_many_characters(run: Run, t
     ]
     assert north.tokens["plain"] == sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
     assert north.plain.tokens < 0.7 * north.tokens["plain"]  # responses share their prompts
-    assert "Without a tokenizer the counts of tokens are estimates" in render(costs)
+    assert "Without a tokenizer the counts of tokens are rough" in render(costs)
 
     save_tokenizer(tmp_path / "words")
     given = run.costs(shapes=("llama-7b",), tokenizer=tmp_path / "words")
@@ -275,8 +277,11 @@ def test_a_disk_that_is_too_small_is_told(
     assert main(arguments) == 0
     assert "It fits." in capsys.readouterr().out
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    assert main([*arguments, "--shape", "llama-70b", "--peak-tflops", "989", "--utilisation", "0.3"]) == 0
-    told = capsys.readouterr().out
+    assert main([*arguments, "--shape", "llama-70b", "--peak-tflops", "989", "--utilisation", "0.3"]) == 3
+    captured = capsys.readouterr()
+    told = captured.out
+    assert "| disk in all |" in told
+    assert "genies: error: cache: the run takes" in captured.err
     assert "It does not fit: make room, name another disk under folders.cache, or store less" in told
     assert "a device of 989 TFLOP/s, of which 30 % are assumed to be reached" in told
     assert not Path("cache").exists() and not Path("results").exists()  # nothing is written
@@ -289,8 +294,6 @@ def test_a_disk_that_is_too_small_is_told(
         ([], ("llama-8b",), ModelError, "shape llama-8b: unknown; choose from pythia-410m, llama-7b"),
         (["seed"], (), ConfigError, "--config cannot be read"),
         (["sed=1"], (), ConfigError, "unknown key sed; did you mean seed"),
-        (["mixtures={m: {source: north, other: south, percent: 5}}", "shifts=[mixed.yaml]"], (), DataError,
-         "m/train.json: not there yet; let the workflow make it, with .*: snakemake --cores 1 --until mixture"),
     ],
 )  # fmt: skip
 def test_what_is_not_here_is_named_with_its_remedy(

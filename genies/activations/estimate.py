@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from genies.activations.decoder import Decoder, Shape
+from genies.activations.decoder import Shape
 from genies.activations.extraction import Extractor, Request, Settings, missing_views, store_digest, stored_shapes
 from genies.activations.forest import build_forest
 from genies.activations.sketch import Sketch, multiplied_weights, read_config
@@ -90,7 +90,7 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
     needed, free = found.bytes(decoder.shape, extractor.settings.dtype), free_bytes(extractor.root)
     distinct = found.distinct * found.text_tokens
     weights = multiplied_weights(decoder.blocks, decoder.model.config.get_text_config())
-    rate = _operations_per_second(decoder)
+    rate = operations_per_second(decoder.shape.hidden, decoder.dtype, decoder.device)
     log.info(
         "to compute: %d texts of %d splits, about %.2g distinct tokens; %.2f GiB of disk (%.1f GiB free); "
         "at least %s at %.3g GFLOP/s",
@@ -137,11 +137,10 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _operations_per_second(decoder: Decoder) -> float:
-    """Floating-point operations per second of a matrix product of the model's width."""
-    hidden = decoder.shape.hidden
-    a = torch.ones((1024, hidden), dtype=decoder.dtype, device=decoder.device)
-    b = torch.ones((hidden, 4 * hidden), dtype=decoder.dtype, device=decoder.device)
+def operations_per_second(hidden: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Floating-point operations per second of a matrix product of a model's width."""
+    a = torch.ones((1024, hidden), dtype=dtype, device=device)
+    b = torch.ones((hidden, 4 * hidden), dtype=dtype, device=device)
     _product(a, b)
     count, begin = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - begin) < TIMED_SECONDS:

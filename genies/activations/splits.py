@@ -97,28 +97,49 @@ def shown_splits(
         DataError: a file breaks the format, or the context holds none of the examples drawn.
     """
     for split, file in tqdm(files, desc=label, unit="split", mininterval=2):
-        drawn = _Drawn(*read_drawn(file, reading), split, reading)
-        presentation, plain, left_out = _fit_context(tokenizer, drawn, context, file)
-        texts = drawn.shown(tokenizer, presentation)
-        kept = [row for row, text in enumerate(texts) if text.example not in left_out]
-        if plain is not None and left_out:
-            plain = select_tokens(plain, kept)
-        texts = [texts[row] for row in kept]
-        yield ShownSplit(
-            file=file,
-            split=split,
-            available=len(drawn.framed.examples),
-            examples=len(drawn.indices),
-            left_out=left_out,
-            shortened=presentation.shortened,
-            texts=texts,
-            tokenizer=tokenizer,
-            plain=plain,
+        shown = show_split(tokenizer, context, file, DrawnSplit(*read_drawn(file, reading), split, reading))
+        refuse_unreadable(file, shown.examples, len(shown.left_out), context)
+        if shown.shortened:
+            log.warning(
+                "%s: the prompts of %d examples exceed the model's context, shortened", file, len(shown.shortened)
+            )
+        if shown.left_out:
+            count = shown.examples
+            log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(shown.left_out), count)
+        yield shown
+
+
+def show_split(tokenizer: PreTrainedTokenizerBase, context: int | None, file: Path, drawn: DrawnSplit) -> ShownSplit:
+    """One split as a model with this tokenizer and context is shown it; even if the context holds none of it."""
+    presentation, plain, left_out = _fit_context(tokenizer, drawn, context)
+    texts = drawn.shown(tokenizer, presentation)
+    kept = [row for row, text in enumerate(texts) if text.example not in left_out]
+    if plain is not None and left_out:
+        plain = select_tokens(plain, kept)
+    return ShownSplit(
+        file=file,
+        split=drawn.split,
+        available=len(drawn.framed.examples),
+        examples=len(drawn.indices),
+        left_out=left_out,
+        shortened=presentation.shortened,
+        texts=[texts[row] for row in kept],
+        tokenizer=tokenizer,
+        plain=plain,
+    )
+
+
+def refuse_unreadable(file: Path, examples: int, left_out: int, context: int | None) -> None:
+    """Raise DataError where the context holds no example of a split."""
+    if left_out == examples:
+        raise DataError(
+            f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
+            "context or leave the distribution out"
         )
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class DrawnSplit:
     """A split's examples, and the indices of those that are read."""
 
     framed: Framed
@@ -192,7 +213,7 @@ def tokenize_splits(
 
 
 def _fit_context(
-    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, context: int | None, file: Path
+    tokenizer: PreTrainedTokenizerBase, drawn: DrawnSplit, context: int | None
 ) -> tuple[Presentation, Tokens | None, list[int]]:
     """How the split is shown, its tokens under ``plain``, and the examples that the context cannot hold even so."""
     presentation = Presentation(drawn.reading.prompt_format)
@@ -201,22 +222,12 @@ def _fit_context(
     plain, excess = _excess(tokenizer, drawn, presentation, context)
     if excess and drawn.reading.overlong == "shorten":
         presentation, excess = _shorten(tokenizer, drawn, context, excess)
-        shortened = len(presentation.shortened)
-        log.warning("%s: the prompts of %d examples exceed the model's context, shortened", file, shortened)
         plain = None
-    if len(excess) == len(drawn.indices):
-        raise DataError(
-            f"{file}: every example is longer than the model's context of {context} tokens; use a model with a longer "
-            "context or leave the distribution out"
-        )
-    if excess:
-        count = len(drawn.indices)
-        log.warning("%s: %d of %d examples exceed the model's context, left out", file, len(excess), count)
     return presentation, plain, sorted(excess)
 
 
 def _shorten(
-    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, context: int, excess: Mapping[int, int]
+    tokenizer: PreTrainedTokenizerBase, drawn: DrawnSplit, context: int, excess: Mapping[int, int]
 ) -> tuple[Presentation, dict[int, int]]:
     """Drop characters in front of prompts until the examples fit; how they are shown, and which do not fit even so.
 
@@ -236,7 +247,7 @@ def _shorten(
 
 
 def _excess(
-    tokenizer: PreTrainedTokenizerBase, drawn: _Drawn, presentation: Presentation, context: int
+    tokenizer: PreTrainedTokenizerBase, drawn: DrawnSplit, presentation: Presentation, context: int
 ) -> tuple[Tokens, dict[int, int]]:
     """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
     texts = drawn.shown(tokenizer, presentation)

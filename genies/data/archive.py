@@ -115,13 +115,18 @@ def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path
 
     # pooch would advise, at level INFO, to pin the archive's digest; its files' digests are checked instead.
     pooch.get_logger().setLevel("WARNING")
-    name = f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.tar"
+    place = downloaded(url, folder)
     downloader = pooch.HTTPDownloader(progressbar=_Progress(url, limits.total_bytes), chunk_size=_CHUNK_BYTES)
     try:
-        return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder, downloader=downloader))
+        return Path(pooch.retrieve(url, known_hash=None, fname=place.name, path=place.parent, downloader=downloader))
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{printable(url)}: download failed ({reason}); try again, or give a local path") from None
+
+
+def downloaded(url: str, folder: Path) -> Path:
+    """Where in ``folder`` the file at ``url`` lies once it was downloaded."""
+    return Path(folder) / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.tar"
 
 
 class _Progress:
@@ -156,11 +161,35 @@ class _Progress:
         self._bar.close()
 
 
-def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping[str, str], limits: Limits) -> None:
-    shown = printable(source)
+def read_listed(
+    archive: Path, digests: Mapping[str, str], *, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[str, bytes]]:
+    """Path and content of each file that ``digests`` names, from an archive that is not unpacked; nothing is written.
+
+    Args:
+        archive: tar archive.
+        digests: SHA-256 (hexadecimal) by path in the archive, without the top folder.
+        limits: what the archive may ask for.
+
+    Raises:
+        DataError: as ``unpack``. A file comes only after its digest was compared.
+    """
+    shown = printable(str(archive))
+    _check_file(Path(archive), shown)
+    with damage_told(shown):
+        for tar, member, name in _listed_members(Path(archive), shown, digests, limits):
+            yield name, b"".join(_verified(tar, member, shown, digests[name], limits))
+
+
+def _check_file(archive: Path, shown: str) -> None:
     if not archive.is_file():
         problem = "is a folder, not an archive" if archive.is_dir() else "no such file"
         raise DataError(f"{shown}: {problem}; give the path or URL of a tar archive of distributions")
+
+
+def _unpack_file(archive: Path, source: str, destination: Path, digests: Mapping[str, str], limits: Limits) -> None:
+    shown = printable(source)
+    _check_file(archive, shown)
     destination = destination.resolve()
     with damage_told(shown), partial_folder(destination) as partial:
         _extract(archive, shown, partial, digests, limits)
@@ -205,6 +234,23 @@ def read_members(archive: Path, shown: str, limits: Limits) -> Iterator[tuple[ta
 
 def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str], limits: Limits) -> None:
     """Write every listed file to ``folder``, verified."""
+    for tar, member, name in _listed_members(archive, shown, digests, limits):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for chunk in _verified(tar, member, shown, digests[name], limits):
+                file.write(chunk)
+        sync_file(path)
+
+
+def _listed_members(
+    archive: Path, shown: str, digests: Mapping[str, str], limits: Limits
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
+    """Every member that ``digests`` lists, each once and below one top folder, with the archive and its listed path.
+
+    Raises:
+        DataError: a member is hostile or comes twice; in the end, one is missing.
+    """
     found: dict[str, str] = {}
     tops: set[str] = set()
     for tar, member in read_members(archive, shown, limits):
@@ -216,7 +262,7 @@ def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str]
             rivals = f"{printable(found.get(name, next(iter(found.values()))))} and {printable(member.name)}"
             raise DataError(f"{shown}: members {rivals} stand for the same data; keep one of them")
         found[name] = member.name
-        _write_member(tar, member, shown, folder / name, digests[name], limits)
+        yield tar, member, name
     missing = sorted(digests.keys() - found.keys())
     if missing:
         count = f"{len(missing)} of {len(digests)} files are missing, the first is {missing[0]}"
@@ -260,22 +306,24 @@ def _leads_outside(member: tarfile.TarInfo) -> bool:
     return target.startswith("/") or target.split("/")[0] == ".."
 
 
-def _write_member(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, shown: str, path: Path, expected: str, limits: Limits
-) -> None:
+def _verified(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, shown: str, expected: str, limits: Limits
+) -> Iterator[bytes]:
+    """The content of a member in pieces; to be relied on only when the last one has come.
+
+    Raises:
+        DataError: it is too large, or in the end, has another digest.
+    """
     shown = f"{shown}: member {printable(member.name)}"
     if member.size > limits.file_bytes:
         raise DataError(f"{shown} has more than {limits.file_bytes} bytes; give an archive of distributions")
-    path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     stream = tar.extractfile(member)
-    with path.open("wb") as file:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            file.write(chunk)
+    while chunk := stream.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        yield chunk
     if digest.hexdigest() != expected.lower():
         raise DataError(f"{shown} has SHA-256 {digest.hexdigest()}, expected {expected}; fetch the archive again")
-    sync_file(path)
 
 
 def _lay_out(partial: Path, destination: Path, digests: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,17 @@ def read_split(path: Path) -> list[Example]:
         DataError: the file is missing, is not strict JSON in UTF-8, or a record breaks the format; the message names
             the first offence.
     """
+    return _valid(_read(Path(path)))
+
+
+def parse_split(content: bytes, path: Path) -> list[Example]:
+    """The same of the content of such a file, which messages call ``path``."""
+    return _valid(_read(Path(path), content))
+
+
+def _valid(items: Iterable[Example | str]) -> list[Example]:
     examples = []
-    for item in _read(Path(path)):
+    for item in items:
         if isinstance(item, str):
             raise DataError(item)
         examples.append(item)
@@ -124,10 +133,10 @@ def _metadata_problems(path: Path) -> Iterator[str]:
         yield f"{shown}: is {_kind(value)}, not an object; write an object or delete the file"
 
 
-def _read(path: Path) -> Iterator[Example | str]:
-    """Each example of a split's file, or a line for each violation of its record."""
+def _read(path: Path, content: bytes | None = None) -> Iterator[Example | str]:
+    """Each example of a split's file, or a line for each violation of its record; see ``_load`` for ``content``."""
     try:
-        records, flawed = _load(path)
+        records, flawed = _load(path, content)
     except DataError as error:
         yield str(error)
         return
@@ -205,8 +214,10 @@ class _Flaw:
     problem: str
 
 
-def _load(path: Path) -> tuple[Any, bool]:
+def _load(path: Path, content: bytes | None = None) -> tuple[Any, bool]:
     """The value of a JSON file, and whether there is a ``_Flaw`` in it: a repeated key, or a number that is not JSON.
+
+    Where ``content`` is given, the file is not read.
 
     Raises:
         DataError: the file cannot be read, or is not JSON.
@@ -229,7 +240,7 @@ def _load(path: Path) -> tuple[Any, bool]:
         return _Flaw(f"the key {_shown(repeated)} stands twice in one object; keep one of them")
 
     shown = _shown_path(path)
-    text = _text(path)
+    text = _text(path, content)
     try:
         return json.loads(text, parse_constant=constant, object_pairs_hook=mapping), flawed
     except json.JSONDecodeError as error:
@@ -242,16 +253,10 @@ def _load(path: Path) -> tuple[Any, bool]:
         raise DataError(f"{shown}: holds a number with too many digits; shorten it") from None
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, content: bytes | None) -> str:
     shown = _shown_path(path)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{shown}: not a regular file; a split is a JSON file")
-        if status.st_size > MAX_FILE_BYTES:
-            size = f"{status.st_size} bytes, more than the {MAX_FILE_BYTES} that are read"
-            raise DataError(f"{shown}: {size}; split it into several distributions")
-        text = path.read_bytes().decode("utf-8")
+        text = (_content(path, shown) if content is None else content).decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"{shown}: file not found; a distribution's folder holds train.json and test.json") from None
     except OSError as error:
@@ -261,6 +266,16 @@ def _text(path: Path) -> str:
     if not text.strip():
         raise DataError(f"{shown}: the file is empty; write an array of records")
     return text
+
+
+def _content(path: Path, shown: str) -> bytes:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{shown}: not a regular file; a split is a JSON file")
+    if status.st_size > MAX_FILE_BYTES:
+        size = f"{status.st_size} bytes, more than the {MAX_FILE_BYTES} that are read"
+        raise DataError(f"{shown}: {size}; split it into several distributions")
+    return path.read_bytes()
 
 
 def _flaws(record: dict[str, Any]) -> Iterator[tuple[str, _Flaw]]:

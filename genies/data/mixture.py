@@ -5,9 +5,10 @@ Source: GENIES (arXiv 2311.07723), the study of how sensitive generalization is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from genies.data.distributions import read_split, write_split
+from genies.data.distributions import Example, read_split, write_split
 from genies.data.pairs import example_seed
 from genies.errors import DataError
 
@@ -29,17 +30,37 @@ def mix(source: Path, other: Path, percent: float, seed: int, output: Path) -> N
         DataError: ``other`` has too few training examples, or a file breaks the format.
     """
     kept, coming = read_split(source / "train.json"), read_split(other / "train.json")
+    write_split(output / "train.json", mixed(kept, coming, percent, seed, source.name, other / "train.json"))
+    write_split(output / "test.json", read_split(source / "test.json"))
+
+
+def mixed(
+    kept: Sequence[Example], coming: Sequence[Example], percent: float, seed: int, source: str, other: Path
+) -> list[Example]:
+    """Training examples of a mixture: those that are kept, and those that come; see ``mix``.
+
+    Args:
+        kept: training examples of the distribution.
+        coming: those of the other.
+        percent: share of the former that is replaced.
+        seed: draws them.
+        source: name of the distribution, for errors.
+        other: training file of the other, for errors.
+
+    Raises:
+        DataError: too few examples can come in.
+    """
     count = round(len(kept) * percent / 100)
     if not 1 <= count <= min(len(kept), len(coming)):
         raise DataError(
-            f"{other / 'train.json'}: {percent} % of {len(kept)} training examples of {source.name} are {count}, and "
-            f"{len(coming)} can come in; choose another percentage"
+            f"{other}: {percent} % of {len(kept)} training examples of {source} are {count}, and {len(coming)} can "
+            "come in; choose another percentage"
         )
 
-    def drawn(examples: list) -> list[int]:
+    def drawn(examples: Sequence[Example]) -> list[int]:
         return sorted(range(len(examples)), key=lambda i: example_seed(seed, examples[i], "mixture"))
 
+    examples = list(kept)
     for place, index in zip(drawn(kept)[:count], drawn(coming)[:count], strict=True):
-        kept[place] = coming[index]
-    write_split(output / "train.json", kept)
-    write_split(output / "test.json", read_split(source / "test.json"))
+        examples[place] = coming[index]
+    return examples

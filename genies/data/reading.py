@@ -71,7 +71,11 @@ def read_drawn(file: Path, reading: Reading) -> tuple[Framed, list[int]]:
     Raises:
         DataError: the file breaks the format.
     """
-    examples = read_split(file)
+    return draw(read_split(file), file, reading)
+
+
+def draw(examples: list[Example], file: Path, reading: Reading) -> tuple[Framed, list[int]]:
+    """The same of the examples of such a file, which need not exist."""
     chosen = set(drawn(examples, reading.limit.of(file.parent.name, file.stem), reading.seed))
     framed = frame(examples, reading.framing)
     return framed, [index for index in range(len(framed.examples)) if framed.in_file(index) in chosen]

@@ -1,27 +1,31 @@
-"""What a run will cost in tokens, GPU-hours and disk, from its configuration: the verb ``estimate``.
+"""What a run will cost in tokens, hours and disk, from its configuration.
 
-Tokens are counted as ``tokenize`` and ``extract`` would make them, and disk by the formulas that they are stored by.
-Time is arithmetic over an assumed device. Nothing is written, and no model is loaded.
+Tokens are counted as ``tokenize`` and ``extract`` would make them, on a sample of each split, and disk by the formulas
+that stores are written by. Nothing is written, and no model is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genies.activations.counts import Pieces, SplitCounts, Trees, count_splits
+from genies.activations.counts import Pieces, Sampling, SplitCounts, Trees, count_splits
+from genies.activations.decoder import resolve_device
 from genies.activations.estimate import ROOM, free_bytes
 from genies.activations.extraction import Settings, store_digest, stored_shapes
+from genies.activations.sampling import Count, value_of
 from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.activations.stages import settled
 from genies.activations.store import is_complete, store_bytes
 from genies.activations.tokens import tokens_bytes
+from genies.arithmetic import arithmetic
 from genies.config import Config
+from genies.costs.data import MAKE_IT, read_splits
+from genies.costs.rates import Here, Rate
 from genies.data.texts import Split
-from genies.demo.place import distribution_names
-from genies.errors import ConfigError, DataError, ModelError
+from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
 from genies.models import context_of, find_here, hashes_file, load_tokenizer, tokenizer_digest
@@ -32,37 +36,16 @@ if TYPE_CHECKING:
 
     from genies.tuning.base import TextIntervention
 
-DEVICE = "NVIDIA A100"
-PEAK_RATES = {"bfloat16": 312e12, "float32": 19.5e12}
-"""Floating-point operations per second of ``DEVICE`` by type, by its data sheet: dense, without TF32."""
-UTILISATION = 0.4
-"""Share of the peak that is assumed to be reached."""
 EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
-MAKE_IT = "let the workflow make it, with the same --configfile and --config: snakemake"
-
-
-@dataclass(frozen=True)
-class Rate:
-    """The device that is assumed.
-
-    Attributes:
-        peak: floating-point operations per second; None for those of ``PEAK_RATES``.
-        utilisation: share of it that is reached.
-    """
-
-    peak: float | None = None
-    utilisation: float = UTILISATION
-
-    def hours(self, operations: float, dtype: str) -> float:
-        """Hours for so many operations on numbers of a type."""
-        return operations / ((self.peak or PEAK_RATES[dtype]) * self.utilisation) / 3600
-
-    def __str__(self) -> str:
-        if self.peak:
-            return f"a device of {self.peak / 1e12:g} TFLOP/s"
-        rates = " or ".join(f"{rate / 1e12:g} ({dtype})" for dtype, rate in PEAK_RATES.items())
-        return f"one {DEVICE} of {rates} TFLOP/s"
+SELF_TEST_TEXTS = 3 * (2 + 2)
+"""How often a self-test reads what comes before prompts: of three examples, twice packed and once per response."""
+PROBE_JOBS = 2
+"""Jobs of a model for each of its probes: fit and evaluate."""
+MODEL_JOBS = 2
+"""Further jobs of a model that load no weights: model and tokenize."""
+RUN_JOBS = 5
+"""Jobs of a run: records, metrics, samples, provenance and report."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +54,28 @@ class Part:
 
     Attributes:
         name: ``EXTRACTION``, or the intervention.
-        tokens: distinct tokens, those of trainings once for each time that a step reads them.
-        operations: floating-point operations.
-        hours: of the assumed device.
+        tokens: distinct tokens, those of trainings once for each time that a step reads them; without self-tests.
+        reading, training: floating-point operations of passes without and with gradients, self-tests included.
+        jobs: how many load the model.
+        dtype, dtype_here: what the named device and this machine compute in.
+        hours: of the named device, of its operations alone.
+        hours_here: of this machine, with the start of the jobs.
     """
 
     name: str
-    tokens: float
-    operations: float
-    hours: float
+    tokens: Count
+    reading: float
+    training: float
+    jobs: int
+    dtype: str
+    dtype_here: str
+    hours: float = 0
+    hours_here: float = 0
+
+    @property
+    def operations(self) -> float:
+        """All operations."""
+        return self.reading + self.training
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,9 @@ class ModelCosts:
         tokenizer: what tokens were counted with, in words.
         splits: what is read.
         parts: extraction and the interventions that read texts.
+        other_jobs: jobs that load no model.
+        other_hours_here: hours in which those start on this machine.
+        rates: operations per second of measured products on this machine, by type.
         disk: bytes by what is kept: ``tokens``, ``activations``, ``fits``.
         stored: bytes of the activations that are in the cache already.
     """
@@ -101,8 +100,26 @@ class ModelCosts:
     tokenizer: str
     splits: list[SplitCounts]
     parts: list[Part]
+    other_jobs: int
+    other_hours_here: float
+    rates: dict[str, float]
     disk: dict[str, int]
     stored: int
+
+    @property
+    def jobs(self) -> int:
+        """Jobs of the model."""
+        return sum(part.jobs for part in self.parts) + self.other_jobs
+
+    @property
+    def hours(self) -> float:
+        """Hours of the named device for all parts."""
+        return sum(part.hours for part in self.parts)
+
+    @property
+    def hours_here(self) -> float:
+        """Hours of this machine for all parts and other jobs."""
+        return sum(part.hours_here for part in self.parts) + self.other_hours_here
 
 
 @dataclass(frozen=True)
@@ -112,7 +129,8 @@ class Costs:
     Attributes:
         run: its name.
         models: the costs of each.
-        rate: the device that is assumed.
+        rate: the device that is named.
+        here: this machine.
         left_out: what is not counted, in words.
         cache: the cache folder.
         free: bytes that are free on its disk.
@@ -121,6 +139,7 @@ class Costs:
     run: str
     models: list[ModelCosts]
     rate: Rate
+    here: Here
     left_out: list[str]
     cache: Path
     free: int
@@ -130,15 +149,38 @@ class Costs:
         """Bytes that all models take together beyond what is in the cache."""
         return sum(sum(model.disk.values()) - model.stored for model in self.models)
 
+    @property
+    def verdict(self) -> str:
+        """Whether the disk suffices, in words."""
+        stored = sum(model.stored for model in self.models)
+        besides = f" besides {gibibytes(stored)} that are there already" if stored else ""
+        all_models = "all models together take" if len(self.models) > 1 else "the run takes"
+        told = f"{self.cache}: {all_models} {gibibytes(self.needed)}{besides}, and {gibibytes(self.free)} are free"
+        return f"{told}. It does not fit: {ROOM}" if self.needed > self.free else f"{told}. It fits."
 
-def estimate(config: Config, shapes: Sequence[str], tokenizer: Path | None, rate: Rate) -> Costs:
+    def check(self) -> None:
+        """Raise DiskError where the disk does not suffice."""
+        if self.needed > self.free:
+            raise DiskError(self.verdict)
+
+
+def gibibytes(size: float) -> str:
+    """A number of bytes in words."""
+    return f"{size / 2**30:,.3g} GiB" if size < 100 * 2**30 else f"{size / 2**30:,.0f} GiB"
+
+
+def estimate(
+    config: Config, shapes: Sequence[str], tokenizer: Path | None, rate: Rate, start: float = 0, exact: bool = False
+) -> Costs:
     """Estimate a run.
 
     Args:
         config: its configuration.
         shapes: names in ``PUBLISHED_SHAPES`` that take the place of the configured models.
         tokenizer: folder of a tokenizer for models that have none here.
-        rate: the device that is assumed.
+        rate: the device to give hours of, as well as of this machine.
+        start: seconds that a job of this machine takes to start.
+        exact: whether every text is tokenized, and not a sample.
 
     Raises:
         ConfigError, DataError, ModelError: the configuration names what does not exist or is not here yet.
@@ -146,27 +188,19 @@ def estimate(config: Config, shapes: Sequence[str], tokenizer: Path | None, rate
     if shapes:
         config = config.model_copy(update={"models": tuple(shapes), "model": None})
     plan = Plan(config)
-    _check_files(plan)
     models = [_Planned.of(plan, name, bool(shapes), tokenizer) for name in plan.models]
-    counted = _count(plan, models)
+    sampling = Sampling() if exact else Sampling.over(len(plan.split_files()), config.seed)
+    counted = _count(plan, models, sampling)
+    here = Here.of(resolve_device(config.extraction.device), start)
     return Costs(
         run=config.run,
-        models=[_model_costs(plan, model, splits, rate) for model, splits in zip(models, counted, strict=True)],
+        models=[_model_costs(plan, model, splits, rate, here) for model, splits in zip(models, counted, strict=True)],
         rate=rate,
+        here=here,
         left_out=_left_out(plan),
         cache=plan.cache,
         free=free_bytes(plan.cache),
     )
-
-
-def _check_files(plan: Plan) -> None:
-    """Raise DataError where a file is missing that the workflow would make."""
-    for file in plan.distribution_files():
-        name = file.parent.name
-        if not file.is_file() and name not in plan.own_distributions:
-            made = "demo_data" if name in distribution_names() else "unpack"
-            rule = "mixture" if name in plan.config.mixtures else made
-            raise DataError(f"{file}: not there yet; {MAKE_IT} --cores 1 --until {rule}")
 
 
 @dataclass(frozen=True)
@@ -225,7 +259,7 @@ def _tokenizer(folder: Path | None, given: Path | None) -> tuple[PreTrainedToken
     return Pieces(), f"none: {Pieces.name_or_path}", None
 
 
-def _count(plan: Plan, models: Sequence[_Planned]) -> list[list[SplitCounts]]:
+def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[list[SplitCounts]]:
     """Counts for each model; those with the same tokenizer share them where no context is too short."""
     known: dict[tuple[str | None, int | None], list[SplitCounts]] = {}
     for model in sorted(models, key=lambda model: model.context or float("inf")):
@@ -234,14 +268,16 @@ def _count(plan: Plan, models: Sequence[_Planned]) -> list[list[SplitCounts]]:
             for (digest, _), splits in known.items()
             if digest == model.tokenizer_digest and not any(split.changed for split in splits)
         ]
+        # Stores are looked for by the names of their tokens, where a model's manifest says what else names them.
+        digest = model.tokenizer_digest if any(other.manifest for other in models) else None
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, model.tokenizer_digest, model.context, plan.split_files(), plan.views, plan.reading,
-            plan.cache, f"{model.name}: count",
+            model.tokenizer, digest, model.context, read_splits(plan), len(plan.split_files()), plan.views,
+            plan.reading, plan.cache, f"{model.name}: count", sampling,
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
 
 
-def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: Rate) -> ModelCosts:
+def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: Rate, here: Here) -> ModelCosts:
     settings = plan.settings
     sketch = Sketch.of(model.config, settings.layers, settings.heads)
     stores = {
@@ -251,17 +287,23 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
         for split in splits
         for view in split.extracted
     }
+    tokens = (tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
+    parts = [
+        _extraction(plan, sketch, splits, here),
+        *(_reading_texts(plan, name, sketch, splits, here) for name in _counted_texts(plan)),
+    ]
+    other_jobs = PROBE_JOBS * len(plan.probes) + MODEL_JOBS + RUN_JOBS
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
         tokenizer=model.tokenizer_source,
         splits=splits,
-        parts=[
-            _extraction(sketch, splits, settings.dtype, rate),
-            *(_reading_texts(plan, name, sketch, splits, rate) for name in _counted_texts(plan)),
-        ],
+        parts=[_timed(part, sketch, rate, here) for part in parts],
+        other_jobs=other_jobs,
+        other_hours_here=here.job_hours(other_jobs, 0, True),
+        rates={part.dtype_here: here.rate(sketch.shape.hidden, part.dtype_here) for part in parts},
         disk={
-            "tokens": sum(tokens_bytes(count, split.texts) for split in splits for count in split.tokens.values()),
+            "tokens": round(sum(tokens)),
             "activations": sum(stores.values()),
             "fits": _fits_bytes(plan, model, sketch),
         },
@@ -269,11 +311,22 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
     )
 
 
-def _extraction(sketch: Sketch, splits: Sequence[SplitCounts], dtype: str, rate: Rate) -> Part:
+def _timed(part: Part, sketch: Sketch, rate: Rate, here: Here) -> Part:
+    """The part with its hours. On CPUs a job of an extraction takes all cores, one of an intervention takes one."""
+    side_by_side = part.name != EXTRACTION and here.device.type == "cpu"
+    computing = here.hours(part.reading, part.training, sketch.shape.hidden, part.dtype_here)
+    starting = here.job_hours(part.jobs, sketch.parameters, side_by_side)
+    return replace(part, hours=rate.hours(part.operations, part.dtype), hours_here=computing + starting)
+
+
+def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
     trees = sum((split.trees for split in splits), Trees())
-    scored = sum(split.scored for split in splits if "plain" in split.extracted)
-    needed = operations(sketch, trees) + 2 * sketch.head_weights * scored
-    return Part(EXTRACTION, trees.tokens, needed, rate.hours(needed, dtype))
+    scored = sum(value_of(split.scored) for split in splits if "plain" in split.extracted)
+    tests = sum(split.self_test for split in splits)
+    reading = operations(sketch, trees) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
+    dtype = plan.settings.dtype
+    jobs = sum(bool(plan.batch(batch)) for batch in plan.batches)
+    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, dtype, arithmetic(dtype, here.device))
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
@@ -282,30 +335,40 @@ def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 
     A token is multiplied with every weight of the blocks (two operations each), and attends to all of its tree (four
     for each number of the heads' width). ``weights`` and ``attention`` say how often, backward passes counted.
     """
-    return 2 * sketch.block_weights * trees.tokens * weights + 4 * sketch.attention_width * trees.squares * attention
+    tokens, squares = value_of(trees.tokens), value_of(trees.squares)
+    return 2 * sketch.block_weights * tokens * weights + 4 * sketch.attention_width * squares * attention
 
 
-def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], rate: Rate) -> Part:
+def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
     """What an intervention passes that reads texts: by those of its parameters that are known here."""
     kind = make(plan.interventions[name], plan.parameters(name))
     given = kind.get_params()
     shots, virtual = given.get("shots", 0), given.get("virtual_tokens", 0)
     pairs = given.get("steps", 0) * given.get("pairs_per_step", 0)
     found = {(split.distribution, split.split): split for split in splits}
-    trained, tested, scored = Trees(), Trees(), 0
-    for source in plan.evaluated_sources(name):
+    sources = plan.evaluated_sources(name)
+    trained, tested, scored, tests = Trees(), Trees(), 0.0, 0.0
+    for source in sources:
         train = found[source, "train"]
         trained += _closed(train, virtual).times(pairs / train.plain.count)
+        tests += train.plain_self_test if pairs else 0
         before = shots * train.tokens["plain"] / train.texts
         for target in plan.targets[source]:
             test = found[target, "test"]
             tested += test.plain.enlarged(before) if shots else _closed(test, virtual)
-            scored += test.scored if shots else 0
+            scored += value_of(test.scored) if shots else 0
+            tests += test.plain_self_test + SELF_TEST_TEXTS * value_of(before)
     # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
     weights = 3 if pairs and _adapter(kind) is None else 2
-    needed = operations(sketch, trained, weights, 3) + operations(sketch, tested) + 2 * sketch.head_weights * scored
-    dtype = "float32" if kind.dtype == "float32" else "bfloat16"
-    return Part(name, trained.tokens + tested.tokens, needed, rate.hours(needed, dtype))
+    return Part(
+        name=name,
+        tokens=trained.tokens + tested.tokens,
+        reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
+        training=operations(sketch, trained, weights, 3),
+        jobs=len(plan.tuning_groups(name)),
+        dtype="float32" if kind.dtype == "float32" else "bfloat16",
+        dtype_here=arithmetic(kind.dtype, here.device),
+    )
 
 
 def _closed(split: SplitCounts, before: float) -> Trees:
@@ -360,83 +423,3 @@ def _left_out(plan: Plan) -> list[str]:
     left_out = [f"{name}, which reads a model of its own" for name in _other_models(plan)]
     left_out += [f"the plug-in {name}" for name in plan.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]
-
-
-def render(costs: Costs) -> str:
-    """The costs in Markdown: a table with a column for each model, what is assumed, and whether the disk suffices."""
-    models = costs.models
-    rows = {
-        "weights": [f"{model.parameters / 1e9:.3g} · 10⁹" for model in models],
-        "tokenizer": [model.tokenizer for model in models],
-        **_text_rows(models),
-        **_time_rows(models),
-        **{f"disk: {kind}": [_gib(model.disk[kind]) for model in models] for kind in ("tokens", "activations", "fits")},
-        "disk in all": [_gib(sum(model.disk.values())) for model in models],
-    }
-    if any(model.stored for model in models):
-        rows["of it in the cache already"] = [_gib(model.stored) for model in models]
-    lines = [
-        f"| {costs.run} | {' | '.join(model.name for model in models)} |",
-        f"|---|{'---:|' * len(models)}",
-        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
-        "",
-        *_assumptions(costs),
-        "",
-        _verdict(costs),
-    ]
-    return "\n".join(lines)
-
-
-def _text_rows(models: Sequence[ModelCosts]) -> dict[str, list[str]]:
-    def total(count: Callable[[SplitCounts], float]) -> list[str]:
-        return [f"{sum(map(count, model.splits)):,.0f}" for model in models]
-
-    return {
-        "distributions": [str(len({split.distribution for split in model.splits})) for model in models],
-        "examples": total(lambda split: split.examples),
-        "examples left out (context)": total(lambda split: split.left_out),
-        "texts (a response under a view)": total(lambda split: split.texts * len(split.extracted)),
-        "tokens as strings": total(lambda split: sum(split.tokens[view] for view in split.extracted)),
-        "distinct tokens in trees": total(lambda split: split.trees.tokens),
-    }
-
-
-def _time_rows(models: Sequence[ModelCosts]) -> dict[str, list[str]]:
-    rows = {}
-    for number, part in enumerate(models[0].parts):
-        of_all = [model.parts[number] for model in models]
-        if part.name != EXTRACTION:  # its tokens are those in trees, told above
-            rows[f"{part.name}: distinct tokens"] = [f"{one.tokens:,.0f}" for one in of_all]
-        rows[f"{part.name}: FLOP"] = [f"{one.operations:.2e}".replace("e+", "e") for one in of_all]
-        rows[f"{part.name}: GPU-hours"] = [_hours(one.hours) for one in of_all]
-    return {**rows, "GPU-hours in all": [_hours(sum(part.hours for part in model.parts)) for model in models]}
-
-
-def _assumptions(costs: Costs) -> list[str]:
-    lines = [
-        f"GPU-hours are arithmetic, not a measurement: {costs.rate}, of which {100 * costs.rate.utilisation:g} % are "
-        "assumed to be reached. FLOP are 2 for each token and weight of the blocks (trainings: 4, or 6 where all "
-        "weights are trained), and attention within each tree. Loading, padding, self-tests and fits of probes are "
-        "not in them.",
-    ]
-    if any(model.tokenizer.startswith("none") for model in costs.models):
-        lines.append("Without a tokenizer the counts of tokens are estimates; --tokenizer names one.")
-    if costs.left_out:
-        lines.append(f"Not counted: {'; '.join(costs.left_out)}.")
-    return lines
-
-
-def _verdict(costs: Costs) -> str:
-    stored = sum(model.stored for model in costs.models)
-    besides = f" besides {_gib(stored)} that are there already" if stored else ""
-    all_models = "all models together take" if len(costs.models) > 1 else "the run takes"
-    told = f"{costs.cache}: {all_models} {_gib(costs.needed)}{besides}, and {_gib(costs.free)} are free"
-    return f"{told}. It does not fit: {ROOM}." if costs.needed > costs.free else f"{told}. It fits."
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:,.3g} GiB" if size < 100 * 2**30 else f"{size / 2**30:,.0f} GiB"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.2g}" if hours < 10 else f"{hours:,.0f}"

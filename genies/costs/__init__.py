@@ -1,0 +1,1 @@
+"""What a run will cost in tokens, hours and disk, from its configuration: the verb ``estimate``."""
