@@ -90,12 +90,12 @@ def test_any_values_are_a_configuration_or_one_line_of_refusal(values: dict) -> 
 
 def test_lists_and_mappings_of_the_command_line_mean_what_they_mean_in_a_file() -> None:
     entries = ["extraction={layers: [0, 4], heads: none}", "further_seeds=[1, 2]", "interventions=[mms, '7']",
-               "limit={train: 60, distributions: {north: {test: null}}}",
+               "limit={train: 50, distributions: {north: {test: null}}}",
                "intervention_parameters={lora: {learning_rate: 2.0e-4, steps: 10, quantization: null}}"]  # fmt: skip
     config = read_config([REPOSITORY / "config/config.yaml"], entries)
     assert config.extraction.layers == (0, 4) and config.extraction.heads == "none"
     assert config.further_seeds == (1, 2) and config.interventions == ("mms", "7")
-    assert config.limit.train == 60 and config.limit.test is None
+    assert config.limit.train == 50
     assert config.limit.distributions == {"north": {"test": None}}
     lora = config.intervention_parameters["lora"]
     assert (lora["learning_rate"], lora["steps"], lora["quantization"]) == (2.0e-4, 10, None)
