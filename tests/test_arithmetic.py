@@ -175,7 +175,8 @@ FORWARD: dict[str, Callable[[], Any]] = {
         *[bfloat16(1, 2, 4, 8)] * 3, attn_mask=bfloat16(4, 4)
     ),
     "autocast": lambda: _autocast(torch.ones(2, 2)),
-    "muon": lambda: _muon_step(),
+    # Torch has this optimizer from 2.9 on.
+    **({"muon": lambda: _muon_step()} if hasattr(torch.optim, "Muon") else {}),
 }
 BACKWARD: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mm": lambda x: x[0, 0] @ bfloat16(4, 4),

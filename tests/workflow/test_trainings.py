@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_an_edit_of_one_source_trains_that_one_alone(project: Project) -> None:
     file = project.folder / "data/west/train.json"
     examples = json.loads(file.read_text())
     file.write_text(json.dumps([*examples, {**examples[0], "prompt": "What is Peru ?\n"}]))
+    shutil.rmtree(project.folder / "results/mini/logs/tune")  # some are of jobs that are no more
     executed = project.jobs()
     # All jobs run, since all splits are tokenized together; what they have comes from the cache.
     assert executed["tune:lora"] == 2 and executed["gather"] == 1
