@@ -67,6 +67,8 @@ rule extract:
         plan.results / "logs" / "extract" / "{model}" / "{batch}.log",
     benchmark:
         plan.results / "benchmarks" / "extract" / "{model}" / "{batch}.tsv"
+    # It takes all cores, so it goes before jobs that take one: those fill the cores after it together with fits.
+    priority: 1
     threads: 8
     resources:
         gpu=gpus_for(plan.config.extraction.device),
