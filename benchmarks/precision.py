@@ -27,7 +27,11 @@ from genies.data.views import VIEWS
 from genies.interventions.registry import make
 from genies.models import describe_model, load_tokenizer
 
-DEMO = (Path("resources/demo/demo-llama"), Path("resources/demo/distributions"), Path("config/shifts/demo.yaml"))
+DEMO = (
+    Path("resources/demo/SmolLM2-135M-Instruct.Q4_1.gguf"),
+    Path("resources/demo/distributions"),
+    Path("config/shifts/demo.yaml"),
+)
 CHECKS = {
     "packed": Check(True, 0, 0, None, None, 0, 0),
     "separate": Check(False, 0, 0, None, None, 0, 0, "asked for"),
