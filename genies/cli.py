@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -169,7 +170,8 @@ def _add_init(verbs: argparse._SubParsersAction) -> None:
         from genies.config_template import write
 
         write(options.file)
-        print(f"{options.file} is written; run it with: snakemake --cores 2 --configfile {options.file}")
+        command = f"snakemake --cores 2 --configfile {shlex.quote(str(options.file))}"
+        print(f"{options.file} is written; run it with: {command}")
 
     verb = _verb(verbs, "init", run, "write a commented configuration to start from")
     verb.add_argument("file", type=Path, nargs="?", default=Path("genies.yaml"), help="YAML file (default genies.yaml)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from genies.config import Config
 from genies.errors import ConfigError
 from genies.files import whole_file
 
-HEAD = """# A configuration of genies. Run it with: snakemake --cores 2 --configfile {file}
+HEAD = """# A configuration of genies. Run it with: snakemake --cores 2 --configfile {quoted}
 # As it is, it runs the demo's shifts on the demo's model. Change what follows; below are all other keys with their
 # defaults, commented out.
 
@@ -53,13 +54,14 @@ WIDTH = 118
 
 def render(file: Path) -> str:
     """The text of a configuration called ``file``."""
-    run = "".join(c if c.isalnum() or c in "_-" else "_" for c in file.stem).lstrip("-") or "mine"
+    run = json.dumps("".join(c if c.isalnum() or c in "_-" else "_" for c in file.stem).lstrip("-") or "mine")
     others = [_commented(name, field) for name, field in Config.model_fields.items() if name not in WRITTEN]
-    return "\n".join([HEAD.format(file=file, run=run), *others])
+    return "\n".join([HEAD.format(quoted=shlex.quote(str(file)), run=run), *others])
 
 
 def _commented(name: str, field: FieldInfo) -> str:
-    meaning = textwrap.fill(field.description or "", WIDTH, initial_indent="# ", subsequent_indent="# ")
+    description = (field.description or "").replace("; see below", "")
+    meaning = textwrap.fill(description, WIDTH, initial_indent="# ", subsequent_indent="# ")
     default = field.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):
         default = default.model_dump(mode="json")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from genies import gguf
 from genies.digests import file_sha256, value_digest
-from genies.errors import ModelError, StoreError, disk_full, first_line, readable
-from genies.files import read_sealed, write_sealed
+from genies.errors import REPAIR, ModelError, StoreError, disk_full, first_line, readable
+from genies.files import read_json, read_sealed, write_sealed
 from genies.gguf import is_gguf
 
 if TYPE_CHECKING:
@@ -306,6 +306,18 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
 def _commit(found: Path) -> str:
     """The commit of what was downloaded, from its path ``…/snapshots/<commit>/…`` in the hub's cache."""
     return found.parts[len(found.parts) - found.parts[::-1].index("snapshots")]
+
+
+def read_model(manifest: Path) -> dict[str, Any]:
+    """The manifest of a model, as ``describe_model`` gave it.
+
+    Raises:
+        StoreError: it is missing or damaged, or the conversion of a GGUF file that it names is not in the cache.
+    """
+    described = read_json(manifest)
+    if described.get("converted") and not gguf.is_converted(Path(described["path"])):
+        raise StoreError(f"{described['path']}: the converted model that {manifest} names is missing; {REPAIR}")
+    return described
 
 
 def model_digests(identifier: str, revision: str | None, remembered: Path) -> dict[str, str]:

@@ -19,6 +19,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "report": ("metrics", "records", "samples", "sweep", "provenance", "report"),
 }
 """Rules by stage, in the order in which a run comes to them."""
+TERMINAL = "DefaultStreamHandler"
+"""Name of Snakemake's handler that writes to the terminal."""
 REPLACED = ("job_started", "job_finished", "progress")
 """Snakemake's events whose own lines in the terminal are replaced by those of ``Progress``."""
 
@@ -48,9 +50,10 @@ class Progress(logging.Handler):
         self._shown: set[str] = set()
 
     def attach(self, logger: logging.Logger) -> None:
-        """Listen to Snakemake's logger, and keep its handlers from printing what is printed here."""
+        """Listen to Snakemake's logger, and keep its lines of the terminal from saying the same; its log keeps them."""
         for handler in logger.handlers:
-            handler.addFilter(lambda record: _event(record) not in REPLACED)
+            if handler.name == TERMINAL:
+                handler.addFilter(lambda record: _event(record) not in REPLACED)
         logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -127,6 +127,8 @@ def test_init_overwrites_nothing(folder: Path, capfd: pytest.CaptureFixture[str]
     assert (folder / "mine.yaml").read_text() == "run: precious\n"
 
 
-@pytest.mark.parametrize("name", ["my run.yaml", "-x.yaml", "ü.yaml", ".yaml"])
+@pytest.mark.parametrize(
+    "name", ["my run.yaml", "-x.yaml", "ü.yaml", ".yaml", "1.yaml", "true.yaml", "null.yaml", "2024-01-01.yaml"]
+)
 def test_any_name_of_a_file_gives_a_valid_run(name: str) -> None:
     assert load_config(yaml.safe_load(render(Path(name)))).run

@@ -10,7 +10,7 @@ import pytest
 
 from genies import progress
 from genies.progress import Progress, earlier_seconds
-from genies.report.summary import cost
+from genies.report.summary import cost, stored_bytes
 
 BENCHMARK = "s\th:m:s\tmax_rss\tmean_load\tcpu_time\n{seconds}\t0:00:10\t100\t90\t{cpu}\n"
 
@@ -101,6 +101,32 @@ def test_costs_count_the_jobs_of_this_call_and_gpus_where_they_were_held(tmp_pat
     os.utime(old, (1, 1))
     benchmark(tmp_path / "tune/m/lora/a.tsv", 100, 80)
     benchmark(tmp_path / "fit/m/mms.tsv", 10, "NA")
-    spent = cost(tmp_path, since=1000, gpus=2)
-    assert (spent.jobs, spent.cpu_seconds, spent.gpu_seconds) == (2, 80, 200)
-    assert cost(tmp_path, since=0, gpus=0).gpu_seconds == 0
+    held = {("tune", "lora"): 1, ("extract", "0"): 4}
+    spent = cost(tmp_path, 1000, lambda rule, place: held[rule, place])
+    assert (spent.jobs, spent.cpu_seconds, spent.gpu_seconds) == (2, 80, 100)
+    assert cost(tmp_path, 0, lambda rule, place: held[rule, place]).gpu_seconds == 4100
+
+
+def test_what_a_run_has_in_the_cache_includes_the_converted_model(tmp_path: Path) -> None:
+    results, cache = tmp_path / "results/mine", tmp_path / "cache"
+    for path, content in (
+        (results / "models/m.json", '{"converted": "abc"}'),
+        (results / "models/other.json", '{"converted": null}'),
+        (results / "tokens/m.json", '{"tokens": [{"digest": "t"}]}'),
+        (cache / "models/abc/model.safetensors", "x" * 100),
+        (cache / "models/unused/model.safetensors", "x" * 1000),
+        (cache / "tokens/t.h5", "x" * 20),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert stored_bytes(results, cache) == 120
+
+
+def test_only_the_terminal_is_spared_the_lines_that_progress_replaces(tmp_path: Path) -> None:
+    logger = logging.Logger("snakemake-like")
+    terminal, log = logging.StreamHandler(), logging.StreamHandler()
+    terminal.name = "DefaultStreamHandler"
+    logger.handlers = [terminal, log]
+    Progress(tmp_path, {}).attach(logger)
+    record = logging.makeLogRecord({"levelno": logging.INFO, "event": "progress", "done": 1, "total": 2})
+    assert not terminal.filter(record) and log.filter(record)

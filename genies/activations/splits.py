@@ -26,8 +26,8 @@ from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Split, Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError
-from genies.files import read_json, write_json
-from genies.models import load_tokenizer
+from genies.files import write_json
+from genies.models import load_tokenizer, read_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -182,7 +182,7 @@ def tokenize_splits(
             are drawn, those ``left_out``, the characters ``shortened`` by example, and how many examples are
             ``indistinct``: two of their responses have the same tokens.
     """
-    described = read_json(model)
+    described = read_model(model)
     tokenizer = load_tokenizer(Path(described["path"]))
     entries, available, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}, {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):

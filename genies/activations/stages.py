@@ -14,6 +14,7 @@ from genies.activations.splits import tokens_path
 from genies.activations.tokens import Tokens, read_tokens
 from genies.data.texts import Split
 from genies.files import read_json, write_json
+from genies.models import read_model
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def extract_distributions(
             distribution, split, view, digest), ``checks`` of how exact packing was (by distribution and split),
             ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the settings.
     """
-    described, tokenized = read_json(model), read_json(tokens)
+    described, tokenized = read_model(model), read_json(tokens)
     settings = settled(settings, described, device)
     root = Path(cache) / "activations"
     extractor = Extractor(described, root, settings, device)
@@ -89,7 +90,7 @@ def check_disk(
     Raises:
         DiskError: it would not fit.
     """
-    described, tokenized = read_json(model), read_json(tokens)
+    described, tokenized = read_model(model), read_json(tokens)
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
     tell_disk(described, Path(cache) / "activations", settled(settings, described, device), requests)

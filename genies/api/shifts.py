@@ -202,9 +202,10 @@ def _evaluate_text_interventions(plan: Plan, name: str, model: Path, tokens: Pat
     from genies.tuning.loaded import LoadedModel
     from genies.tuning.stage import gather_sources, tune_sources
 
-    loaded, manifests = LoadedModel(), plan.tuning_manifests(name)
+    manifests = plan.tuning_manifests(name)
     outputs = iter(manifests)
     for intervention in plan.text_interventions:
+        loaded = LoadedModel()  # as a job has it: what one intervention loaded would be in the way of the next one's
         spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
         device = plan.tuning_device(intervention)
         for group, sources in enumerate(plan.tuning_groups(intervention)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,10 @@ ROWS = 12
 LABELS = 3
 """Labels that it shows at most, each with an interval."""
 ON_GPU = ("extract", "tune", "plugin", "sweep_source")
-"""Rules whose jobs hold a GPU where there is one."""
+"""Rules whose jobs compute with the model."""
+
+GpusHeld = Callable[[str, str | None], int]
+"""How many GPUs a job holds, by its rule and, where it has one, its intervention."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,14 @@ class Cost:
     gpu_seconds: float
 
 
-def summary_lines(results: Path, cache: Path, since: float, gpus: int) -> list[str]:
+def summary_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> list[str]:
     """The leaderboard, the cost and the path of the report.
 
     Args:
         results: folder of the run.
         cache: the cache folder.
         since: when this call of the workflow began (seconds since the epoch); earlier calls timed earlier jobs.
-        gpus: GPUs that a job holds that computes with the model; 0 where there are none.
+        gpus: how many GPUs a job holds that computes with the model.
     """
     return [*leaderboard_lines(results), *_cost_lines(results, cache, since, gpus)]
 
@@ -80,7 +83,7 @@ def _accuracy(row: pl.DataFrame) -> str:
     return f"{mean:.3f}" if low is None else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _cost_lines(results: Path, cache: Path, since: float, gpus: int) -> Iterator[str]:
+def _cost_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> Iterator[str]:
     spent = cost(results / "benchmarks", since, gpus)
     used, written = stored_bytes(results, cache), folder_bytes(results)
     yield (
@@ -91,20 +94,27 @@ def _cost_lines(results: Path, cache: Path, since: float, gpus: int) -> Iterator
     yield f"report: {(results / 'report.html').absolute()}"
 
 
-def cost(benchmarks: Path, since: float, gpus: int) -> Cost:
+def cost(benchmarks: Path, since: float, gpus: GpusHeld) -> Cost:
     """What the jobs took whose benchmark files were written after ``since``."""
     timed = [(file, row) for file, row in benchmark_rows(benchmarks) if file.stat().st_mtime >= since]
-    held = [row for file, row in timed if file.relative_to(benchmarks).parts[0].removesuffix(".tsv") in ON_GPU]
+    gpu_seconds = 0.0
+    for file, row in timed:
+        rule, *place = file.relative_to(benchmarks).with_suffix("").parts
+        if rule in ON_GPU:
+            gpu_seconds += gpus(rule, place[1] if len(place) > 1 else None) * (number(row.get("s")) or 0.0)
     return Cost(
         jobs=len(timed),
         cpu_seconds=sum(number(row.get("cpu_time")) or 0.0 for _, row in timed),
-        gpu_seconds=gpus * sum(number(row.get("s")) or 0.0 for row in held),
+        gpu_seconds=gpu_seconds,
     )
 
 
 def stored_bytes(results: Path, cache: Path) -> int:
-    """Bytes of the tokens, activations and fits in the cache that a run's manifests name."""
+    """Bytes of the converted models, tokens, activations and fits in the cache that a run's manifests name."""
     paths = set()
+    for manifest in results.glob("models/*.json"):
+        if converted := read_json(manifest).get("converted"):
+            paths.add(cache / "models" / converted)
     for manifest in results.glob("tokens/*.json"):
         paths |= {cache / "tokens" / f"{entry['digest']}.h5" for entry in read_json(manifest)["tokens"]}
     for manifest in results.glob("activations/*/*.json"):

@@ -31,7 +31,8 @@ from genies.data.texts import SPLITS
 from genies.digests import file_sha256, value_digest
 from genies.errors import ConfigError, GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
-from genies.files import read_json, read_sealed, whole_file, write_sealed
+from genies.files import read_sealed, whole_file, write_sealed
+from genies.models import read_model
 from genies.stopping import asked_to_stop
 from genies.tuning.shown import ShownTexts
 
@@ -85,7 +86,7 @@ def run_plugin(
     """
     import polars as pl
 
-    described, shown = read_json(model), ShownTexts(tokens, model)
+    described, shown = read_model(model), ShownTexts(tokens, model)
     results = [(work / "evaluations" / f"{test.parent.name}.json").resolve() for test in tests]
     digest = _digest(folder, described, shown, [train, *tests])
     if not _is_done(work, digest, results):

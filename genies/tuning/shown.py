@@ -10,7 +10,7 @@ from genies.data.prompts import Presentation
 from genies.data.reading import Reading, SplitPairs, read_drawn, read_test, read_training
 from genies.data.texts import SPLITS, Split
 from genies.files import read_json
-from genies.models import load_tokenizer
+from genies.models import load_tokenizer, read_model
 from genies.tuning.base import TextPairs
 
 
@@ -22,7 +22,7 @@ class ShownTexts:
         self._manifest = read_json(tokens)
         self.reading = Reading.of(self._manifest["reading"])
         chat = self.reading.prompt_format == "chat"
-        self._tokenizer = load_tokenizer(Path(read_json(model)["path"])) if chat else None
+        self._tokenizer = load_tokenizer(Path(read_model(model)["path"])) if chat else None
 
     def training(self, file: Path) -> SplitPairs:
         """Training pairs of ``<distribution>/train.json``, best response first."""

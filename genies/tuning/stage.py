@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from genies.data.reading import SplitPairs
 from genies.digests import code_digest, file_sha256, value_digest
-from genies.errors import DataError, GeniesError, StoreError
+from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluate import judge
 from genies.evaluation.tables import read_evaluation
 from genies.files import locked, read_json, whole_file, write_json, write_sealed
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import check_test, is_saved, load, make, module_of, name_of, save
-from genies.models import hashes_file, model_digests
+from genies.models import hashes_file, model_digests, read_model
 from genies.tuning.base import TextIntervention, TextPairs
 from genies.tuning.loaded import LoadedModel
 from genies.tuning.shown import ShownTexts
@@ -88,7 +88,7 @@ def tune_sources(
     Raises:
         GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
     """
-    described, shown = read_json(model), ShownTexts(tokens, model)
+    described, shown = read_model(model), ShownTexts(tokens, model)
     job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel())
     files = {test.parent.name: test for test in tests}
     made: dict[str, dict[str, Any]] = {key: {} for key in ("arithmetic", "fits", "tests", "training_log", "counts")}
@@ -120,6 +120,10 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
     """
     import polars as pl
 
+    for folder in {path.parent for path in manifests}:
+        # Other groups of an earlier configuration would keep their fits in use.
+        for stale in set(folder.glob("*.json")).difference(manifests):
+            stale.unlink()
     for path in manifests:
         manifest = read_json(path)
         place = Path(manifest["model"]) / path.parents[1].name
@@ -138,6 +142,8 @@ def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
         check_test(test)
         return read_evaluation(test)
     except StoreError:
+        if not test.parents[1].is_dir():
+            raise StoreError(f"{test.parents[1]}: the fit that {manifest} names is missing; {REPAIR}") from None
         raise StoreError(
             f"{test}: missing or damaged; delete {manifest}, which names it, and run snakemake again"
         ) from None

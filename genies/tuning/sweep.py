@@ -17,8 +17,9 @@ from genies.data.pairs import Pair, example_seed
 from genies.errors import DataError
 from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
-from genies.files import read_json, whole_file
+from genies.files import whole_file
 from genies.interventions.registry import make, name_of
+from genies.models import read_model
 from genies.tuning.base import TextPairs
 from genies.tuning.grid import grid
 from genies.tuning.loaded import LoadedModel
@@ -55,7 +56,7 @@ def sweep_source(
     """
     import polars as pl
 
-    described = read_json(model)
+    described = read_model(model)
     source = train.parent.name
     fit_pairs, held_out = divided(train, ShownTexts(tokens, model), counts)
     rows, loaded = [], LoadedModel()

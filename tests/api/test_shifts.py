@@ -184,7 +184,7 @@ exec(
         ({"interventions": NOT_IN_A_FILE["Mine"]}, ConfigError, "Mine: is not defined in a file of its own"),
         ({"interventions": [dict]}, ConfigError, "<class 'dict'> is none"),
         ({"distributions": ["data/north"]}, ConfigError, "unknown distribution south"),
-        ({"distributions": ["data/north", "elsewhere/south"]}, DataError, "elsewhere/south/test.json: file not found"),
+        ({"distributions": ["data/north", "elsewhere/south"]}, ConfigError, "elsewhere/south: no such folder"),
         ({"shifts": []}, DataError, "holds no list of shifts"),
         ({"shifts": {"source": "north"}}, DataError, "shifts: entry 0 .* has no target"),
         ({"shifts": "absent.yaml"}, DataError, "absent.yaml: file not found"),

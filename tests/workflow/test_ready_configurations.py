@@ -11,6 +11,8 @@ import pytest
 import yaml
 from project import REPOSITORY, run_to_end
 
+from genies.models import model_name
+
 READY = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 
@@ -50,7 +52,7 @@ def test_every_ready_configuration_plans_once_its_data_and_models_are_there(
     said = result.stdout + result.stderr
     assert f"results/{values['run']}/report.html" in said
     for model in values["models"]:
-        assert f"results/{values['run']}/models/{Path(model).name}.json" in said
+        assert f"results/{values['run']}/models/{model_name(model)}.json" in said
 
 
 def test_weights_that_are_not_free_are_asked_for_in_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.settings.types import Quietness
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -47,6 +48,15 @@ def gpus_for(device):
     return max(1, len(visible_gpus())) if device == "balanced" and workflow.local_exec else 1
 
 
+# GPUs that a job held, for what the run says of its costs.
+def gpus_held(rule, intervention):
+    if plan.config.extraction.device == "cpu" or (workflow.local_exec and not visible_gpus()):
+        return 0
+    if rule == "tune":
+        return gpus_for(plan.tuning_device(intervention))
+    return gpus_for(plan.config.extraction.device) if rule == "extract" else 1
+
+
 # With `--sdm apptainer` alone.
 container: plan.config.container
 
@@ -58,16 +68,20 @@ begin = time.time()
 
 
 onstart:
-    jobs_by_rule = workflow.dag.stats()[1]
-    Progress(plan.results / "benchmarks", jobs_by_rule).attach(logger)
+    if not {Quietness.ALL, Quietness.PROGRESS} & set(workflow.output_settings.quiet or ()):
+        jobs_by_rule = workflow.dag.stats()[1]
+        Progress(plan.results / "benchmarks", jobs_by_rule).attach(logger)
 
 
 onsuccess:
     if plan.page.is_file() and plan.page.stat().st_mtime >= begin:
         from genies.report.summary import summary_lines
 
-        gpus = gpus_for(plan.config.extraction.device) if visible_gpus() or not workflow.local_exec else 0
-        print(*summary_lines(plan.results, plan.cache, begin, gpus), sep="\n", file=sys.stderr)
+        # With --touch, tables may be empty.
+        try:
+            print(*summary_lines(plan.results, plan.cache, begin, gpus_held), sep="\n", file=sys.stderr)
+        except GeniesError as error:
+            print(f"genies: {error}", file=sys.stderr)
 
 
 wildcard_constraints:
