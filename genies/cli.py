@@ -314,9 +314,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
-        check_disk(
-            options.model, options.output, _views(options), _settings(options), options.cache, options.device
-        )  # fmt: skip
+        check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
 
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
@@ -331,7 +329,6 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _limit(verb)
     _stored(verb)
-    verb.add_argument("--device", default="auto", help="torch device that extraction will use (default auto)")
     _cache(verb)
     _output(verb, "manifest (JSON)")
 

@@ -235,9 +235,9 @@ def cached_folder(identifier: str, revision: str | None) -> Path | None:
 
 
 def find_here(identifier: str, revision: str | None, remembered: Path) -> Path | None:
-    """Where a model's configuration and tokenizer can be read now, without network and conversion.
+    """Where a model's configuration and tokenizer can be read now, without network and conversion. Nothing is written.
 
-    Arguments as ``describe_model``.
+    Arguments as ``describe_model``; hashes that ``remembered`` lacks are not kept in it.
 
     Returns:
         Its folder, which for a GGUF file is that of its conversion; else the GGUF file; None if nothing is here.
@@ -251,7 +251,7 @@ def find_here(identifier: str, revision: str | None, remembered: Path) -> Path |
     file = Path(identifier).expanduser() if local else _cached_file(identifier, revision)
     if file is None:
         return None
-    (sha256,) = _hashes(model_files(file), remembered).values()
+    (sha256,) = _hashes(model_files(file), remembered, keep=False).values()
     return gguf.find_converted(file, sha256, remembered.parent) or file
 
 
@@ -347,13 +347,14 @@ def _digests(hashes: dict[str, str]) -> dict[str, str]:
     return {"weights_digest": value_digest(weights), "tokenizer_digest": value_digest(tokenizer)}
 
 
-def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
+def _hashes(files: list[Path], remembered: Path, keep: bool = True) -> dict[str, str]:
+    """SHA-256 by name, from the file of remembered ones; what that lacks is added to it, unless ``keep`` is False."""
     try:
         known = read_sealed(remembered) if remembered.exists() else {}
     except StoreError as error:
         log.warning("%s; hashing again", error)
         known = {}
-    hashes = {}
+    before, hashes = len(known), {}
     for file in files:
         with readable(file, "cannot be read"):
             real = file.resolve()
@@ -362,7 +363,8 @@ def _hashes(files: list[Path], remembered: Path) -> dict[str, str]:
             if key not in known:
                 known[key] = file_sha256(real)
         hashes[file.name] = known[key]
-    write_sealed(remembered, known)
+    if keep and len(known) > before:
+        write_sealed(remembered, known)
     return hashes
 
 

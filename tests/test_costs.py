@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -338,3 +339,21 @@ def test_what_disk_the_extraction_takes_is_told_before_it_and_refused_where_too_
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
         run.make(Settings(dtype="bfloat16", attention="auto"))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_stores_of_another_arithmetic_are_not_asked_room_for(
+    run: Run, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One node extracts and another one tokenizes; only one of them multiplies in bfloat16.
+    settings = Settings(dtype="bfloat16", attention="auto", batch_tokens=300)
+    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _: native)
+    run.make(settings)
+    plan = run.plan()
+    model, tokens = (plan.results / name / "tiny.json" for name in ("models", "tokens"))
+    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _: not native)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    check_disk(model, tokens, plan.views, settings, plan.cache)
+    for other in (replace(settings, dtype="float32"), replace(settings, heads=())):
+        with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
+            check_disk(model, tokens, plan.views, other, plan.cache)

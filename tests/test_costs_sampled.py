@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from genies.config import read_config
 from genies.costs.data import read_splits
 from genies.costs.estimate import estimate
 from genies.costs.rates import Rate, _measured
+from genies.costs.table import render
 from genies.data.archive import published_digests, read_listed, unpack
 from genies.data.distributions import Example, parse_split, write_split
 from genies.data.mixture import mix
@@ -188,6 +190,7 @@ def test_an_archive_is_read_as_it_is(run: Path, monkeypatch: pytest.MonkeyPatch)
     unpack(str(ARCHIVE), Path("resources/genies"), published_digests(), downloads=Path("downloads"))
     monkeypatch.setattr("genies.costs.data.read_listed", lambda *_: 1 / 0)
     after = estimate(read_config([file], []), (), None, Rate())
+    assert before.run_jobs == 1 + 5  # unpack, and those of every run
     (one,), (other,) = before.models, after.models
     assert len(one.splits) == 4 > 0
     for mine, its in zip(one.splits, other.splits, strict=True):
@@ -278,6 +281,58 @@ def test_hours_of_this_machine_are_operations_at_its_rate_and_jobs_that_start(
     assert few_shot.hours_here == pytest.approx(few_shot.reading / 0.9e9 / 3600 + 0.01 / cores)
     assert full.hours_here == pytest.approx((full.reading / 0.9e9 + full.training / 0.5e9) / 3600 + 0.01 / cores)
     assert few_shot.training == 0 < full.training
-    assert model.other_hours_here == pytest.approx((2 + 2 + 5) * 0.01 / cores)
-    assert model.jobs == 3 + 9
+    assert model.other_hours_here == pytest.approx((2 + 2 + 1) * 0.01 / cores)
+    assert costs.run_hours_here == pytest.approx(5 * 0.01 / cores)
+    assert costs.hours_here == pytest.approx(model.hours_here + costs.run_hours_here)
+    assert (model.jobs, costs.jobs) == (3 + 5, 3 + 5 + 5)
     assert (full.dtype, full.dtype_here) == ("bfloat16", "float32")  # one arithmetic per device
+
+
+def test_a_training_of_all_weights_loads_the_model_for_each_source(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("north", "south", "west")
+    for number, name in enumerate(names):
+        write_distribution(run / "data" / name, offset=31 * number)
+    pairs = zip(names, names[1:] + names[:1], strict=True)
+    shifts = [{"source": one, "target": other, "label": "extreme", "category": "place"} for one, other in pairs]
+    (run / "shifts.yaml").write_text(yaml.safe_dump(shifts))
+    file = configure(
+        shifts=["shifts.yaml"], distributions=[f"data/{name}" for name in names],
+        interventions=["few_shot", "lora", "full_finetune"],
+    )  # fmt: skip
+    here = estimate(read_config([file], []), (), None, Rate())
+    parts = {part.name: part for part in here.models[0].parts}
+    assert {name: (part.jobs, part.loads) for name, part in parts.items()} == {
+        "extraction": (1, 1), "few_shot": (1, 1), "lora": (1, 1), "full_finetune": (1, 3),
+    }  # fmt: skip
+    monkeypatch.setattr("genies.costs.rates.LOADING_RATE", 1.0)
+    slow = {part.name: part for part in estimate(read_config([file], []), (), None, Rate()).models[0].parts}
+    loading = here.models[0].parameters * 4 / here.here.cores / 3600
+    for name, loads in (("few_shot", 1), ("lora", 1), ("full_finetune", 3)):
+        assert slow[name].hours_here == pytest.approx(loads * loading, rel=0.01)
+
+
+def test_jobs_are_those_that_snakemake_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gguf_files import write_gguf
+    from project import Project
+
+    demo_model = "resources/demo/SmolLM2-135M-Instruct.Q4_1.gguf"
+    project = Project(tmp_path)
+    project.shifts.append({"source": "blend", "target": "west", "label": "probing", "category": "place"})
+    project.config |= {
+        "models": [demo_model, "tiny-llama"], "shifts": ["demo", "shifts.yaml"], "limit": {"train": 4, "test": 4},
+        "mixtures": {"blend": {"source": "north", "other": "south", "percent": 20}},
+        "interventions": ["random", "mms", "few_shot", "lora"], "trainings_per_job": 2,
+    }  # fmt: skip
+    stats = re.findall(r"^(\w+) +(\d+)$", project.run("--dry-run").stdout, re.MULTILINE)
+    planned = {rule: int(count) for rule, count in stats}
+    assert planned["demo_model"] == planned["demo_data"] == planned["mixture"] == 1
+    assert planned["gather"] == 2
+    monkeypatch.chdir(tmp_path)
+    Path(demo_model).parent.mkdir(parents=True, exist_ok=True)
+    write_gguf(Path(demo_model))
+    costs = estimate(read_config([Path("config.yaml")], []), (), None, Rate())
+    assert costs.jobs == planned["total"] - planned["all"]
+    assert costs.run_jobs == 5 + 3
+    table = render(costs)
+    assert f"Each of {costs.jobs} jobs takes" in table
+    assert "All models together take" in table and f"the {costs.run_jobs} jobs of the run once" in table

@@ -25,6 +25,9 @@ from genies.activations.decoder import Decoder
 from genies.activations.sketch import Sketch, read_config
 from genies.cli import main
 from genies.config import load_config
+from genies.costs.estimate import estimate
+from genies.costs.rates import Rate
+from genies.costs.table import render
 from genies.digests import file_sha256
 from genies.errors import ConfigError, ModelError, StoreError
 from genies.files import write_json
@@ -388,7 +391,38 @@ def test_a_file_is_planned_with_before_it_is_converted(
     assert before == after
     assert tokenizer_digest(file) != tokenizer_digest(converted)
     assert main(["estimate", "--configfile", str(configured(models=[str(file)]))]) == 0
-    assert cache.entries(Path("cache"), Path("results")) == []
+    assert not Path("cache").exists() and not Path("results").exists()  # nothing is written
+
+
+def test_hashes_are_written_only_when_one_is_new(described: dict) -> None:
+    remembered = hashes_file(Path("cache"))
+    before = remembered.stat()
+    assert describe_model(described["identifier"], None, remembered) == described
+    assert (remembered.stat().st_ino, remembered.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_the_conversion_counts_as_disk_until_it_is_there(
+    file: Path, converted_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "tiny", "llama")
+    configuration = load_config(yaml.safe_load(configured(models=[str(file), "tiny"]).read_text()))
+    costs = estimate(configuration, (), None, Rate())
+    converted, folder = costs.models
+    weights = find_here(str(file), None, hashes_file(converted_cache)) / "model.safetensors"
+    written = weights.stat().st_size - 8 - int.from_bytes(weights.read_bytes()[:8], "little")  # without its header
+    assert converted.disk["model"] == written and "model" not in folder.disk
+    assert costs.needed == sum(sum(model.disk.values()) for model in costs.models)
+    assert "| disk: model |" in render(costs)
+
+    monkeypatch.setattr("genies.costs.estimate.free_bytes", lambda _: costs.needed - 1)
+    assert main(["estimate", "--configfile", "config.yaml"]) == 3
+    assert "It does not fit" in capsys.readouterr().out
+    shutil.copytree(converted_cache, "cache")
+    after = estimate(configuration, (), None, Rate())
+    assert (after.needed, after.models[0].stored) == (costs.needed - written, written)
+    assert main(["estimate", "--configfile", "config.yaml", "--config", "models=[tiny]"]) == 0
+    assert "disk: model" not in capsys.readouterr().out
 
 
 def test_the_demos_own_model_may_be_a_file_that_is_not_there_yet(

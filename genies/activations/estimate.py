@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,17 @@ class Outstanding:
         return max(0, whole - self.present)
 
 
-def outstanding(model: Mapping[str, Any], root: Path, settings: Settings, requests: Iterable[Request]) -> Outstanding:
-    """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split."""
+def outstanding(
+    model: Mapping[str, Any], root: Path, settings: Sequence[Settings], requests: Iterable[Request]
+) -> Outstanding:
+    """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split.
+
+    A store counts as there if it is complete under any of the settings, which differ in arithmetic only.
+    """
     found = Outstanding()
     for request in requests:
-        views = missing_views(model, root, settings, request)
+        first, *others = (missing_views(model, root, one, request) for one in settings)
+        views = [view for view in first if all(view in other for other in others)]
         if not views:
             continue
         tokens = {view: request.tokens[view] for view in views}
@@ -70,8 +76,9 @@ def outstanding(model: Mapping[str, Any], root: Path, settings: Settings, reques
         found.splits += 1
         found.stores += [(view, len(table)) for view, table in tokens.items()]
         found.text_tokens += sum(len(table.ids) for table in tokens.values())
-        digests = (store_digest(model, request.tokens_digests[v], settings)[0] for v in views)
-        found.present += sum(_size(root / f"{PARTIAL}{digest}" / "data.zarr") for digest in digests)
+        for view in views:
+            names = (store_digest(model, request.tokens_digests[view], one)[0] for one in settings)
+            found.present += max(_size(root / f"{PARTIAL}{name}" / "data.zarr") for name in names)
     return found
 
 
@@ -83,7 +90,7 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
     Raises:
         DiskError: the stores would not fit on the disk.
     """
-    found = outstanding(extractor.model, extractor.root, extractor.settings, requests)
+    found = outstanding(extractor.model, extractor.root, [extractor.settings], requests)
     if not found.splits:
         return
     decoder = extractor.decoder()
@@ -104,10 +111,11 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
         )
 
 
-def tell_disk(model: Mapping[str, Any], root: Path, settings: Settings, requests: Iterable[Request]) -> None:
+def tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settings], requests: Iterable[Request]) -> None:
     """Log what all of a model's stores take on the disk, before any of them is begun.
 
-    The model's configuration suffices for it. What is in the stores already does not count.
+    The model's configuration suffices for it. What is in the stores already, under any of the settings, does not count;
+    these differ in arithmetic only.
 
     Raises:
         DiskError: they would not fit.
@@ -116,11 +124,11 @@ def tell_disk(model: Mapping[str, Any], root: Path, settings: Settings, requests
     if not found.splits:
         return
     try:
-        shape = Sketch.of(read_config(Path(model["path"])), settings.layers, settings.heads).shape
+        shape = Sketch.of(read_config(Path(model["path"])), settings[0].layers, settings[0].heads).shape
     except ModelError as error:
         log.warning("%s: what its activations take on the disk is told when it is loaded (%s)", model["name"], error)
         return
-    needed, free = found.bytes(shape, settings.dtype), free_bytes(root)
+    needed, free = found.bytes(shape, settings[0].dtype), free_bytes(root)
     told = f"{model['name']}: {found.texts} texts to extract take {needed / 2**30:.2f} GiB under {root}"
     if needed > free:
         raise DiskError(f"{told}, where {free / 2**30:.1f} GiB are free: {ROOM}")

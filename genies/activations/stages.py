@@ -80,12 +80,11 @@ def check_disk(
     views: Mapping[Split, Sequence[str]],
     settings: Settings,
     cache: Path,
-    device: str = "auto",
 ) -> None:
     """Log what disk the extraction of all that was tokenized for a model takes.
 
-    Extraction may run on another machine, so which stores are there already is known only where ``device`` means the
-    same on both.
+    Extraction may run on another machine, with another arithmetic. So a store counts as there already if it is complete
+    in any arithmetic that a device may have for the settings' dtype.
 
     Raises:
         DiskError: it would not fit.
@@ -93,13 +92,19 @@ def check_disk(
     described, tokenized = read_model(model), read_json(tokens)
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
-    tell_disk(described, Path(cache) / "activations", settled(settings, described, device), requests)
+    settings = _with_attention(settings, described)
+    arithmetics = dict.fromkeys((settings.dtype, "float32"))
+    anywhere = [replace(settings, arithmetic=arithmetic) for arithmetic in arithmetics]
+    tell_disk(described, Path(cache) / "activations", anywhere, requests)
 
 
 def settled(settings: Settings, model: Mapping[str, Any], device: str) -> Settings:
     """The settings with the attention that ``auto`` means for the model, and the arithmetic of the device."""
-    attention = model["attention"] if settings.attention == "auto" else settings.attention
-    return on_device(replace(settings, attention=attention), device)
+    return on_device(_with_attention(settings, model), device)
+
+
+def _with_attention(settings: Settings, model: Mapping[str, Any]) -> Settings:
+    return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings
 
 
 def _requests(

@@ -27,6 +27,7 @@ from genies.costs.rates import Here, Rate
 from genies.data.texts import Split
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json
+from genies.gguf import is_gguf
 from genies.interventions.registry import make
 from genies.models import context_of, find_here, hashes_file, load_tokenizer, tokenizer_digest
 from genies.plan import Plan
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from genies.tuning.base import TextIntervention
 
+CONVERTED_BYTES = 4
+"""Of a weight in the conversion of a GGUF file, which is in float32."""
 EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
 SELF_TEST_TEXTS = 3 * (2 + 2)
@@ -45,7 +48,7 @@ PROBE_JOBS = 2
 MODEL_JOBS = 2
 """Further jobs of a model that load no weights: model and tokenize."""
 RUN_JOBS = 5
-"""Jobs of a run: records, metrics, samples, provenance and report."""
+"""Jobs of every run, however many models it has: records, metrics, samples, provenance and report."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Part:
         tokens: distinct tokens, those of trainings once for each time that a step reads them; without self-tests.
         reading, training: floating-point operations of passes without and with gradients, self-tests included.
         jobs: how many load the model.
+        loads: how often they load it, all together.
         dtype, dtype_here: what the named device and this machine compute in.
         hours: of the named device, of its operations alone.
         hours_here: of this machine, with the start of the jobs.
@@ -67,6 +71,7 @@ class Part:
     reading: float
     training: float
     jobs: int
+    loads: int
     dtype: str
     dtype_here: str
     hours: float = 0
@@ -88,11 +93,12 @@ class ModelCosts:
         tokenizer: what tokens were counted with, in words.
         splits: what is read.
         parts: extraction and the interventions that read texts.
-        other_jobs: jobs that load no model.
+        other_jobs: its jobs that load no weights.
         other_hours_here: hours in which those start on this machine.
         rates: operations per second of measured products on this machine, by type.
-        disk: bytes by what is kept: ``tokens``, ``activations``, ``fits``.
-        stored: bytes of the activations that are in the cache already.
+        disk: bytes by what is kept: ``tokens``, ``activations``, ``fits``; for a GGUF file also ``model``, its
+            conversion.
+        stored: bytes of the activations and of the conversion that are in the cache already.
     """
 
     name: str
@@ -118,7 +124,7 @@ class ModelCosts:
 
     @property
     def hours_here(self) -> float:
-        """Hours of this machine for all parts and other jobs."""
+        """Hours of this machine for all parts and other jobs; without those of the run."""
         return sum(part.hours_here for part in self.parts) + self.other_hours_here
 
 
@@ -129,6 +135,8 @@ class Costs:
     Attributes:
         run: its name.
         models: the costs of each.
+        run_jobs: jobs that the run has once, however many its models; they load none.
+        run_hours_here: hours in which those start on this machine.
         rate: the device that is named.
         here: this machine.
         left_out: what is not counted, in words.
@@ -138,11 +146,23 @@ class Costs:
 
     run: str
     models: list[ModelCosts]
+    run_jobs: int
+    run_hours_here: float
     rate: Rate
     here: Here
     left_out: list[str]
     cache: Path
     free: int
+
+    @property
+    def jobs(self) -> int:
+        """Jobs of all models and of the run."""
+        return sum(model.jobs for model in self.models) + self.run_jobs
+
+    @property
+    def hours_here(self) -> float:
+        """Hours of this machine for all models and the jobs of the run."""
+        return sum(model.hours_here for model in self.models) + self.run_hours_here
 
     @property
     def needed(self) -> int:
@@ -192,9 +212,12 @@ def estimate(
     sampling = Sampling() if exact else Sampling.over(len(plan.split_files()), config.seed)
     counted = _count(plan, models, sampling)
     here = Here.of(resolve_device(config.extraction.device), start)
+    run_jobs = _run_jobs(plan)
     return Costs(
         run=config.run,
         models=[_model_costs(plan, model, splits, rate, here) for model, splits in zip(models, counted, strict=True)],
+        run_jobs=run_jobs,
+        run_hours_here=here.job_hours(run_jobs, 0, True),
         rate=rate,
         here=here,
         left_out=_left_out(plan),
@@ -213,6 +236,8 @@ class _Planned:
     tokenizer_source: str
     tokenizer_digest: str | None
     manifest: Mapping[str, Any] | None
+    is_gguf: bool
+    is_converted: bool
 
     @classmethod
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
@@ -227,6 +252,8 @@ class _Planned:
             tokenizer_source=source,
             tokenizer_digest=digest,
             manifest=read_json(manifest) if manifest.is_file() and not published else None,
+            is_gguf=is_gguf(identifier),
+            is_converted=is_gguf(identifier) and not is_gguf(folder),
         )
 
     @property
@@ -287,12 +314,15 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
         for split in splits
         for view in split.extracted
     }
-    tokens = (tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
+    tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     parts = [
         _extraction(plan, sketch, splits, here),
         *(_reading_texts(plan, name, sketch, splits, here) for name in _counted_texts(plan)),
     ]
-    other_jobs = PROBE_JOBS * len(plan.probes) + MODEL_JOBS + RUN_JOBS
+    conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
+    present = [stores[store] for store in _complete(plan, model, settings, splits)]
+    # What trainings made is put in its place by one job, gather.
+    other_jobs = PROBE_JOBS * len(plan.probes) + MODEL_JOBS + bool(plan.text_interventions)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -303,19 +333,30 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
         other_hours_here=here.job_hours(other_jobs, 0, True),
         rates={part.dtype_here: here.rate(sketch.shape.hidden, part.dtype_here) for part in parts},
         disk={
-            "tokens": round(sum(tokens)),
+            **conversion,
+            "tokens": round(tokens),
             "activations": sum(stores.values()),
             "fits": _fits_bytes(plan, model, sketch),
         },
-        stored=sum(stores[store] for store in _complete(plan, model, settings, splits)),
+        stored=sum(present) + (sum(conversion.values()) if model.is_converted else 0),
     )
+
+
+def _run_jobs(plan: Plan) -> int:
+    """Jobs that a run has once: its last ones, and those that unpack, place and mix what it reads."""
+    needed = {*plan.distribution_files(), *map(Path, plan.models.values())}
+    mixtures = set(plan.config.mixtures) & set(plan.distributions)
+    needed |= {file for name in mixtures for files in plan.mixture_parts(name).values() for file in files}
+    unpacked = plan.published_files() if plan.config.data_archive else []
+    placed = (unpacked, plan.demo_files(), [plan.demo_model])
+    return RUN_JOBS + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
 
 
 def _timed(part: Part, sketch: Sketch, rate: Rate, here: Here) -> Part:
     """The part with its hours. On CPUs a job of an extraction takes all cores, one of an intervention takes one."""
     side_by_side = part.name != EXTRACTION and here.device.type == "cpu"
     computing = here.hours(part.reading, part.training, sketch.shape.hidden, part.dtype_here)
-    starting = here.job_hours(part.jobs, sketch.parameters, side_by_side)
+    starting = here.job_hours(part.jobs, part.loads * sketch.parameters, side_by_side)
     return replace(part, hours=rate.hours(part.operations, part.dtype), hours_here=computing + starting)
 
 
@@ -326,7 +367,7 @@ def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here:
     reading = operations(sketch, trees) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
     dtype = plan.settings.dtype
     jobs = sum(bool(plan.batch(batch)) for batch in plan.batches)
-    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, dtype, arithmetic(dtype, here.device))
+    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
@@ -358,14 +399,17 @@ def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[Split
             tested += test.plain.enlarged(before) if shots else _closed(test, virtual)
             scored += value_of(test.scored) if shots else 0
             tests += test.plain_self_test + SELF_TEST_TEXTS * value_of(before)
+    trains_all = pairs and _adapter(kind) is None
     # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
-    weights = 3 if pairs and _adapter(kind) is None else 2
+    weights = 3 if trains_all else 2
+    jobs = len(plan.tuning_groups(name))
     return Part(
         name=name,
         tokens=trained.tokens + tested.tokens,
         reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
         training=operations(sketch, trained, weights, 3),
-        jobs=len(plan.tuning_groups(name)),
+        jobs=jobs,
+        loads=len(sources) if trains_all else jobs,
         dtype="float32" if kind.dtype == "float32" else "bfloat16",
         dtype_here=arithmetic(kind.dtype, here.device),
     )

@@ -87,8 +87,8 @@ class Here:
         return (reading / READING_SHARE + training / TRAINING_SHARE) / rate / 3600
 
     def job_hours(self, jobs: int, weights: int, side_by_side: bool) -> float:
-        """Hours in which so many jobs start and load a model of so many weights; one job for each core at a time."""
-        seconds = jobs * (self.start + weights * WEIGHT_BYTES / LOADING_RATE)
+        """Hours in which so many jobs start and load so many weights in all; one job for each core at a time."""
+        seconds = jobs * self.start + weights * WEIGHT_BYTES / LOADING_RATE
         return seconds / (self.cores if side_by_side else 1) / 3600
 
     def __str__(self) -> str:

@@ -15,13 +15,13 @@ HERE = "hours on this machine"
 def render(costs: Costs) -> str:
     """The costs in Markdown: a table with a column for each model, what is assumed, and whether the disk suffices."""
     models = costs.models
-    disk = ("tokens", "activations", "fits")
+    disk = [kind for kind in ("model", "tokens", "activations", "fits") if any(kind in m.disk for m in models)]
     rows = {
         "weights": [f"{model.parameters / 1e9:.3g} · 10⁹" for model in models],
         "tokenizer": [model.tokenizer for model in models],
         **_text_rows(models),
         **_time_rows(costs),
-        **{f"disk: {kind}": [gibibytes(model.disk[kind]) for model in models] for kind in disk},
+        **{f"disk: {kind}": [gibibytes(model.disk.get(kind, 0)) for model in models] for kind in disk},
         "disk in all": [gibibytes(sum(model.disk.values())) for model in models],
     }
     if any(model.stored for model in models):
@@ -63,8 +63,9 @@ def _time_rows(costs: Costs) -> dict[str, list[str]]:
         rows[f"{part.name}: {there}"] = [_hours(one.hours) for one in of_all]
         rows[f"{part.name}: {HERE}"] = [_hours(one.hours_here) for one in of_all]
     rows[f"other jobs: {HERE}"] = [_hours(model.other_hours_here) for model in models]
+    rows[f"jobs of the run: {HERE}"] = [_hours(costs.run_hours_here)] * len(models)
     rows[f"all: {there}"] = [_hours(model.hours) for model in models]
-    return {**rows, f"all: {HERE}": [_hours(model.hours_here) for model in models]}
+    return {**rows, f"all: {HERE}": [_hours(model.hours_here + costs.run_hours_here) for model in models]}
 
 
 def _assumptions(costs: Costs) -> list[str]:
@@ -108,11 +109,15 @@ def _here(costs: Costs) -> str:
         for model in costs.models
         for dtype, rate in model.rates.items()
     ]
-    jobs = sum(model.jobs for model in costs.models)
+    together = (
+        f" All models together take {_hours(costs.hours_here)} hours here. That counts the {costs.run_jobs} jobs of "
+        "the run once; each column has them."
+    )
     return (
         f"This machine ({costs.here}) multiplies matrices at {', '.join(rates)}, as measured now. Passes are expected "
         f"to reach {100 * READING_SHARE:g} % of it, trainings {100 * TRAINING_SHARE:g} %{_types(costs, 'dtype_here')}. "
-        f"Each of {jobs} jobs takes {costs.here.start:.0f} s to start, and more to load weights."
+        f"Each of {costs.jobs} jobs takes {costs.here.start:.0f} s to start, and more to load weights."
+        f"{together if len(costs.models) > 1 else ''}"
     )
 
 

@@ -37,7 +37,6 @@ rule tokenize:
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=plan.extraction_options,
-        device=plan.config.extraction.device,
     params:
         train_views=plan.views["train"],
         test_views=plan.views["test"],
@@ -53,7 +52,7 @@ rule tokenize:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
         "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
         "--limit {params.limit:q} "
-        "{resources.extraction} --device {resources.device} "
+        "{resources.extraction} "
         "--cache {params.cache:q} --output {output:q}"
 
 
