@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genies.activations import extraction as extraction_module
+from genies.activations import checks as checks_module
 from genies.activations.checks import Check
 from genies.activations.extraction import Extractor, Request, Settings
 from genies.activations.features import StoredPairs
@@ -40,7 +40,7 @@ CHECKS = {
 
 def stores(way: str, model: dict, data: Path, places: set[tuple[str, str]], root: Path) -> dict:
     """Stores of the plain view by (distribution, split), computed the given way."""
-    extraction_module.check_packing = lambda *_: CHECKS[way]
+    checks_module.check_packing = lambda *_: CHECKS[way]
     extractor = Extractor(model, root / way, Settings(dtype="bfloat16", attention=model["attention"]))
     tokenizer = load_tokenizer(Path(model["path"]))
     found = {}

@@ -26,6 +26,16 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(DRIVER.iterdir())))] if DRIVER.is_dir() else []
 
 
+def gpus_of_job(device: str, local: bool) -> int:
+    """GPUs that a job asks for: one, or for a model that is spread all of this machine's.
+
+    Args:
+        device: as configured.
+        local: whether jobs run on this machine. On a cluster the profile says how many a job has.
+    """
+    return max(1, len(visible_gpus())) if device == "balanced" and local else 1
+
+
 def claim_gpus(device: str, locks: Path | None = None) -> list[str]:
     """Where several GPUs are visible, take the first that no other job has, or all of them for a model that is spread.
 

@@ -24,6 +24,7 @@ from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import QUESTION, VIEWS
 from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names
+from genies.devices import gpus_of_job, visible_gpus
 from genies.digests import code_digest, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
@@ -401,6 +402,15 @@ class Plan:
         device = self.config.extraction.device
         spreads = load_class(self.interventions[intervention]).spreads
         return "auto" if device == "balanced" and not spreads else device
+
+    def gpus_held(self, rule: str, intervention: str, local: bool) -> int:
+        """GPUs that a job held, for what the run says of its costs; ``local`` as ``gpus_of_job`` takes it."""
+        device = self.config.extraction.device
+        if device == "cpu" or (local and not visible_gpus()):
+            return 0
+        if rule == "tune":
+            device = self.tuning_device(intervention)
+        return gpus_of_job(device, local) if rule in ("extract", "tune") else 1
 
     @property
     def methods(self) -> list[str]:

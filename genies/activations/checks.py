@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genies.activations.decoder import Decoder, Features
-from genies.activations.forest import Batch, Forest, PackedBatch, build_forest, pack
+from genies.activations.forest import Batch, Forest, PackedBatch, Tree, build_forest, pack
 from genies.activations.tokens import SCORED_VIEW, Tokens, select_tokens
 from genies.errors import ModelError
 from genies.models import first_line
@@ -23,6 +23,11 @@ leaks from one text to another through a recurrent state or a convolution may be
 """
 SUMMATION = 1e-12
 """Relative difference of sums in float64, such as log-probabilities, that a GPU adds in any order."""
+SHARE = 0.05
+"""Share of a split's distinct tokens that its self-test may pass through the model; of a smaller split an earlier one
+tells, unless its texts are longer than any that was tested."""
+PASSES = 4
+"""Passes of a self-test through the tokens of its sample: packed, twice for leaks, and each text by itself."""
 LEAK = "other texts of the row move a text by {:.1e}"
 """Why a split is not packed although the passes agree."""
 
@@ -33,7 +38,7 @@ class Check:
 
     Attributes:
         packed: whether the split may be packed.
-        examples, texts: size of the sample.
+        examples, texts: size of the sample; 0 where an earlier split of the job tells.
         relative_difference: largest norm of the difference of a text's features over their norm; None if the packed
             pass failed.
         log_probability_difference: largest absolute one, in nats; None if none was compared.
@@ -52,6 +57,31 @@ class Check:
     reason: str = ""
 
 
+class SelfTests:
+    """The self-tests of one model: whether a split may be packed, found anew wherever it is cheap or something is new.
+
+    What packing changes follows from the model and from how long its texts are, not from what they say.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is tested yet."""
+        self._last: Check | None = None
+        self._longest = 0
+
+    def check(
+        self, decoder: Decoder, tokens: Mapping[str, Tokens], forest: Forest, eos_token: int, whole: bool
+    ) -> Check:
+        """What ``check_packing`` says of a split, or what it said of an earlier one; then its ``examples`` are 0."""
+        longest = max(_length(tree) for tree in forest.trees)
+        chosen = _chosen(forest, whole)
+        cost = PASSES * sum(len(forest.trees[tree]) for tree in chosen)
+        known = self._last is not None and self._last.packed and longest <= self._longest
+        if known and cost > SHARE * sum(map(len, forest.trees)):
+            return replace(self._last, examples=0, texts=0, decisions=0, decisions_changed=0)
+        self._last, self._longest = check_packing(decoder, tokens, forest, eos_token, whole), longest
+        return self._last
+
+
 def check_packing(
     decoder: Decoder, tokens: Mapping[str, Tokens], forest: Forest, eos_token: int, whole: bool = True
 ) -> Check:
@@ -66,9 +96,7 @@ def check_packing(
         eos_token: id of the end-of-sequence token.
         whole: whether the median example is in the sample, too.
     """
-    by_size = sorted(range(len(forest.trees)), key=lambda t: int(forest.trees[t].depth.max()))
-    chosen = {by_size[-1], by_size[len(by_size) // 2]} if whole else {by_size[-1]}
-    groups = [forest.members[tree] for tree in sorted(chosen)]
+    groups = [forest.members[tree] for tree in _chosen(forest, whole)]
     indices = {view: sorted(i for group in groups for v, i in group if v == view) for view in tokens}
     subset = {view: select_tokens(tokens[view], rows) for view, rows in indices.items() if rows}
     merged, apart = (build_forest(subset, eos_token, merge) for merge in (True, False))
@@ -109,6 +137,17 @@ def check_packing(
         decisions_changed=int(np.sum(decisions[0] != decisions[1])),
         reason=LEAK.format(leaked) if leaked else f"relative difference {difference:.1e}",
     )
+
+
+def _chosen(forest: Forest, whole: bool) -> list[int]:
+    """Trees of the sample, ascending."""
+    by_size = sorted(range(len(forest.trees)), key=lambda tree: _length(forest.trees[tree]))
+    return sorted({by_size[-1], by_size[len(by_size) // 2]} if whole else {by_size[-1]})
+
+
+def _length(tree: Tree) -> int:
+    """Tokens of a tree's longest text."""
+    return int(tree.depth.max()) + 1
 
 
 def leak(read: Callable[[PackedBatch], Sequence[torch.Tensor]], batch: PackedBatch) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from genies.activations.checks import Check, check_packing, too_large
+from genies.activations.checks import Check, SelfTests, too_large
 from genies.activations.decoder import Decoder, Features, Shape, resolve_device
 from genies.activations.forest import Batch, Forest, build_forest, halves, pack, plan_batches
 from genies.activations.store import (
@@ -177,6 +177,7 @@ class Extractor:
         self._decoder: Decoder | None = None
         self._budget = settings.batch_tokens
         self._packs: bool | None = None
+        self._self_tests = SelfTests()
 
     def extract(self, request: Request) -> dict[str, str]:
         """Make the request's stores complete. Returns the name of each view's store."""
@@ -249,7 +250,9 @@ class Extractor:
         if begun:
             check, budget = Check(**begun["check"]), begun["batch_tokens"]
         else:
-            check = check_packing(decoder, tokens, forest, self.model["eos_token"], request.split == "test")
+            check = self._self_tests.check(
+                decoder, tokens, forest, self.model["eos_token"], whole=request.split == "test"
+            )
             budget = self._budget
         self._tell(check)
         if not check.packed:

@@ -12,7 +12,7 @@ import torch
 from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
 
 from genies.activations import decoder as decoder_module
-from genies.activations.checks import PACKING_TOLERANCE, check_packing, leak
+from genies.activations.checks import PACKING_TOLERANCE, SelfTests, check_packing, leak
 from genies.activations.decoder import Decoder, Features
 from genies.activations.estimate import tell_costs
 from genies.activations.extraction import Extractor, Request, Settings, token_budget
@@ -178,6 +178,25 @@ def test_a_row_that_memory_does_not_hold_is_no_error_of_the_self_test(
     monkeypatch.setattr(Decoder, "read_separately", up_to(0, read_separately))
     with pytest.raises(ModelError, match="memory does not suffice for one example .* use a larger device"):
         check_packing(decoder, tokens, forest, EOS)
+
+
+def test_of_a_small_split_an_earlier_one_tells_unless_its_texts_are_longer(
+    model_folders: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, tests, tokens = Decoder.load(model_folders["llama"], "float32", "cpu", "sdpa"), SelfTests(), {}
+    for name, view in (("short", "plain"), ("long", "lat_template")):
+        texts = split_texts(read_split(data / "test.json"), "test", 0)
+        tokens[name] = {"plain": tokenize(load_tokenizer(model_folders["llama"]), texts, VIEWS[view])}
+
+    def tested(name: str) -> int:
+        forest = build_forest(tokens[name], EOS)
+        check = tests.check(decoder, tokens[name], forest, EOS, whole=True)
+        assert check.packed and check.relative_difference < 1e-6
+        return check.examples
+
+    assert [tested(name) for name in ("short", "short", "long", "long", "short")] == [2, 0, 2, 0, 0]
+    monkeypatch.setattr("genies.activations.checks.SHARE", 1e9)
+    assert tested("short") == 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -70,7 +70,7 @@ rule extract:
     priority: 1
     threads: 8
     resources:
-        gpu=gpus_for(plan.config.extraction.device),
+        gpu=gpus_of_job(plan.config.extraction.device, workflow.local_exec),
         # How the work is cut and where it runs does not decide what comes out, so it triggers no rerun.
         device=plan.config.extraction.device,
         batch_tokens=plan.config.extraction.batch_tokens,

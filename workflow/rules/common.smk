@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -13,7 +14,7 @@ min_version("9.0")
 try:
     from genies.config import load_config
     from genies.demo.place import distributions_digest
-    from genies.devices import visible_gpus
+    from genies.devices import gpus_of_job, visible_gpus
     from genies.errors import GeniesError
     from genies.plan import Plan, find_programs_beside, one_of
     from genies.progress import Progress
@@ -43,20 +44,6 @@ if workflow.local_exec and "gpu" not in workflow.global_resources and (gpus := v
     workflow.register_resource("gpu", len(gpus))
 
 
-# A model that is spread takes all of them. A cluster's profile says how many GPUs a job has.
-def gpus_for(device):
-    return max(1, len(visible_gpus())) if device == "balanced" and workflow.local_exec else 1
-
-
-# GPUs that a job held, for what the run says of its costs.
-def gpus_held(rule, intervention):
-    if plan.config.extraction.device == "cpu" or (workflow.local_exec and not visible_gpus()):
-        return 0
-    if rule == "tune":
-        return gpus_for(plan.tuning_device(intervention))
-    return gpus_for(plan.config.extraction.device) if rule == "extract" else 1
-
-
 # With `--sdm apptainer` alone.
 container: plan.config.container
 
@@ -77,9 +64,10 @@ onsuccess:
     if plan.page.is_file() and plan.page.stat().st_mtime >= begin:
         from genies.report.summary import summary_lines
 
+        held = partial(plan.gpus_held, local=workflow.local_exec)
         # With --touch, tables may be empty.
         try:
-            print(*summary_lines(plan.results, plan.cache, begin, gpus_held), sep="\n", file=sys.stderr)
+            print(*summary_lines(plan.results, plan.cache, begin, held), sep="\n", file=sys.stderr)
         except GeniesError as error:
             print(f"genies: {error}", file=sys.stderr)
 

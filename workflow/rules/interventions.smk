@@ -47,7 +47,7 @@ rule tune:
         intervention=one_of(plan.text_interventions),
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus_for(plan.tuning_device(wildcards.intervention)),
+        gpu=lambda wildcards: gpus_of_job(plan.tuning_device(wildcards.intervention), workflow.local_exec),
         device=lambda wildcards: plan.tuning_device(wildcards.intervention),
     params:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
@@ -129,7 +129,7 @@ rule sweep_source:
         plan.results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus_for(plan.tuning_device(wildcards.intervention)),
+        gpu=lambda wildcards: gpus_of_job(plan.tuning_device(wildcards.intervention), workflow.local_exec),
         device=lambda wildcards: plan.tuning_device(wildcards.intervention),
     params:
         intervention=rules.tune.params.intervention,
