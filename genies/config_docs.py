@@ -70,6 +70,7 @@ differ from the rest of the run: `intervention_parameters: {mms: {protocol: pape
 | intervention | `paper` | `corrected` |
 |---|---|---|
 | all probes | ties between heads or layers go as NumPy's unstable sort leaves them | to the lower layer, then head |
+| all probes | the regressions that rank heads or layers stop after 1,000 iterations | they reach their optimum |
 | mms, lat_stim_1, lat_stim_2, cra | directions from fit and validation pairs together | from fit pairs alone, so that the calibrator's data are unseen |
 | all probes | the calibrator has an intercept: p(a, b) + p(b, a) may differ from 1 | no intercept: it is 1 |
 | zero_shot, few_shot | probability 0, ½ or 1, by the sum of log-probabilities | softmax over the sums (or means, by `normalization`) |

@@ -27,4 +27,4 @@ class Logistic(LayerProbe):
 
     def weights(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:
         texts, labels = texts_of(np.stack([best, worse], axis=1))
-        return logistic_regression(texts, labels, self.strength)[0]
+        return logistic_regression(texts, labels, self.strength, self.protocol)[0]

@@ -92,7 +92,7 @@ def test_weights_of_corrected_leave_the_validation_pairs_out_and_those_of_paper_
     fit, validation = split_pairs(pairs.example, 42)
     for protocol, rows in (("corrected", fit), ("paper", np.concatenate([fit, validation]))):
         probe = Logistic(protocol=protocol, strength=0.1).fit(pairs)
-        weights, _ = logistic_regression(*texts_of(pairs.residual("plain", probe.layer_)[rows]), strength=0.1)
+        weights, _ = logistic_regression(*texts_of(pairs.residual("plain", probe.layer_)[rows]), 0.1, probe.protocol)
         assert probe.weights_ == pytest.approx(weights, rel=1e-6)
 
 

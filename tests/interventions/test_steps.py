@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from genies.errors import DataError
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.steps.calibration import fit_calibrator, sigmoid
-from genies.interventions.steps.selection import keep_best, site_accuracy
+from genies.interventions.steps.selection import LARGEST_HESSIAN, keep_best, logistic_regression, site_accuracy
 from genies.interventions.steps.split import split_pairs
 
 
@@ -63,7 +63,8 @@ def test_the_sites_kept_are_the_most_accurate(accuracy, kept, protocol):
     assert accuracy[best].tolist() == sorted(accuracy, reverse=True)[:kept]
 
 
-def test_the_accuracy_of_a_site_is_that_of_scikit_learns_logistic_regression(training):
+@pytest.mark.parametrize("protocol", ["paper", "corrected"])
+def test_the_accuracy_of_a_site_is_that_of_scikit_learns_logistic_regression(training, protocol):
     fit, validation = split_pairs(training.example, 42)
     features = training.heads("plain", 1).astype(np.float64)
     expected = []
@@ -71,13 +72,26 @@ def test_the_accuracy_of_a_site_is_that_of_scikit_learns_logistic_regression(tra
         model = LogisticRegression(tol=1e-8).fit(features[fit, :, site].reshape(-1, 6), np.tile([1, 0], len(fit)))
         score = model.score(features[validation, :, site].reshape(-1, 6), np.tile([1, 0], len(validation)))
         expected.append(score)
-    assert site_accuracy(features, fit, validation).tolist() == expected
+    assert site_accuracy(features, fit, validation, protocol).tolist() == expected
+
+
+@pytest.mark.parametrize("shape", [(60, 400), (400, 60), (50, 50), (40, LARGEST_HESSIAN + 1)])
+def test_corrected_finds_the_optimum_of_the_regression_where_texts_are_unscaled(shape):
+    draw = np.random.default_rng(0)
+    texts, labels = 10 * draw.normal(size=shape), np.arange(shape[0]) % 2
+    texts[:, 0] = 1e4  # as the residual stream has it: one number dwarfs the others
+    weights, intercept = logistic_regression(texts, labels, 0.5, "corrected")
+    residual = expit(texts @ weights + intercept) - labels
+    centred = texts - texts.mean(axis=0)
+    assert np.abs(centred.T @ residual + weights / 0.5).max() < 1e-6
+    assert abs(residual.sum()) < 1e-6
 
 
 def test_selection_works_on_activations_of_any_size(training):
     fit, validation = split_pairs(training.example, 42)
     tiny = training.heads("plain", 1)[:, :, 1:] * np.float32(1e-4)
-    assert site_accuracy(tiny, fit, validation)[0] > 0.7
+    for protocol in ("paper", "corrected"):
+        assert site_accuracy(tiny, fit, validation, protocol)[0] > 0.7
 
 
 def test_corrected_calibration_is_the_maximum_of_the_likelihood():

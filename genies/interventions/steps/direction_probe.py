@@ -69,7 +69,9 @@ class DirectionProbe(Intervention):
         fit, validation = split_pairs(pairs.example, self.split_seed)
 
         layers = self._layers(pairs)
-        accuracy = np.concatenate([site_accuracy(self._read(pairs, layer), fit, validation) for layer in layers])
+        accuracy = np.concatenate(
+            [site_accuracy(self._read(pairs, layer), fit, validation, self.protocol) for layer in layers]
+        )
         numbers = pairs.head_numbers if "heads" in self.features else [0]
         sites = np.array([(layer, number) for layer in layers for number in numbers])
         best = keep_best(accuracy, self.kept, self.protocol)

@@ -51,7 +51,9 @@ class LayerProbe(Intervention):
         check_training_pairs(pairs)
         fit, validation = split_pairs(pairs.example, self.split_seed)
         layers = pairs.layers("residual")
-        accuracy = [site_accuracy(self._read(pairs, layer)[:, :, None], fit, validation) for layer in layers]
+        accuracy = [
+            site_accuracy(self._read(pairs, layer)[:, :, None], fit, validation, self.protocol) for layer in layers
+        ]
         self.layer_ = layers[int(keep_best(np.concatenate(accuracy), 1, self.protocol)[0])]
 
         shown = np.concatenate([fit, validation]) if self.protocol == "paper" else fit
