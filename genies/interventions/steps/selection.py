@@ -20,9 +20,7 @@ def texts_of(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return features.reshape(-1, *features.shape[2:]), np.tile([1, 0], len(features))
 
 
-def site_accuracy(
-    features: np.ndarray, fit: np.ndarray, validation: np.ndarray, protocol: Protocols
-) -> np.ndarray:
+def site_accuracy(features: np.ndarray, fit: np.ndarray, validation: np.ndarray, protocol: Protocols) -> np.ndarray:
     """Validation accuracy of a logistic regression (L2, C = 1) on the single texts, for each site.
 
     Source: Li et al. (arXiv 2306.03341), section 3.1, with the settings of the published GENIES code.
