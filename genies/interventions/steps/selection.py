@@ -8,7 +8,6 @@ import numpy as np
 
 from genies.interventions.base import Protocols
 
-
 LARGEST_HESSIAN = 1024
 """Numbers of a text, or texts, up to which Newton's method takes less time than steps without a Hessian."""
 NEWTON_TOLERANCE = 1e-8
