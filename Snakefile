@@ -7,4 +7,6 @@ include: "workflow/rules/common.smk"
 rule all:
     input:
         plan.final_files,
+        rules.provenance.input.made,
+        rules.provenance.input.results,
     localrule: True

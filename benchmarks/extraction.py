@@ -156,7 +156,7 @@ def packed(decoder: Decoder, model: Path, work: Work, settings: Settings, check_
     passed = Check(True, 0, 0, 0.0, None, 0, 0)
     checks_module.check_packing = lambda *_: passed
     with tempfile.TemporaryDirectory() as root:
-        described = {"name": model.name, "path": str(model), "weights_digest": "bench", "eos_token": EOS}
+        described = {"name": model.name, "path": str(model), "files": {}, "weights_digest": "bench", "eos_token": EOS}
         extractor = Extractor(described, Path(root), settings)
         extractor._decoder, extractor._budget = decoder, settings.batch_tokens or extractor._free_budget(decoder)
         begin = time.perf_counter()

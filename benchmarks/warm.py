@@ -86,6 +86,7 @@ def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
             (folder / f"cache/activations/{digest}-{name}").symlink_to(digest)
     manifest = {
         "model": "random",
+        "files": {},
         "weights_digest": "random",
         "tokenizer_digest": "random",
         "reading": asdict(Reading()),

@@ -293,10 +293,13 @@ def _share(text: str) -> float:
 
 def _add_model(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.digests import code_digest
         from genies.files import write_json
+        from genies.making import MADE_OF, made_of
         from genies.models import describe_model, hashes_file
 
-        write_json(options.output, describe_model(options.model, options.revision, hashes_file(options.cache)))
+        described = describe_model(options.model, options.revision, hashes_file(options.cache))
+        write_json(options.output, described | {MADE_OF: made_of(code_digest("genies.models"), {})})
 
     verb = _verb(verbs, "model", run, "find or download a model and write the manifest that pins it")
     verb.add_argument("model", help="local folder, .gguf file, hub id, or owner/name/file.gguf on the hub")
@@ -311,7 +314,8 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         from genies.activations.stages import check_disk
         from genies.data.reading import Reading
 
-        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
+        views = tuple(sorted({*options.train_views, *options.test_views}))
+        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit, views)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
         check_disk(options.model, options.output, _views(options), _settings(options), options.cache)
@@ -735,22 +739,28 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
 
 def _add_provenance(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
+        from genies.config import Config
+        from genies.consistency import check_results
+        from genies.plan import Plan
         from genies.provenance import write_provenance
 
+        plan = Plan(Config(**options.config))
+        check_results(plan)
         write_provenance(
-            options.config, options.models, options.data, options.own_code, options.results, options.output,
-            tokens=options.tokens,
-            activations=options.activations, tuned=options.tuned,
-        )  # fmt: skip
+            options.config,
+            [plan.model_manifest(model) for model in plan.models],
+            plan.distribution_files(),
+            plan.own_code,
+            options.results,
+            options.output,
+            tokens=[plan.tokens_manifest(model) for model in plan.models],
+            activations=[manifest for model in plan.models for manifest in plan.activations_manifests(model)],
+            tuned=plan.tuned(),
+        )
 
-    verb = _verb(verbs, "provenance", run, "state what the results come from")
+    verb = _verb(verbs, "provenance", run, "check that results are what is configured, and state what they come from")
     verb.add_argument("results", type=Path, nargs="+", metavar="FILE", help="results to bind to the statement")
     verb.add_argument("--config", type=json.loads, required=True, metavar="JSON", help="the run's configuration")
-    for name in ("models", "activations", "tuned"):
-        verb.add_argument(f"--{name}", type=Path, nargs="*", default=[], metavar="MANIFEST")
-    verb.add_argument("--tokens", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tokenize`")
-    verb.add_argument("--data", type=Path, nargs="*", default=[], metavar="FILE", help="files of distributions read")
-    verb.add_argument("--own-code", type=Path, nargs="*", default=[], metavar="FILE", help="own Python files that ran")
     _output(verb, "JSON file")
 
 

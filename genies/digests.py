@@ -64,8 +64,17 @@ def _module_path(module: str) -> Path | None:
     return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
 
 
-@cache
 def _module_digest(module: str) -> tuple[str, tuple[str, ...]]:
+    """Of a file of the user's own afresh at each call: it may be edited while this process runs."""
+    return _read_module(module) if module.endswith(".py") else _remembered_module(module)
+
+
+@cache
+def _remembered_module(module: str) -> tuple[str, tuple[str, ...]]:
+    return _read_module(module)
+
+
+def _read_module(module: str) -> tuple[str, tuple[str, ...]]:
     path = _module_path(module)
     if path is None:
         raise ValueError(f"{module}: no such module of genies")

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from genies import gguf
 from genies.digests import file_sha256, value_digest
@@ -272,9 +272,10 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
             Conversions lie in the same folder.
 
     Returns:
-        JSON values: ``name``, ``path``, ``revision`` (the commit for hub models), ``converted`` (digest of the
-        conversion of a GGUF file, else None), ``files`` (SHA-256 by name), ``weights_digest``, ``tokenizer_digest``,
-        ``eos_token`` (id), ``context`` (tokens; None if unbounded), ``attention`` (implementation to use).
+        JSON values: ``name``, ``identifier``, ``path``, ``asked_revision``, ``revision`` (the commit for hub models),
+        ``converted`` (digest of the conversion of a GGUF file, else None), ``files`` (SHA-256 by name),
+        ``weights_digest``, ``tokenizer_digest``, ``eos_token`` (id), ``context`` (tokens; None if unbounded),
+        ``attention`` (implementation to use).
 
     Raises:
         ModelError: the model is not there, not whole, or cannot be used.
@@ -295,6 +296,7 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
         "name": model_name(identifier),
         "identifier": identifier,
         "path": str(folder),
+        "asked_revision": revision,
         "revision": None if is_local(identifier) else _commit(found),
         "converted": folder.name if is_gguf(found) else None,
         "files": hashes,
@@ -320,9 +322,77 @@ def read_model(manifest: Path) -> dict[str, Any]:
     return described
 
 
+class PinnedFiles:
+    """The files of a model that a job loads, which must be those that the model's manifest pins, as long as it runs.
+
+    Between the rule ``model`` and a job, and while weights are read, a training may overwrite its checkpoint, or a link
+    may be moved. What a job computes would then be kept under the name of other weights.
+    """
+
+    def __init__(self, folder: Path, hashes: Mapping[str, str]) -> None:
+        """Name the files.
+
+        Args:
+            folder: the model's.
+            hashes: SHA-256 of its files, by name.
+        """
+        self.folder = Path(folder)
+        self.hashes = dict(hashes)
+        self._stamps: dict[str, FileStamp] | None = None
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Self:
+        """Those of a manifest, as ``describe_model`` gives it."""
+        return cls(Path(described["path"]), described["files"])
+
+    def check(self) -> None:
+        """Hash the files when first called, before anything is loaded; later, see that nobody has touched them.
+
+        Raises:
+            ModelError: a file is missing, or is another than the manifest pins.
+        """
+        before = self._stamp()
+        if self._stamps is None:
+            for name, expected in self.hashes.items():
+                with readable(self.folder / name, "cannot be read"):
+                    if file_sha256(self.folder / name) != expected:
+                        raise ModelError(self._changed(name))
+            self._stamps = before
+        for name, stamp in self._stamp().items():
+            if stamp != self._stamps[name]:
+                raise ModelError(self._changed(name))
+
+    def _stamp(self) -> dict[str, FileStamp]:
+        with readable(self.folder, "cannot be read"):
+            return {name: file_stamp(self.folder / name) for name in self.hashes}
+
+    def _changed(self, name: str) -> str:
+        return (
+            f"{self.folder / name}: has changed since the rule `model` described it; let nothing write there while "
+            "genies runs, and run snakemake again, which takes the new weights"
+        )
+
+
+FileStamp = tuple[str, int, int, int, int]
+"""Resolved path, inode, size in bytes, and times of the last change of the contents and of the file, in ns."""
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """What tells that a file was replaced, written or linked elsewhere, without reading it."""
+    real = Path(path).resolve(strict=True)
+    stat = real.stat()
+    return str(real), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
 def model_digests(identifier: str, revision: str | None, remembered: Path) -> dict[str, str]:
     """``weights_digest`` and ``tokenizer_digest`` of any model, a classifier too; arguments as ``describe_model``."""
-    return _digests(_hashes(model_files(fetch(identifier, revision)), remembered))
+    return _digests(pinned_files(identifier, revision, remembered).hashes)
+
+
+def pinned_files(identifier: str, revision: str | None, remembered: Path) -> PinnedFiles:
+    """The files of any model, a classifier too; arguments as ``describe_model``."""
+    folder = fetch(identifier, revision)
+    return PinnedFiles(folder, _hashes(model_files(folder), remembered))
 
 
 def hashes_file(cache: Path) -> Path:
@@ -357,11 +427,9 @@ def _hashes(files: list[Path], remembered: Path, keep: bool = True) -> dict[str,
     before, hashes = len(known), {}
     for file in files:
         with readable(file, "cannot be read"):
-            real = file.resolve()
-            stat = real.stat()
-            key = f"{real}|{stat.st_size}|{stat.st_mtime_ns}"
+            key = "|".join(map(str, file_stamp(file)))
             if key not in known:
-                known[key] = file_sha256(real)
+                known[key] = file_sha256(file)
         hashes[file.name] = known[key]
     if keep and len(known) > before:
         write_sealed(remembered, known)

@@ -15,23 +15,23 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genies.config import Config, check_readable
 from genies.data.archive import published_digests
 from genies.data.limit import Limit
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
-from genies.data.views import QUESTION, VIEWS
-from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names
+from genies.data.views import templates_digest
+from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names, split_digests
 from genies.devices import gpus_of_job, visible_gpus
-from genies.digests import code_digest, value_digest
+from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
-from genies.models import is_local, model_files, model_name, revision_of
+from genies.models import FileStamp, file_stamp, is_local, model_files, model_name, revision_of
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
-from genies.tuning.plugin import check_plugin
+from genies.tuning.plugin import check_plugin, program_files
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
@@ -111,10 +111,29 @@ class Plan:
         placed = {MODEL: str(self.demo_model)}
         return {model_name(name): placed.get(name, name) for name in self.config.chosen_models}
 
+    def model_manifest(self, model: str) -> Path:
+        """What pins a model."""
+        return self.results / "models" / f"{model}.json"
+
+    def tokens_manifest(self, model: str) -> Path:
+        """What names a model's tokens."""
+        return self.results / "tokens" / f"{model}.json"
+
+    def activations_manifests(self, model: str) -> list[Path]:
+        """What names a model's activations, a file for each extraction job."""
+        return [self.results / "activations" / model / f"{batch}.json" for batch in self.batches]
+
     def model_files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
         identifier = self.models[model]
         return self._files_of(Path(identifier)) if self._is_local(identifier) else []
+
+    def model_stamps(self, files: Iterable[Path]) -> list[FileStamp]:
+        """What tells that a file of a model is another one, also where it is older, linked, or of the same time.
+
+        Of the demo's nothing: a rule places it.
+        """
+        return [file_stamp(file) for file in files if file != self.demo_model]
 
     def _is_local(self, identifier: str) -> bool:
         """Whether a model is local, or will be once the workflow has made it."""
@@ -209,6 +228,29 @@ class Plan:
             ("train", self.distribution_file(n, "train")) for n in self.train_distributions
         ]
         return [*train, *(("test", self.distribution_file(n, "test")) for n in self.test_distributions)]
+
+    def data_digest(self, split: Split, distributions: Iterable[str]) -> str:
+        """Digest of what splits hold, also of those that a rule has not made yet."""
+        return value_digest([self._split_digest(name, split) for name in distributions])
+
+    def _split_digest(self, distribution: str, split: Split) -> Any:
+        """The file's SHA-256; of a mixture those of its parts, and the percentage."""
+        key = distribution, split
+        if key not in self._split_digests:
+            self._split_digests[key] = self._read_split_digest(distribution, split)
+        return self._split_digests[key]
+
+    def _read_split_digest(self, distribution: str, split: Split) -> Any:
+        if mixture := self.config.mixtures.get(distribution):
+            return [self._split_digest(part, split) for part in (mixture.source, mixture.other)] + [mixture.percent]
+        name, file = f"{distribution}/{split}.json", self.distribution_file(distribution, split)
+        if distribution in distribution_names() and distribution not in self.own_distributions:
+            return split_digests()[name]
+        return file_sha256(file) if file.is_file() else published_digests().get(f"distributions/{name}", "")
+
+    @cached_property
+    def _split_digests(self) -> dict[tuple[str, Split], Any]:
+        return {}
 
     def distribution_files(self) -> list[Path]:
         """File of every split that the run reads."""
@@ -318,6 +360,24 @@ class Plan:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.config.limit.model_dump(), sort_keys=True)
 
+    @property
+    def reading_fields(self) -> dict[str, Any]:
+        """How the run reads its splits, as manifests state it: fields of ``genies.data.reading.Reading``."""
+        chosen = self.config.model_dump(include={"seed", "framing", "prompt_format", "overlong", "limit"})
+        return {**chosen, "views": self.views_read}
+
+    @property
+    def extraction_fields(self) -> dict[str, Any]:
+        """What the run stores of each text, as manifests state it."""
+        chosen = self.config.extraction
+        fields = {
+            "dtype": chosen.dtype,
+            "layers": None if chosen.layers == "all" else chosen.layers,
+            "heads": {"all": None, "none": ()}.get(chosen.heads, chosen.heads),
+            "quantization": chosen.quantization,
+        }
+        return fields if chosen.attention == "auto" else fields | {"attention": chosen.attention}
+
     # The same for what runs in this process: without them, planning loads neither NumPy nor torch.
 
     @property
@@ -325,8 +385,7 @@ class Plan:
         """How the run reads its splits."""
         from genies.data.reading import Reading
 
-        config = self.config
-        return Reading(config.seed, config.framing, config.prompt_format, config.overlong, self.limit)
+        return Reading.of(self.reading_fields)
 
     @property
     def settings(self) -> Settings:
@@ -335,11 +394,7 @@ class Plan:
 
         chosen = self.config.extraction
         return Settings(
-            dtype=chosen.dtype,
-            attention=chosen.attention,
-            layers=None if chosen.layers == "all" else chosen.layers,
-            heads={"all": None, "none": ()}.get(chosen.heads, chosen.heads),
-            quantization=chosen.quantization,
+            **{"attention": "auto", **self.extraction_fields},
             batch_tokens=None if chosen.batch_tokens == "auto" else chosen.batch_tokens,
         )
 
@@ -383,8 +438,8 @@ class Plan:
         return [file for other in others if is_local(str(other)) for file in self._files_of(other)]
 
     def plugin_files(self, name: str) -> list[Path]:
-        """Every Python file of a plug-in: an edit of one runs it again. Others it may write itself as it runs."""
-        return sorted(self.plugins[name].rglob("*.py"))
+        """Files of a plug-in whose edits run it again."""
+        return program_files(self.plugins[name])
 
     @property
     def own_code(self) -> list[Path]:
@@ -442,10 +497,14 @@ class Plan:
         """Every target of a training job's sources."""
         return sorted({target for source in self.tuning_group(intervention, group) for target in self.targets[source]})
 
+    def tuning_manifest(self, model: str, intervention: str, group: int) -> Path:
+        """Manifest of one training job."""
+        return self.results / "interventions" / model / intervention / "groups" / f"{group}.json"
+
     def tuning_manifests(self, model: str) -> list[Path]:
         """Manifests of all training jobs of a model."""
         return [
-            self.results / "interventions" / model / intervention / "groups" / f"{group}.json"
+            self.tuning_manifest(model, intervention, group)
             for intervention in self.text_interventions
             for group in range(len(self.tuning_groups(intervention)))
         ]
@@ -460,10 +519,14 @@ class Plan:
         """Interventions and plug-ins that are fitted on the references of shifts as well as on their sources."""
         return [name for name in self.methods if self.evaluated_sources(name) != self.sources]
 
+    def evaluation(self, model: str, intervention: str, source: str) -> Path:
+        """The evaluation of one fit."""
+        return self.results / "evaluations" / model / intervention / f"{source}.parquet"
+
     def evaluations(self, repeats: bool = False) -> list[Path]:
         """Every evaluation of the run, or of its repeats."""
         return [
-            self.results / "evaluations" / model / intervention / f"{source}.parquet"
+            self.evaluation(model, intervention, source)
             for model in self.models
             for intervention in (self.repeats if repeats else self.methods)
             for source in self.evaluated_sources(intervention)
@@ -511,11 +574,12 @@ class Plan:
 
     def templates(self) -> str:
         """Digest of the templates that the run reads, for rules to notice an edit."""
-        used = sorted({view for names in self.views.values() for view in names})
-        # Room for the longest template is what prompts are shortened to, whichever are read.
-        chosen = VIEWS if self.config.overlong == "shorten" else used
-        asked = QUESTION if self.config.framing == "truthfulness" else None
-        return value_digest([[VIEWS[view].describe() for view in chosen], asked])
+        return templates_digest(self.views_read, self.config.framing)
+
+    @property
+    def views_read(self) -> list[str]:
+        """Views that are read of any split, sorted."""
+        return sorted({view for names in self.views.values() for view in names})
 
     # Sweeps
 

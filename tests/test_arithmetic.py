@@ -236,7 +236,7 @@ def test_a_product_planted_in_a_pass_is_found(world: Path, no_native: None, monk
 def test_what_is_computed_in_float32_is_rounded_when_it_is_stored(world: Path, no_native: None) -> None:
     texts = [Text(0, r, "What is the capital of Peru ?\n", f"{city} .") for r, city in enumerate(("Lima", "Rome"))]
     tokens = {"plain": tokenize(load_tokenizer(Path("tiny")), texts, VIEWS["plain"])}
-    model = {"name": "tiny", "path": "tiny", "weights_digest": "w", "eos_token": 2}
+    model = {"name": "tiny", "path": "tiny", "files": {}, "weights_digest": "w", "eos_token": 2}
     extractor = Extractor(model, world / "stores", Settings(dtype="bfloat16"), "cpu")
     store = ActivationStore(world / "stores" / extractor.extract(Request("d", "test", tokens, {"plain": "t"}))["plain"])
     forest = build_forest(tokens, 2)

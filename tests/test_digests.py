@@ -13,7 +13,6 @@ MODULE = '"""Docs."""\n\nfrom genies.errors import DataError\n\n\ndef f(x):\n   
 
 
 def digest_of(folder: Path, text: str) -> str:
-    digests._module_digest.cache_clear()
     module = folder / "module.py"
     module.write_text(text)
     return code_digest(module)

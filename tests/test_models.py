@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from genies.activations.decoder import Decoder
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.models import (
     INDEX,
+    PinnedFiles,
     describe_model,
     is_local,
     load_tokenizer,
@@ -50,6 +52,40 @@ def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(
     third = describe_model(str(folder), None, tmp_path / "sha256.json")
     assert third["weights_digest"] != second["weights_digest"]
     assert third["tokenizer_digest"] == second["tokenizer_digest"]
+
+
+def same_time(file: Path, other: bytes) -> None:
+    """Replace a file's bytes by as many others, without a trace in its time."""
+    before = file.stat()
+    file.write_bytes(other)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def swap_by_link(file: Path, other: bytes) -> None:
+    """Let a link stand for a file, to one with other bytes that is older."""
+    elsewhere = file.with_suffix(".elsewhere")
+    elsewhere.write_bytes(other)
+    os.utime(elsewhere, (1e9, 1e9))
+    file.unlink()
+    file.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("swap", [same_time, swap_by_link])
+def test_files_that_were_swapped_are_hashed_anew_and_no_longer_those_of_the_manifest(
+    swap: Callable[[Path, bytes], None], model_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
+    first = describe_model(str(folder), None, tmp_path / "sha256.json")
+    files, late = PinnedFiles.of(first), PinnedFiles.of(first)
+    files.check()
+    weights = folder / "model.safetensors"
+    swap(weights, weights.read_bytes()[:-4] + b"\0\0\0\1")
+    for pinned in (files, late):
+        with pytest.raises(ModelError, match=r"model.safetensors: has changed since .* run snakemake again"):
+            pinned.check()
+    second = describe_model(str(folder), None, tmp_path / "sha256.json")
+    assert second["weights_digest"] != first["weights_digest"]
+    PinnedFiles.of(second).check()
 
 
 @pytest.mark.parametrize(

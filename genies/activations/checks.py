@@ -45,6 +45,7 @@ class Check:
         decisions: pairs of responses to one prompt whose log-probabilities were compared both ways.
         decisions_changed: how many of them rank the other response first in the packed pass.
         reason: what the packed pass failed with, how far it was off, or how far a text was moved by others.
+        longest: tokens of the longest text of the sample.
     """
 
     packed: bool
@@ -55,6 +56,7 @@ class Check:
     decisions: int
     decisions_changed: int
     reason: str = ""
+    longest: int = 0
 
 
 class SelfTests:
@@ -66,20 +68,23 @@ class SelfTests:
     def __init__(self) -> None:
         """Nothing is tested yet."""
         self._last: Check | None = None
-        self._longest = 0
+
+    def remember(self, check: Check) -> None:
+        """Take in the self-test of an earlier split, as a store of it states it."""
+        if check.examples and (self._last is None or not check.packed or check.longest > self._last.longest):
+            self._last = check
 
     def check(
         self, decoder: Decoder, tokens: Mapping[str, Tokens], forest: Forest, eos_token: int, whole: bool
     ) -> Check:
         """What ``check_packing`` says of a split, or what it said of an earlier one; then its ``examples`` are 0."""
-        longest = max(_length(tree) for tree in forest.trees)
-        chosen = _chosen(forest, whole)
-        cost = PASSES * sum(len(forest.trees[tree]) for tree in chosen)
-        known = self._last is not None and self._last.packed and longest <= self._longest
-        if known and cost > SHARE * sum(map(len, forest.trees)):
+        chosen = [forest.trees[tree] for tree in _chosen(forest, whole)]
+        dear = PASSES * sum(map(len, chosen)) > SHARE * sum(map(len, forest.trees))
+        if dear and self._last and self._last.packed and max(map(_length, chosen)) <= self._last.longest:
             return replace(self._last, examples=0, texts=0, decisions=0, decisions_changed=0)
-        self._last, self._longest = check_packing(decoder, tokens, forest, eos_token, whole), longest
-        return self._last
+        check = check_packing(decoder, tokens, forest, eos_token, whole)
+        self.remember(check)
+        return check
 
 
 def check_packing(
@@ -100,7 +105,7 @@ def check_packing(
     indices = {view: sorted(i for group in groups for v, i in group if v == view) for view in tokens}
     subset = {view: select_tokens(tokens[view], rows) for view, rows in indices.items() if rows}
     merged, apart = (build_forest(subset, eos_token, merge) for merge in (True, False))
-    sample = {"examples": len(groups), "texts": len(apart.trees)}
+    sample = {"examples": len(groups), "texts": len(apart.trees), "longest": max(map(_length, apart.trees))}
     row = pack(Batch(sum(map(len, merged.trees)), (tuple(range(len(merged.trees))),)), merged.trees)
     try:
         packed = decoder.read(row)

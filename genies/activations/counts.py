@@ -14,7 +14,7 @@ from tqdm import tqdm
 from genies.activations.forest import build_forest
 from genies.activations.sampling import Count, ratio_totals, value_of
 from genies.activations.splits import DrawnSplit, ShownSplit, refuse_unreadable, show_split, tokens_path
-from genies.activations.tokenization import encode, tokens_digest
+from genies.activations.tokenization import context_room, tokens_digest
 from genies.activations.tokens import SCORED_VIEW, Tokens, read_tokens
 from genies.data.distributions import Example
 from genies.data.framing import Framed
@@ -297,8 +297,7 @@ class _Counting:
         """Examples that the context may not hold, by the sample's densest text; those of the sample are known."""
         if self.context is None:
             return set()
-        words = [f"{view.before} {view.after}" for view in VIEWS.values()]
-        room = self.context - max(map(len, encode(self.tokenizer, words)))
+        room = context_room(self.tokenizer, self.context, self.reading.views)
         longest = self._sizes.longest + sample.grown + OVER_CHARACTERS
         over = np.flatnonzero(longest * sample.density * OVER_MARGIN > room).tolist()
         return {*over, *sample.left_out, *sample.shortened}

@@ -32,9 +32,10 @@ from genies.arithmetic import announce, arithmetic
 from genies.digests import own_code_digest, value_digest
 from genies.errors import Interrupted
 from genies.files import locked
+from genies.models import PinnedFiles
 from genies.stopping import asked_to_stop
 
-DECIDING = ("genies.activations.decoder", "genies.activations.forest", "genies.activations.masks")
+DECIDING = tuple(f"genies.activations.{name}" for name in ("bits", "decoder", "extraction", "forest", "masks"))
 """Modules whose code decides what is stored: an edit of one makes another store."""
 EXTRACTION_VERSION = 3
 """To be raised when an edit of another module makes other features of the same model and tokens."""
@@ -175,6 +176,7 @@ class Extractor:
         self.device = device
         self.statistics = Statistics()
         self._decoder: Decoder | None = None
+        self._files: PinnedFiles | None = None
         self._budget = settings.batch_tokens
         self._packs: bool | None = None
         self._self_tests = SelfTests()
@@ -192,6 +194,7 @@ class Extractor:
             for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
                 self._compute(request, {view: named[view] for view in missing if view in views}, begun)
             if not missing:
+                self._remember(digests)
                 log.info("%s %s: complete in the store", request.distribution, request.split)
         return digests
 
@@ -214,6 +217,12 @@ class Extractor:
             found.setdefault(value_digest(begun and begun["computed_with"]), ([], begun))[0].append(view)
         return list(found.values())
 
+    def _remember(self, digests: Mapping[str, str]) -> None:
+        """Take in the self-tests of complete stores, so that a job that goes on tests the splits it would have."""
+        for digest in digests.values():
+            if described := describe_store(self.root, digest):
+                self._self_tests.remember(Check(**described["check"]))
+
     def _digest(self, request: Request, view: str) -> str:
         return store_digest(self.model, request.tokens_digests[view], self.settings)[0]
 
@@ -222,6 +231,8 @@ class Extractor:
         if self._decoder is None:
             s = self.settings
             announce(s.dtype, resolve_device(self.device))
+            self._files = PinnedFiles.of(self.model)
+            self._files.check()
             self._decoder = Decoder.load(
                 Path(self.model["path"]), s.arithmetic, self.device, s.attention, s.layers, s.heads, s.quantization
             )
@@ -249,6 +260,7 @@ class Extractor:
         forest = build_forest(tokens, self.model["eos_token"])
         if begun:
             check, budget = Check(**begun["check"]), begun["batch_tokens"]
+            self._self_tests.remember(check)
         else:
             check = self._self_tests.check(
                 decoder, tokens, forest, self.model["eos_token"], whole=request.split == "test"
@@ -268,6 +280,8 @@ class Extractor:
         self._fill(writers, plan, forest, check.packed, counted, request)
         if sum(_drop_damaged(writer) for writer in writers.values()):
             self._fill(writers, plan, forest, check.packed, counted, request)
+        # The weights in memory may be the file's own pages.
+        self._files.check()
         for writer in writers.values():
             writer.finish()
         self.statistics.add(counted)

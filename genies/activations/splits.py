@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -24,10 +24,12 @@ from genies.data.framing import Framed
 from genies.data.prompts import Presentation, characters_over
 from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Split, Text, split_texts
-from genies.data.views import VIEWS
+from genies.data.views import VIEWS, templates_digest
+from genies.digests import code_digest
 from genies.errors import DataError
 from genies.files import write_json
-from genies.models import load_tokenizer, read_model
+from genies.making import MADE_OF, data_roles, made_of
+from genies.models import PinnedFiles, load_tokenizer, read_model, tokenizer_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -177,13 +179,14 @@ def tokenize_splits(
         views: views by split; ``plain`` is always added, since it tells which examples are too long.
         reading: how the texts are read.
         cache: the cache folder.
-        output: manifest to write: the ``reading``, ``tokens`` (records with distribution, split, view, digest), and
-            by ``distribution/split`` how many examples are ``available`` in the file, how many ``examples`` of them
-            are drawn, those ``left_out``, the characters ``shortened`` by example, and how many examples are
-            ``indistinct``: two of their responses have the same tokens.
+        output: manifest to write: what it is ``made_of``, the ``reading``, a digest of the ``templates``, ``tokens``
+            (records with distribution, split, view, digest), and by ``distribution/split`` how many examples are
+            ``available`` in the file, how many ``examples`` of them are drawn, those ``left_out``, the characters
+            ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
+            tokens.
     """
     described = read_model(model)
-    tokenizer = load_tokenizer(Path(described["path"]))
+    tokenizer = _pinned_tokenizer(described)
     entries, available, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}, {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
@@ -200,7 +203,9 @@ def tokenize_splits(
                 shown.file, indistinct[place], shown.examples, described["name"],
             )  # fmt: skip
     tokenized = {
+        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles(file for _, file in files)}),
         "model": described["name"],
+        "templates": templates_digest(reading.views, reading.framing),
         "reading": asdict(reading),
         "tokens": entries,
         "available": available,
@@ -210,6 +215,16 @@ def tokenize_splits(
         "indistinct": indistinct,
     }
     write_json(output, tokenized)
+
+
+def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer that a model's manifest pins."""
+    names = [file.name for file in tokenizer_files(Path(described["path"]))]
+    files = PinnedFiles(Path(described["path"]), {name: described["files"].get(name, "") for name in names})
+    files.check()
+    tokenizer = load_tokenizer(Path(described["path"]))
+    files.check()
+    return tokenizer
 
 
 def _fit_context(
@@ -252,7 +267,7 @@ def _excess(
     """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
     texts = drawn.shown(tokenizer, presentation)
     plain = tokenize(tokenizer, texts, VIEWS["plain"])
-    return plain, tokens_over(tokenizer, texts, plain, context)
+    return plain, tokens_over(tokenizer, texts, plain, context, drawn.reading.views)
 
 
 def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:

@@ -13,7 +13,9 @@ from genies.activations.extraction import Extractor, Request, Settings, describe
 from genies.activations.splits import tokens_path
 from genies.activations.tokens import Tokens, read_tokens
 from genies.data.texts import Split
+from genies.digests import code_digest
 from genies.files import read_json, write_json
+from genies.making import MADE_OF, made_of
 from genies.models import read_model
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,10 @@ def extract_distributions(
         settings: what decides the stores' bytes.
         device: torch device, or "auto".
         cache: the cache folder.
-        output: manifest to write: the ``model`` with its digests, the ``reading``, ``stores`` (records with
-            distribution, split, view, digest), ``checks`` of how exact packing was (by distribution and split),
-            ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the settings.
+        output: manifest to write: what it is ``made_of``, the ``model`` with its digests, the ``distributions``, the
+            ``reading``, ``stores`` (records with distribution, split, view, digest), ``checks`` of how exact packing
+            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the
+            settings.
     """
     described, tokenized = read_model(model), read_json(tokens)
     settings = settled(settings, described, device)
@@ -60,7 +63,9 @@ def extract_distributions(
     write_json(
         output,
         {
+            MADE_OF: made_of(code_digest(__name__), {"model": model, "tokens": tokens}),
             "model": described["name"],
+            "distributions": list(distributions),
             "weights_digest": described["weights_digest"],
             "tokenizer_digest": described["tokenizer_digest"],
             "reading": tokenized["reading"],

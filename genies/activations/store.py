@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from genies.activations.bits import from_bits, to_bits
 from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, StoreError
 from genies.files import PARTIAL, read_sealed, sync_file, sync_folder, whole_file, write_sealed
@@ -90,23 +91,6 @@ def store_bytes(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) -
 def _block_texts(shapes: Mapping[str, tuple[int, ...]], dtype: str, texts: int) -> int:
     values = sum(math.prod(shape) for name, shape in shapes.items() if name not in SCALARS)
     return block_texts(values, ITEM_BYTES[dtype], texts)
-
-
-def to_bits(array: np.ndarray, dtype: str) -> np.ndarray:
-    """float32 (…,) as it is stored: float32, or rounded to the nearest bfloat16, whose bits are uint16."""
-    array = np.ascontiguousarray(array, np.float32)
-    if dtype == "float32":
-        return array
-    import torch
-
-    return torch.from_numpy(array).to(torch.bfloat16).view(torch.uint16).numpy()
-
-
-def from_bits(array: np.ndarray, dtype: str) -> np.ndarray:
-    """What ``to_bits`` stored, exactly: float32 of the same shape."""
-    if dtype == "float32":
-        return array
-    return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 class StoreWriter:

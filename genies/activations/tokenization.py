@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,22 +73,30 @@ def encode(tokenizer: PreTrainedTokenizerBase, strings: Sequence[str]) -> list[l
     ]
 
 
-def tokens_over(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int
-) -> dict[int, int]:
-    """Examples that the model's context cannot hold under every view, and by how many tokens.
+def context_room(tokenizer: PreTrainedTokenizerBase, context: int, views: Collection[str]) -> int:
+    """Tokens that a text may have for the context to hold it under each of the views, and as it is.
 
-    The rule looks at all views, also those that a run does not read, so that every intervention of every run leaves
-    out the same examples. A view's own words are counted apart from the text (an upper bound up to a token or two).
+    A view's own words are counted apart from the text (an upper bound up to a token or two).
+    """
+    words = [f"{VIEWS[name].before} {VIEWS[name].after}" for name in {*views, "plain"}]
+    return context - max(len(ids) for ids in encode(tokenizer, words))
+
+
+def tokens_over(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], plain: Tokens, context: int, views: Collection[str]
+) -> dict[int, int]:
+    """Examples that the model's context cannot hold under every view that is read, and by how many tokens.
+
+    The views are those of a whole run, so that all of its interventions leave out the same examples.
 
     Args:
         tokenizer: the model's.
         texts: the texts.
         plain: their tokens under the plain view.
         context: tokens that the model can hold.
+        views: names of the views that are read.
     """
-    words = [f"{view.before} {view.after}" for view in VIEWS.values()]
-    room = context - max(len(ids) for ids in encode(tokenizer, words))
+    room = context_room(tokenizer, context, views)
     over: dict[int, int] = {}
     for text, length in zip(texts, np.diff(plain.offsets).tolist(), strict=True):
         if length > room:

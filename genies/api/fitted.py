@@ -26,6 +26,7 @@ from genies.tuning.base import TextIntervention, TextPairs
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Extractor
+    from genies.activations.tokens import Tokens
 
 SCORE_COLUMNS = dict.fromkeys(("probability", "score_first", "score_second"), pl.Float64)
 """Columns of ``FittedIntervention.score``: the probability that the first response is the better one, and raw scores of
@@ -117,18 +118,23 @@ class FittedIntervention:
         return self._extractor.extract(request)
 
     def _check_texts(self, texts: Sequence[Text]) -> None:
-        from genies.activations.tokenization import tokenize, tokens_over
+        from genies.activations.tokenization import tokenize
         from genies.activations.tokens import empty_examples
 
         context, plain = self._manifest["context"], tokenize(self._tokenizer, texts, VIEWS["plain"])
         if empty := empty_examples(plain):
             raise DataError(f"new texts: pair {empty[0]} (counted from 0): prompt and a response together are no token")
-        if context is not None and (over := tokens_over(self._tokenizer, texts, plain, context)):
+        if context is not None and (over := self._over(texts, plain, context)):
             pair, excess = next(iter(over.items()))
             raise DataError(
                 f"new texts: pair {pair} (counted from 0) is {excess} tokens longer than the context of {self.model} "
                 f"({context} tokens) holds under every view; shorten its prompt"
             )
+
+    def _over(self, texts: Sequence[Text], plain: Tokens, context: int) -> dict[int, int]:
+        from genies.activations.tokenization import tokens_over
+
+        return tokens_over(self._tokenizer, texts, plain, context, self.intervention.predict_views)
 
 
 def load_intervention(

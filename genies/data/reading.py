@@ -28,6 +28,7 @@ class Reading:
         prompt_format: of their prompts.
         overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
         limit: how many examples of each split are read.
+        views: those that the run reads, sorted; the model's context has to hold an example under each of them.
     """
 
     seed: int = 0
@@ -35,15 +36,16 @@ class Reading:
     prompt_format: PromptFormat = "published"
     overlong: Overlong = "leave_out"
     limit: Limit = field(default_factory=Limit)
+    views: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, stated: Mapping[str, Any]) -> Self:
         """What a manifest states as its ``reading``."""
-        return cls(**{**stated, "limit": Limit(**stated.get("limit", {}))})
+        return cls(**{**stated, "limit": Limit(**stated.get("limit", {})), "views": tuple(stated.get("views", ()))})
 
     def presentation(self) -> dict[str, Any]:
-        """What fits remember of it. They are named by the texts drawn, so not the limit that drew them."""
-        return {name: value for name, value in asdict(self).items() if name != "limit"}
+        """What fits remember of it: how a text is shown, not which texts are drawn and kept."""
+        return {name: value for name, value in asdict(self).items() if name not in ("limit", "views")}
 
 
 @dataclass(frozen=True)

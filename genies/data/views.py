@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+from genies.digests import value_digest
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,9 @@ VIEWS: dict[str, View] = {
     for name, parts in _TEMPLATES["views"].items()
 }
 """Every view by name."""
+
+
+def templates_digest(views: Sequence[str], framing: str) -> str:
+    """Digest of the templates of some views, and under ``truthfulness`` of the question that is asked."""
+    asked = QUESTION if framing == "truthfulness" else None
+    return value_digest([[VIEWS[view].describe() for view in views], asked])

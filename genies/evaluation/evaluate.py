@@ -11,11 +11,13 @@ import numpy as np
 from genies.activations.features import StoredPairs
 from genies.activations.manifest import Activations
 from genies.data.reading import SplitPairs, read_test
+from genies.digests import code_digest
 from genies.errors import DataError, StoreError
-from genies.files import read_json, whole_file
+from genies.files import read_json
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.fit import fits_folder
-from genies.interventions.registry import load
+from genies.interventions.registry import load, module_of
+from genies.making import MADE_OF, data_roles, made_of, stem_roles
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,18 +98,19 @@ def evaluate_fits(
         cache: the cache folder.
         output: folder of the parquet files.
     """
-    import polars as pl
+    from genies.evaluation.tables import write_evaluation
 
     activations = Activations(manifests, cache)
     by_name = {file.parent.name: file for file in files}
     known: dict[str, SplitPairs] = {}
     manifest = read_json(fits)
     digests: dict[str, str] = manifest["fits"]
+    code = code_digest(__name__, module_of(manifest["intervention"]))
     for source, names in targets.items():
         if source not in digests:
             raise StoreError(f"{fits}: names no fit on {source}; run snakemake again to make it")
         intervention = load(fits_folder(cache, digests[source]), manifest["intervention"])
-        frames = []
+        frames, tests = [], [by_name[name] for name in names if name in by_name]
         for name in names:
             if name not in by_name:
                 raise DataError(f"{name}: target of {source}, but its test.json was not given")
@@ -117,5 +120,6 @@ def evaluate_fits(
             stores = activations.stores(name, "test", intervention.predict_views)
             pairs = StoredPairs(target.pairs, stores, target.best_first, intervention.reads_test_labels)
             frames.append(judge(intervention, pairs, target))
-        with whole_file(output / f"{source}.parquet") as partial:
-            pl.concat(frames).write_parquet(partial)
+        inputs = {"fits": fits, **stem_roles("activations", manifests), **data_roles(tests)}
+        stated = {MADE_OF: made_of(code, inputs), "targets": list(names)}
+        write_evaluation(output / f"{source}.parquet", frames, stated)

@@ -37,6 +37,7 @@ CHECKS_COLUMNS = {
     **dict.fromkeys(("relative_difference", "log_probability_difference"), pl.Float64),
     **dict.fromkeys(("decisions", "decisions_changed"), pl.Int64),
     "reason": pl.String,
+    "longest": pl.Int64,
 }
 """Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.activations.checks.Check``."""
 TRAINING_COLUMNS = {

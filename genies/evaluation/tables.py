@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,9 @@ DISTINCT, PUBLISHED = "distinct", "published"
 PLACE = ("model", "intervention", "source", "target")
 """Columns that name a cell, and an intervention on a shift."""
 
+METADATA = "genies"
+"""Key of the parquet metadata of an evaluation."""
+
 Cell = Mapping[str, Any]
 
 
@@ -203,6 +207,32 @@ def read_evaluation(path: Path) -> pl.DataFrame:
         target, example, pair = twice.select(keys).row(0)
         raise StoreError(f"{path}: {target}, example {example}, pair {pair} stands twice; {remedy}")
     return frame.sort(keys)
+
+
+def write_evaluation(path: Path, frames: Sequence[pl.DataFrame], stated: Mapping[str, Any]) -> None:
+    """Write an evaluation, and into the file's metadata what it states of its making.
+
+    Args:
+        path: parquet file.
+        frames: one of each target, columns as in ``PAIR_COLUMNS``.
+        stated: ``made_of``, and what else is compared with the configuration; JSON values.
+    """
+    with whole_file(path) as partial:
+        pl.concat(frames).write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
+
+
+def read_making(path: Path) -> dict[str, Any]:
+    """What an evaluation states of its making, as ``write_evaluation`` was given it; empty where it states nothing.
+
+    Raises:
+        StoreError: the file is no parquet.
+    """
+    try:
+        return json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}"))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{path}: cannot be read ({_reason(error)}); delete the file and run snakemake again"
+        ) from None
 
 
 def generalization_metrics(

@@ -17,6 +17,7 @@ from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import locked, write_json
 from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
+from genies.making import MADE_OF, data_roles, made_of, stem_roles
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def fit_sources(
         files: ``<distribution>/train.json`` of every source.
         manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: manifest to write: ``fits`` (digest by source), ``sites`` (those that each fit chose) and the ``origin``
-            of the features.
+        output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
+            chose) and the ``origin`` of the features.
     """
     activations = Activations(manifests, cache)
     unfitted = make(intervention, parameters)
@@ -73,6 +74,7 @@ def fit_sources(
     write_json(
         output,
         {
+            MADE_OF: made_of(code, {**stem_roles("activations", manifests), **data_roles(files)}),
             "intervention": intervention,
             "parameters": parameters,
             "fits": fits,

@@ -28,11 +28,12 @@ import numpy as np
 from genies.data.distributions import write_split
 from genies.data.reading import SplitPairs
 from genies.data.texts import SPLITS
-from genies.digests import file_sha256, value_digest
+from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import ConfigError, GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
-from genies.files import read_sealed, whole_file, write_sealed
-from genies.models import read_model
+from genies.files import read_sealed, write_sealed
+from genies.making import MADE_OF, data_roles, made_of
+from genies.models import PinnedFiles, read_model
 from genies.stopping import asked_to_stop
 from genies.tuning.shown import ShownTexts
 
@@ -84,7 +85,7 @@ def run_plugin(
     Raises:
         PluginError: a program fails, an output is missing or breaks the contract.
     """
-    import polars as pl
+    from genies.evaluation.tables import write_evaluation
 
     described, shown = read_model(model), ShownTexts(tokens, model)
     results = [(work / "evaluations" / f"{test.parent.name}.json").resolve() for test in tests]
@@ -92,11 +93,21 @@ def run_plugin(
     if not _is_done(work, digest, results):
         shutil.rmtree(work, ignore_errors=True)
         (work / "evaluations").mkdir(parents=True)
+        files = PinnedFiles.of(described)
+        files.check()
         _run_programs(folder, Path(described["path"]).resolve(), shown, train, tests, work, results)
+        files.check()
     frames = [_frame(result, shown.test(test)) for result, test in zip(results, tests, strict=True)]
     write_sealed(work / DONE_FILE, {"digest": digest, "results": _hashes(results)})
-    with whole_file(output) as partial:
-        pl.concat(frames).write_parquet(partial)
+    programs = {f"programs/{file.relative_to(folder)}": file for file in program_files(folder)}
+    inputs = {"model": model, "tokens": tokens, **programs, **data_roles([train, *tests])}
+    stated = {MADE_OF: made_of(code_digest(__name__), inputs), "targets": [test.parent.name for test in tests]}
+    write_evaluation(output, frames, stated)
+
+
+def program_files(folder: Path) -> list[Path]:
+    """Every Python file of a plug-in: an edit of one runs it again. Others it may write itself as it runs."""
+    return sorted(folder.rglob("*.py"))
 
 
 def _digest(folder: Path, model: dict[str, Any], shown: ShownTexts, files: Sequence[Path]) -> str:

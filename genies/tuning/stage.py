@@ -13,11 +13,12 @@ from genies.data.reading import SplitPairs
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluate import judge
-from genies.evaluation.tables import read_evaluation
+from genies.evaluation.tables import read_evaluation, write_evaluation
 from genies.files import locked, read_json, whole_file, write_json, write_sealed
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import check_test, is_saved, load, make, module_of, name_of, save
-from genies.models import hashes_file, model_digests, read_model
+from genies.making import MADE_OF, data_roles, made_of
+from genies.models import PinnedFiles, hashes_file, model_digests, pinned_files, read_model
 from genies.tuning.base import TextIntervention, TextPairs
 from genies.tuning.loaded import LoadedModel
 from genies.tuning.shown import ShownTexts
@@ -39,6 +40,12 @@ class _Job:
     device: str
     cache: Path
     loaded: LoadedModel
+    files: Sequence[PinnedFiles]
+
+    def check_files(self) -> None:
+        """Refuse a model whose files are not those that the fit's name is made of."""
+        for files in self.files:
+            files.check()
 
     @property
     def label(self) -> str:
@@ -80,29 +87,36 @@ def tune_sources(
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
-        output: JSON to write: ``model``, ``intervention``, ``parameters``, and by source the ``arithmetic`` (what is
-            computed in), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and
-            ``counts`` (by target).
+        output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what of
+            that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and ``tests``
+            (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
         loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:
         GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
     """
     described, shown = read_model(model), ShownTexts(tokens, model)
-    job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel())
-    files = {test.parent.name: test for test in tests}
-    made: dict[str, dict[str, Any]] = {key: {} for key in ("arithmetic", "fits", "tests", "training_log", "counts")}
+    files = [PinnedFiles.of(described), *_other_files(intervention, parameters, cache)]
+    job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel(), files)
+    by_name = {test.parent.name: test for test in tests}
+    code = code_digest(__name__, module_of(intervention))
+    kinds = ("made_of_source", "arithmetic", "fits", "tests", "training_log", "counts")
+    made: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     for number, file in enumerate(train, start=1):
         source = file.parent.name
         log.info("%s on %s (%d of %d)", job.label, source, number, len(train))
+        own = [by_name[target] for target in targets[source]]
+        made["made_of_source"][source] = made_of(code, {"model": model, "tokens": tokens, **data_roles([file, *own])})
         try:
-            for key, value in _tune(job, file, [files[target] for target in targets[source]]).items():
+            for key, value in _tune(job, file, own).items():
                 made[key][source] = value
         except GeniesError as error:
             raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
         # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
         gc.collect()
-    write_json(output, {"model": described["name"], "intervention": intervention, "parameters": parameters, **made})
+    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *tests])}
+    common = {"model": described["name"], "intervention": intervention, "parameters": parameters}
+    write_json(output, {MADE_OF: made_of(code, inputs), **common, **made})
 
 
 def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> None:
@@ -118,23 +132,23 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
     Raises:
         StoreError: a test that a manifest names is missing or damaged.
     """
-    import polars as pl
-
     for folder in {path.parent for path in manifests}:
         # Other groups of an earlier configuration would keep their fits in use.
         for stale in set(folder.glob("*.json")).difference(manifests):
             stale.unlink()
     for path in manifests:
         manifest = read_json(path)
+        common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
         place = Path(manifest["model"]) / path.parents[1].name
         for source, fit in manifest["fits"].items():
-            tests = manifest["tests"][source].values()
-            frames = [_known_test(fits_folder(cache, fit) / "tests" / f"{test}.parquet", path) for test in tests]
-            with whole_file(results / "evaluations" / place / f"{source}.parquet") as partial:
-                pl.concat(frames).write_parquet(partial)
-            common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
+            tests = manifest["tests"][source]
+            folder = fits_folder(cache, fit) / "tests"
+            frames = [_known_test(folder / f"{test}.parquet", path) for test in tests.values()]
+            stated = {MADE_OF: manifest["made_of_source"][source], **common}
+            evaluation = results / "evaluations" / place / f"{source}.parquet"
+            write_evaluation(evaluation, frames, stated | {"targets": list(tests)})
             own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
-            write_json(results / "interventions" / place / f"{source}.json", common | {"fits": {source: fit}} | own)
+            write_json(results / "interventions" / place / f"{source}.json", stated | {"fits": {source: fit}} | own)
 
 
 def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
@@ -161,7 +175,7 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
         for test in tests:
             target = test.parent.name
             fitted.progress_label = f"{job.label} on {source} → {target}"
-            digests[target], counts[target] = _tested(fitted, job.shown, test, folder / "tests")
+            digests[target], counts[target] = _tested(job, fitted, test, folder / "tests")
     made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
     return {"arithmetic": fields["dtype"], **made}
 
@@ -186,10 +200,10 @@ def tuning_digest(
     return value_digest(fields), fields
 
 
-def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
+def _tested(job: _Job, fitted: TextIntervention, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
     """Name of the test of a target, which is in ``folder`` afterwards, and the intervention's counts."""
-    target = shown.test(test)
-    texts = shown.texts(target, "test", fitted.reads_test_labels)
+    target = job.shown.test(test)
+    texts = job.shown.texts(target, "test", fitted.reads_test_labels)
     digest = _test_digest(target, texts)
     known = folder / f"{digest}.parquet"
     if known.with_suffix(".json").is_file():
@@ -199,12 +213,20 @@ def _tested(fitted: TextIntervention, shown: ShownTexts, test: Path, folder: Pat
             return digest, counts
         except StoreError as error:
             log.warning("%s; testing again", error)
+    job.check_files()
     frame = judge(fitted, texts, target)
+    job.check_files()
     with whole_file(known) as partial:
         frame.write_parquet(partial)
     counts = dict(fitted.counts_)
     write_sealed(known.with_suffix(".json"), {"sha256": file_sha256(known), "counts": counts})
     return digest, counts
+
+
+def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
+    """Files of the models that an intervention reads beside the run's."""
+    others = make(intervention, parameters).other_models(parameters)
+    return [pinned_files(*other, hashes_file(cache)) for other in others]
 
 
 def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
@@ -225,12 +247,14 @@ def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict
         log.info("%s on %s: in the cache", name_of(job.intervention), source)
         return job.bound(load(folder, job.intervention), folder, label)
     fresh = job.bound(make(job.intervention, job.parameters), folder, label)
+    job.check_files()
     try:
         fresh.fit(pairs)
     except DataError as error:
         raise DataError(f"{train}: cannot be fitted: {error}") from None
     origin = {key: job.model[key] for key in ("weights_digest", "tokenizer_digest")}
     origin |= {"model": job.model["name"], "reading": job.shown.reading.presentation()}
+    job.check_files()
     save(fresh, folder, fields, origin)
     fresh.remove_checkpoint()
     log.info("%s on %s: fitted", name_of(job.intervention), source)

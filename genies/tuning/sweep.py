@@ -19,7 +19,7 @@ from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.files import whole_file
 from genies.interventions.registry import make, name_of
-from genies.models import read_model
+from genies.models import PinnedFiles, read_model
 from genies.tuning.base import TextPairs
 from genies.tuning.grid import grid
 from genies.tuning.loaded import LoadedModel
@@ -57,6 +57,8 @@ def sweep_source(
     import polars as pl
 
     described = read_model(model)
+    files = PinnedFiles.of(described)
+    files.check()
     source = train.parent.name
     fit_pairs, held_out = divided(train, ShownTexts(tokens, model), counts)
     rows, loaded = [], LoadedModel()
@@ -73,6 +75,7 @@ def sweep_source(
             (described["name"], intervention, source, json.dumps(tried), float(correct.mean()), low, high,
              len(fit_pairs), len(held_out))
         )  # fmt: skip
+    files.check()
     with whole_file(output) as partial:
         pl.DataFrame(rows, schema=list(COLUMNS), orient="row").write_csv(partial)
 

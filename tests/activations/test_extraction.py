@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> p
 
 
 def manifest(folder: Path) -> dict:
-    return {"name": folder.name, "path": str(folder), "weights_digest": "w", "eos_token": EOS}
+    return {"name": folder.name, "path": str(folder), "files": {}, "weights_digest": "w", "eos_token": EOS}
 
 
 def request(tokens: dict[str, Tokens]) -> Request:
@@ -178,6 +179,29 @@ def test_a_row_that_memory_does_not_hold_is_no_error_of_the_self_test(
     monkeypatch.setattr(Decoder, "read_separately", up_to(0, read_separately))
     with pytest.raises(ModelError, match="memory does not suffice for one example .* use a larger device"):
         check_packing(decoder, tokens, forest, EOS)
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_features_of_other_weights_than_the_manifest_pins_are_not_kept(
+    moment: str, model_folders: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(model_folders["llama"], tmp_path / "model")
+    described = describe_model(str(folder), None, tmp_path / "h" / "sha256.json")
+    weights, load = folder / "model.safetensors", Decoder.load
+
+    def overwritten(*arguments: object) -> Decoder:
+        decoder = load(*arguments)
+        shutil.copy(save_model(tmp_path / "trained", "llama") / weights.name, weights)
+        return decoder
+
+    if moment == "while":
+        monkeypatch.setattr(Decoder, "load", overwritten)
+    else:
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    extractor = Extractor(described, tmp_path / "stores", Settings())
+    with pytest.raises(ModelError, match="model.safetensors: has changed since the rule `model` described it"):
+        extractor.extract(request(all_tokens(folder, data, ("plain",))))
+    assert not list((tmp_path / "stores").glob("[!.]*"))
 
 
 def test_of_a_small_split_an_earlier_one_tells_unless_its_texts_are_longer(

@@ -61,7 +61,8 @@ class Extraction:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = {
-            "name": "tiny", "path": str(save_model(folder / "tiny", "llama")), "weights_digest": "w", "eos_token": 2,
+            "name": "tiny", "path": str(save_model(folder / "tiny", "llama")), "files": {},
+            "weights_digest": "w", "eos_token": 2,
         }  # fmt: skip
         self.split = write_distribution(folder / "cities", train=1, test=EXAMPLES) / "test.json"
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from genies.activations.splits import tokenize_splits
 from genies.cli import main
 from genies.data.reading import Reading
-from genies.errors import ConfigError, DataError, StoreError
+from genies.errors import ConfigError, DataError, ModelError, StoreError
 from genies.files import read_json, write_json
 from genies.interventions import registry
 from genies.models import describe_model
@@ -189,6 +189,15 @@ def test_a_source_that_fails_is_named_and_those_before_it_are_kept(folder: Path,
             "lora", PARAMETERS["lora"] | {"learning_rate": 1e30, "max_grad_norm": 1e30}, Path("model.json"),
             Path("tokens.json"), *files_of("ab"), "cpu", Path("cache"), Path("tuned.json"),
         )  # fmt: skip
+
+
+def test_nothing_is_kept_of_a_model_whose_files_have_changed(folder: Path) -> None:
+    weights = folder / "tiny/model.safetensors"
+    tune("few_shot", "a", folder / "cache", folder / "first.json")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ModelError, match="few_shot on b: .*model.safetensors: has changed since the rule `model`"):
+        tune("few_shot", "b", folder / "cache", folder / "second.json")
+    assert len(list((folder / "cache/interventions").glob("*/intervention.json"))) == 1
 
 
 def test_an_edit_of_one_source_trains_that_one_alone(folder: Path, steps: list[int]) -> None:

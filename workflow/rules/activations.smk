@@ -16,6 +16,7 @@ rule model:
         identifier=lambda wildcards: plan.models[wildcards.model],
         revision=lambda wildcards: plan.revision_option(wildcards.model),
         cache=plan.cache,
+        files=lambda wildcards: plan.model_stamps(plan.model_files(wildcards.model)),
         code=plan.code("genies.models"),
     shell:
         "genies --log {log} model {params.identifier:q} {params.revision} "
@@ -47,6 +48,7 @@ rule tokenize:
         overlong=plan.config.overlong,
         limit=plan.limit_json,
         cache=plan.cache,
+        data=[plan.data_digest("train", plan.train_distributions), plan.data_digest("test", plan.test_distributions)],
         code=plan.code("genies.activations.splits"),
     shell:
         "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "

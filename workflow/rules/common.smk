@@ -13,6 +13,7 @@ min_version("9.0")
 
 try:
     from genies.config import load_config
+    from genies.consistency import products
     from genies.demo.place import distributions_digest
     from genies.devices import gpus_of_job, visible_gpus
     from genies.errors import GeniesError
@@ -49,6 +50,11 @@ container: plan.config.container
 
 
 report: "../report/workflow.rst"
+
+
+# Every manifest and evaluation. The targets ask for them too: of a job that failed, Snakemake deletes the outputs, and
+# would not miss them where the tables that were once made of them are still there.
+made = [product.file for product in products(plan)]
 
 
 begin = time.time()

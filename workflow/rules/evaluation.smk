@@ -24,6 +24,7 @@ rule evaluate:
         pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.probe_targets[source]],
         folder=subpath(output[0], parent=True),
         cache=plan.cache,
+        data=plan.data_digest("test", plan.test_distributions),
         code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     shell:
         "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
@@ -115,6 +116,7 @@ rule samples:
         framing=plan.config.framing,
         limit=plan.limit_json,
         seed=plan.config.seed,
+        data=plan.data_digest("test", plan.test_distributions),
         code=plan.code("genies.evaluation.samples"),
     shell:
         "genies --log {log} samples {params.pairs} --evaluations {params.evaluations:q} --models {params.models:q} "

@@ -18,6 +18,7 @@ rule fit:
         intervention=lambda wildcards: plan.interventions[wildcards.intervention],
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
         cache=plan.cache,
+        data=plan.data_digest("train", plan.fit_sources),
         code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     shell:
         "genies --log {log} fit {params.intervention:q} --parameters {params.parameters:q} "
@@ -58,6 +59,11 @@ rule tune:
             for target in plan.targets[source]
         ],
         cache=plan.cache,
+        data=lambda wildcards: [
+            plan.data_digest("train", plan.tuning_group(wildcards.intervention, wildcards.group)),
+            plan.data_digest("test", plan.tuning_tests(wildcards.intervention, wildcards.group)),
+        ],
+        other_files=lambda wildcards: plan.model_stamps(plan.other_model_files(wildcards.intervention)),
         code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
     shell:
         "genies --log {log} tune {params.intervention:q} {params.pairs} --parameters {params.parameters:q} "
@@ -109,6 +115,10 @@ rule plugin:
     params:
         folder=lambda wildcards: plan.plugins[wildcards.intervention],
         work=lambda wildcards: plan.results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
+        data=lambda wildcards: [
+            plan.data_digest("train", [wildcards.source]),
+            plan.data_digest("test", plan.targets[wildcards.source]),
+        ],
         code=plan.code("genies.tuning.plugin"),
     shell:
         "genies --log {log} plugin {params.folder:q} --model {input.model:q} --tokens {input.tokens:q} "
@@ -138,6 +148,7 @@ rule sweep_source:
         train=plan.config.sweep.train if plan.config.sweep else None,
         held_out=plan.config.sweep.held_out if plan.config.sweep else None,
         work=subpath(output[0], strip_suffix=".csv"),
+        data=lambda wildcards: plan.data_digest("train", [wildcards.source]),
         code=lambda wildcards: plan.code("genies.tuning.sweep", intervention=wildcards.intervention),
     shell:
         "genies --log {log} sweep {params.intervention:q} --parameters {params.parameters:q} --values {params.values:q} "

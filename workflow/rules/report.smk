@@ -9,10 +9,7 @@ rule provenance:
             *rules.samples.output,
             *(rules.sweep.output if plan.config.sweep else []),
         ],
-        models=expand(rules.model.output, model=plan.models),
-        tokens=expand(rules.tokenize.output, model=plan.models),
-        activations=rules.records.input.activations,
-        tuned=rules.records.input.tuned,
+        made=made,
         data=plan.distribution_files(),
         own_code=plan.own_code,
     output:
@@ -27,10 +24,7 @@ rule provenance:
         config=plan.config.model_dump_json(),
         code=plan.code("genies.provenance"),
     shell:
-        "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
-        "--tokens {input.tokens:q} "
-        "--activations {input.activations:q} --tuned {input.tuned:q} "
-        "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
+        "genies --log {log} provenance {input.results:q} --config {params.config:q} --output {output:q}"
 
 
 rule report:
