@@ -314,8 +314,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         from genies.activations.stages import check_disk
         from genies.data.reading import Reading
 
-        views = tuple(sorted({*options.train_views, *options.test_views}))
-        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit, views)
+        reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
         tokenize_splits(options.model, files, _views(options), reading, options.cache, options.output)
         check_disk(options.model, options.output, _views(options), _settings(options), options.cache)

@@ -185,6 +185,7 @@ def tokenize_splits(
             ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
             tokens.
     """
+    reading = replace(reading, views=tuple(sorted({*reading.views, *views["train"], *views["test"]})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries, available, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}, {}

@@ -87,9 +87,9 @@ def tune_sources(
         tests: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
-        output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what of
-            that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and ``tests``
-            (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
+        output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what
+            of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and
+            ``tests`` (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
         loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:

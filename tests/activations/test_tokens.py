@@ -116,10 +116,30 @@ def test_examples_over_the_context_are_left_out_or_shortened(
         assert sorted(set(tokens.example.tolist())) == [e for e in range(8) if e not in left_out]
 
 
+@pytest.mark.parametrize("overlong", ["leave_out", "shorten"])
+def test_only_views_that_are_read_take_room_of_a_context_that_is_nearly_full(tmp_path: Path, overlong: str) -> None:
+    write_distribution(tmp_path / "cities")
+    file, tokenizer = tmp_path / "cities/test.json", load_tokenizer(save_model(tmp_path / "any", "llama"))
+    texts = split_texts(read_split(file), "test", 0)
+    context = int(np.diff(tokenize(tokenizer, texts, VIEWS["plain"]).offsets).max()) + 2
+    folder = save_model(tmp_path / "full", "llama", context=context)
+    write_json(tmp_path / "full.json", describe_model(str(folder), None, tmp_path / "sha256.json"))
+
+    def changed(*views: str) -> int:
+        read, output = {"train": [], "test": views}, tmp_path / "tokens.json"
+        tokenize_splits(tmp_path / "full.json", [("test", file)], read, Reading(overlong=overlong), tmp_path, output)
+        manifest = json.loads(output.read_text())
+        return sum(len(manifest[kind]["cities/test"]) for kind in ("left_out", "shortened"))
+
+    assert changed("plain") == 0
+    assert changed("plain", "yes") > 0
+
+
 def test_prompts_are_shortened_until_they_fit_where_each_cut_brings_a_token(short_model: Path, tmp_path: Path) -> None:
     tokenizer = tmp_path / "short/tokenizer.json"
     prepend = {"type": "Prepend", "prepend": " "}  # as in Llama's: what remains gets a token in front
     tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "normalizer": prepend}))
+    write_json(short_model, describe_model(str(tokenizer.parent), None, tmp_path / "sha256.json"))
     file = long_distribution(tmp_path / "cities", (1, 4), (5,))
     views = {"train": [], "test": []}
     tokenize_splits(short_model, [("test", file)], views, Reading(overlong="shorten"), tmp_path, tmp_path / "t.json")

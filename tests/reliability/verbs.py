@@ -13,7 +13,17 @@ from genies.cli import main
 
 VIEWS = ("plain", "yes", "no")
 TRAINED = {"steps": 2, "pairs_per_step": 4, "rank": 2, "seed": 3}
+COMMON = {"protocol": "corrected", "seed": 0}
 EXAMPLES = 20
+CONFIG = {
+    "run": "run",
+    "models": ["models/tiny"],
+    "distributions": ["data/north"],
+    "shifts": ["shifts.yaml"],
+    "interventions": ["mms", "cra", "lora"],
+    "intervention_parameters": {"lora": TRAINED},
+    "capability_interventions": ["mms"],
+}
 
 
 class Verbs:
@@ -38,19 +48,23 @@ class Verbs:
             "extract": ("north", *tokens, *views, "--batch-tokens", "100", "--output", self.activations),
             **{
                 f"fit {name}": (
-                    name, "--train", f"{data}/train.json", "--activations", self.activations, "--output", path,
+                    name, "--parameters", json.dumps(COMMON), "--train", f"{data}/train.json",
+                    "--activations", self.activations, "--output", path,
                 )
                 for name, path in self.fits.items()
             },
             "tune": (
-                "lora", "north:north", "--parameters", json.dumps(TRAINED), *tokens, "--train", f"{data}/train.json",
-                "--test", f"{data}/test.json", "--output", self.trained,
+                "lora", "north:north", "--parameters", json.dumps(COMMON | TRAINED), *tokens,
+                "--train", f"{data}/train.json", "--test", f"{data}/test.json", "--output", self.trained,
             ),
             "gather": (self.trained, "--output", run),
-            "evaluate": (
-                "north:north", "--fits", self.fits["mms"], "--test", f"{data}/test.json",
-                "--activations", self.activations, "--output", f"{evaluations}/mms",
-            ),
+            **{
+                verb: (
+                    "north:north", "--fits", self.fits[name], "--test", f"{data}/test.json",
+                    "--activations", self.activations, "--output", f"{evaluations}/{name}",
+                )
+                for verb, name in (("evaluate", "mms"), ("evaluate cra", "cra"))
+            },
             "metrics": (
                 f"{run}/evaluations", "--models", "tiny", "--interventions", "mms", "--shifts", "shifts.yaml",
                 "--capability", "mms", "--on-references", "mms", "--output", run,
@@ -60,9 +74,7 @@ class Verbs:
                 "--tuned", self.tuned, "--output", run,
             ),
             "provenance": (
-                f"{run}/leaderboard.csv", "--config", "{}", "--models", self.model, "--data", f"{data}/test.json",
-                "--activations", self.activations, "--tuned", self.tuned,
-                "--output", f"{run}/provenance.json",
+                f"{run}/leaderboard.csv", "--config", json.dumps(CONFIG), "--output", f"{run}/provenance.json",
             ),
             "report": (run, "--title", "run", "--provenance", f"{run}/provenance.json",
                        "--output", f"{run}/report.html"),
@@ -75,6 +87,7 @@ class Verbs:
             "tune": (self.trained,),
             "gather": (self.tuned, f"{evaluations}/lora/north.parquet"),
             "evaluate": (f"{evaluations}/mms/north.parquet",),
+            "evaluate cra": (f"{evaluations}/cra/north.parquet",),
             "metrics": tuple(
                 f"{run}/{name}.csv"
                 for name in (

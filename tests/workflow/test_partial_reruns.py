@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class Row:
         rest: which of the jobs behind them run too.
         stores: (distribution, split, view) of the activations that are computed; those before stay.
         fits: how many fits are computed; the others are in the cache.
+        before: what the run, made anew from nothing, was before that edit.
     """
 
     edit: Edit
@@ -31,6 +33,7 @@ class Row:
     rest: tuple[str, ...] = ()
     stores: frozenset[tuple[str, str, str]] = frozenset()
     fits: int = 0
+    before: Edit | None = None
 
 
 PROBES = tuple(f"{rule}:{name}" for rule in ("fit", "evaluate") for name in ("random", "zero_shot", "mms"))
@@ -118,8 +121,16 @@ ROWS = {
         ),
         fits=2,
     ),
-    "a new shift between known distributions": Row(
+    "a new shift between known distributions, of which one is fitted on already": Row(
         shift("south", "north"), tuple(f"evaluate:{name}" for name in ("random", "zero_shot", "mms")), TABLES
+    ),
+    "a new shift from a distribution that was only tested on (as it is where no capability is asked for)": Row(
+        shift("south", "north"),
+        ("tokenize", "extract", *PROBES),
+        EVERYTHING,
+        stores("south train plain"),
+        fits=2,
+        before=config(capability_interventions=[]),
     ),
     "a new shift to a new distribution": Row(
         shift("north", "west"),
@@ -170,6 +181,11 @@ def known_fits(project: Project) -> set[str]:
 @pytest.mark.parametrize("name", ROWS)
 def test_an_edit_runs_exactly_what_depends_on_it(project: Project, name: str) -> None:
     row = ROWS[name]
+    if row.before:
+        row.before(project)
+        for folder in ("cache", "results"):
+            shutil.rmtree(project.folder / folder)
+        project.jobs()
     stores_before, fits_before = known_stores(project), known_fits(project)
     row.edit(project)
     executed = project.jobs()
