@@ -27,10 +27,17 @@ rule provenance:
         config=plan.config.model_dump_json(),
         code=plan.code("genies.provenance"),
     shell:
-        "genies --log {log} provenance {input.results:q} --config {params.config:q} --models {input.models:q} "
-        "--tokens {input.tokens:q} "
-        "--activations {input.activations:q} --tuned {input.tuned:q} "
-        "--data {input.data:q} --own-code {input.own_code:q} --output {output:q}"
+        further(
+            "input.results",
+            config="params.config",
+            models="input.models",
+            tokens="input.tokens",
+            activations="input.activations",
+            tuned="input.tuned",
+            data="input.data",
+            own_code="input.own_code",
+        )
+        + "genies --stdin --log={log:q} provenance --output={output:q}"
 
 
 rule report:
@@ -61,5 +68,6 @@ rule report:
         beside=plan.config.beside,
         code=plan.code("genies.report.page"),
     shell:
-        "genies --log {log} report {params.folder:q} --title {params.title:q} --beside {params.beside:q} "
-        "--provenance {input.provenance:q} --output {output.page:q}"
+        further("params.folder", beside="params.beside")
+        + "genies --stdin --log={log:q} report --title={params.title:q} --provenance={input.provenance:q} "
+        "--output={output.page:q}"
