@@ -304,7 +304,7 @@ class Plan:
 
     @property
     def extraction_options(self) -> str:
-        """Command-line options for what is stored of each text: choices and numbers, which need no quotes in a shell."""
+        """Command-line options for what is stored of each text: choices and numbers, which need no quotes."""
         chosen = self.config.extraction
         options = [f"--dtype {chosen.dtype} --attention {chosen.attention}"]
         if chosen.quantization:
