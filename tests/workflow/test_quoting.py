@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -255,6 +256,14 @@ def test_every_key_refuses_hostile_text_in_one_line_or_is_known_to_be_harmless(
             passed.add(place)
     assert passed == PASSED[text]
     assert files() == before
+
+
+def test_every_value_of_a_shell_line_is_quoted() -> None:
+    rules = "".join(file.read_text() for file in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    values = re.findall(r"{((?:input|output|params|resources|log|wildcards|threads)\b[^{}]*)}", rules)
+    assert len(values) > 50
+    # Choices and numbers, by the schema of the configuration.
+    assert {value for value in values if not value.endswith(":q")} == {"params.options", "resources.extraction"}
 
 
 def test_long_lists_reach_the_verbs(shell: Shell) -> None:
