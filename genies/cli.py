@@ -8,13 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import re
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genies import __version__
 from genies.errors import GeniesError, disk_full
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
 Verb = Callable[[argparse.Namespace], None]
 
+STDIN = "--stdin"
+"""First option of a command line that goes on in standard input."""
+_NO_VALUE = re.compile(r"(--[a-z-]+=)?")
+"""What ``printf '--option=%s\\0'`` and ``printf '%s\\0'`` print of an empty list."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -33,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 when everything asked for was done, 2 for bad input, 3 for a full disk, 130 and 143 when
         SIGINT or SIGTERM ended it.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     _set_up_logging(options.log)
     begin = time.monotonic()
     try:
@@ -50,6 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(full)
         raise
     return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; where ``--stdin`` comes first, with the arguments in standard input after them."""
+    further = _read_arguments() if arguments[:1] == [STDIN] else []
+    return _parser().parse_args([*arguments, *further])
+
+
+def _read_arguments() -> list[str]:
+    """The arguments in standard input, each ended by a NUL; an option without a value stands for an empty list."""
+    given = os.fsdecode(sys.stdin.buffer.read()).split("\0")
+    return [argument for argument in given if not _NO_VALUE.fullmatch(argument)]
 
 
 def _failed(error: GeniesError) -> int:
@@ -83,6 +101,9 @@ def _set_up_logging(file: Path | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="genies", description=(sys.modules["genies"].__doc__ or "").strip())
     parser.add_argument("--version", action="version", version=f"genies {__version__}")
+    parser.add_argument(
+        STDIN, action="store_true", help="must come first: further arguments are in standard input, each ended by a NUL"
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the messages to this file")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     for add in (
@@ -114,8 +135,19 @@ def _cache(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--cache", type=Path, default=Path("cache"), help="cache folder (default cache)")
 
 
-def _pairs(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
+def _list(verb: argparse.ArgumentParser, name: str, metavar: str, text: str | None = None, **settings: Any) -> None:
+    """An option that takes several values, and may be given several times. (After ``=`` a value may begin with a dash.)
+
+    Args:
+        verb: the verb's parser.
+        name: of the option.
+        metavar: what a value is.
+        text: its help.
+        settings: further ones of ``add_argument``; where it is not ``required``, none is given by default.
+    """
+    nargs, default = ("+", None) if settings.get("required") else ("*", [])
+    settings = {"type": Path, "nargs": nargs, "default": default, **settings}
+    verb.add_argument(f"--{name}", action="extend", metavar=metavar, help=text, **settings)
 
 
 def _targets(pairs: Sequence[str]) -> dict[str, list[str]]:
@@ -322,7 +354,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     verb = _verb(verbs, "tokenize", run, "tokenize the texts that a run reads")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
     for split in ("train", "test"):
-        verb.add_argument(f"--{split}", type=Path, nargs="*", default=[], metavar="FILE", help=f"{split}.json files")
+        _list(verb, split, "FILE", f"{split}.json files")
     _splits(verb)
     _seed(verb)
     verb.add_argument(
@@ -393,8 +425,8 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
     verb = _verb(verbs, "fit", run, "fit an intervention on the training pairs of its sources")
     verb.add_argument("intervention", help="name, or path of a Python file")
     verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
-    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json files")
-    verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    _list(verb, "train", "FILE", "train.json files", required=True)
+    _list(verb, "activations", "MANIFEST")
     _cache(verb)
     _output(verb, "manifest (JSON)")
 
@@ -411,12 +443,12 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
 
     verb = _verb(verbs, "tune", run, "fit an intervention that reads texts on each source, and test it on its targets")
     verb.add_argument("intervention", help="name, or path of a Python file")
-    _pairs(verb)
+    verb.add_argument("pairs", nargs="+", metavar="SOURCE:TARGET")
     verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
-    verb.add_argument("--train", type=Path, nargs="+", required=True, metavar="FILE", help="train.json of each source")
-    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
+    _list(verb, "train", "FILE", "train.json of each source", required=True)
+    _list(verb, "test", "FILE", "test.json files", required=True)
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
     _cache(verb)
     _output(verb, "manifest (JSON)")
@@ -482,7 +514,7 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--model", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--tokens", type=Path, required=True, metavar="MANIFEST")
     verb.add_argument("--train", type=Path, required=True, metavar="FILE", help="the source's train.json")
-    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="the targets' test.json")
+    _list(verb, "test", "FILE", "the targets' test.json", required=True)
     verb.add_argument(
         "--work",
         type=Path,
@@ -597,16 +629,19 @@ def _add_mix(verbs: argparse._SubParsersAction) -> None:
 def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.evaluation.evaluate import evaluate_fits
+        from genies.files import read_json
 
-        evaluate_fits(
-            options.fits, _targets(options.pairs), options.test, options.activations, options.cache, options.output
-        )
+        names = [file.parent.name for file in options.test]
+        targets = _targets(options.pairs) or dict.fromkeys(read_json(options.fits)["fits"], names)
+        evaluate_fits(options.fits, targets, options.test, options.activations, options.cache, options.output)
 
     verb = _verb(verbs, "evaluate", run, "give every test pair of the targets a probability")
-    _pairs(verb)
+    verb.add_argument(
+        "pairs", nargs="*", metavar="SOURCE:TARGET", help="what to test on what (default: every fit on every file)"
+    )
     verb.add_argument("--fits", type=Path, required=True, metavar="MANIFEST")
-    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
-    verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
+    _list(verb, "test", "FILE", "test.json files", required=True)
+    _list(verb, "activations", "MANIFEST")
     _cache(verb)
     _output(verb, "folder of the parquet files")
 
@@ -631,7 +666,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("evaluations", type=Path, help="folder of the parquet files of all models and interventions")
     verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
-    verb.add_argument("--shifts", type=Path, nargs="+", required=True, metavar="YAML")
+    _list(verb, "shifts", "YAML", required=True)
     verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
     _on_references(verb)
     verb.add_argument(
@@ -696,10 +731,10 @@ def _add_records(verbs: argparse._SubParsersAction) -> None:
         write_records(options.tokens, options.activations, options.fits, options.tuned, options.output)
 
     verb = _verb(verbs, "records", run, "count the texts that a run read, and join its training logs")
-    verb.add_argument("--tokens", type=Path, nargs="+", required=True, metavar="MANIFEST")
-    verb.add_argument("--activations", type=Path, nargs="*", default=[], metavar="MANIFEST")
-    verb.add_argument("--fits", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `fit`")
-    verb.add_argument("--tuned", type=Path, nargs="*", default=[], metavar="MANIFEST", help="manifests of `tune`")
+    _list(verb, "tokens", "MANIFEST", required=True)
+    _list(verb, "activations", "MANIFEST")
+    _list(verb, "fits", "MANIFEST", "manifests of `fit`")
+    _list(verb, "tuned", "MANIFEST", "manifests of `tune`")
     _output(verb, "folder of the tables")
 
 
@@ -725,11 +760,9 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--evaluations", type=Path, required=True, metavar="DIR")
     verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
-    verb.add_argument(
-        "--references", nargs="*", default=[], metavar="SOURCE", help="references that no shift starts from"
-    )
+    _list(verb, "references", "SOURCE", "references that no shift starts from", type=str)
     _on_references(verb)
-    verb.add_argument("--test", type=Path, nargs="+", required=True, metavar="FILE", help="test.json files")
+    _list(verb, "test", "FILE", "test.json files", required=True)
     verb.add_argument("--framing", choices=("response", "truthfulness"), default="response")
     _limit(verb)
     _seed(verb)
@@ -772,8 +805,6 @@ def _add_report(verbs: argparse._SubParsersAction) -> None:
     verb = _verb(verbs, "report", run, "draw the report page")
     verb.add_argument("tables", type=Path, help="folder of the tables")
     verb.add_argument("--title", required=True)
-    verb.add_argument(
-        "--beside", type=Path, nargs="*", default=[], metavar="DIR", help="results of other runs to show beside it"
-    )
+    _list(verb, "beside", "DIR", "results of other runs to show beside it")
     verb.add_argument("--provenance", type=Path, required=True, metavar="FILE", help="as genies provenance wrote it")
     _output(verb, "page (HTML)")

@@ -31,6 +31,8 @@ from genies.models import model_name
 END = r"(?![\s\S])"
 PLAIN_NAME = rf"^\w[\w.-]*{END}"
 DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
+PLACE = rf"^[^{{}}\0]*{END}"
+IMAGE = rf"^[\w.~/][\w.~/@%+=:,-]*{END}"
 
 WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"})
 """Keys whose lists and mappings hold numbers."""
@@ -50,6 +52,21 @@ def _device(name: str) -> str:
     return name
 
 
+def _place(path: str) -> str:
+    if not re.match(PLACE, path):
+        raise ValueError(f"{path!r} has a brace, which Snakemake takes for a wildcard, or a NUL; take another name")
+    return path
+
+
+def _image(name: str) -> str:
+    if not re.match(IMAGE, name):
+        raise ValueError(
+            f"{name!r} is no image: Snakemake gives it to a shell as it is, so write letters, digits and .~/@%+=:,_- "
+            "only, none of @%+=:,- in front"
+        )
+    return name
+
+
 def _number(value: Any) -> Any:
     """Neither true nor "7" is a number, to people or to JSON schemas; pydantic would take both."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -58,6 +75,8 @@ def _number(value: Any) -> Any:
 
 
 PlainName = Annotated[str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": PLAIN_NAME})]
+Place = Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": PLACE})]
+Image = Annotated[str, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": IMAGE})]
 Device = Annotated[str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": DEVICE})]
 Flag = Annotated[bool, Strict()]
 Real = Annotated[float, BeforeValidator(_number)]
@@ -145,30 +164,30 @@ class Mixture(Section):
 class Folders(Section):
     """Where things are kept; a scratch disk may be named here."""
 
-    resources: str = Field("resources", description="Downloaded and made data and models.")
-    cache: str = Field("cache", description="Tokens, activations and fitted interventions, by digest.")
-    results: str = Field("results", description="Tables, figures and reports, by run.")
+    resources: Place = Field("resources", description="Downloaded and made data and models.")
+    cache: Place = Field("cache", description="Tokens, activations and fitted interventions, by digest.")
+    results: Place = Field("results", description="Tables, figures and reports, by run.")
 
 
 class Config(Section):
     """Everything a run can be told."""
 
     run: PlainName = Field(description="Name of the run; its results lie in results/<run>.")
-    models: tuple[str, ...] = Field(
+    models: tuple[Place, ...] = Field(
         (),
         description="Causal language models: local folders (safetensors and tokenizer), `.gguf` files, or hub ids; "
         "`owner/name/file.gguf` is a file on the hub.",
     )
-    model: str | None = Field(None, description="One model in place of `models`; for the command line.")
+    model: Place | None = Field(None, description="One model in place of `models`; for the command line.")
     revisions: dict[str, str] = Field(
         {},
         description="Hub revision (branch, tag or commit) by hub id; for a `.gguf` file, by its own or its "
         "repository's. What the hub's cache holds is taken from there, so a newer commit of a branch is taken only "
         "when it is named.",
     )
-    data_archive: str | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
-    distributions: tuple[str, ...] = Field((), description="Folders of own distributions; the last part is the name.")
-    shifts: tuple[str, ...] = Field(
+    data_archive: Place | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
+    distributions: tuple[Place, ...] = Field((), description="Folders of own distributions; the last part is the name.")
+    shifts: tuple[Place, ...] = Field(
         min_length=1, description="Shift lists, joined in this order: YAML files, or plain names."
     )
     mixtures: dict[PlainName, Mixture] = Field(
@@ -188,7 +207,7 @@ class Config(Section):
     overlong: Literal["leave_out", "shorten"] = Field(
         "leave_out", description="Examples over the model's context: left out, or their prompts shortened in front."
     )
-    interventions: tuple[str, ...] = Field(
+    interventions: tuple[Place, ...] = Field(
         ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),
         min_length=1,
         description="Interventions by name, or paths of Python files that define one.",
@@ -196,7 +215,7 @@ class Config(Section):
     intervention_parameters: dict[str, dict[str, Any]] = Field(
         {}, description="Parameters by intervention, as its class takes them."
     )
-    plugins: dict[PlainName, str] = Field(
+    plugins: dict[PlainName, Place] = Field(
         {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
     )
     capability_interventions: tuple[str, ...] = Field(
@@ -221,12 +240,12 @@ class Config(Section):
         "result depends on it.",
     )
     sweep: Sweep | None = Field(None, description="Hyper-parameter sweep of trained interventions; see below.")
-    beside: tuple[str, ...] = Field(
+    beside: tuple[Place, ...] = Field(
         (),
         description="Folders of other runs' results (own ones, or of `genies published`) to show on the same page.",
     )
     folders: Folders = Field(default_factory=Folders, description="Where things are kept.")
-    container: str = Field(
+    container: Image = Field(
         "genies.sif",
         description="Image (file or URI) in which jobs run with `--sdm apptainer`; see docs/deployment.md.",
     )

@@ -149,10 +149,10 @@ class Plan:
         """The configured hub revision of a model."""
         return revision_of(self.models[model], self.config.revisions)
 
-    def revision_option(self, model: str) -> str:
-        """Command-line option for the hub revision of a model, empty where none is configured."""
+    def revision_option(self, model: str) -> list[str]:
+        """Command-line option for the hub revision of a model; none where none is configured."""
         revision = self.revision(model)
-        return f"--revision {revision}" if revision else ""
+        return [f"--revision={revision}"] if revision else []
 
     # Distributions
 
@@ -190,6 +190,13 @@ class Plan:
     def probe_targets(self) -> dict[str, list[str]]:
         """Targets of probes by fit source: with ``matrix`` every target, since no forward pass is needed for it."""
         return dict.fromkeys(self.fit_sources, self.test_distributions) if self.config.matrix else self.targets
+
+    @property
+    def probe_pairs(self) -> list[str]:
+        """``source:target`` of every test of a probe. With ``matrix`` none: then it is every source on every target."""
+        if self.config.matrix:
+            return []
+        return [f"{source}:{target}" for source in self.fit_sources for target in self.probe_targets[source]]
 
     @cached_property
     def test_distributions(self) -> list[str]:
@@ -339,7 +346,7 @@ class Plan:
 
     @property
     def extraction_options(self) -> str:
-        """Command-line options for what is stored of each text."""
+        """Command-line options for what is stored of each text: choices and numbers, which need no quotes."""
         chosen = self.config.extraction
         options = [f"--dtype {chosen.dtype} --attention {chosen.attention}"]
         if chosen.quantization:

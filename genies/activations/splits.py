@@ -16,6 +16,7 @@ from genies.activations.tokens import (
     Tokens,
     empty_examples,
     indistinct_examples,
+    join_tokens,
     read_tokens,
     select_tokens,
     write_tokens,
@@ -33,6 +34,9 @@ from genies.models import PinnedFiles, load_tokenizer, read_model, tokenizer_fil
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+PART = 1_000
+"""Texts that are tokenized at a time: what a tokenizer says of a text takes far more memory than its token ids."""
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +76,21 @@ class ShownSplit:
         """Tokens of the texts under a view."""
         if view == "plain" and self.plain is not None:
             return self.plain
-        return tokenize(self.tokenizer, self.texts, VIEWS[view], self._prompt_lengths)
+        return join_tokens(
+            [tokenize(self.tokenizer, part, VIEWS[view], self._prompt_lengths) for part in _parts(self.texts)]
+        )
 
     @cached_property
     def _prompt_lengths(self) -> dict[str, int]:
-        return prompt_lengths(self.tokenizer, self.texts)
+        return {
+            prompt: length
+            for part in _parts(self.texts)
+            for prompt, length in prompt_lengths(self.tokenizer, part).items()
+        }
+
+
+def _parts(texts: Sequence[Text]) -> list[Sequence[Text]]:
+    return [texts[begin : begin + PART] for begin in range(0, len(texts), PART)] or [texts]
 
 
 def shown_splits(
@@ -267,7 +281,7 @@ def _excess(
 ) -> tuple[Tokens, dict[int, int]]:
     """Tokens under ``plain``, and how many over the context, by example; only those that are over."""
     texts = drawn.shown(tokenizer, presentation)
-    plain = tokenize(tokenizer, texts, VIEWS["plain"])
+    plain = join_tokens([tokenize(tokenizer, part, VIEWS["plain"]) for part in _parts(texts)])
     return plain, tokens_over(tokenizer, texts, plain, context, drawn.reading.views)
 
 

@@ -64,6 +64,16 @@ def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
     )
 
 
+def join_tokens(parts: Sequence[Tokens]) -> Tokens:
+    """The texts of all parts, one part after the other."""
+    names = ("ids", "prompt_tokens", "example", "response")
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Tokens(
+        offsets=np.cumsum([0, *lengths], dtype=np.int64),
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
+    )
+
+
 def empty_examples(tokens: Tokens) -> list[int]:
     """Examples with a text of no token, which no model can read; in order."""
     return sorted(set(tokens.example[np.diff(tokens.offsets) == 0].tolist()))

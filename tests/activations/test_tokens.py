@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from helpers import save_model, write_distribution
 
+from genies.activations import splits
 from genies.activations.splits import tokenize_splits, tokens_path
 from genies.activations.tokenization import tokenize, tokens_digest
 from genies.activations.tokens import indistinct_examples, read_tokens, write_tokens
 from genies.data.distributions import read_split
-from genies.data.reading import Reading
+from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
 from genies.errors import DataError, StoreError
@@ -155,6 +156,34 @@ def test_a_split_that_is_too_long_altogether_is_an_error(short_model: Path, tmp_
             short_model, [("test", file)], {"test": [], "train": []}, Reading(), tmp_path, tmp_path / "t.json"
         )
     assert not (tmp_path / "t.json").exists()
+
+
+def test_a_split_is_tokenized_in_parts_and_gives_the_same(
+    tmp_path: Path, short_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a tokenizer says of 20,000 examples took gigabytes."""
+    tokenizer = load_tokenizer(tmp_path / "short")
+    calls = []
+
+    class Watched:
+        eos_token_id = tokenizer.eos_token_id
+
+        def __call__(self, strings: list[str], **options: bool) -> dict[str, list[list[int]]]:
+            calls.append(len(strings))
+            return tokenizer(strings, **options)
+
+    file = long_distribution(tmp_path / "cities", (1, 4))
+    drawn = splits.DrawnSplit(*read_drawn(file, Reading()), "test", Reading())
+    monkeypatch.setattr(splits, "PART", 3)
+    for context in (90, None):
+        calls.clear()
+        shown = splits.show_split(Watched(), context, file, drawn)
+        for view in ("plain", "lat_template"):
+            parts, whole = shown.tokens(view), tokenize(tokenizer, shown.texts, VIEWS[view])
+            assert len(parts) > 3
+            for name, array in vars(whole).items():
+                assert np.array_equal(getattr(parts, name), array) and getattr(parts, name).dtype == array.dtype, name
+        assert max({*calls} - {len(VIEWS)}) == 3
 
 
 def test_training_splits_hold_two_responses_per_example(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 from pathlib import Path
 
@@ -155,6 +156,22 @@ def test_bootstrap_intervals_are_seeded_and_hold_the_figure(world: tuple) -> Non
     # Fitted on the target and tested on the same examples, mms against itself varies less than against chance.
     own = bootstrap.intervals(metrics.with_columns(source=pl.col("target")), scores, resamples=2000)
     assert own.filter(intervention="mms")["elicitation_high"].to_list() == [1.0] * 6
+
+
+def test_the_bootstrap_takes_little_more_memory_than_a_byte_for_each_count() -> None:
+    """As float32, those of 20,000 examples took 0.8 GB for each distribution, and 1.6 GB more while they were drawn."""
+    examples = 2_500
+    correct = np.random.default_rng(0).choice([0.0, 0.5, 1.0], examples)
+    key = ("model", "mms", "north", "south")
+    scores = {key: Scored(correct, np.arange(examples), correct)}
+    place = dict(zip(("model", "intervention", "source", "target"), key, strict=True))
+    capability = {"target_reference": "south", "target_tuned_capability": 1.0}
+    metrics = pl.DataFrame([{**place, **capability, "target_tuned_capability_intervention": "mms"}])
+    tracemalloc.start()
+    bootstrap.intervals(metrics, scores)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < bootstrap.RESAMPLES * examples + 64 * 2**20
 
 
 def test_bootstrap_intervals_cover_an_elicitation(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ rule model:
         files=lambda wildcards: plan.model_stamps(plan.model_files(wildcards.model)),
         code=plan.code("genies.models"),
     shell:
-        "genies --log {log} model {params.identifier:q} {params.revision} "
-        "--cache {params.cache:q} --output {output:q}"
+        "genies --log={log:q} model {params.revision:q} --cache={params.cache:q} --output={output:q} "
+        "-- {params.identifier:q}"
 
 
 rule tokenize:
@@ -51,11 +51,11 @@ rule tokenize:
         data=[plan.data_digest("train", plan.train_distributions), plan.data_digest("test", plan.test_distributions)],
         code=plan.code("genies.activations.splits"),
     shell:
-        "genies --log {log} tokenize --model {input.model:q} --train {input.train:q} --test {input.test:q} "
-        "--train-views {params.train_views} --test-views {params.test_views} --seed {params.seed} --framing {params.framing} --prompt-format {params.prompt_format} --overlong {params.overlong} "
-        "--limit {params.limit:q} "
-        "{resources.extraction} "
-        "--cache {params.cache:q} --output {output:q}"
+        further(train="input.train", test="input.test")
+        + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
+        "--train-views {params.train_views:q} --test-views {params.test_views:q} --seed={params.seed:q} "
+        "--framing={params.framing:q} --prompt-format={params.prompt_format:q} --overlong={params.overlong:q} "
+        "--limit={params.limit:q} {resources.extraction} --cache={params.cache:q} --output={output:q}"
 
 
 rule extract:
@@ -84,7 +84,8 @@ rule extract:
         cache=plan.cache,
         code=plan.code("genies.activations.stages"),
     shell:
-        "genies --log {log} extract {params.distributions} --model {input.model:q} --tokens {input.tokens:q} "
-        "--train-views {params.train_views} --test-views {params.test_views} "
-        "{params.options} --device {resources.device} "
-        "--batch-tokens {resources.batch_tokens} --cache {params.cache:q} --output {output:q}"
+        further("params.distributions")
+        + "genies --stdin --log={log:q} extract --model={input.model:q} --tokens={input.tokens:q} "
+        "--train-views {params.train_views:q} --test-views {params.test_views:q} "
+        "{params.options} --device={resources.device:q} --batch-tokens={resources.batch_tokens:q} "
+        "--cache={params.cache:q} --output={output:q}"

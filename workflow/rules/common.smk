@@ -40,6 +40,22 @@ except GeniesError as error:
 
 find_programs_beside(sys.executable)
 
+
+def further(*arguments, **lists):
+    """Shell text that gives ``genies --stdin`` arguments, however long their lists are.
+
+    Command lines have a limit; the shell's own ``printf`` and a pipe have none. A value after ``--option=``, and what
+    follows ``--``, may begin with a dash.
+
+    Args:
+        arguments: what Snakemake puts in for arguments without an option, such as ``input.test``.
+        lists: likewise by option; it is given once for each value.
+    """
+    options = [f"printf -- '--{name.replace('_', '-')}=%s\\0' {{{values}:q}}" for name, values in lists.items()]
+    rest = [f"printf '%s\\0' -- {' '.join(f'{{{values}:q}}' for values in arguments)}"] if arguments else []
+    return f"({'; '.join([*options, *rest])}) | "
+
+
 # On a workstation as many jobs of the resource `gpu` at a time as there are GPUs, unless told otherwise.
 if workflow.local_exec and "gpu" not in workflow.global_resources and (gpus := visible_gpus()):
     workflow.register_resource("gpu", len(gpus))

@@ -21,7 +21,7 @@ if plan.config.data_archive:
             cache=plan.cache,
             code=plan.code("genies.data.archive"),
         shell:
-            "genies --log {log} unpack {params.source:q} --output {params.folder:q} --cache {params.cache:q}"
+            "genies --log={log:q} unpack --output={params.folder:q} --cache={params.cache:q} -- {params.source:q}"
 
 
 rule demo_data:
@@ -38,7 +38,7 @@ rule demo_data:
         data=distributions_digest(),
         code=plan.code("genies.demo.place"),
     shell:
-        "genies --log {log} demo-data --output {params.folder:q}"
+        "genies --log={log:q} demo-data --output={params.folder:q}"
 
 
 rule demo_model:
@@ -53,7 +53,7 @@ rule demo_model:
     params:
         code=plan.code("genies.demo.place"),
     shell:
-        "genies --log {log} demo-model --output {output:q}"
+        "genies --log={log:q} demo-model --output={output:q}"
 
 
 rule mixture:
@@ -78,5 +78,5 @@ rule mixture:
         seed=plan.config.seed,
         code=plan.code("genies.data.mixture"),
     shell:
-        "genies --log {log} mix {params.source:q} {params.other:q} --percent {params.percent} --seed {params.seed} "
-        "--output {params.folder:q}"
+        "genies --log={log:q} mix --percent={params.percent:q} --seed={params.seed:q} --output={params.folder:q} "
+        "-- {params.source:q} {params.other:q}"

@@ -21,14 +21,15 @@ rule evaluate:
     resources:
         mem_mb=4000,
     params:
-        pairs=[f"{source}:{target}" for source in plan.fit_sources for target in plan.probe_targets[source]],
+        pairs=plan.probe_pairs,
         folder=subpath(output[0], parent=True),
         cache=plan.cache,
         data=plan.data_digest("test", plan.test_distributions),
         code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
     shell:
-        "genies --log {log} evaluate {params.pairs} --fits {input.fits:q} --test {input.test:q} "
-        "--activations {input.activations:q} --cache {params.cache:q} --output {params.folder:q}"
+        further("params.pairs", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} evaluate --fits={input.fits:q} --cache={params.cache:q} "
+        "--output={params.folder:q}"
 
 
 rule records:
@@ -52,8 +53,8 @@ rule records:
         folder=plan.results,
         code=plan.code("genies.evaluation.records"),
     shell:
-        "genies --log {log} records --tokens {input.tokens:q} --activations {input.activations:q} "
-        "--fits {input.fits:q} --tuned {input.tuned:q} --output {params.folder:q}"
+        further(tokens="input.tokens", activations="input.activations", fits="input.fits", tuned="input.tuned")
+        + "genies --stdin --log={log:q} records --output={params.folder:q}"
 
 
 rule metrics:
@@ -89,9 +90,10 @@ rule metrics:
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
-        "genies --log {log} metrics {params.evaluations:q} --models {params.models:q} "
-        "--interventions {params.interventions:q} --shifts {params.shifts:q} --capability {params.capability:q} "
-        "--on-references {params.on_references:q} --repeats {params.repeats:q} --seed {params.seed} --output {params.folder:q}"
+        further("params.evaluations", shifts="params.shifts")
+        + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
+        "--capability {params.capability:q} --on-references {params.on_references:q} --repeats {params.repeats:q} "
+        "--seed={params.seed:q} --output={params.folder:q}"
 
 
 rule samples:
@@ -119,8 +121,7 @@ rule samples:
         data=plan.data_digest("test", plan.test_distributions),
         code=plan.code("genies.evaluation.samples"),
     shell:
-        "genies --log {log} samples {params.pairs} --evaluations {params.evaluations:q} --models {params.models:q} "
-        "--interventions {params.interventions:q} --references {params.references:q} "
-        "--on-references {params.on_references:q} --test {input.test:q} --framing {params.framing} "
-        "--limit {params.limit:q} "
-        "--seed {params.seed} --output {output:q}"
+        further("params.pairs", references="params.references", test="input.test")
+        + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
+        "--interventions {params.interventions:q} --on-references {params.on_references:q} "
+        "--framing={params.framing:q} --limit={params.limit:q} --seed={params.seed:q} --output={output:q}"

@@ -21,9 +21,9 @@ rule fit:
         data=plan.data_digest("train", plan.fit_sources),
         code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
     shell:
-        "genies --log {log} fit {params.intervention:q} --parameters {params.parameters:q} "
-        "--train {input.train:q} --activations {input.activations:q} "
-        "--cache {params.cache:q} --output {output:q}"
+        further("params.intervention", train="input.train", activations="input.activations")
+        + "genies --stdin --log={log:q} fit --parameters={params.parameters:q} --cache={params.cache:q} "
+        "--output={output:q}"
 
 
 rule tune:
@@ -66,9 +66,9 @@ rule tune:
         other_files=lambda wildcards: plan.model_stamps(plan.other_model_files(wildcards.intervention)),
         code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
     shell:
-        "genies --log {log} tune {params.intervention:q} {params.pairs} --parameters {params.parameters:q} "
-        "--model {input.model:q} --tokens {input.tokens:q} --train {input.train:q} --test {input.test:q} "
-        "--device {resources.device} --cache {params.cache:q} --output {output:q}"
+        further("params.intervention", "params.pairs", train="input.train", test="input.test")
+        + "genies --stdin --log={log:q} tune --parameters={params.parameters:q} --model={input.model:q} "
+        "--tokens={input.tokens:q} --device={resources.device:q} --cache={params.cache:q} --output={output:q}"
 
 
 # How many sources a job of `tune` has depends on the configuration; a rule's outputs cannot. So this one has them all.
@@ -91,7 +91,7 @@ if plan.text_interventions:
             folder=plan.results,
             code=plan.code("genies.tuning.stage"),
         shell:
-            "genies --log {log} gather {input:q} --cache {params.cache:q} --output {params.folder:q}"
+            further("input") + "genies --stdin --log={log:q} gather --cache={params.cache:q} --output={params.folder:q}"
 
 
 rule plugin:
@@ -121,9 +121,9 @@ rule plugin:
         ],
         code=plan.code("genies.tuning.plugin"),
     shell:
-        "genies --log {log} plugin {params.folder:q} --model {input.model:q} --tokens {input.tokens:q} "
-        "--train {input.train:q} --test {input.test:q} --work {params.work:q} "
-        "--output {output:q}"
+        further("params.folder", test="input.test")
+        + "genies --stdin --log={log:q} plugin --model={input.model:q} --tokens={input.tokens:q} "
+        "--train={input.train:q} --work={params.work:q} --output={output:q}"
 
 
 rule sweep_source:
@@ -151,10 +151,10 @@ rule sweep_source:
         data=lambda wildcards: plan.data_digest("train", [wildcards.source]),
         code=lambda wildcards: plan.code("genies.tuning.sweep", intervention=wildcards.intervention),
     shell:
-        "genies --log {log} sweep {params.intervention:q} --parameters {params.parameters:q} --values {params.values:q} "
-        "--counts {params.train} {params.held_out} --model {input.model:q} --tokens {input.tokens:q} "
-        "--train {input.train:q} --device {resources.device} "
-        "--work {params.work:q} --output {output:q}"
+        "genies --log={log:q} sweep --parameters={params.parameters:q} --values={params.values:q} "
+        "--counts {params.train:q} {params.held_out:q} --model={input.model:q} --tokens={input.tokens:q} "
+        "--train={input.train:q} --device={resources.device:q} --work={params.work:q} --output={output:q} "
+        "-- {params.intervention:q}"
 
 
 rule sweep:
@@ -169,4 +169,4 @@ rule sweep:
     params:
         code=plan.code("genies.tuning.sweep"),
     shell:
-        "genies --log {log} join-sweeps {input:q} --output {output:q}"
+        further("input") + "genies --stdin --log={log:q} join-sweeps --output={output:q}"

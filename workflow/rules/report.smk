@@ -24,7 +24,8 @@ rule provenance:
         config=plan.config.model_dump_json(),
         code=plan.code("genies.provenance"),
     shell:
-        "genies --log {log} provenance {input.results:q} --config {params.config:q} --output {output:q}"
+        further("input.results", config="params.config")
+        + "genies --stdin --log={log:q} provenance --output={output:q}"
 
 
 rule report:
@@ -55,5 +56,6 @@ rule report:
         beside=plan.config.beside,
         code=plan.code("genies.report.page"),
     shell:
-        "genies --log {log} report {params.folder:q} --title {params.title:q} --beside {params.beside:q} "
-        "--provenance {input.provenance:q} --output {output.page:q}"
+        further("params.folder", beside="params.beside")
+        + "genies --stdin --log={log:q} report --title={params.title:q} --provenance={input.provenance:q} "
+        "--output={output.page:q}"
