@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import polars as pl
 import psutil
 import pytest
 from helpers import save_model
-from project import Project
+from project import Project, executed
 
 from genies.config import load_config
 from genies.consistency import check_results, products
@@ -50,6 +51,13 @@ def run_and_kill(project: Project, verb: str) -> None:
     assert program.wait() != 0
 
 
+def planned_jobs(project: Project) -> Counter[str]:
+    """Which jobs a dry run announces."""
+    result = project.run("-n")
+    assert result.returncode == 0, result.stderr
+    return executed(subprocess.CompletedProcess(result.args, 0, stderr=result.stdout + result.stderr))
+
+
 def other_parameter(project: Project) -> None:
     project.config["intervention_parameters"] = {"mms": {"kept": 1}}
 
@@ -81,9 +89,9 @@ def test_a_failed_job_does_not_make_the_next_run_claim_its_results(
 ) -> None:
     change(project)
     run_and_kill(project, verb)
-    executed = project.jobs()
-    assert any(job.partition(":")[0] == verb for job in executed)
-    assert executed["metrics"] == executed["provenance"] == executed["report"] == 1
+    jobs = project.jobs()
+    assert any(job.partition(":")[0] == verb for job in jobs)
+    assert jobs["metrics"] == jobs["provenance"] == jobs["report"] == 1
     fits = json.loads((project.folder / MANIFESTS / "interventions/tiny-llama/mms.json").read_text())
     activations = json.loads((project.folder / MANIFESTS / "activations/tiny-llama/0.json").read_text())
     assert fits["parameters"].get("kept") == (1 if change is other_parameter else None)
@@ -189,7 +197,7 @@ def test_a_link_that_is_moved_to_an_older_model_is_noticed(project: Project) -> 
         os.utime(file, (1e9, 1e9))
     (project.folder / "tiny-llama").rename(project.folder / "first")
     (project.folder / "tiny-llama").symlink_to("older/tiny-llama")
-    planned = project.jobs("-n")
+    planned = planned_jobs(project)
     assert planned["model"] == planned["extract"] == 1
 
 
@@ -198,5 +206,5 @@ def test_data_that_were_swapped_for_others_of_the_same_time_are_noticed(project:
     before, examples = file.stat(), json.loads(file.read_text())
     file.write_text(json.dumps(examples[::-1]))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    planned = project.jobs("-n")
+    planned = planned_jobs(project)
     assert planned["tokenize"] == planned["extract"] == planned["evaluate:mms"] == 1

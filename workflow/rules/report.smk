@@ -24,8 +24,7 @@ rule provenance:
         config=plan.config.model_dump_json(),
         code=plan.code("genies.provenance"),
     shell:
-        further("input.results", config="params.config")
-        + "genies --stdin --log={log:q} provenance --output={output:q}"
+        further("input.results", config="params.config") + "genies --stdin --log={log:q} provenance --output={output:q}"
 
 
 rule report:
