@@ -65,15 +65,15 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(t
 def test_what_another_writer_sweeps_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    lock, swept = files._lock, []
+    lock, swept = files.lock, []
 
-    def late(handle: int, wait: bool = False) -> bool:
+    def late(handle: int, *, wait: bool = False) -> bool | None:
         if wait and not swept:
             swept.extend(tmp_path.glob(f"{PARTIAL}*"))
             shutil.rmtree(swept[0]) if kind == "folder" else swept[0].unlink()
-        return lock(handle, wait)
+        return lock(handle, wait=wait)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(files, "lock", late)
     with (whole_file if kind == "file" else partial_folder)(tmp_path / "a") as partial:
         assert partial.exists() and partial not in swept
     assert len(swept) == 1 and not list(tmp_path.glob(f"{PARTIAL}*"))

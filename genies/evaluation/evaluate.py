@@ -105,7 +105,7 @@ def evaluate_fits(
     digests: dict[str, str] = manifest["fits"]
     for source, names in targets.items():
         if source not in digests:
-            raise StoreError(f"{fits}: names no fit on {source}; run snakemake again to make it")
+            raise StoreError(f"{fits}: names no fit on {source}; delete it and run snakemake again")
         intervention = load(fits_folder(cache, digests[source]), manifest["intervention"])
         frames = []
         for name in names:
