@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import random
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,10 +14,9 @@ from pathlib import Path
 import pytest
 from figures import tell
 from filelock import FileLock
-from users import NOBODY, SOMEBODY, as_root, modes, start, status
+from users import NOBODY, SOMEBODY, as_root, ended, killed, modes, start
 from verbs import Verbs, contents
 
-from genies.activations.extraction import Extractor
 from genies.cli import main
 from genies.files import read_json
 
@@ -54,6 +51,12 @@ def beside(name: str, made: Path = Path(), at: Path | None = None) -> Path:
     return folder
 
 
+def open_copy(made: Path, folder: Path) -> None:
+    """A copy of a folder of pytest's that every user may look into."""
+    shutil.copytree(made, folder)
+    folder.chmod(0o755)
+
+
 def unused(run: Verbs) -> list[str]:
     """Take a fit out of use; its files in the cache."""
     manifest = Path(run.fits["cra"])
@@ -81,33 +84,35 @@ def test_gc_keeps_what_runs_in_another_folder_use(
     assert len(contents(CACHE)) < len(kept)
 
 
-def test_gc_waits_for_the_end_of_jobs(
-    run: Verbs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    assert unused(run)
+def test_gc_keeps_out_while_jobs_work(run: Verbs, capfd: pytest.CaptureFixture) -> None:
+    unused(run)
     kept = contents(CACHE)
-    begun, end = (Path(name).resolve() for name in ("begun", "end"))
-    extract = Extractor.extract
-
-    def slow(self, request) -> dict:
-        begun.touch()
-        while not end.exists():
-            time.sleep(0.01)
-        return extract(self, request)
-
-    monkeypatch.setattr(Extractor, "extract", slow)
-    job = start(lambda: run.run("extract"), Path.cwd())
-    try:
-        while not begun.exists():
-            time.sleep(0.01)
+    fit = saved_fit("mms")
+    shutil.move(fit, "fit")
+    with FileLock(fit.parent / ".locks" / fit.name):
+        job = start(Path.cwd(), "--log", "fit.log", "fit", *run.commands["fit mms"])
+        wait_for("fit.log", "waiting for")
+        shutil.move("fit", fit)
         assert main(GC) == 2
         assert "jobs are at work in it" in capfd.readouterr().err
         assert contents(CACHE) == kept
-    finally:
-        end.touch()
-        assert status(job) == 0
+    assert ended(job)[0] == 0
     assert main(GC) == 0
     assert contents(CACHE) != kept
+
+
+def saved_fit(intervention: str) -> Path:
+    """Folder of a fit in the cache."""
+    folders = (CACHE / "interventions").glob("[!.]*")
+    return next(folder for folder in folders if read_json(folder / "intervention.json")["intervention"] == intervention)
+
+
+def wait_for(file: str, words: str) -> None:
+    """Wait until a log says something."""
+    begin = time.monotonic()
+    while not (Path(file).exists() and words in Path(file).read_text()):
+        assert time.monotonic() - begin < 120, f"{file} never said: {words}"
+        time.sleep(0.05)
 
 
 def test_gc_keeps_what_is_young(run: Verbs, capsys: pytest.CaptureFixture) -> None:
@@ -156,7 +161,7 @@ def test_gc_refuses_what_is_no_manifest(run: Verbs, capfd: pytest.CaptureFixture
 def test_gc_refuses_where_it_may_not_read_what_runs_name(
     made: Path, common: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    shutil.copytree(made, common / "run")
+    open_copy(made, common / "run")
     monkeypatch.chdir(common / "run")
     shutil.rmtree(CACHE / "users")
     assert Verbs().run("fit mms") == 0
@@ -167,8 +172,9 @@ def test_gc_refuses_where_it_may_not_read_what_runs_name(
         os.chown(path, NOBODY, NOBODY)
     other = beside("other", common / "run", common)
     shutil.copytree("results", other / "results")
-    assert status(start(lambda: main(GC), other, NOBODY)) == 2
-    assert "results/run/interventions: cannot be read (Permission denied)" in capfd.readouterr().err
+    status, errors = ended(start(other, *GC, user=NOBODY))
+    assert status == 2
+    assert "results/run/interventions: cannot be read (Permission denied)" in errors
     assert contents(CACHE) == kept
 
 
@@ -201,43 +207,29 @@ def test_without_locks_everything_is_made_and_gc_wants_to_be_told(
 
 
 def test_a_job_says_for_whom_it_waits(run: Verbs) -> None:
-    fit = next(folder for folder in (CACHE / "interventions").glob("[!.]*") if "mms" in _record(folder))
+    fit = saved_fit("mms")
     shutil.rmtree(fit)
-    command = ["--log", "fit.log", "fit", *run.commands["fit mms"]]
     with FileLock(fit.parent / ".locks" / fit.name) as lock:
         Path(lock.lock_file).write_text("anna (process 7 on node3)")
-        job = start(lambda: main(command), Path.cwd())
-        begin = time.monotonic()
-        while "mms on north: waiting for anna (process 7 on node3)" not in _text("fit.log"):
-            assert time.monotonic() - begin < 60, _text("fit.log")
-            time.sleep(0.05)
-    assert status(job) == 0
+        job = start(Path.cwd(), "--log", "fit.log", "fit", *run.commands["fit mms"])
+        wait_for("fit.log", "mms on north: waiting for anna (process 7 on node3)")
+    assert ended(job)[0] == 0
     assert fit.is_dir()
-
-
-def _record(fit: Path) -> str:
-    return (fit / "intervention.json").read_text()
-
-
-def _text(file: str) -> str:
-    return Path(file).read_text() if Path(file).exists() else ""
 
 
 @as_root
 def test_another_user_takes_everything_from_a_cache_that_it_may_only_read(
     made: Path, common: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(made, common / "run")
+    open_copy(made, common / "run")
     monkeypatch.chdir(common / "run")
     other = beside("other", common / "run", common)
     for path in (other, *other.rglob("*")):
         os.lchown(path, NOBODY, NOBODY)
     before = contents(CACHE), modes(CACHE), sorted(CACHE.rglob("*"))
 
-    def all_verbs() -> None:
-        assert Verbs().run_missing() == list(Verbs().commands)
-
-    assert status(start(all_verbs, other, NOBODY)) == 0
+    status, errors = ended(start(other, "missing", user=NOBODY))
+    assert status == 0, errors
     assert (contents(CACHE), modes(CACHE), sorted(CACHE.rglob("*"))) == before
     assert tables(other) == tables(common / "run")
 
@@ -251,7 +243,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 def test_what_is_missing_in_a_read_only_cache_is_told_in_one_line(
     made: Path, common: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    shutil.copytree(made, common / "run")
+    open_copy(made, common / "run")
     monkeypatch.chdir(common / "run")
     other = beside("other", common / "run", common)
     shutil.copytree("results", other / "results")
@@ -260,28 +252,24 @@ def test_what_is_missing_in_a_read_only_cache_is_told_in_one_line(
     for kind, verb in {"tokens": "tokenize", "activations": "extract", "interventions": "fit mms"}.items():
         for path in (CACHE / kind).glob("[!.]*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if kind != "tokens":  # extraction reads them
-            Path(common / "run/cache/tokens").chmod(0o755)
-        assert status(start(lambda verb=verb: Verbs().run(verb), other, NOBODY)) == 2
-        told = capfd.readouterr().err
-        assert "Traceback" not in told
-        assert "Permission denied; ask its owner" in told.splitlines()[-1]
-        assert Verbs().run("tokenize") == 0 and Verbs().run("extract") == 0
-        capfd.readouterr()
+        status, errors = ended(start(other, "verb", verb, user=NOBODY))
+        assert status == 2, errors
+        assert "Traceback" not in errors
+        assert f"cache/{kind}" in errors.splitlines()[-1]
+        assert "Permission denied; ask its owner" in errors.splitlines()[-1]
+        assert Verbs().run("tokenize") == Verbs().run("extract") == 0
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002], ids=oct)
-def test_permissions_in_the_cache_are_those_of_the_umask(made: Path, tmp_path: Path, umask: int) -> None:
+@pytest.mark.parametrize("umask", ["022", "002"])
+def test_permissions_in_the_cache_are_those_of_the_umask(made: Path, tmp_path: Path, umask: str) -> None:
     shutil.copytree(made, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/cache")
     shutil.rmtree(tmp_path / "run/results")
 
-    def all_verbs() -> None:
-        Verbs().run_missing()
-
-    assert status(start(all_verbs, tmp_path / "run", umask=umask)) == 0
+    status, errors = ended(start(tmp_path / "run", "missing", umask=umask))
+    assert status == 0, errors
     cache = tmp_path / "run/cache"
-    wanted = {name: (0o777 if (cache / name).is_dir() else 0o666) & ~umask for name in modes(cache)}
+    wanted = {name: (0o777 if (cache / name).is_dir() else 0o666) & ~int(umask, 8) for name in modes(cache)}
     assert modes(cache) == wanted
 
 
@@ -324,7 +312,7 @@ def test_the_advice_about_the_cache_helps(
 def test_two_users_in_two_folders_of_whom_one_is_killed_end_with_equal_tables(
     made: Path, common: Path, kills: int
 ) -> None:
-    shutil.copytree(made, common / "one")
+    open_copy(made, common / "one")
     shutil.rmtree(common / "one/results")
     shutil.rmtree(common / "one/cache")
     (common / "one/cache").mkdir()
@@ -334,24 +322,9 @@ def test_two_users_in_two_folders_of_whom_one_is_killed_end_with_equal_tables(
             os.lchown(path, user, user)
     (common / "one/cache").chmod(0o777)
 
-    def all_verbs() -> None:
-        Verbs().run_missing()
-
-    def begin(user: int) -> object:
-        return start(all_verbs, folders[user], user, umask=0)
-
-    draw, killed = random.Random(20231108), 0
-    undisturbed, victim = begin(SOMEBODY), begin(NOBODY)
-    for _ in range(kills):
-        victim.join(draw.uniform(0, 1.5))
-        if victim.exitcode is None:
-            os.kill(victim.pid, signal.SIGKILL)
-            killed += 1
-        victim.join()
-        assert victim.exitcode in (0, -signal.SIGKILL)
-        victim = begin(NOBODY)
-    assert status(victim) == 0
-    assert status(undisturbed) == 0
+    undisturbed = start(folders[SOMEBODY], "missing", user=SOMEBODY, umask="000")
+    count = killed(start(folders[NOBODY], "missing", user=NOBODY, umask="000", kills=kills))
+    assert killed(undisturbed) == 0
     assert tables(folders[NOBODY]) == tables(folders[SOMEBODY]) == tables(made)
-    assert killed
-    tell(f"two users in two folders with one cache, one of them killed {killed} times: both end with equal tables")
+    assert count
+    tell(f"two users in two folders with one cache, one of them killed {count} times: both end with equal tables")

@@ -1,43 +1,44 @@
-"""Programs of another user, as forks of the test process: what that has imported, no other user may read."""
+"""Programs of other users."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from project import HANG_SECONDS
 
 NOBODY, SOMEBODY = 65534, 65533
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
 
-def start(call: Callable[[], object], folder: Path, user: int = 0, umask: int = 0o022) -> BaseProcess:
-    """Call a function in a fork, in a folder; its exit status is what the function returns, None being 0."""
-
-    def run() -> None:
-        os.umask(umask)
-        os.chdir(folder)
-        if user:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-        raise SystemExit(call())
-
-    process = get_context("fork").Process(target=run)
-    process.start()
-    return process
+def start(folder: Path, *words: str, user: int = 0, umask: str = "022", kills: int = 0) -> subprocess.Popen[str]:
+    """Start ``as_user.py`` in a folder."""
+    program = Path(__file__).with_name("as_user.py")
+    paths = os.pathsep.join([str(program.parent), str(program.parents[1]), *filter(None, sys.path)])
+    return subprocess.Popen(
+        [sys.executable, str(program), str(user), umask, str(kills), *words],
+        cwd=folder, env={**os.environ, "PYTHONPATH": paths, "HOME": str(folder)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
-def status(process: BaseProcess) -> int:
-    """Wait for the end of a process."""
-    process.join(600)
-    assert process.exitcode is not None, "not at its end"
-    return process.exitcode
+def ended(program: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a program; its exit status, and the errors that it printed."""
+    _, errors = program.communicate(timeout=HANG_SECONDS)
+    return program.returncode, errors
+
+
+def killed(program: subprocess.Popen[str]) -> int:
+    """Wait for the end of a program, which must be a good one; how many of its forks were killed."""
+    output, errors = program.communicate(timeout=HANG_SECONDS)
+    assert program.returncode == 0, errors
+    return int(re.findall(r"^\d+$", output, re.MULTILINE)[0])
 
 
 def modes(folder: Path) -> dict[str, int]:
