@@ -190,11 +190,10 @@ def test_without_locks_everything_is_made_and_gc_wants_to_be_told(
     run: Verbs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, number: int
 ) -> None:
     whole = contents(CACHE)
-    fits, stores = (sorted((CACHE / kind).glob("[!.]*")) for kind in ("interventions", "activations"))
-    for folder in (*fits, stores[0]):
-        shutil.rmtree(folder)  # its lock file stays
-    shutil.rmtree(RESULTS / "run" / "interventions")
-    shutil.rmtree(RESULTS / "run" / "activations")
+    for kind in ("interventions", "activations"):
+        for folder in (CACHE / kind).glob("[!.]*"):
+            shutil.rmtree(folder)  # its lock file stays
+        shutil.rmtree(RESULTS / "run" / kind)
     no_flock(monkeypatch, number)
     assert run.run_missing()[0] == "extract"
     assert contents(CACHE) == whole
