@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,11 @@ from typing import Any, Literal
 from genies import gguf
 from genies.activations.store import ActivationStore, reopen
 from genies.activations.tokens import read_attributes, read_tokens
-from genies.errors import StoreError
-from genies.files import LOCKS, PARTIAL, read_json
+from genies.errors import ConfigError, StoreError
+from genies.files import PARTIAL, read_json
 from genies.interventions.registry import RECORD_FILE, check_files, check_test
+from genies.locks import LOCKS, locked
+from genies.users import recorded
 
 Kind = Literal["models", "tokens", "activations", "interventions"]
 KINDS: tuple[Kind, ...] = ("models", "tokens", "activations", "interventions")
@@ -34,7 +37,7 @@ class Entry:
         age: seconds since it was last written.
         about: model, with distribution, split and view; or intervention and source. As far as it says.
         partial: whether it was begun and is not complete.
-        users: runs whose manifests name it.
+        users: runs whose manifests name it; those of other folders than the one given, by their absolute paths.
     """
 
     kind: Kind
@@ -52,9 +55,10 @@ def entries(cache: Path, results: Path) -> list[Entry]:
 
     Args:
         cache: the cache folder.
-        results: folder of the runs, whose manifests tell who uses what.
+        results: folder of the runs, whose manifests tell who uses what, as do those of the folders that are recorded
+            in the cache, where they can be read (``check_users``).
     """
-    named = named_digests(results)
+    named = _named_anywhere(Path(cache), Path(results))
     found = []
     for kind, path in _paths(Path(cache)):
         digest = path.stem if kind == "tokens" else path.name.removeprefix(PARTIAL)
@@ -74,6 +78,46 @@ def entries(cache: Path, results: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: (-entry.size, entry.digest))
 
 
+def _named_anywhere(cache: Path, results: Path) -> dict[Kind, dict[str, set[str]]]:
+    named = named_digests(results)
+    for other in recorded(cache):
+        with suppress(StoreError):
+            if other != results.resolve():
+                for kind, digests in named_digests(other).items():
+                    for digest, runs in digests.items():
+                        named[kind].setdefault(digest, set()).update(str(other / run) for run in runs)
+    return named
+
+
+def check_users(cache: Path, results: Path, without_absent: bool = False) -> None:
+    """Refuse to tell what nobody uses, unless every user can be asked.
+
+    Args:
+        cache: the cache folder.
+        results: folder of the runs.
+        without_absent: go on where a recorded folder of runs is not there.
+
+    Raises:
+        ConfigError: a recorded folder of runs is not there, or there is no manifest at all.
+        StoreError: a folder or a manifest cannot be read.
+    """
+    others = recorded(cache)
+    if not without_absent and (absent := [folder for folder in others if not folder.is_dir()]):
+        raise ConfigError(
+            f"{absent[0]}: recorded as a user of {cache}, but not there; name where it is now with --results, and add "
+            "--gone if its runs are deleted or named so"
+        )
+    if not sum(_count_manifests(folder) for folder in (results, *others)):
+        raise ConfigError(
+            f"{results}: no manifest of a run is there, nor in a folder that {cache} knows of, so everything would "
+            "seem unused; name the folder of the runs with --results, or delete the cache by hand"
+        )
+
+
+def _count_manifests(results: Path) -> int:
+    return sum(1 for kind in KINDS for _ in _manifests(results, kind))
+
+
 def named_digests(results: Path) -> dict[Kind, dict[str, set[str]]]:
     """Runs by digest, for each kind: what the manifests under ``results/<run>/`` name."""
     named: dict[Kind, dict[str, set[str]]] = {kind: {} for kind in KINDS}
@@ -85,16 +129,47 @@ def named_digests(results: Path) -> dict[Kind, dict[str, set[str]]]:
 
 
 def _manifests(results: Path, kind: Kind) -> Iterator[tuple[str, Path, list[str]]]:
-    """Run, path and named digests of every manifest of a kind."""
-    for path in sorted(Path(results).glob(f"*/{kind}/**/[!.]*.json")):
+    """Run, path and named digests of every manifest of a kind.
+
+    Raises:
+        StoreError: a folder or a manifest cannot be read, or a file is no manifest.
+    """
+    for path in _files_of_runs(Path(results), kind):
         manifest = read_json(path)
-        if kind == "interventions":
-            digests = list(manifest["fits"].values())
-        elif kind == "models":
-            digests = [digest] if (digest := manifest.get("converted")) else []
-        else:
-            digests = [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
+        try:
+            if kind == "interventions":
+                digests = list(manifest["fits"].values())
+            elif kind == "models":
+                digests = [digest] if (digest := manifest.get("converted")) else []
+            else:
+                digests = [entry["digest"] for entry in manifest["tokens" if kind == "tokens" else "stores"]]
+        except (KeyError, TypeError, AttributeError):
+            raise StoreError(f"{path}: no manifest of genies; move it out of the folder of a run") from None
         yield path.relative_to(results).parts[0], path, digests
+
+
+def _files_of_runs(results: Path, kind: Kind) -> Iterator[Path]:
+    """JSON files under ``<results>/<run>/<kind>/``, sorted.
+
+    Raises:
+        StoreError: a folder cannot be read; an unreadable one must not pass for one that uses nothing.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise StoreError(f"{error.filename}: cannot be read ({error.strerror}), so nobody knows what its runs use")
+
+    try:
+        runs = sorted(results.iterdir())
+    except OSError as error:
+        refuse(error)
+        return
+    for run in runs:
+        for folder, inner, files in os.walk(run / kind, onerror=refuse):
+            inner.sort()
+            for name in sorted(files):
+                if name.endswith(".json") and not name.startswith("."):
+                    yield Path(folder, name)
 
 
 def absent(everything: Iterable[Entry], results: Path) -> list[tuple[Kind, str]]:
@@ -200,27 +275,21 @@ def remove(entry: Entry) -> None:
     """Delete one thing, unless somebody is writing it.
 
     Raises:
-        StoreError: another process is writing the store.
+        StoreError: another process is writing it, or another user's permissions forbid it.
     """
     with _unused(entry):
-        shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()
+        try:
+            shutil.rmtree(entry.path) if entry.path.is_dir() else entry.path.unlink()
+        except PermissionError as error:
+            raise StoreError(f"{entry.path}: cannot be deleted ({error.strerror}); ask its owner to") from None
 
 
-@contextmanager
-def _unused(entry: Entry) -> Iterator[None]:
+def _unused(entry: Entry) -> AbstractContextManager[None]:
     """Keep others from writing it. Tokens are written whole, so need no lock."""
-    from filelock import FileLock, Timeout
-
     if entry.kind == "tokens":
-        yield
-        return
-    locks = entry.path.parent / LOCKS
-    locks.mkdir(exist_ok=True)
-    try:
-        with FileLock(locks / entry.digest, timeout=0):
-            yield
-    except Timeout:
-        raise StoreError(f"{entry.path}: is being written; wait until the job has ended") from None
+        return nullcontext()
+    busy = f"{entry.path}: is being written; wait until the job has ended"
+    return locked(entry.path.parent, [entry.digest], str(entry.path), busy)
 
 
 def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
@@ -237,7 +306,7 @@ def _is_partial(kind: Kind, path: Path) -> bool:
         return not (path / RECORD_FILE).is_file()
     if kind == "models" and not gguf.is_converted(path):
         return True
-    return path.name.startswith(PARTIAL)
+    return path.name.startswith(PARTIAL)  # of tokens, too: what is being written, or a killed process left
 
 
 def _about(kind: Kind, path: Path) -> str:

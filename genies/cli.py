@@ -14,12 +14,13 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from genies import __version__
-from genies.errors import GeniesError, disk_full
+from genies.errors import GeniesError, disk_full, not_permitted
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_up_logging(options.log)
     begin = time.monotonic()
     try:
-        options.run(options)
+        with _at_work(options):
+            options.run(options)
         _tell_end(options.log, time.monotonic() - begin)
     except GeniesError as error:
         return _failed(error)
@@ -52,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("genies").error("interrupted; run the same command again to go on")
         return 130
     except Exception as error:
-        if full := disk_full(error):
-            return _failed(full)
+        if told := disk_full(error) or not_permitted(error):
+            return _failed(told)
         raise
     return 0
 
@@ -68,6 +70,18 @@ def _read_arguments() -> list[str]:
     """The arguments in standard input, each ended by a NUL; an option without a value stands for an empty list."""
     given = os.fsdecode(sys.stdin.buffer.read()).split("\0")
     return [argument for argument in given if not _NO_VALUE.fullmatch(argument)]
+
+
+def _at_work(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Of a verb that works for a run: ``genies cache gc`` keeps away, and learns where the run's manifests are."""
+    pattern = getattr(options, "manifest", None)
+    if pattern is None:
+        return nullcontext()
+    from genies.users import at_work
+
+    output = options.output.resolve()
+    below_results = len(Path(pattern).parts) - 2
+    return at_work(options.cache, output.parents[below_results] if pattern and output.match(pattern) else None)
 
 
 def _failed(error: GeniesError) -> int:
@@ -131,8 +145,10 @@ def _seed(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=0, help="seed of everything drawn (default 0)")
 
 
-def _cache(verb: argparse.ArgumentParser) -> None:
+def _cache(verb: argparse.ArgumentParser, manifest: str | None = None) -> None:
+    """The cache; for a verb that works in it, how its output lies in the folder of runs, or "" to record none."""
     verb.add_argument("--cache", type=Path, default=Path("cache"), help="cache folder (default cache)")
+    verb.set_defaults(manifest=manifest)
 
 
 def _list(verb: argparse.ArgumentParser, name: str, metavar: str, text: str | None = None, **settings: Any) -> None:
@@ -337,7 +353,7 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("model", help="local folder, .gguf file, hub id, or owner/name/file.gguf on the hub")
     verb.add_argument("--revision", help="hub revision: branch, tag or commit")
     _output(verb, "manifest (JSON)")
-    _cache(verb)
+    _cache(verb, "*/*/models/*")
 
 
 def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
@@ -364,7 +380,7 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _limit(verb)
     _stored(verb)
-    _cache(verb)
+    _cache(verb, "*/*/tokens/*")
     _output(verb, "manifest (JSON)")
 
 
@@ -409,7 +425,7 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
         type=lambda text: None if text == "auto" else int(text),
         help="tokens of one forward pass (default auto: as many as free memory allows)",
     )
-    _cache(verb)
+    _cache(verb, "*/*/activations/*/*")
     _output(verb, "manifest (JSON)")
 
 
@@ -427,7 +443,7 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--parameters", type=json.loads, default={}, metavar="JSON", help="keyword arguments")
     _list(verb, "train", "FILE", "train.json files", required=True)
     _list(verb, "activations", "MANIFEST")
-    _cache(verb)
+    _cache(verb, "*/*/interventions/*/*")
     _output(verb, "manifest (JSON)")
 
 
@@ -450,7 +466,7 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
     _list(verb, "train", "FILE", "train.json of each source", required=True)
     _list(verb, "test", "FILE", "test.json files", required=True)
     verb.add_argument("--device", default="auto", help="torch device (default: the first CUDA device, else the CPU)")
-    _cache(verb)
+    _cache(verb, "*/*/interventions/*/*/groups/*")
     _output(verb, "manifest (JSON)")
 
 
@@ -462,7 +478,7 @@ def _add_gather(verbs: argparse._SubParsersAction) -> None:
 
     verb = _verb(verbs, "gather", run, "write the evaluations of what `tune` fitted, source by source")
     verb.add_argument("manifests", type=Path, nargs="+", metavar="MANIFEST", help="manifests of `tune`")
-    _cache(verb)
+    _cache(verb, "")
     _output(verb, "the run's folder")
 
 
@@ -528,14 +544,25 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
 def _add_cache(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies import cache
+        from genies.users import alone
 
-        everything = cache.entries(options.cache, options.results)
-        _CACHE_ACTIONS[options.action](cache, everything, options)
+        deletes = options.action == "gc" and options.yes
+        with alone(options.cache, options.without_locks) if deletes else nullcontext():
+            everything = cache.entries(options.cache, options.results)
+            _CACHE_ACTIONS[options.action](cache, everything, options)
 
     verb = _verb(verbs, "cache", run, "look after the cache: list, verify, explain or gc")
     verb.add_argument("action", choices=tuple(_CACHE_ACTIONS))
     verb.add_argument("digests", nargs="*", metavar="DIGEST", help="beginnings of names (explain: two; verify: some)")
     verb.add_argument("--yes", action="store_true", help="gc: delete what was shown")
+    verb.add_argument(
+        "--age", type=float, default=7.0, metavar="DAYS",
+        help="gc: keep what was written since, as a run may not name it yet (default 7 days)",
+    )  # fmt: skip
+    verb.add_argument("--gone", action="store_true", help="gc: recorded folders of runs that are not there are deleted")
+    verb.add_argument(
+        "--without-locks", action="store_true", help="gc: go on although the file system has no locks; no job may run"
+    )
     verb.add_argument("--repair", action="store_true", help="verify: let snakemake make again what is damaged")
     verb.add_argument("--results", type=Path, default=Path("results"), help="folder of the runs (default results)")
     _cache(verb)
@@ -593,9 +620,14 @@ def _cache_explain(cache: ModuleType, everything: list, options: argparse.Namesp
 
 def _cache_gc(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
     from genies.errors import ConfigError
+    from genies.users import refresh
 
-    unused = [entry for entry in everything if not entry.users]
+    unnamed = [entry for entry in everything if not entry.users]
+    unused = [entry for entry in unnamed if entry.age >= options.age * 86400]
     _cache_list(cache, unused, options)
+    if young := len(unnamed) - len(unused):
+        print(f"Kept: {young} that no run names, but younger than {options.age:g} days (--age).")
+    cache.check_users(options.cache, options.results, options.gone)
     if not options.yes:
         print("Nothing was deleted; --yes deletes these.")
         return
@@ -605,6 +637,7 @@ def _cache_gc(cache: ModuleType, everything: list, options: argparse.Namespace) 
             ".snakemake/locks: a run is going on here, and not all that it made is named yet; wait for its end "
             "(after a crash: snakemake --unlock)"
         )
+    refresh(options.cache, options.results)
     for entry in unused:
         cache.remove(entry)
 
@@ -642,7 +675,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--fits", type=Path, required=True, metavar="MANIFEST")
     _list(verb, "test", "FILE", "test.json files", required=True)
     _list(verb, "activations", "MANIFEST")
-    _cache(verb)
+    _cache(verb, "*/*/evaluations/*/*")
     _output(verb, "folder of the parquet files")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = 2[78]\b")
 
 REPAIR = "run `genies cache verify --repair` and then snakemake again"
@@ -62,6 +63,15 @@ def disk_full(error: BaseException) -> DiskError | None:
             where = f"{link.filename}: " if getattr(link, "filename", None) else ""
             reason = getattr(link, "strerror", None) or str(link).splitlines()[0]
             return DiskError(f"{where}{reason}; make room, or name another disk under folders, and run snakemake again")
+    return None
+
+
+def not_permitted(error: BaseException) -> StoreError | None:
+    """The error to report where a file or folder may not be written or read; else None."""
+    if getattr(error, "errno", None) in _FORBIDDEN and error.filename is not None:
+        return StoreError(
+            f"{error.filename}: {error.strerror}; ask its owner for the permission, or name another place under folders"
+        )
     return None
 
 

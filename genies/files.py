@@ -1,29 +1,30 @@
 """Files that are whole or absent: written under a temporary name, flushed to the disk, then renamed.
 
 What is being written is locked (flock), so that whoever writes the same thing next can tell the leftovers of a killed
-process, which it removes, from the work of a live one.
+process, which it removes, from the work of a live one. Where the file system has no locks, their age tells.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from genies.digests import value_digest
 from genies.errors import REPAIR, StoreError
+from genies.locks import lock
 
 PARTIAL = ".partial-"
 """What is not whole has a name that begins so."""
-LOCKS = ".locks"
-"""Folder of the locks of what lies beside it."""
+LEFTOVER_SECONDS = 24 * 3600
+"""Without locks, what was not written to for so long is a leftover."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -48,7 +49,8 @@ def sync_file(path: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is flushed and renamed to ``path``, else removed.
 
-    The temporary name keeps the suffixes of ``path``, for writers that look at them.
+    The temporary name keeps the suffixes of ``path``, for writers that look at them. Others may read the file as the
+    umask says, even where the writer has put another one, for its owner alone, in its place.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         share(partial)
         yield partial
+        share(partial)
         sync_file(partial)
         partial.replace(path)
         sync_folder(path.parent)
@@ -96,7 +99,7 @@ def _claimed(make: Callable[[], str]) -> tuple[int, Path]:
         path = Path(make())
         with suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDONLY)
-            _lock(handle, wait=True)
+            lock(handle, wait=True)
             if path.exists():
                 return handle, path
             os.close(handle)
@@ -108,42 +111,28 @@ def _new_file(prefix: str, suffix: str, folder: Path) -> str:
     return name
 
 
-def _lock(handle: int, wait: bool = False) -> bool:
-    """Whether the lock is now ours. Where a file system has no locks, nothing is."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
-
-
 def _swept(target: Path) -> str:
-    """The beginning of temporary names for ``target``, after removing what killed processes left under such names."""
+    """The beginning of temporary names for ``target``, after removing what killed processes left under such names.
+
+    What another user left, and we may not open or remove, stays.
+    """
     prefix = f"{PARTIAL}{hashlib.sha256(target.name.encode()).hexdigest()[:12]}-"
     for leftover in target.parent.glob(f"{prefix}*"):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):
             handle = os.open(leftover, os.O_RDONLY)
             try:
-                if _lock(handle):
+                ours = lock(handle)
+                if ours or (ours is None and _is_old(leftover)):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             finally:
                 os.close(handle)
     return prefix
 
 
-@contextmanager
-def locked(root: Path, digests: Sequence[str]) -> Iterator[None]:
-    """Be the only writer of what has these names in ``root``; a second one waits.
-
-    They are locked in the order of their names, so that two jobs with overlapping lists cannot wait for each other.
-    """
-    from filelock import FileLock
-
-    (root / LOCKS).mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        for digest in sorted(digests):
-            stack.enter_context(FileLock(root / LOCKS / digest))
-        yield
+def _is_old(leftover: Path) -> bool:
+    """Whether nothing was written to a file, or within a folder, for ``LEFTOVER_SECONDS``."""
+    newest = max(path.stat().st_mtime for path in (leftover, *leftover.rglob("*")))
+    return time.time() - newest > LEFTOVER_SECONDS
 
 
 @contextmanager
@@ -173,7 +162,7 @@ def _json_text(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that this project wrote.
+    """Read a JSON file that this project wrote and that Snakemake knows, such as a manifest.
 
     Raises:
         StoreError: the file is missing or is not JSON.
@@ -192,15 +181,19 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what ``write_sealed`` wrote, without the seal.
+    """Read what ``write_sealed`` wrote, without the seal. Such files lie in the cache, unknown to Snakemake.
 
     Raises:
         StoreError: the file is missing or is not, byte for byte, what was written.
     """
-    value = read_json(path)
-    if isinstance(value, dict):
-        with suppress(ValueError):  # NaN, which no file of ours holds, has no digest
-            whole = _json_text(value).encode() == Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; {REPAIR}") from None
+    with suppress(ValueError):  # not JSON; or NaN, which no file of ours holds and which has no digest
+        value = json.loads(content)
+        if isinstance(value, dict):
+            whole = _json_text(value).encode() == content
             if value.pop("seal", None) == value_digest(value) and whole:
                 return value
     raise StoreError(f"{path}: damaged; {REPAIR}")

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, readable
-from genies.files import filled_folder, locked, read_sealed, share, write_sealed
+from genies.files import filled_folder, read_sealed, share, write_sealed
+from genies.locks import locked
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -89,7 +90,7 @@ def converted_folder(file: Path, sha256: str, root: Path) -> Path:
     fields = _fields(file, sha256)
     folder = root / value_digest(fields)
     if not _is_whole(folder):
-        with locked(root, [folder.name]):
+        with locked(root, [folder.name], str(file)):
             if not _is_whole(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 _convert(file, folder, fields)

@@ -13,6 +13,7 @@ from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, disk_full, first_line, readable
 from genies.files import read_json, read_sealed, write_sealed
 from genies.gguf import is_gguf
+from genies.users import unless_read_only
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -432,7 +433,8 @@ def _hashes(files: list[Path], remembered: Path, keep: bool = True) -> dict[str,
                 known[key] = file_sha256(file)
         hashes[file.name] = known[key]
     if keep and len(known) > before:
-        write_sealed(remembered, known)
+        with unless_read_only():
+            write_sealed(remembered, known)
     return hashes
 
 

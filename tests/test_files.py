@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from genies import files
 from genies.errors import StoreError
@@ -65,15 +71,15 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(t
 def test_what_another_writer_sweeps_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    lock, swept = files._lock, []
+    lock, swept = files.lock, []
 
-    def late(handle: int, wait: bool = False) -> bool:
+    def late(handle: int, *, wait: bool = False) -> bool | None:
         if wait and not swept:
             swept.extend(tmp_path.glob(f"{PARTIAL}*"))
             shutil.rmtree(swept[0]) if kind == "folder" else swept[0].unlink()
-        return lock(handle, wait)
+        return lock(handle, wait=wait)
 
-    monkeypatch.setattr(files, "_lock", late)
+    monkeypatch.setattr(files, "lock", late)
     with (whole_file if kind == "file" else partial_folder)(tmp_path / "a") as partial:
         assert partial.exists() and partial not in swept
     assert len(swept) == 1 and not list(tmp_path.glob(f"{PARTIAL}*"))
@@ -116,3 +122,32 @@ def test_a_sealed_file_is_read_back_and_any_other_byte_is_found(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(StoreError, match="sealed.json"):
         read_sealed(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS], ids=errno.errorcode.get)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_without_locks_what_is_old_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: str
+) -> None:
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    write = whole_file if kind == "file" else partial_folder
+    with write(tmp_path / "a") as first:
+        left = first.with_name(f"{first.name[:-1]}~")
+        shutil.copytree(first, left) if kind == "folder" else left.touch()
+        with write(tmp_path / "a") as second:
+            assert left.exists() and first.exists() and second.exists()
+        os.utime(left, (0, time.time() - files.LEFTOVER_SECONDS - 1))
+        with write(tmp_path / "a") as second:
+            assert not left.exists()
+            assert first.exists() and second.exists()
+
+
+def test_a_file_that_a_library_puts_in_place_can_be_read_by_others(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a") as partial:
+        save_file({"x": np.ones(1)}, partial)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert (tmp_path / "a").stat().st_mode == plain.stat().st_mode

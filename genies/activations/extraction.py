@@ -31,7 +31,7 @@ from genies.activations.tokens import SCORED_VIEW, Tokens
 from genies.arithmetic import announce, arithmetic
 from genies.digests import own_code_digest, value_digest
 from genies.errors import Interrupted
-from genies.files import locked
+from genies.locks import locked
 from genies.models import PinnedFiles
 from genies.stopping import asked_to_stop
 
@@ -187,15 +187,19 @@ class Extractor:
             view: store_digest(self.model, digest, self.settings) for view, digest in request.tokens_digests.items()
         }
         digests = {view: digest for view, (digest, _) in named.items()}
-        with locked(self.root, sorted(set(digests.values()))):
+        split = f"{self.model['name']}: {request.distribution} {request.split}"
+        if not missing_views(self.model, self.root, self.settings, request):
+            log.info("%s: complete in the store", split)
+            return digests
+        with locked(self.root, sorted(set(digests.values())), split):
             missing = missing_views(self.model, self.root, self.settings, request)
             for view in missing:
                 reopen(self.root, digests[view])
             for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
                 self._compute(request, {view: named[view] for view in missing if view in views}, begun)
-            if not missing:
+            if not missing:  # another job has made them, for which this one waited
                 self._remember(digests)
-                log.info("%s %s: complete in the store", request.distribution, request.split)
+                log.info("%s: complete in the store", split)
         return digests
 
     def _begun_together(self, request: Request, digests: Mapping[str, str]) -> list[tuple[list[str], dict | None]]:

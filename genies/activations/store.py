@@ -301,7 +301,7 @@ class ActivationStore:
         self.folder = Path(folder)
         self.description = read_sealed(self.folder / "store.json")
         if not self.description.get("complete"):
-            raise StoreError(f"{folder}: the store is not complete; run snakemake again to finish it")
+            raise StoreError(f"{folder}: the store is not complete; {REPAIR}")
         for name, expected in self.description["files"].items():
             file = self.folder / "data.zarr" / name
             if not file.is_file() or file_sha256(file) != expected:
@@ -476,7 +476,8 @@ def reopen(root: Path, digest: str) -> None:
         shutil.rmtree(partial)
     (root / digest).replace(partial)
     sync_folder(root)
-    if stored := describe_store(root, digest):
+    stored = describe_store(root, digest)
+    if stored and stored.get("complete"):  # else the journal alone knows the blocks
         done = {int(block): digests for block, digests in stored["blocks_sha256"].items()}
         _write_journal(partial / "journal.jsonl", stored["plan"], done)
 

@@ -19,10 +19,12 @@ from genies.config import Config, load_config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
 from genies.errors import ConfigError, DataError
 from genies.evaluation.tables import METRIC_COLUMNS, METRICS_FILE, read_csv
-from genies.files import locked, whole_file, write_json
+from genies.files import whole_file, write_json
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
+from genies.locks import locked
 from genies.plan import Plan
+from genies.users import at_work
 
 CONFIG_FILE = "config.yaml"
 """The configuration of a call, in its run's folder. No run of the workflow has such a file."""
@@ -73,7 +75,7 @@ def evaluate_shifts(
     results = Path(config.folders.results)
     folder = results / config.run
     config = config.model_copy(update={"shifts": (str(folder / SHIFTS_FILE),)})
-    with locked(results, [config.run]):
+    with at_work(Path(config.folders.cache), results), locked(results, [config.run], str(folder)):
         _claim(folder)
         _write_yaml(folder / CONFIG_FILE, config.model_dump(mode="json", exclude_unset=True))
         _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])

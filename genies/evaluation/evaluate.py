@@ -108,7 +108,7 @@ def evaluate_fits(
     code = code_digest(__name__, module_of(manifest["intervention"]))
     for source, names in targets.items():
         if source not in digests:
-            raise StoreError(f"{fits}: names no fit on {source}; run snakemake again to make it")
+            raise StoreError(f"{fits}: names no fit on {source}; delete it and run snakemake again")
         intervention = load(fits_folder(cache, digests[source]), manifest["intervention"])
         frames, tests = [], [by_name[name] for name in names if name in by_name]
         for name in names:

@@ -288,7 +288,8 @@ class _CellTable:
         if found is None and self.complete:
             raise StoreError(
                 f"{self.model}: no evaluation of {intervention} fitted on {source} and tested on {target}, which the "
-                f"shift {shift.source} → {shift.target} needs; run snakemake again to make it"
+                f"shift {shift.source} → {shift.target} needs; delete evaluations/{self.model}/{intervention}/{source}"
+                ".parquet in the run's folder and run snakemake again"
             )
         return found
 
@@ -497,13 +498,15 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     Raises:
         StoreError: it is missing, damaged, or has other columns.
     """
+    if not Path(path).is_file():
+        raise StoreError(f"{path}: file not found; run snakemake again to make it")
     try:
         header = pl.read_csv(path, n_rows=0, glob=False).columns
         if header != list(columns):
             raise StoreError(f"{path}: has the columns {header}; delete it and run snakemake again")
         return pl.read_csv(path, schema=dict(columns), glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise StoreError(f"{path}: cannot be read ({_reason(error)}); run snakemake again to make it") from None
+        raise StoreError(f"{path}: cannot be read ({_reason(error)}); delete it and run snakemake again") from None
 
 
 def _reason(error: Exception) -> str:

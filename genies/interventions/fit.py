@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from genies.data.pairs import Pair
 from genies.data.reading import read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
-from genies.files import locked, write_json
+from genies.files import write_json
 from genies.interventions.registry import is_saved, load, make, module_of, name_of, save
+from genies.locks import locked
 from genies.making import MADE_OF, data_roles, made_of, stem_roles
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,9 @@ def fit_sources(
             intervention, unfitted.get_params(), code, pairs, {v: activations.digest(source, "train", v) for v in views}
         )
         folder = fits_folder(cache, digest)
-        with locked(folder.parent, [digest]):
-            if is_saved(folder):
+        known = is_saved(folder)
+        with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
+            if known or is_saved(folder):  # by another job, for which this one waited
                 reused += 1
                 fitted = load(folder, intervention)
             else:

@@ -14,9 +14,10 @@ from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluate import judge
 from genies.evaluation.tables import read_evaluation, write_evaluation
-from genies.files import locked, read_json, whole_file, write_json, write_sealed
+from genies.files import read_json, whole_file, write_json, write_sealed
 from genies.interventions.fit import fits_folder
 from genies.interventions.registry import check_test, is_saved, load, make, module_of, name_of, save
+from genies.locks import locked
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models import PinnedFiles, hashes_file, model_digests, pinned_files, read_model
 from genies.tuning.base import TextIntervention, TextPairs
@@ -168,14 +169,18 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
     source = train.parent.name
     pairs = job.shown.texts(job.shown.training(train), "train")
     digest, fields = tuning_digest(job.intervention, job.parameters, job.model, pairs, job.device, job.cache)
-    folder = fits_folder(job.cache, digest)
-    digests, counts = {}, {}
-    with locked(folder.parent, [digest]):
-        fitted = _fitted(job, pairs, folder, train, fields)
-        for test in tests:
-            target = test.parent.name
-            fitted.progress_label = f"{job.label} on {source} → {target}"
-            digests[target], counts[target] = _tested(job, fitted, test, folder / "tests")
+    folder, label = fits_folder(job.cache, digest), f"{job.label} on {source}"
+    fitted = _loaded(job, folder, label) if is_saved(folder) else None
+    tested = _known_tests(fitted, job.shown, tests, folder / "tests") if fitted else None
+    if tested is None:
+        with locked(folder.parent, [digest], label):
+            fitted, tested = fitted or _fitted(job, pairs, folder, train, fields), {}
+            for test in tests:
+                target = test.parent.name
+                fitted.progress_label = f"{label} → {target}"
+                tested[target] = _tested(job, fitted, test, folder / "tests")
+    digests = {target: name for target, (name, _) in tested.items()}
+    counts = {target: counted for target, (_, counted) in tested.items()}
     made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
     return {"arithmetic": fields["dtype"], **made}
 
@@ -202,24 +207,17 @@ def tuning_digest(
 
 def _tested(job: _Job, fitted: TextIntervention, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
     """Name of the test of a target, which is in ``folder`` afterwards, and the intervention's counts."""
-    target = job.shown.test(test)
-    texts = job.shown.texts(target, "test", fitted.reads_test_labels)
-    digest = _test_digest(target, texts)
-    known = folder / f"{digest}.parquet"
-    if known.with_suffix(".json").is_file():
-        try:
-            counts = check_test(known)["counts"]
-            read_evaluation(known)
-            return digest, counts
-        except StoreError as error:
-            log.warning("%s; testing again", error)
+    target, texts, digest = _shown_test(fitted, job.shown, test)
+    kept = folder / f"{digest}.parquet"
+    if (counts := _kept_counts(kept)) is not None:
+        return digest, counts
     job.check_files()
     frame = judge(fitted, texts, target)
     job.check_files()
-    with whole_file(known) as partial:
+    with whole_file(kept) as partial:
         frame.write_parquet(partial)
     counts = dict(fitted.counts_)
-    write_sealed(known.with_suffix(".json"), {"sha256": file_sha256(known), "counts": counts})
+    write_sealed(kept.with_suffix(".json"), {"sha256": file_sha256(kept), "counts": counts})
     return digest, counts
 
 
@@ -227,6 +225,40 @@ def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) 
     """Files of the models that an intervention reads beside the run's."""
     others = make(intervention, parameters).other_models(parameters)
     return [pinned_files(*other, hashes_file(cache)) for other in others]
+
+
+def _known_tests(
+    fitted: TextIntervention, shown: ShownTexts, tests: Sequence[Path], folder: Path
+) -> dict[str, tuple[str, dict[str, int]]] | None:
+    """What ``_tested`` would return, by target, if every test is in ``folder``; nothing is written."""
+    known = {}
+    for test in tests:
+        _, _, digest = _shown_test(fitted, shown, test)
+        counts = _kept_counts(folder / f"{digest}.parquet")
+        if counts is None:
+            return None
+        known[test.parent.name] = digest, counts
+    return known
+
+
+def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> tuple[SplitPairs, TextPairs, str]:
+    """A target's test pairs, their texts, and the name of the test."""
+    target = shown.test(test)
+    texts = shown.texts(target, "test", fitted.reads_test_labels)
+    return target, texts, _test_digest(target, texts)
+
+
+def _kept_counts(kept: Path) -> dict[str, int] | None:
+    """The counts that were kept with a test; None where the test is not there, or damaged."""
+    if not kept.with_suffix(".json").is_file():
+        return None
+    try:
+        counts = check_test(kept)["counts"]
+        read_evaluation(kept)
+    except StoreError as error:
+        log.warning("%s; testing again", error)
+        return None
+    return counts
 
 
 def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
@@ -241,11 +273,15 @@ def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
     )
 
 
+def _loaded(job: _Job, folder: Path, label: str) -> TextIntervention:
+    log.info("%s: in the cache", label)
+    return job.bound(load(folder, job.intervention), folder, label)
+
+
 def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict[str, Any]) -> TextIntervention:
-    source, label = train.parent.name, f"{job.label} on {train.parent.name}"
+    label = f"{job.label} on {train.parent.name}"
     if is_saved(folder):
-        log.info("%s on %s: in the cache", name_of(job.intervention), source)
-        return job.bound(load(folder, job.intervention), folder, label)
+        return _loaded(job, folder, label)
     fresh = job.bound(make(job.intervention, job.parameters), folder, label)
     job.check_files()
     try:
@@ -257,5 +293,5 @@ def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict
     job.check_files()
     save(fresh, folder, fields, origin)
     fresh.remove_checkpoint()
-    log.info("%s on %s: fitted", name_of(job.intervention), source)
+    log.info("%s: fitted", label)
     return fresh

@@ -133,11 +133,11 @@ def make(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, but for locks, by its path."""
+    """Every file below a folder, but for locks and the records of users, by its path."""
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and ".locks" not in file.parts
+        if file.is_file() and not {".locks", "users"} & set(file.relative_to(folder).parts)
     }
 
 

@@ -11,10 +11,14 @@ from genies import cache
 from genies.cli import main
 from genies.errors import StoreError
 
+YOUNG_TOO = ("--age", "0")
+
 
 @pytest.fixture
 def everything(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[cache.Entry]:
     monkeypatch.chdir(project.folder)
+    # Of the project that this one is a copy of.
+    assert [record.unlink() for record in Path("cache/users").glob("*.json")] == [None]
     return cache.entries(Path("cache"), Path("results"))
 
 
@@ -46,16 +50,16 @@ def test_what_no_manifest_names_is_shown_and_then_removed(
 ) -> None:
     for manifest in (project.folder / "results/mini/interventions").rglob("mms.json"):
         manifest.unlink()
-    assert main(["cache", "gc"]) == 0
+    assert main(["cache", "gc", *YOUNG_TOO]) == 0
     assert "Nothing was deleted" in capsys.readouterr().out
     assert len(cache.entries(Path("cache"), Path("results"))) == len(everything)
     lock = project.folder / ".snakemake/locks/0.output.lock"
     lock.parent.mkdir(exist_ok=True)
     lock.touch()  # as Snakemake has while it runs
-    assert main(["cache", "gc", "--yes"]) == 2
+    assert main(["cache", "gc", "--yes", *YOUNG_TOO]) == 2
     assert len(cache.entries(Path("cache"), Path("results"))) == len(everything)
     lock.unlink()
-    assert main(["cache", "gc", "--yes"]) == 0
+    assert main(["cache", "gc", "--yes", *YOUNG_TOO]) == 0
     left = cache.entries(Path("cache"), Path("results"))
     assert {entry.about for entry in everything} - {entry.about for entry in left} == {"mms"}
     assert main(["cache", "verify"]) == 0

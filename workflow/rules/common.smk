@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 
 from snakemake.exceptions import WorkflowError
@@ -19,6 +20,7 @@ try:
     from genies.errors import GeniesError
     from genies.plan import Plan, find_programs_beside, one_of
     from genies.progress import Progress
+    from genies.users import at_work
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}: install the package genies where Snakemake runs, with pip and the folder or URL of its repository"
@@ -74,9 +76,12 @@ made = [product.file for product in products(plan)]
 
 
 begin = time.time()
+# Between two jobs, too, the cache is in use.
+working = ExitStack()
 
 
 onstart:
+    working.enter_context(at_work(plan.cache, plan.results.parent))
     if not {Quietness.ALL, Quietness.PROGRESS} & set(workflow.output_settings.quiet or ()):
         jobs_by_rule = workflow.dag.stats()[1]
         Progress(plan.results / "benchmarks", jobs_by_rule).attach(logger)
