@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from genies import __version__
-from genies.errors import GeniesError, disk_full
+from genies.errors import GeniesError, disk_full, harmless
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: GeniesError) -> int:
-    logging.getLogger("genies").error("error: %s", error)
+    logging.getLogger("genies").error("error: %s", harmless(str(error)))
     return error.status
 
 

@@ -101,7 +101,7 @@ def evaluate_fits(
     activations = Activations(manifests, cache)
     by_name = {file.parent.name: file for file in files}
     known: dict[str, SplitPairs] = {}
-    manifest = read_json(fits)
+    manifest = read_json(fits, "intervention", "fits")
     digests: dict[str, str] = manifest["fits"]
     for source, names in targets.items():
         if source not in digests:

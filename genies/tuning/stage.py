@@ -125,7 +125,7 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
         for stale in set(folder.glob("*.json")).difference(manifests):
             stale.unlink()
     for path in manifests:
-        manifest = read_json(path)
+        manifest = read_json(path, "model", "fits", "tests")
         place = Path(manifest["model"]) / path.parents[1].name
         for source, fit in manifest["fits"].items():
             tests = manifest["tests"][source].values()
