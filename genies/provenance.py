@@ -57,7 +57,7 @@ def write_provenance(
             "platform": f"{platform.system()} {platform.machine()}",
             "packages": package_versions(),
             "configuration": dict(config),
-            "models": [read_json(path, "weights_digest") for path in models],
+            "models": [read_json(path, "name", "revision") for path in models],
             "arithmetic": [*_of_activations(activations), *_of_fits(tuned)],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
             "examples": {place: counts for path in tokens for place, counts in _examples(path).items()},

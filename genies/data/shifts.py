@@ -206,7 +206,7 @@ def _load(path: Path) -> Any:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file; give a YAML file")
+            raise DataError(f"{path}: cannot be read (not a regular file); give a YAML file")
         if status.st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: more than {MAX_FILE_BYTES} bytes; a shift list has some hundred lines")
         text = path.read_text(encoding="utf-8")
