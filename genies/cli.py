@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from genies import __version__
-from genies.errors import GeniesError, disk_full, not_permitted
+from genies.errors import GeniesError, disk_full, harmless, not_permitted
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
@@ -85,7 +85,7 @@ def _at_work(options: argparse.Namespace) -> AbstractContextManager[None]:
 
 
 def _failed(error: GeniesError) -> int:
-    logging.getLogger("genies").error("error: %s", error)
+    logging.getLogger("genies").error("error: %s", harmless(str(error)))
     return error.status
 
 

@@ -80,8 +80,8 @@ Image = Annotated[str, AfterValidator(_image), WithJsonSchema({"type": "string",
 Device = Annotated[str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": DEVICE})]
 Flag = Annotated[bool, Strict()]
 Real = Annotated[float, BeforeValidator(_number)]
-NonNegativeInt = Annotated[int, Field(ge=0), BeforeValidator(_number)]
-PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_number)]
+PositiveInt = Annotated[int, Field(ge=1, lt=2**63), BeforeValidator(_number)]
 
 
 class Section(BaseModel):
@@ -121,7 +121,7 @@ class Extraction(Section):
         "auto", description="Tokens of one forward pass, padding counted; auto asks the device's free memory."
     )
     jobs_per_model: PositiveInt = Field(
-        1, description="Jobs among which the distributions of a model are shared; each loads the model once."
+        1, le=10_000, description="Jobs among which the distributions of a model are shared; each loads the model once."
     )
 
 
@@ -140,7 +140,7 @@ class LogGrid(Section):
 
     low: Real = Field(gt=0, description="Smallest value.")
     high: Real = Field(gt=0, description="Largest value.")
-    count: PositiveInt = Field(description="How many values.")
+    count: PositiveInt = Field(le=1_000, description="How many values.")
 
 
 class Sweep(Section):

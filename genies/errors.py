@@ -8,6 +8,8 @@ from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Of terminals, of lines, and of the direction of writing."""
 _FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|File too large|errno = 2[78]\b")
 
 REPAIR = "run `genies cache verify --repair` and then snakemake again"
@@ -91,6 +93,14 @@ def readable(folder: Path, problem: str) -> Iterator[None]:
         raise disk_full(error) or ModelError(f"{folder}: {problem} ({first_line(error)})") from None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, in one line; its type where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def harmless(text: str) -> str:
+    """Text from outside without the control characters by which it could command a terminal or break a line.
+
+    They are written as escapes, so that nothing is lost.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

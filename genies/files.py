@@ -161,18 +161,27 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *keys: str) -> Any:
     """Read a JSON file that this project wrote and that Snakemake knows, such as a manifest.
 
+    Args:
+        path: the file.
+        keys: those that it has, being an object.
+
     Raises:
-        StoreError: the file is missing or is not JSON.
+        StoreError: the file is missing, is not JSON, or lacks a key.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        if not Path(path).is_file() and Path(path).exists():
+            raise StoreError(f"{path}: not a regular file; delete it and run snakemake again")
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StoreError(f"{path}: file not found; run snakemake again to make it") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path}: damaged ({error}); delete it and run snakemake again") from None
+    if keys and not (isinstance(value, dict) and value.keys() >= set(keys)):
+        raise StoreError(f"{path}: not a file of genies with {', '.join(keys)}; delete it and run snakemake again")
+    return value
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:

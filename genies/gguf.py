@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genies import trial
 from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, readable
 from genies.files import filled_folder, read_sealed, share, write_sealed
@@ -172,6 +173,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _convert(file: Path, folder: Path, fields: dict[str, Any]) -> None:
     log.info("%s: converting to safetensors, once", file)
+    try_metadata(file)
     values = _check_content(file)
     config, tokenizer = load_config(file), load_tokenizer(file)
     model = _load_model(file, config)
@@ -184,6 +186,22 @@ def _convert(file: Path, folder: Path, fields: dict[str, Any]) -> None:
         hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
         write_sealed(partial / RECORD_FILE, {"name": plain_stem(file.name), "digest": fields, "files": hashes})
     log.info("%s: converted into %s", file, folder)
+
+
+def try_metadata(file: Path) -> None:
+    """Read a file's metadata, and use the tokenizer in it, within the limits of a trial.
+
+    Raises:
+        ModelError: they cannot be read so.
+    """
+
+    def act() -> None:
+        _check_content(file)
+        load_config(file)
+        trial.use(load_tokenizer(file))
+
+    # Several readers map the whole file.
+    trial.limited(act, f"{file}: its metadata or tokenizer", mapped=4 * file.stat().st_size)
 
 
 @contextmanager
@@ -220,6 +238,8 @@ def _check_content(file: Path) -> dict[str, int]:
         reader = GGUFReader(file)
         fields = {name: reader.fields[name].contents() for name in reader.fields if not name.startswith("tokenizer.")}
         tensors = {tensor.name: int(tensor.n_elements) for tensor in reader.tensors}
+    if (blocks := fields.get(f"{fields.get('general.architecture')}.block_count", 0)) > len(tensors):
+        raise ModelError(f"{file}: states {blocks} blocks, but holds {len(tensors)} tensors; download it again")
     if (parts := fields.get("split.count", 1)) > 1:
         raise ModelError(f"{file}: one of {parts} parts of a model; merge them first (llama-gguf-split --merge)")
     if _scales_positions(fields, tensors):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from genies import gguf
+from genies import gguf, trial
 from genies.digests import file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, disk_full, first_line, readable
 from genies.files import read_json, read_sealed, write_sealed
@@ -45,6 +45,8 @@ ADAPTER = "adapter_config.json"
 WANTED = (WEIGHTS, "*.json", "*.model", "*.txt", "*.jinja", "bpe.codes")
 UNWANTED = ("*/*", "consolidated*")
 """What is downloaded of a repository: no subfolders (other formats and precisions), no second copy of the weights."""
+MOST_LAYERS = 10_000
+"""More layers than any model has."""
 LOG_IN = "give the hub a token that may read it (`hf auth login`, or HF_TOKEN)"
 
 
@@ -107,6 +109,8 @@ def model_files(folder: Path) -> list[Path]:
     weights = sorted(folder.glob(WEIGHTS))
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; convert them (pickle weights are never loaded)")
+    if odd := [file for file in weights if not file.is_file()]:
+        raise ModelError(f"{odd[0]}: no regular file, or a link to none; complete the folder")
     _check_parts(folder)
     tokenizer = tokenizer_files(folder)
     if not tokenizer:
@@ -122,7 +126,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def _check_parts(folder: Path) -> None:
     """Raise ModelError where the index names weights that are not beside it."""
     if (folder / INDEX).is_file():
-        named = _read_object(folder / INDEX).get("weight_map")
+        named = read_object(folder / INDEX).get("weight_map")
         if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
             raise ModelError(
                 f"{folder / INDEX}: its weight_map does not name a file for each weight; complete the folder"
@@ -285,7 +289,9 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
     found = fetch(identifier, revision)
     folder = _converted(found, remembered) if is_gguf(found) else found
     hashes = _hashes(model_files(folder), remembered)
-    config = _read_object(folder / "config.json")
+    config = read_object(folder / "config.json")
+    refuse_layers(folder, config)
+    try_tokenizer(folder, remembered)
     with readable(folder, "its config.json cannot be used"):
         decided = {
             "eos_token": _eos_token(folder, config),
@@ -317,7 +323,7 @@ def read_model(manifest: Path) -> dict[str, Any]:
     Raises:
         StoreError: it is missing or damaged, or the conversion of a GGUF file that it names is not in the cache.
     """
-    described = read_json(manifest)
+    described = read_json(manifest, "name", "path", "weights_digest", "tokenizer_digest", "context")
     if described.get("converted") and not gguf.is_converted(Path(described["path"])):
         raise StoreError(f"{described['path']}: the converted model that {manifest} names is missing; {REPAIR}")
     return described
@@ -438,12 +444,27 @@ def _hashes(files: list[Path], remembered: Path, keep: bool = True) -> dict[str,
     return hashes
 
 
-def _read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
+    """The object in a model's JSON file.
+
+    Raises:
+        ModelError: it cannot be read, or is no object.
+    """
     with readable(file, "not JSON"):
         value = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ModelError(f"{file}: not an object")
     return value
+
+
+def refuse_layers(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise ModelError where a configuration has more layers than any model, whose making would not end."""
+    text = config.get("text_config")
+    for key, value in (*config.items(), *(text.items() if isinstance(text, dict) else ())):
+        if "layer" in key and isinstance(value, int) and value > MOST_LAYERS:
+            raise ModelError(
+                f"{folder / 'config.json'}: {key} is more than {MOST_LAYERS}, which no model has; correct it"
+            )
 
 
 def _text_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -533,6 +554,22 @@ def refuse_lacking(folder: Path, missing: Collection[str], remedy: str) -> None:
     if missing:
         names = ", ".join(sorted(missing)[:3])
         raise ModelError(f"{folder}: its weights lack {names} ({len(missing)} in all); {remedy}")
+
+
+def try_tokenizer(folder: Path, remembered: Path, keep: bool = True) -> None:
+    """Try a folder's tokenizer and chat template in a child process, unless the same files passed before.
+
+    Args:
+        folder: the model's, or only a tokenizer's.
+        remembered: as ``describe_model`` takes it; what passed is kept beside it.
+        keep: whether to keep it.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or takes more time or memory than a trial has.
+    """
+    files = [folder / "config.json", *tokenizer_files(folder)]
+    hashes = {file.name: file_sha256(file) for file in files if file.is_file()}
+    trial.try_once(folder, hashes, remembered.parent / trial.FILE, keep, load_tokenizer)
 
 
 def load_tokenizer(folder: Path) -> Any:

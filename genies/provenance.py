@@ -57,7 +57,7 @@ def write_provenance(
             "platform": f"{platform.system()} {platform.machine()}",
             "packages": package_versions(),
             "configuration": dict(config),
-            "models": [read_json(path) for path in models],
+            "models": [read_json(path, "name", "revision") for path in models],
             "arithmetic": [*_of_activations(activations), *_of_fits(tuned)],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
             "examples": {place: counts for path in tokens for place, counts in _examples(path).items()},
@@ -68,7 +68,7 @@ def write_provenance(
 
 
 def _examples(tokens: Path) -> dict[str, dict[str, int]]:
-    manifest = read_json(tokens)
+    manifest = read_json(tokens, "available", "examples")
     return {
         place: {"drawn": count, "available": manifest["available"][place]}
         for place, count in manifest["examples"].items()
@@ -78,7 +78,7 @@ def _examples(tokens: Path) -> dict[str, dict[str, int]]:
 def _of_activations(manifests: Sequence[Path]) -> list[dict[str, Any]]:
     """What each model's activations were computed in, on which devices, and what they are stored in."""
     devices: dict[tuple[str, str, str], set[str]] = {}
-    for manifest in map(read_json, manifests):
+    for manifest in (read_json(path, "model", "arithmetic", "dtype", "devices") for path in manifests):
         kind = manifest["model"], manifest["arithmetic"], manifest["dtype"]
         devices.setdefault(kind, set()).update(manifest["devices"])
     return [
@@ -89,7 +89,8 @@ def _of_activations(manifests: Sequence[Path]) -> list[dict[str, Any]]:
 
 def _of_fits(manifests: Sequence[Path]) -> list[dict[str, Any]]:
     """What interventions that read texts computed in, once for each model and intervention."""
-    kinds = {(m["model"], name_of(m["intervention"]), m["arithmetic"]): None for m in map(read_json, manifests)}
+    read = [read_json(path, "model", "intervention", "arithmetic") for path in manifests]
+    kinds = {(m["model"], name_of(m["intervention"]), m["arithmetic"]): None for m in read}
     return [{"model": model, "of": name, "computed": computed} for model, name, computed in kinds]
 
 

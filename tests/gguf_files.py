@@ -24,6 +24,7 @@ def write_gguf(
     without: str | None = None,
     extra: str | None = None,
     fields: dict[str, str | int] | None = None,
+    blocks: int | None = None,
 ) -> LlamaForCausalLM:
     """Write a random Llama in float32; seeded.
 
@@ -35,6 +36,7 @@ def write_gguf(
         without: beginning of the names of tensors to leave out.
         extra: name of a tensor to add.
         fields: further fields of the metadata.
+        blocks: how many it says it has; as many as it has unless given.
 
     Returns:
         The model that was written.
@@ -49,7 +51,7 @@ def write_gguf(
         writer.add_name(name)
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(config.num_hidden_layers if blocks is None else blocks)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)

@@ -40,8 +40,8 @@ class Check:
         packed: whether the split may be packed.
         examples, texts: size of the sample; 0 where an earlier split of the job tells.
         relative_difference: largest norm of the difference of a text's features over their norm; None if the packed
-            pass failed.
-        log_probability_difference: largest absolute one, in nats; None if none was compared.
+            pass failed, or a text has values that are not finite.
+        log_probability_difference: largest absolute one, in nats; None if none was compared, or one is not finite.
         decisions: pairs of responses to one prompt whose log-probabilities were compared both ways.
         decisions_changed: how many of them rank the other response first in the packed pass.
         reason: what the packed pass failed with, how far it was off, or how far a text was moved by others.
@@ -123,6 +123,11 @@ def check_packing(
         ])  # fmt: skip
     except torch.OutOfMemoryError:
         raise too_large(type(decoder.model).__name__, max(map(len, apart.trees))) from None
+    if not _has_numbers(separate):
+        raise ModelError(
+            f"{type(decoder.model).__name__}: no text of the self-test has features that are all finite numbers; its "
+            "weights are damaged, or overflow in this arithmetic; take other weights or another dtype"
+        )
     # Rows of the packed pass in the order of the separate ones.
     place = {member: index for index, member in enumerate(m for members in merged.members for m in members)}
     order = [place[members[0]] for members in apart.members]
@@ -136,8 +141,8 @@ def check_packing(
     return Check(
         packed=difference <= PACKING_TOLERANCE[decoder.dtype] and leaked == 0,
         **sample,
-        relative_difference=difference,
-        log_probability_difference=float(np.abs(both[0] - both[1]).max()) if scored else None,
+        relative_difference=_finite(difference),
+        log_probability_difference=_finite(float(np.abs(both[0] - both[1]).max())) if scored else None,
         decisions=len(decisions[0]),
         decisions_changed=int(np.sum(decisions[0] != decisions[1])),
         reason=LEAK.format(leaked) if leaked else f"relative difference {difference:.1e}",
@@ -220,6 +225,16 @@ def _largest(values: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> 
 
 def _values(features: Features) -> list[torch.Tensor]:
     return [v for v in (features.heads, features.residual, features.log_probability) if v is not None]
+
+
+def _has_numbers(features: Features) -> bool:
+    """Whether there is a text all of whose values are finite."""
+    finite = [values.isfinite().reshape(len(values), -1).all(1) for values in _values(features)]
+    return bool(torch.stack(finite).all(0).any())
+
+
+def _finite(number: float) -> float | None:
+    return number if np.isfinite(number) else None
 
 
 def _failed(sample: Mapping[str, int], reason: str) -> Check:

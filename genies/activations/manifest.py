@@ -46,7 +46,7 @@ class Activations:
         self.reading = Reading()
         self.origin: dict[str, Any] | None = None
         for path in manifests:
-            manifest = read_json(path)
+            manifest = read_json(path, "model", "reading", "stores", "left_out")
             if not {"weights_digest", "arithmetic"} <= manifest.keys():
                 raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
             self.reading = Reading.of(manifest["reading"])

@@ -13,7 +13,7 @@ import torch
 from genies import gguf
 from genies.activations.decoder import Shape, attention_layers, chosen_parts, find_blocks, head_width
 from genies.errors import ModelError
-from genies.models import first_line, readable
+from genies.models import first_line, read_object, readable, refuse_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -114,6 +114,7 @@ def read_config(folder: Path) -> PretrainedConfig:
 
     if gguf.is_gguf(folder):
         return gguf.load_config(folder)
+    refuse_layers(folder, read_object(folder / "config.json"))
     with readable(folder, "its config.json cannot be read"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 

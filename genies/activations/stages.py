@@ -46,7 +46,7 @@ def extract_distributions(
             was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the
             settings.
     """
-    described, tokenized = read_model(model), read_json(tokens)
+    described, tokenized = read_model(model), read_json(tokens, "reading", "tokens", "left_out")
     settings = settled(settings, described, device)
     root = Path(cache) / "activations"
     extractor = Extractor(described, root, settings, device)
@@ -94,7 +94,7 @@ def check_disk(
     Raises:
         DiskError: it would not fit.
     """
-    described, tokenized = read_model(model), read_json(tokens)
+    described, tokenized = read_model(model), read_json(tokens, "tokens")
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
     settings = _with_attention(settings, described)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from genies.activations.tokens import Tokens
 from genies.data.texts import Text, texts_digest
 from genies.data.views import VIEWS, View
 from genies.digests import own_code_digest, value_digest
+from genies.errors import readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,9 +70,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, strings: Sequence[str]) -> list[l
     """Token ids of each string, with the tokenizer's default special tokens."""
     if not strings:
         return []
-    return tokenizer(list(strings), return_attention_mask=False, return_token_type_ids=False, verbose=False)[
-        "input_ids"
-    ]
+    with readable(Path(tokenizer.name_or_path), "its tokenizer cannot be used on these texts"):
+        return tokenizer(list(strings), return_attention_mask=False, return_token_type_ids=False, verbose=False)[
+            "input_ids"
+        ]
 
 
 def context_room(tokenizer: PreTrainedTokenizerBase, context: int, views: Collection[str]) -> int:

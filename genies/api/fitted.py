@@ -164,7 +164,7 @@ def load_intervention(
     path = Path(fit)
     spec = origin = None
     if path.suffix == ".json":
-        manifest = read_json(path)
+        manifest = read_json(path, "intervention", "fits")
         spec, origin = manifest["intervention"], manifest.get("origin")
         path = fits_folder(Path(cache), _chosen(manifest["fits"], source, path))
     intervention = load(path, spec)

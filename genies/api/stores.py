@@ -170,7 +170,7 @@ def _by_digest(beginning: str, root: Path) -> Path:
 
 def _as_shown(file: Path, manifest: Path) -> Iterator[list[Example]]:
     """Examples as the manifests beside it say that the model was shown them."""
-    run, model = manifest.parents[2], read_json(manifest)["model"]
+    run, model = manifest.parents[2], read_json(manifest, "model")["model"]
     shown = ShownTexts(run / "tokens" / f"{model}.json", run / "models" / f"{model}.json")
     yield shown.shown(f"{file.parent.name}/{file.stem}", read_framed(file, shown.reading.framing).examples)
 

@@ -27,9 +27,17 @@ from genies.costs.rates import Here, Rate
 from genies.data.texts import Split
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json
-from genies.gguf import is_gguf
+from genies.gguf import is_gguf, try_metadata
 from genies.interventions.registry import make
-from genies.models import context_of, find_here, hashes_file, load_tokenizer, tokenizer_digest
+from genies.models import (
+    context_of,
+    find_here,
+    hashes_file,
+    load_tokenizer,
+    tokenizer_digest,
+    tokenizer_files,
+    try_tokenizer,
+)
 from genies.plan import Plan
 
 if TYPE_CHECKING:
@@ -243,6 +251,8 @@ class _Planned:
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
         identifier = plan.models[name]
         folder = None if published else _folder(plan, name)
+        for foreign in filter(None, (folder, given)):
+            _try(foreign, plan)
         tokenizer, source, digest = _tokenizer(folder, given)
         manifest = plan.results / "models" / f"{name}.json"
         return cls(
@@ -273,6 +283,14 @@ def _folder(plan: Plan, name: str) -> Path:
             f"shape (--shape {' '.join(PUBLISHED_SHAPES)})"
         )
     return folder
+
+
+def _try(folder: Path, plan: Plan) -> None:
+    """Try what is foreign, as the rule ``model`` does, but keep nothing."""
+    if is_gguf(folder):
+        try_metadata(folder)
+    elif tokenizer_files(folder):
+        try_tokenizer(folder, hashes_file(plan.cache), keep=False)
 
 
 def _tokenizer(folder: Path | None, given: Path | None) -> tuple[PreTrainedTokenizerBase | Pieces, str, str | None]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from genies.data.distributions import Example
-from genies.errors import ModelError
+from genies.errors import ModelError, readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,7 +62,8 @@ def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
         raise ModelError(f"{tokenizer.name_or_path}: its tokenizer has no chat template; use prompt_format: published")
     turns = [{"role": "user", "content": prompt}]
     template = STILL_CLOCK + tokenizer.get_chat_template()
-    text = tokenizer.apply_chat_template(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
+    with readable(Path(tokenizer.name_or_path), "its chat template cannot be used; use prompt_format: published"):
+        text = tokenizer.apply_chat_template(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
     begin = tokenizer.bos_token
     # Texts are tokenized with the default special tokens, which bring the template's first token a second time.
     adds_begin = bool(begin) and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,7 +204,10 @@ class _Loader(yaml.BaseLoader):
 
 def _load(path: Path) -> Any:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: cannot be read (not a regular file); give a YAML file")
+        if status.st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: more than {MAX_FILE_BYTES} bytes; a shift list has some hundred lines")
         text = path.read_text(encoding="utf-8")
         return yaml.load(text, _Loader)

@@ -103,7 +103,7 @@ def evaluate_fits(
     activations = Activations(manifests, cache)
     by_name = {file.parent.name: file for file in files}
     known: dict[str, SplitPairs] = {}
-    manifest = read_json(fits)
+    manifest = read_json(fits, "intervention", "fits")
     digests: dict[str, str] = manifest["fits"]
     code = code_digest(__name__, module_of(manifest["intervention"]))
     for source, names in targets.items():

@@ -262,7 +262,7 @@ def _inner(path: str) -> tuple[str, ...]:
 
 def _files(source: Path, results: Results) -> Iterator[tuple[str, bytes]]:
     """Path and content of every regular file that fits the layout, of a folder or of a tar archive."""
-    if not source.exists():
+    if not (source.is_dir() or source.is_file()):
         raise DataError(f"{source}: no such folder or archive; name the published results")
     with damage_told(str(source)):
         if source.is_dir():

@@ -68,15 +68,16 @@ def write_records(
         tuned: manifests of ``genies tune``.
         output: folder of the tables.
     """
-    trained = [read_json(path) for path in tuned]
-    texts = [row for path in tokens for row in _splits(read_json(path))]
+    trained = [read_json(path, "fits", "training_log", "counts") for path in tuned]
+    texts = [row for path in tokens for row in _splits(read_json(path, "available", "examples", "left_out"))]
     texts += [row for fit in trained for row in _changes(fit)]
     training = [
         {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
         for fit in trained
         for step in fit["training_log"]
     ]
-    checks = [{"model": m["model"], **check} for m in map(read_json, activations) for check in m["checks"]]
+    extracted = [read_json(path, "model", "checks") for path in activations]
+    checks = [{"model": manifest["model"], **check} for manifest in extracted for check in manifest["checks"]]
     write_csv(pl.DataFrame(_sites(fits), schema=SITES_COLUMNS), output / SITES_FILE)
     write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
     write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
@@ -92,7 +93,7 @@ def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
             **dict(zip(("layer", "head", "accuracy"), site, strict=True)),
         }
         for path in fits
-        for manifest in [read_json(path)]
+        for manifest in [read_json(path, "intervention", "sites")]
         for source, sites in manifest["sites"].items()
         for site in sites
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from genies.errors import StoreError
+from genies.errors import StoreError, harmless
 from genies.evaluation.comparison import Key, Scored, holm, read_scores, within_shift
 from genies.evaluation.tables import CELL_COLUMNS, CELLS_FILE, read_csv
 
@@ -76,7 +76,7 @@ def describe(compared: pl.DataFrame) -> Iterator[str]:
     same = int((compared["difference"] == 0).sum())
     yield f"{len(compared)} cells in both runs, {same} of equal accuracy, {len(moved)} moved beyond noise"
     for row in moved.iter_rows(named=True):
-        yield (
+        yield harmless(
             f"  {row['model']}, {row['intervention']}, {row['source']} → {row['target']}: "
             f"{row['accuracy_a']:.3f} to {row['accuracy_b']:.3f} (p {row['p_corrected']:.2g}, {row['test']})"
         )

@@ -99,6 +99,8 @@ CATEGORY_COLUMNS = {
 }
 """Columns of ``elicitation_by_category.csv``."""
 
+LARGEST = 1e100
+"""Larger numbers stand in no table; sums of the squares of smaller ones are finite."""
 CELLS_FILE = "cells.csv"
 METRICS_FILE = "generalization_metrics.csv"
 LEADERBOARD_FILE = "leaderboard.csv"
@@ -469,14 +471,18 @@ def by_category(metrics: pl.DataFrame, intervals: pl.DataFrame | None = None) ->
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
     """Write a table as CSV, whole or not at all; null becomes an empty field.
 
+    Names that come from elsewhere can command neither a spreadsheet nor a terminal: what would begin a formula has an
+    apostrophe in front, and a control character becomes �.
+
     Raises:
         ValueError: a number is NaN or infinite, which stands for a mistake upstream.
     """
     for name, kind in frame.schema.items():
         if kind.is_float() and not frame[name].drop_nulls().is_finite().all():
             raise ValueError(f"{path}: column {name} holds a number that is not finite")
+    texts = pl.col(pl.String).str.replace_all(r"\p{Cc}", "\ufffd").str.replace(r"^[=+\-@]", "'$0")
     with whole_file(path) as partial:
-        frame.write_csv(partial)
+        frame.with_columns(texts).write_csv(partial)
 
 
 def read_tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -504,9 +510,15 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
         header = pl.read_csv(path, n_rows=0, glob=False).columns
         if header != list(columns):
             raise StoreError(f"{path}: has the columns {header}; delete it and run snakemake again")
-        return pl.read_csv(path, schema=dict(columns), glob=False)
+        frame = pl.read_csv(path, schema=dict(columns), glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read ({_reason(error)}); delete it and run snakemake again") from None
+    for name, kind in frame.schema.items():
+        if kind.is_float() and not frame[name].drop_nulls().is_between(-LARGEST, LARGEST).all():
+            raise StoreError(
+                f"{path}: column {name} holds a number that no run gives; delete it and run snakemake again"
+            )
+    return frame
 
 
 def _reason(error: Exception) -> str:

@@ -88,6 +88,8 @@ class Intervention(ABC):
                 f"parameter protocol: {protocol!r} is unknown; choose one of {', '.join(get_args(Protocols))}"
             )
         self.protocol = protocol
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"parameter seed: {seed!r} is not a whole number of at least 0")
         self.seed = seed
 
     @property

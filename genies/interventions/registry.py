@@ -23,6 +23,8 @@ from genies.interventions.base import Intervention
 FORMAT = 3
 """Version of the folder that ``save`` writes."""
 RECORD_FILE = "intervention.json"
+LARGEST = 2**63
+"""Parameters that are numbers are smaller."""
 
 _FOLDER = Path(__file__).parent
 _PACKAGE = __name__.rpartition(".")[0]
@@ -120,11 +122,15 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
     """
     kind = load_class(name_or_path)
     known = kind.parameter_names()
-    for parameter in parameters or {}:
+    for parameter, value in (parameters or {}).items():
         if parameter not in known:
             raise ConfigError(
                 f"intervention {name_of(name_or_path)}: parameter {parameter!r} is unknown"
                 f"{_nearest(parameter, known)}; it takes {', '.join(known)}"
+            )
+        if isinstance(value, int | float) and not abs(value) < LARGEST:  # NaN is not
+            raise ConfigError(
+                f"intervention {name_of(name_or_path)}: parameter {parameter} is not a number between -2⁶³ and 2⁶³"
             )
     return kind(**(parameters or {}))
 

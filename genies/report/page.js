@@ -71,7 +71,10 @@
   }
 
   function asCsv(table) {
-    const quoted = (value) => (typeof value === "string" ? `"${value.replaceAll('"', '""')}"` : String(value ?? ""));
+    // An apostrophe keeps spreadsheets from taking a name for a formula.
+    const plain = (text) => text.replace(/\p{Cc}/gu, "\ufffd").replace(/^[=+\-@]/, "'$&");
+    const quoted = (value) =>
+      typeof value === "string" ? `"${plain(value).replaceAll('"', '""')}"` : String(value ?? "");
     const own = (cell) => [shown(cell) === "\u2013" ? null : shown(cell)];
     const values = ({ dataset }) => dataset.columns?.split(" ") ?? (dataset.values && JSON.parse(dataset.values));
     const line = (row) => [...row.cells].flatMap((cell) => values(cell) ?? own(cell)).map(quoted).join(",");

@@ -46,11 +46,11 @@ def write_report_from_tables(
         output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
         beside: folders of other runs' results, to show on the same page.
     """
-    stated = read_json(provenance)
+    stated = read_json(provenance, "configuration")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
         tables = tables.beside(Tables.of_run(other), other.name)
-        stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json")}
+        stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json", "configuration")}
     tables = tables.by_size()
     figures = draw(tables)
     write_figures(figures, output.parent / FIGURES)

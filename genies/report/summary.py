@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from genies.errors import StoreError
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
 from genies.files import read_json
 from genies.progress import benchmark_rows, number, readable
@@ -112,16 +115,23 @@ def cost(benchmarks: Path, since: float, gpus: GpusHeld) -> Cost:
 def stored_bytes(results: Path, cache: Path) -> int:
     """Bytes of the converted models, tokens, activations and fits in the cache that a run's manifests name."""
     paths = set()
-    for manifest in results.glob("models/*.json"):
-        if converted := read_json(manifest).get("converted"):
+    for manifest in _manifests(results, "models/*.json", "converted"):
+        if converted := manifest["converted"]:
             paths.add(cache / "models" / converted)
-    for manifest in results.glob("tokens/*.json"):
-        paths |= {cache / "tokens" / f"{entry['digest']}.h5" for entry in read_json(manifest)["tokens"]}
-    for manifest in results.glob("activations/*/*.json"):
-        paths |= {cache / "activations" / entry["digest"] for entry in read_json(manifest)["stores"]}
-    for manifest in results.glob("interventions/**/[!.]*.json"):
-        paths |= {cache / "interventions" / digest for digest in read_json(manifest)["fits"].values()}
+    for manifest in _manifests(results, "tokens/*.json", "tokens"):
+        paths |= {cache / "tokens" / f"{entry['digest']}.h5" for entry in manifest["tokens"]}
+    for manifest in _manifests(results, "activations/*/*.json", "stores"):
+        paths |= {cache / "activations" / entry["digest"] for entry in manifest["stores"]}
+    for manifest in _manifests(results, "interventions/**/[!.]*.json", "fits"):
+        paths |= {cache / "interventions" / digest for digest in manifest["fits"].values()}
     return sum(path.stat().st_size if path.is_file() else folder_bytes(path) for path in paths if path.exists())
+
+
+def _manifests(results: Path, pattern: str, key: str) -> Iterator[dict[str, Any]]:
+    """The manifests of a run that have a key; what else lies among them is not of genies."""
+    for path in results.glob(pattern):
+        with suppress(StoreError):
+            yield read_json(path, key)
 
 
 def folder_bytes(folder: Path) -> int:

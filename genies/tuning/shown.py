@@ -19,7 +19,7 @@ class ShownTexts:
 
     def __init__(self, tokens: Path, model: Path) -> None:
         """Read the manifests of ``tokenize`` and of the model."""
-        self._manifest = read_json(tokens)
+        self._manifest = read_json(tokens, "reading", "left_out", "shortened")
         self.reading = Reading.of(self._manifest["reading"])
         chat = self.reading.prompt_format == "chat"
         self._tokenizer = load_tokenizer(Path(read_model(model)["path"])) if chat else None

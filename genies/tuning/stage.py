@@ -138,7 +138,7 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
         for stale in set(folder.glob("*.json")).difference(manifests):
             stale.unlink()
     for path in manifests:
-        manifest = read_json(path)
+        manifest = read_json(path, "model", "intervention", "parameters", "made_of_source", "fits", "tests")
         common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
         place = Path(manifest["model"]) / path.parents[1].name
         for source, fit in manifest["fits"].items():

@@ -150,6 +150,18 @@ def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_p
     opened.check()
 
 
+def test_names_that_would_be_formulas_are_taken_along_as_texts(browser: Browser, tmp_path: Path) -> None:
+    names = ['=HYPERLINK("http://outside.invalid")', "@SUM(1)", "+1\x1b[31m", "-1"]
+    shown = render("run", make_tables(["small"], names, [Shift("a", "b", "b", "l", "c", 1)]), {})
+    opened = Opened(browser, shown, tmp_path, 1400)
+    with opened.page.expect_download() as download:
+        opened.page.locator("#leaderboard .download").first.click()
+    rows = csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8")))
+    expected = {f"'{name}".replace("\x1b", "\ufffd") for name in names}
+    assert {row["intervention"] for row in rows} == expected
+    opened.check()
+
+
 def test_hostile_texts_of_data_stay_text(browser: Browser, tmp_path: Path) -> None:
     a, b, c, d, e, f, g = HOSTILE
     shifts = [Shift(a, b, b, d, c, 1), Shift(f, g, g, g, f, 1)]
