@@ -341,13 +341,9 @@ def _share(text: str) -> float:
 
 def _add_model(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.digests import code_digest
-        from genies.files import write_json
-        from genies.making import MADE_OF, made_of
-        from genies.models import describe_model, hashes_file
+        from genies.models import pin_model
 
-        described = describe_model(options.model, options.revision, hashes_file(options.cache))
-        write_json(options.output, described | {MADE_OF: made_of(code_digest("genies.models"), {})})
+        pin_model(options.model, options.revision, options.cache, options.output)
 
     verb = _verb(verbs, "model", run, "find or download a model and write the manifest that pins it")
     verb.add_argument("model", help="local folder, .gguf file, hub id, or owner/name/file.gguf on the hub")

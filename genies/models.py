@@ -312,6 +312,19 @@ def describe_model(identifier: str, revision: str | None, remembered: Path) -> d
     }
 
 
+def pin_model(identifier: str, revision: str | None, cache: Path, output: Path) -> None:
+    """Write the manifest of a model, which later stages read.
+
+    Args:
+        identifier: as ``describe_model`` takes it.
+        revision: likewise.
+        cache: the cache folder.
+        output: manifest to write: what it is ``made_of``, and what ``describe_model`` gives.
+    """
+    described = describe_model(identifier, revision, hashes_file(cache))
+    write_json(output, {MADE_OF: made_of(code_digest(__name__), {}), **described})
+
+
 def _commit(found: Path) -> str:
     """The commit of what was downloaded, from its path ``…/snapshots/<commit>/…`` in the hub's cache."""
     return found.parts[len(found.parts) - found.parts[::-1].index("snapshots")]

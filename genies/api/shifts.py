@@ -167,11 +167,11 @@ def _evaluate(plan: Plan, name: str) -> None:
     """Every stage from the model to its evaluations, with the files that the rules name."""
     from genies.activations.splits import tokenize_splits
     from genies.activations.stages import extract_distributions
-    from genies.models import describe_model, hashes_file
+    from genies.models import pin_model
 
     config, cache = plan.config, plan.cache
     model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
-    write_json(model, describe_model(plan.models[name], plan.revision(name), hashes_file(cache)))
+    pin_model(plan.models[name], plan.revision(name), cache, model)
     tokenize_splits(model, plan.split_files(), plan.views, plan.reading, cache, tokens)
     activations = [plan.results / "activations" / name / f"{batch}.json" for batch in plan.batches]
     for batch, output in zip(plan.batches, activations, strict=True):
