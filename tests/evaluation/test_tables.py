@@ -350,7 +350,7 @@ def test_written_tables_read_back_equal_even_with_awkward_names(tmp_path):
 
 
 def test_tables_that_are_missing_or_foreign_are_refused(tmp_path):
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="file not found"):
         tables.read_tables(tmp_path)
     (tmp_path / tables.METRICS_FILE).write_text("model,source\nm,a\n")
     with pytest.raises(StoreError, match="has the columns"):
