@@ -189,19 +189,12 @@ def _convert(file: Path, folder: Path, fields: dict[str, Any]) -> None:
 
 
 def try_metadata(file: Path) -> None:
-    """Read a file's metadata, and use the tokenizer in it, within the limits of a trial.
+    """Read a file's metadata within the limits of a trial; its tokenizer, once loaded, is tried by itself.
 
     Raises:
         ModelError: they cannot be read so.
     """
-
-    def act() -> None:
-        _check_content(file)
-        load_config(file)
-        trial.use(load_tokenizer(file))
-
-    # Several readers map the whole file.
-    trial.limited(act, f"{file}: its metadata or tokenizer", mapped=4 * file.stat().st_size)
+    trial.limited(lambda: _check_content(file), f"{file}: its metadata", mapped=2 * file.stat().st_size)
 
 
 @contextmanager

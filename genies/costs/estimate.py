@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genies import trial
 from genies.activations.counts import Pieces, Sampling, SplitCounts, Trees, count_splits
 from genies.activations.decoder import resolve_device
 from genies.activations.estimate import ROOM, free_bytes
@@ -35,7 +36,6 @@ from genies.models import (
     hashes_file,
     load_tokenizer,
     tokenizer_digest,
-    tokenizer_files,
     try_tokenizer,
 )
 from genies.plan import Plan
@@ -251,9 +251,7 @@ class _Planned:
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
         identifier = plan.models[name]
         folder = None if published else _folder(plan, name)
-        for foreign in filter(None, (folder, given)):
-            _try(foreign, plan)
-        tokenizer, source, digest = _tokenizer(folder, given)
+        tokenizer, source, digest = _tokenizer(folder, given, plan.cache)
         manifest = plan.results / "models" / f"{name}.json"
         return cls(
             name=name,
@@ -285,23 +283,28 @@ def _folder(plan: Plan, name: str) -> Path:
     return folder
 
 
-def _try(folder: Path, plan: Plan) -> None:
-    """Try what is foreign, as the rule ``model`` does, but keep nothing."""
-    if is_gguf(folder):
-        try_metadata(folder)
-    elif tokenizer_files(folder):
-        try_tokenizer(folder, hashes_file(plan.cache), keep=False)
-
-
-def _tokenizer(folder: Path | None, given: Path | None) -> tuple[PreTrainedTokenizerBase | Pieces, str, str | None]:
+def _tokenizer(
+    folder: Path | None, given: Path | None, cache: Path
+) -> tuple[PreTrainedTokenizerBase | Pieces, str, str | None]:
     """A tokenizer, what it is in words, and its digest: the model's, else the one given, else ``Pieces``."""
     if folder is not None and (digest := tokenizer_digest(folder)):
-        return load_tokenizer(folder), "its own", digest
+        return _tried(folder, cache), "its own", digest
     if given is not None:
         if not (digest := tokenizer_digest(given)):
             raise ConfigError(f"{given}: no tokenizer; give a folder as save_pretrained writes it")
-        return load_tokenizer(given), given.name, digest
+        return _tried(given, cache), given.name, digest
     return Pieces(), f"none: {Pieces.name_or_path}", None
+
+
+def _tried(folder: Path, cache: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or a GGUF file, after a trial; unlike the rule ``model``, this keeps nothing."""
+    if not is_gguf(folder):
+        try_tokenizer(folder, hashes_file(cache), keep=False)
+        return load_tokenizer(folder)
+    try_metadata(folder)
+    tokenizer = load_tokenizer(folder)
+    trial.limited(lambda: trial.use(tokenizer), f"{folder}: its tokenizer or chat template")
+    return tokenizer
 
 
 def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[list[SplitCounts]]:

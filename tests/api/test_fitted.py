@@ -172,7 +172,7 @@ def test_what_is_no_usable_fit_is_named() -> None:
     refused(ConfigError, "names several fits; give one of these as source: north, south", FITS / "mms.json", "tiny")
     refused(ConfigError, "has no fit on west; give one of", FITS / "mms.json", "tiny", source="west")
     refused(StoreError, "absent.json: file not found", FITS / "absent.json", "tiny")
-    refused(StoreError, "intervention.json: file not found", "tiny", "tiny")
+    refused(StoreError, "intervention.json: missing", "tiny", "tiny")
     refused(ModelError, "/absent: model folder not found", FITS / "mms.json", "/absent", source="north")
     weights = Path("cache/interventions") / read_json(FITS / "mms.json")["fits"]["north"] / "weights.safetensors"
     os.truncate(weights, 100)

@@ -12,6 +12,7 @@ import yaml
 from polars.testing import assert_frame_equal
 
 import genies
+from genies.cache import KINDS
 from genies.cli import main
 from genies.errors import ConfigError, DataError, GeniesError, ModelError
 from genies.evaluation.tables import METRIC_COLUMNS, read_csv
@@ -103,13 +104,13 @@ def test_a_second_call_loads_no_model(table: pl.DataFrame) -> None:
 def test_a_limit_above_the_size_of_every_split_gives_the_same_names(table: pl.DataFrame) -> None:
     config = yaml.safe_load(Path("results/python/config.yaml").read_text())
     settings = {key: value for key, value in config.items() if key not in ("model", "shifts", "interventions", "run")}
-    before = {path.name for path in Path("cache").glob("*/*")}
+    before = {path.name for kind in KINDS for path in Path("cache", kind).iterdir()}
     again = genies.evaluate_shifts(
         config["model"], config["interventions"], "results/python/shifts.yaml", run="limited", **settings,
         limit={"train": 1000, "distributions": {"south": {"test": 8}}},
     )  # fmt: skip
     assert_frame_equal(again, table, check_exact=True)
-    assert {path.name for path in Path("cache").glob("*/*")} == before
+    assert {path.name for kind in KINDS for path in Path("cache", kind).iterdir()} == before
 
 
 @pytest.mark.usefixtures("no_model")

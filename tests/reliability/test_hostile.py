@@ -110,6 +110,25 @@ def test_a_chat_template_that_fails_is_named_where_it_is_used(copy: Path, capfd:
     assert "tiny: its chat template cannot be used; use prompt_format: published (" in line
 
 
+@pytest.mark.parametrize(("breaking", "message"), [
+    (lambda folder: (folder / "chat_template.jinja").write_text(LOOP), "chat template takes more than 3 s"),
+    (lambda folder: edit(folder / "config.json", lambda config: config.update(num_hidden_layers=10_000_000)),
+     "num_hidden_layers is more than 10000"),
+], ids=["template", "layers"])  # fmt: skip
+def test_an_estimate_tries_the_model_too(
+    breaking: Callable[[Path], None],
+    message: str,
+    copy: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trial, "SECONDS", 3)
+    breaking(copy)
+    Path("shifts.yaml").write_text("[{source: north, target: north}]")
+    Path("run.yaml").write_text("{run: r, models: [./tiny], distributions: [data/north], shifts: [shifts.yaml]}")
+    assert message in refused(capfd, "estimate", "--configfile", "run.yaml")
+
+
 def test_what_passed_once_is_not_tried_again(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
     limited = trial.limited
@@ -153,7 +172,7 @@ def test_metadata_of_a_gguf_file_that_does_not_end_is_refused(
     one_array_of_bytes = struct.pack("<QcIIQ", 1, b"a", 9, 0, 2**40)
     Path("endless.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + one_array_of_bytes)
     line = refused(capfd, "model", "endless.gguf", "--output", "model.json")
-    assert "endless.gguf: its metadata or tokenizer takes more than 3 s" in line
+    assert "endless.gguf: its metadata takes more than 3 s" in line
 
 
 def test_blocks_of_a_gguf_file_that_it_does_not_hold_are_refused(

@@ -273,16 +273,17 @@ def test_permissions_in_the_cache_are_those_of_the_umask(made: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("pattern", "verb"),
+    ("pattern", "verb", "harm"),
     [
-        ("activations/[!.]*", "fit mms"),
-        ("activations/*/store.json", "fit mms"),
-        ("interventions/[!.]*", "evaluate"),
-        ("interventions/*/intervention.json", "evaluate"),
-        ("tokens/*.h5", "extract"),
+        ("activations/[!.]*", "fit mms", "delete"),
+        ("activations/*/store.json", "fit mms", "delete"),
+        ("activations/*/store.json", "fit mms", "damage"),
+        ("interventions/[!.]*", "evaluate", "delete"),
+        ("interventions/*/intervention.json", "evaluate", "delete"),
+        ("interventions/*/intervention.json", "evaluate", "damage"),
+        ("tokens/*.h5", "extract", "delete"),
     ],
 )
-@pytest.mark.parametrize("harm", ["delete", "damage"])
 def test_the_advice_about_the_cache_helps(
     run: Verbs, capfd: pytest.CaptureFixture, pattern: str, verb: str, harm: str
 ) -> None:
