@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from genies import gguf, trial
-from genies.digests import file_sha256, value_digest
+from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, disk_full, first_line, readable
-from genies.files import read_json, read_sealed, write_sealed
+from genies.files import read_json, read_sealed, write_json, write_sealed
 from genies.gguf import is_gguf
+from genies.making import MADE_OF, made_of
 from genies.users import unless_read_only
 
 if TYPE_CHECKING:

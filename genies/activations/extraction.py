@@ -176,7 +176,7 @@ class Extractor:
         self.device = device
         self.statistics = Statistics()
         self._decoder: Decoder | None = None
-        self._files: PinnedFiles | None = None
+        self._files = PinnedFiles.of(model)
         self._budget = settings.batch_tokens
         self._packs: bool | None = None
         self._self_tests = SelfTests()
@@ -235,7 +235,6 @@ class Extractor:
         if self._decoder is None:
             s = self.settings
             announce(s.dtype, resolve_device(self.device))
-            self._files = PinnedFiles.of(self.model)
             self._files.check()
             self._decoder = Decoder.load(
                 Path(self.model["path"]), s.arithmetic, self.device, s.attention, s.layers, s.heads, s.quantization

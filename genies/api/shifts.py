@@ -19,7 +19,7 @@ from genies.config import Config, load_config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
 from genies.errors import ConfigError, DataError
 from genies.evaluation.tables import METRIC_COLUMNS, METRICS_FILE, read_csv
-from genies.files import whole_file, write_json
+from genies.files import whole_file
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked

@@ -119,8 +119,8 @@ def test_examples_over_the_context_are_left_out_or_shortened(
 
 @pytest.mark.parametrize("overlong", ["leave_out", "shorten"])
 def test_only_views_that_are_read_take_room_of_a_context_that_is_nearly_full(tmp_path: Path, overlong: str) -> None:
-    write_distribution(tmp_path / "cities")
-    file, tokenizer = tmp_path / "cities/test.json", load_tokenizer(save_model(tmp_path / "any", "llama"))
+    file = long_distribution(tmp_path / "cities", (1, 4))
+    tokenizer = load_tokenizer(save_model(tmp_path / "any", "llama"))
     texts = split_texts(read_split(file), "test", 0)
     context = int(np.diff(tokenize(tokenizer, texts, VIEWS["plain"]).offsets).max()) + 2
     folder = save_model(tmp_path / "full", "llama", context=context)
@@ -166,7 +166,7 @@ def test_a_split_is_tokenized_in_parts_and_gives_the_same(
     calls = []
 
     class Watched:
-        eos_token_id = tokenizer.eos_token_id
+        eos_token_id, name_or_path = tokenizer.eos_token_id, tokenizer.name_or_path
 
         def __call__(self, strings: list[str], **options: bool) -> dict[str, list[list[int]]]:
             calls.append(len(strings))

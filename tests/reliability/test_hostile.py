@@ -213,7 +213,6 @@ FOREIGN = {
     "gather": ("gather", "foreign.json", "--output", "x"),
     "records of tokens": ("records", "--tokens", "foreign.json", "--output", "x"),
     "records of fits": ("records", "--tokens", "--fits", "foreign.json", "--output", "x"),
-    "provenance": ("provenance", "t.json", "--config", "{}", "--models", "foreign.json", "--output", "x"),
     "report": ("report", "x", "--title", "x", "--provenance", "foreign.json", "--output", "x"),
 }
 

