@@ -62,6 +62,12 @@ class Project:
         """Run to the end; which jobs were executed, as rule or rule:intervention."""
         return executed(self.run(*options))
 
+    def planned(self) -> Counter[str]:
+        """Which jobs a dry run announces, named likewise."""
+        result = self.run("-n")
+        assert result.returncode == 0, result.stderr
+        return executed(subprocess.CompletedProcess(result.args, 0, stderr=result.stdout + result.stderr))
+
     def forward_passes(self) -> int:
         log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])

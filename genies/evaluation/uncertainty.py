@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 
 def accuracy_interval(correct: ArrayLike, example: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -42,6 +41,8 @@ def accuracy_interval(correct: ArrayLike, example: ArrayLike, level: float = 0.9
     Raises:
         ValueError: shapes differ, there is no pair, or a value lies outside [0, 1].
     """
+    from scipy import stats  # takes longer to import than most jobs take to do their work
+
     values, examples = np.asarray(correct, dtype=np.float64), np.asarray(example)
     if values.ndim != 1 or values.shape != examples.shape or not len(values):
         raise ValueError(f"correct and example must be lists of one length, not {values.shape} and {examples.shape}")
@@ -59,6 +60,8 @@ def accuracy_interval(correct: ArrayLike, example: ArrayLike, level: float = 0.9
 
 def _effective_size(values: np.ndarray, cluster: np.ndarray, level: float) -> float:
     """How many independent pairs tell as much as these; infinite where all have one value other than 0 and 1."""
+    from scipy import stats  # takes longer to import than most jobs take to do their work
+
     n, mean, variance = len(values), values.mean(), values.var()
     sizes = np.bincount(cluster)
     k = len(sizes)
@@ -95,6 +98,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95, weights: ArrayLike | N
     Raises:
         ValueError: fewer than two values, a value that is not finite, or weights that do not fit.
     """
+    from scipy import stats  # takes longer to import than most jobs take to do their work
+
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(f"an interval of a mean needs a list of two values or more, not shape {x.shape}")

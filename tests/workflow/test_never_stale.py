@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import polars as pl
 import psutil
 import pytest
 from helpers import save_model
-from project import Project, executed
+from project import Project
 
 from genies.config import load_config
 from genies.consistency import check_results, products
@@ -49,13 +48,6 @@ def run_and_kill(project: Project, verb: str) -> None:
         time.sleep(0.005)
     assert killed, f"no job ran {verb}"
     assert program.wait() != 0
-
-
-def planned_jobs(project: Project) -> Counter[str]:
-    """Which jobs a dry run announces."""
-    result = project.run("-n")
-    assert result.returncode == 0, result.stderr
-    return executed(subprocess.CompletedProcess(result.args, 0, stderr=result.stdout + result.stderr))
 
 
 def other_parameter(project: Project) -> None:
@@ -198,7 +190,7 @@ def test_a_link_that_is_moved_to_an_older_model_is_noticed(project: Project) -> 
         os.utime(file, (1e9, 1e9))
     (project.folder / "tiny-llama").rename(project.folder / "first")
     (project.folder / "tiny-llama").symlink_to("older/tiny-llama")
-    planned = planned_jobs(project)
+    planned = project.planned()
     assert planned["model"] == planned["extract"] == 1
 
 
@@ -207,5 +199,5 @@ def test_data_that_were_swapped_for_others_of_the_same_time_are_noticed(project:
     before, examples = file.stat(), json.loads(file.read_text())
     file.write_text(json.dumps(examples[::-1]))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    planned = planned_jobs(project)
+    planned = project.planned()
     assert planned["tokenize"] == planned["extract"] == planned["evaluate:mms"] == 1
