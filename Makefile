@@ -57,7 +57,7 @@ test: $(VENV)/.installed-test
 torture: $(VENV)/.installed-test
 	rm -f $(FIGURES)
 	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
-		tests/reliability tests/workflow/test_kills.py tests/workflow/test_never_stale.py tests/workflow/test_partial_reruns.py
+		tests/reliability tests/workflow
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)

@@ -398,6 +398,23 @@ FileStamp = tuple[str, int, int, int, int]
 """Resolved path, inode, size in bytes, and times of the last change of the contents and of the file, in ns."""
 
 
+SMALL = 64 * 2**20
+"""Bytes of a file up to which it is hashed whenever a run is planned."""
+
+
+def file_identity(path: Path) -> list[str | int]:
+    """What a plan compares of a model's file, so that one that is older, linked, or of the same time is noticed.
+
+    Returns:
+        Its resolved path, relative to the working directory where it lies below it; and the SHA-256 of a small file, of
+        a larger one its size and the times of its last changes, in ns.
+    """
+    real, *_, size, modified, changed = file_stamp(path)
+    here = Path.cwd()
+    place = Path(real).relative_to(here) if Path(real).is_relative_to(here) else real
+    return [str(place), file_sha256(Path(real))] if size <= SMALL else [str(place), size, modified, changed]
+
+
 def file_stamp(path: Path) -> FileStamp:
     """What tells that a file was replaced, written or linked elsewhere, without reading it."""
     real = Path(path).resolve(strict=True)

@@ -28,7 +28,7 @@ from genies.devices import gpus_of_job, visible_gpus
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters, load_class, module_of, name_of, repeat_name
-from genies.models import FileStamp, file_stamp, is_local, model_files, model_name, revision_of
+from genies.models import file_identity, is_local, model_files, model_name, revision_of
 from genies.tuning.base import TextIntervention
 from genies.tuning.grid import grid
 from genies.tuning.plugin import check_plugin, program_files
@@ -128,12 +128,9 @@ class Plan:
         identifier = self.models[model]
         return self._files_of(Path(identifier)) if self._is_local(identifier) else []
 
-    def model_stamps(self, files: Iterable[Path]) -> list[FileStamp]:
-        """What tells that a file of a model is another one, also where it is older, linked, or of the same time.
-
-        Of the demo's nothing: a rule places it.
-        """
-        return [file_stamp(file) for file in files if file != self.demo_model]
+    def identities(self, files: Iterable[Path]) -> list[list[str | int]]:
+        """What tells that a file of a model is another one; see ``file_identity``. Of the demo's nothing: a rule places it."""
+        return [file_identity(file) for file in files if file != self.demo_model]
 
     def _is_local(self, identifier: str) -> bool:
         """Whether a model is local, or will be once the workflow has made it."""

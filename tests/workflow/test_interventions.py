@@ -136,6 +136,7 @@ def run_again(project: Project, interventions: list[str]) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.torture
 def test_the_same_seed_gives_the_same_bytes(finished: Path, project: Project) -> None:
     # Together they read the views that the whole run reads: others would share other rows, and differ in the last bits.
     drawn = ["few_shot", "mms", "lat_stim_2", "ccs", "lora", "prompt_tuning", "full_finetune"]
@@ -147,6 +148,7 @@ def test_the_same_seed_gives_the_same_bytes(finished: Path, project: Project) ->
     assert [path for path in evaluations if (finished / path).read_bytes() != (again / path).read_bytes()] == []
 
 
+@pytest.mark.torture
 def test_responses_in_reversed_order_give_the_same_accuracy(finished: Path, project: Project) -> None:
     for file in project.folder.glob("data/*/*.json"):
         examples = json.loads(file.read_text())
@@ -163,6 +165,7 @@ def test_responses_in_reversed_order_give_the_same_accuracy(finished: Path, proj
     assert before.equals(after)
 
 
+@pytest.mark.torture
 def test_the_truthfulness_framing_asks_about_every_response(project: Project) -> None:
     project.config |= {"framing": "truthfulness", "run": "truth", "interventions": ["zero_shot", "cra", "lora"]}
     project.config["plugins"] = {"my_method": "my_plugin"}

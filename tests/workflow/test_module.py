@@ -94,12 +94,14 @@ def test_a_workflow_that_uses_this_one_as_a_module_runs_to_the_end_in_its_own_fo
     )
 
 
+@pytest.mark.torture
 def test_the_top_level_snakefile_is_a_module_too_where_it_is_a_local_file(finished: Project, elsewhere: Path) -> None:
     result = use(finished.folder, elsewhere, f'"{finished.folder}/Snakefile"', "--dry-run")
     assert result.returncode == 0, result.stdout
     assert "rule genies_report" in result.stdout
 
 
+@pytest.mark.torture
 def test_a_tag_of_a_repository_is_a_module(finished: Project, elsewhere: Path) -> None:
     repository = elsewhere / "repository"
     repository.mkdir()

@@ -50,6 +50,7 @@ def test_one_job_trains_on_all_sources_and_loads_the_model_once(project: Project
             assert {file.name for file in folder.iterdir() if file.is_file()} == {f"{s}.{suffix}" for s in SOURCES}
 
 
+@pytest.mark.torture
 def test_another_number_of_trainings_per_job_trains_nothing_again_and_gives_the_same_bytes(project: Project) -> None:
     before = trained(project.folder)
     # North alone is the first job of three and of two: that one does not even run again.
@@ -68,6 +69,7 @@ def test_resources_of_the_rule_are_those_of_all_its_jobs(project: Project) -> No
     assert all("mem_mb=1234" in job for job in jobs)
 
 
+@pytest.mark.torture
 def test_an_edit_of_one_source_trains_that_one_alone(project: Project) -> None:
     file = project.folder / "data/west/train.json"
     examples = json.loads(file.read_text())

@@ -16,7 +16,7 @@ rule model:
         identifier=lambda wildcards: plan.models[wildcards.model],
         revision=lambda wildcards: plan.revision_option(wildcards.model),
         cache=plan.cache,
-        files=lambda wildcards: plan.model_stamps(plan.model_files(wildcards.model)),
+        files=lambda wildcards: plan.identities(plan.model_files(wildcards.model)),
         code=plan.code("genies.models"),
     shell:
         "genies --log={log:q} model {params.revision:q} --cache={params.cache:q} --output={output:q} "

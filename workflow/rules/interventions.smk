@@ -63,7 +63,7 @@ rule tune:
             plan.data_digest("train", plan.tuning_group(wildcards.intervention, wildcards.group)),
             plan.data_digest("test", plan.tuning_tests(wildcards.intervention, wildcards.group)),
         ],
-        other_files=lambda wildcards: plan.model_stamps(plan.other_model_files(wildcards.intervention)),
+        other_files=lambda wildcards: plan.identities(plan.other_model_files(wildcards.intervention)),
         code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
     shell:
         further("params.intervention", "params.pairs", train="input.train", test="input.test")
