@@ -129,7 +129,7 @@ class Plan:
         return self._files_of(Path(identifier)) if self._is_local(identifier) else []
 
     def identities(self, files: Iterable[Path]) -> list[list[str | int]]:
-        """What tells that files of models are others, see ``file_identity``; of the demo's nothing, as a rule places it."""
+        """What tells that files are others, see ``file_identity``; of the demo's model nothing: a rule places it."""
         return [file_identity(file) for file in files if file != self.demo_model]
 
     def _is_local(self, identifier: str) -> bool:
