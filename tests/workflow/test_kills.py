@@ -62,7 +62,7 @@ def killed_at(moment: Callable[[Path], bool], project: Project, whole_group: boo
     [
         (an_extraction_is_going_on, "mms", True),
         pytest.param(an_extraction_is_going_on, "mms", False, marks=pytest.mark.torture),
-        (a_source_is_fitted, "mms", True),
+        pytest.param(a_source_is_fitted, "mms", True, marks=pytest.mark.torture),
         pytest.param(a_checkpoint_is_written, "lora", True, marks=pytest.mark.torture),
         pytest.param(a_checkpoint_is_written, "lora", False, marks=pytest.mark.torture),
     ],

@@ -293,6 +293,7 @@ def test_long_lists_reach_the_verbs(shell: Shell) -> None:
     assert len(called["evaluate"][0].test) == 300
 
 
+@pytest.mark.torture
 def test_a_run_in_hostile_folders_completes(tmp_path: Path) -> None:
     project = Project(tmp_path)
     hostile = f"-o $(touch {EXECUTED}) it's"
