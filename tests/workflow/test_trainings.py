@@ -63,6 +63,7 @@ def test_another_number_of_trainings_per_job_trains_nothing_again_and_gives_the_
 
 
 def test_resources_of_the_rule_are_those_of_all_its_jobs(project: Project) -> None:
+    project.config["trainings_per_job"] = 2
     told = project.run("--dry-run", "--forcerun", "tune", "--until", "tune", "--set-resources", "tune:mem_mb=1234")
     jobs = [job for job in re.split(r"\n(?=(?:local)?rule )", told.stdout) if job.startswith("rule tune:")]
     assert len(jobs) == 2 * len(TUNED)
