@@ -189,6 +189,7 @@ class Extractor:
         digests = {view: digest for view, (digest, _) in named.items()}
         split = f"{self.model['name']}: {request.distribution} {request.split}"
         if not missing_views(self.model, self.root, self.settings, request):
+            self._remember(digests)
             log.info("%s: complete in the store", split)
             return digests
         with locked(self.root, sorted(set(digests.values())), split):

@@ -29,11 +29,11 @@ def no_model(*_: object, **__: object) -> None:
 
 def test_a_call_takes_what_the_workflow_computed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genies.activations.decoder.Decoder.load", no_model)
-    before = {path.name for path in Path(project.folder / "cache").glob("*/*")}
+    before = {path.name for path in Path(project.folder / "cache").glob("[!u]*/*")}  # but for users
     table = called(project, monkeypatch)
     theirs = read_csv(project.folder / "results/mini/generalization_metrics.csv", METRIC_COLUMNS)
     assert_frame_equal(table, theirs, check_exact=True)
-    assert {path.name for path in Path(project.folder / "cache").glob("*/*")} == before
+    assert {path.name for path in Path(project.folder / "cache").glob("[!u]*/*")} == before
 
 
 def test_the_workflow_takes_what_a_call_computed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
