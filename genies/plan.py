@@ -23,7 +23,7 @@ from genies.data.limit import Limit
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.texts import SPLITS, Split
 from genies.data.views import templates_digest
-from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names, split_digests
+from genies.demo.place import MODEL, MODEL_FILE, SPLIT_FILES, distribution_names, split_digest
 from genies.devices import gpus_of_job, visible_gpus
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import ConfigError
@@ -249,7 +249,7 @@ class Plan:
             return [self._split_digest(part, split) for part in (mixture.source, mixture.other)] + [mixture.percent]
         name, file = f"{distribution}/{split}.json", self.distribution_file(distribution, split)
         if distribution in distribution_names() and distribution not in self.own_distributions:
-            return split_digests()[name]
+            return split_digest(name)
         return file_sha256(file) if file.is_file() else published_digests().get(f"distributions/{name}", "")
 
     @cached_property

@@ -62,7 +62,7 @@ def same_time(file: Path, other: bytes) -> None:
 
 
 def swap_by_link(file: Path, other: bytes) -> None:
-    """Let a link stand for a file, to one with other bytes that is older."""
+    """Replace a file by a link to an older one with other bytes."""
     elsewhere = file.with_suffix(".elsewhere")
     elsewhere.write_bytes(other)
     os.utime(elsewhere, (1e9, 1e9))

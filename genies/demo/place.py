@@ -29,15 +29,15 @@ def distribution_names() -> list[str]:
     return sorted(folder.name for folder in DISTRIBUTIONS_FOLDER.iterdir() if folder.is_dir())
 
 
-def split_digests() -> dict[str, str]:
-    """SHA-256 of every split of the demo's distributions, by ``<distribution>/<split>.json``."""
-    names = [f"{name}/{split}" for name in distribution_names() for split in SPLIT_FILES]
-    return {name: file_sha256(DISTRIBUTIONS_FOLDER / name) for name in names}
+def split_digest(name: str) -> str:
+    """SHA-256 of a split of the demo's distributions, ``<distribution>/<split>.json``."""
+    return file_sha256(DISTRIBUTIONS_FOLDER / name)
 
 
 def distributions_digest() -> str:
     """Digest of the splits of all distributions, for the workflow to notice an edit."""
-    return value_digest(split_digests())
+    names = [f"{name}/{split}" for name in distribution_names() for split in SPLIT_FILES]
+    return value_digest({name: split_digest(name) for name in names})
 
 
 def place_distributions(output: Path) -> None:

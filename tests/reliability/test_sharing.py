@@ -178,6 +178,12 @@ def test_gc_refuses_where_it_may_not_read_what_runs_name(
     assert contents(CACHE) == kept
 
 
+def give_away(folder: Path) -> None:
+    """Make another user the owner of a folder and of all below it."""
+    for path in (folder, *folder.rglob("*")):
+        os.lchown(path, NOBODY, NOBODY)
+
+
 def no_flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def flock(handle: int, operation: int) -> None:
         raise OSError(number, os.strerror(number))
@@ -223,8 +229,7 @@ def test_another_user_takes_everything_from_a_cache_that_it_may_only_read(
     open_copy(made, common / "run")
     monkeypatch.chdir(common / "run")
     other = beside("other", common / "run", common)
-    for path in (other, *other.rglob("*")):
-        os.lchown(path, NOBODY, NOBODY)
+    give_away(other)
     before = contents(CACHE), modes(CACHE), sorted(CACHE.rglob("*"))
 
     status, errors = ended(start(other, "missing", user=NOBODY))
@@ -246,8 +251,7 @@ def test_what_is_missing_in_a_read_only_cache_is_told_in_one_line(
     monkeypatch.chdir(common / "run")
     other = beside("other", common / "run", common)
     shutil.copytree("results", other / "results")
-    for path in (other, *other.rglob("*")):
-        os.lchown(path, NOBODY, NOBODY)
+    give_away(other)
     for kind, verb in {"tokens": "tokenize", "activations": "extract", "interventions": "fit mms"}.items():
         for path in (CACHE / kind).glob("[!.]*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -64,8 +64,10 @@ def _refused(project: Project, *options: str) -> str:
         ("{", "not JSON"),
         ("[]", "test.json: "),
         ('[{"prompt": "p", "responses": {"a": 0, "b": 0}}]', "record 0"),
+        pytest.param('[{"prompt": "p", "responses": {"a": 1, "b": 1}}]', "record 0", marks=pytest.mark.torture),
+        pytest.param('[{"prompt": "p", "responses": {"a": 1}}]', "record 0", marks=pytest.mark.torture),
     ],
-    ids=["not JSON", "empty", "no best"],
+    ids=["not JSON", "empty", "no best", "two best", "one response"],
 )
 def test_bad_data_ends_with_one_line_and_leaves_no_result(project: Project, text: str, message: str) -> None:
     (project.folder / "data/south/test.json").write_text(text)
