@@ -369,15 +369,22 @@ def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
         _list(verb, split, "FILE", f"{split}.json files")
     _splits(verb)
     _seed(verb)
-    verb.add_argument(
-        "--framing", choices=("response", "truthfulness"), default="response", help="what is judged (default response)"
-    )
+    _framing(verb)
     verb.add_argument("--prompt-format", choices=("published", "chat"), default="published")
     verb.add_argument("--overlong", choices=("leave_out", "shorten"), default="leave_out")
     _limit(verb)
     _stored(verb)
     _cache(verb, "*/*/tokens/*")
     _output(verb, "manifest (JSON)")
+
+
+def _framing(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--framing",
+        choices=("response", "truthfulness", "truthfulness_per_response"),
+        default="response",
+        help="what is judged (default response); truthfulness_per_response is that of the protocol paper",
+    )
 
 
 def _limit(verb: argparse.ArgumentParser) -> None:
@@ -792,7 +799,7 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
     _list(verb, "references", "SOURCE", "references that no shift starts from", type=str)
     _on_references(verb)
     _list(verb, "test", "FILE", "test.json files", required=True)
-    verb.add_argument("--framing", choices=("response", "truthfulness"), default="response")
+    _framing(verb)
     _limit(verb)
     _seed(verb)
     _output(verb, "JSON file")

@@ -21,7 +21,6 @@ from pydantic import (
     model_validator,
 )
 
-from genies.data.framing import Framing
 from genies.data.prompts import PromptFormat
 from genies.errors import ConfigError
 from genies.interventions.registry import name_of
@@ -198,8 +197,10 @@ class Config(Section):
         default_factory=Limit,
         description="At most how many examples of each split are read, drawn by `seed` and their texts; see below.",
     )
-    framing: Framing = Field(
-        "response", description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No)."
+    framing: Literal["response", "truthfulness"] = Field(
+        "response",
+        description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No). Claims are "
+        "about the best response of each example and about one worse one; under the protocol `paper` about every one.",
     )
     prompt_format: PromptFormat = Field(
         "published", description="Prompts as `published`, or as the user's turn in the tokenizer's `chat` template."

@@ -35,6 +35,7 @@ from genies.tuning.plugin import check_plugin, program_files
 
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
+    from genies.data.framing import Framing
     from genies.data.reading import Reading
 
 
@@ -367,8 +368,14 @@ class Plan:
     @property
     def reading_fields(self) -> dict[str, Any]:
         """How the run reads its splits, as manifests state it: fields of ``genies.data.reading.Reading``."""
-        chosen = self.config.model_dump(include={"seed", "framing", "prompt_format", "overlong", "limit"})
-        return {**chosen, "views": self.views_read}
+        chosen = self.config.model_dump(include={"seed", "prompt_format", "overlong", "limit"})
+        return {**chosen, "framing": self.framing, "views": self.views_read}
+
+    @property
+    def framing(self) -> Framing:
+        """How the run's splits are framed: under the protocol ``paper``, claims are those that were published."""
+        published = self.config.framing == "truthfulness" and self.config.protocol == "paper"
+        return "truthfulness_per_response" if published else self.config.framing
 
     @property
     def extraction_fields(self) -> dict[str, Any]:
@@ -578,7 +585,7 @@ class Plan:
 
     def templates(self) -> str:
         """Digest of the templates that the run reads, for rules to notice an edit."""
-        return templates_digest(self.views_read, self.config.framing)
+        return templates_digest(self.views_read, self.framing)
 
     @property
     def views_read(self) -> list[str]:

@@ -303,7 +303,8 @@ class _Counting:
         return {*over, *sample.left_out, *sample.shortened}
 
     def _shown(self, indices: Sequence[int]) -> ShownSplit:
-        some = Framed([self.examples[index] for index in indices])
+        examples = [self.examples[index] for index in indices]
+        some = Framed(examples, examples)
         drawn = DrawnSplit(some, list(range(len(indices))), self.split, self.reading)
         return show_split(self.tokenizer, self.context, self.file, drawn)
 

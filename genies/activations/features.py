@@ -19,6 +19,7 @@ class StoredPairs:
 
     Attributes:
         example: index of each pair's example in its file, int64 (n,).
+        cluster: number of each pair's cluster, int64 (n,); see ``genies.data.clusters``.
         label: True where the first response is the best one, bool (n,); None when it is withheld.
     """
 
@@ -28,6 +29,7 @@ class StoredPairs:
         stores: Mapping[str, ActivationStore],
         best_first: np.ndarray,
         labelled: bool = True,
+        cluster: np.ndarray | None = None,
     ) -> None:
         """Bind pairs to stores.
 
@@ -36,8 +38,10 @@ class StoredPairs:
             stores: an open store for each view that is to be read.
             best_first: whether the best response is the first of the pair, bool (n,).
             labelled: whether ``label`` is given.
+            cluster: number of each pair's cluster, int64 (n,); None: each example is one.
         """
         self.example = np.array([pair.example for pair in pairs], np.int64)
+        self.cluster = self.example if cluster is None else cluster
         self.label = best_first.copy() if labelled else None
         best, worse = (np.array([getattr(pair, side) for pair in pairs], np.int64) for side in ("best", "worse"))
         response = np.where(best_first[:, None], np.stack([best, worse], 1), np.stack([worse, best], 1))

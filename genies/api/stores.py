@@ -172,13 +172,17 @@ def _as_shown(file: Path, manifest: Path) -> Iterator[list[Example]]:
     """Examples as the manifests beside it say that the model was shown them."""
     run, model = manifest.parents[2], read_json(manifest, "model")["model"]
     shown = ShownTexts(run / "tokens" / f"{model}.json", run / "models" / f"{model}.json")
-    yield shown.shown(f"{file.parent.name}/{file.stem}", read_framed(file, shown.reading.framing).examples)
+    framed = read_framed(file, shown.reading.framing, shown.reading.seed)
+    yield shown.shown(f"{file.parent.name}/{file.stem}", framed.examples)
 
 
 def _as_filed(file: Path) -> Iterator[list[Example]]:
-    """Examples as the file has them, under either framing: a store alone does not say under which it was made."""
+    """Examples as the file has them, under each framing: a store alone does not say under which it was made.
+
+    Nor does it tell the seed that drew what ``truthfulness`` asks about; tried is the usual one.
+    """
     for framing in FRAMINGS:
-        yield read_framed(file, framing).examples
+        yield read_framed(file, framing, seed=0).examples
 
 
 def _the_extracted(

@@ -24,7 +24,8 @@ class Reading:
 
     Attributes:
         seed: draws the examples, the training pairs and the order of test pairs.
-        framing: of the distributions.
+        framing: of the distributions; under the protocol ``paper``, ``truthfulness`` is
+            ``truthfulness_per_response``.
         prompt_format: of their prompts.
         overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
         limit: how many examples of each split are read.
@@ -64,11 +65,16 @@ class SplitPairs:
     pairs: list[Pair]
     best_first: np.ndarray
 
+    @property
+    def cluster(self) -> np.ndarray:
+        """Cluster of each pair, int64 (n,): pairs of one cluster stay together, see ``genies.data.clusters``."""
+        return self.framed.clusters[[pair.example for pair in self.pairs]]
+
 
 def read_drawn(file: Path, reading: Reading) -> tuple[Framed, list[int]]:
     """All examples of ``<distribution>/<split>.json``, and which of them are read: their indices, ascending.
 
-    The limit counts examples of the file; under ``truthfulness`` every question about one of them is read.
+    The limit counts examples of the file; under ``truthfulness`` the questions about one of them are read.
 
     Raises:
         DataError: the file breaks the format.
@@ -79,7 +85,7 @@ def read_drawn(file: Path, reading: Reading) -> tuple[Framed, list[int]]:
 def draw(examples: list[Example], file: Path, reading: Reading) -> tuple[Framed, list[int]]:
     """The same of the examples of such a file, which need not exist."""
     chosen = set(drawn(examples, reading.limit.of(file.parent.name, file.stem), reading.seed))
-    framed = frame(examples, reading.framing)
+    framed = frame(examples, reading.framing, reading.seed)
     return framed, [index for index in range(len(framed.examples)) if framed.in_file(index) in chosen]
 
 

@@ -38,6 +38,6 @@ VIEWS: dict[str, View] = {
 
 
 def templates_digest(views: Sequence[str], framing: str) -> str:
-    """Digest of the templates of some views, and under ``truthfulness`` of the question that is asked."""
-    asked = QUESTION if framing == "truthfulness" else None
+    """Digest of the templates of some views, and where there is a question that is asked, of that."""
+    asked = None if framing == "response" else QUESTION
     return value_digest([[VIEWS[view].describe() for view in views], asked])

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from genies.data.pairs import text_seed
-from genies.evaluation.comparison import Key, Scored
+from genies.evaluation.scored import Key, Scored
 
 RESAMPLES = 10_000
 BLOCK = 2**22
@@ -105,7 +105,7 @@ class _Draws:
         scored = self._scores.get(key)
         if scored is None:
             return None
-        cluster = np.unique(scored.example, return_inverse=True)[1]
+        cluster = np.unique(scored.cluster, return_inverse=True)[1]
         weights = self._weights(key[3], int(cluster.max()) + 1)
         sums = np.stack([np.bincount(cluster, scored.correct), np.bincount(cluster)], 1).astype(np.float32)
         drawn = [weights[rows].astype(np.float32) @ sums for rows in self._blocks(weights.shape[1])]

@@ -1,12 +1,12 @@
 """Which differences between interventions are more than noise, and which shift carries them.
 
-Within a shift two interventions are compared on the same pairs; the pairs of one example are not independent, so the
-example is the unit. Across shifts the shift is the unit. Both tests are Student's t on paired differences, within a
-shift with the linearised variance of a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, section 6), and
-p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of
-one model, for each shift and each mean over shifts. Where the differences are all the same, t has no variance to
-divide by: p is then that of the exact test that flips signs (Fisher, The design of experiments, 1935, section 21),
-2^(1 − n) for n units that all go one way, and there is no interval.
+Within a shift two interventions are compared on the same pairs; the pairs of one example, and examples with one prompt,
+are not independent, so their cluster is the unit. Across shifts the shift is the unit. Both tests are Student's t on
+paired differences, within a shift with the linearised variance of a ratio of sums over clusters (Cochran, Sampling
+Techniques, 1977, section 6), and p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979)
+over all pairs of interventions of one model, for each shift and each mean over shifts. Where the differences are all
+the same, t has no variance to divide by: p is then that of the exact test that flips signs (Fisher, The design of
+experiments, 1935, section 21), 2^(1 − n) for n units that all go one way, and there is no interval.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from genies.evaluation.metrics import correctness
+from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.tables import Benchmarks, read_evaluation, within
 from genies.evaluation.uncertainty import mean_interval
 
@@ -40,24 +40,6 @@ most, and ``difference_without`` is the mean then."""
 FILE = "comparisons.csv"
 ROUNDING = 1e-12
 """Differences of accuracies that vary by less than this are all the same."""
-
-Key = tuple[str, str, str, str]
-"""(model, intervention, source, target)."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What an intervention says of the pairs of a target.
-
-    Attributes:
-        correct: how right each pair is ranked: 1, 0, or 0.5 for a tie; float64 (n,).
-        example: the example that each pair belongs to, int64 (n,).
-        probability: of the best response, float64 (n,).
-    """
-
-    correct: np.ndarray
-    example: np.ndarray
-    probability: np.ndarray
 
 
 def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
@@ -77,9 +59,7 @@ def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
         for (target,), rows in read_evaluation(path).group_by("target", maintain_order=True):
             if rows["probability"].null_count() or rows["stated_accuracy"][0] is not None:
                 continue  # an accuracy by a rule of its own says nothing of single pairs
-            probability = rows["probability"].to_numpy()
-            scored = Scored(correctness(probability), rows["example"].to_numpy(), probability)
-            found[model, intervention, source, str(target)] = scored
+            found[model, intervention, source, str(target)] = scored(rows)
     return found
 
 
@@ -97,20 +77,22 @@ class Paired:
     p: float | None
 
 
-def within_shift(difference: ArrayLike, example: ArrayLike) -> Paired:
+def within_shift(difference: ArrayLike, clusters: ArrayLike, seed_variance: float = 0.0) -> Paired:
     """Compare two interventions on the pairs of one target.
 
     Args:
         difference: of how right each pair is ranked, float (n,).
-        example: the example that each pair belongs to, int (n,).
+        clusters: the cluster that each pair belongs to, int (n,).
+        seed_variance: what the seeds of both add to the variance of the mean difference.
     """
     values = np.asarray(difference, np.float64)
-    cluster = np.unique(np.asarray(example), return_inverse=True)[1]
+    cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
     k, n, mean = cluster.max() + 1, len(values), float(values.mean())
     if k < 2:
         return Paired(mean, None, None, None)
     residual = np.bincount(cluster, values - mean)
-    return _student(mean, float(np.sqrt(k / (k - 1) * np.sum(residual**2)) / n), k - 1)
+    variance = k / (k - 1) * np.sum(residual**2) / n**2 + seed_variance
+    return _student(mean, float(np.sqrt(variance)), k - 1)
 
 
 def across_shifts(differences: ArrayLike, weights: ArrayLike | None = None) -> Paired:
@@ -179,11 +161,12 @@ def _of_shift(
 ) -> Iterable[dict[str, Any]]:
     for a, b in combinations(metrics["intervention"], 2):
         first, second = scores.get((model, a, source, target)), scores.get((model, b, source, target))
-        if first is None or second is None or not np.array_equal(first.example, second.example):
+        if first is None or second is None or not np.array_equal(first.cluster, second.cluster):
             continue
+        seed_variance = first.seed_variance + second.seed_variance
         yield {
             **{"model": model, "intervention": a, "other": b, "over": "shift", "source": source, "target": target},
-            **vars(within_shift(first.correct - second.correct, first.example)),
+            **vars(within_shift(first.correct - second.correct, first.cluster, seed_variance)),
             "shifts": 1,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,8 +47,35 @@ def checked_prediction(
     return probability, scores
 
 
+def checked_repeats(intervention: Intervention, pairs: Pairs | TextPairs, where: str) -> np.ndarray | None:
+    """Probabilities when what the fit drew is drawn again, float64 (k, n); None where it draws nothing.
+
+    Raises:
+        StoreError: as ``checked_prediction``.
+    """
+    repeats = intervention.predict_repeats(pairs)
+    if repeats is None:
+        return None
+    repeats = np.asarray(repeats, np.float64)
+    if repeats.ndim != 2 or repeats.shape[1] != len(pairs) or not np.all((repeats >= 0) & (repeats <= 1)):
+        raise StoreError(f"{type(intervention).__name__} on {where}: its repeats are no probabilities of the pairs")
+    return repeats
+
+
+def places(target: SplitPairs) -> dict[str, Any]:
+    """What says which pair a row is about: columns target, example, pair, cluster and answer of ``PAIR_COLUMNS``."""
+    numbers = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
+    return {
+        "target": [target.name] * len(numbers),
+        "example": numbers[:, 0],
+        "pair": numbers[:, 1],
+        "cluster": target.cluster,
+        "answer": [target.framed.answer(pair) for pair in target.pairs],
+    }
+
+
 def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPairs) -> pl.DataFrame:
-    """A row per test pair: target, example, pair, probability of the best response, score_best, score_worse.
+    """A row per test pair, columns as in ``genies.evaluation.tables.PAIR_COLUMNS``.
 
     Args:
         intervention: fitted.
@@ -63,16 +90,16 @@ def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPai
     from genies.evaluation.tables import PAIR_COLUMNS
 
     probability, scores = checked_prediction(intervention, pairs, target.name)
+    repeats = checked_repeats(intervention, pairs, target.name)
     first = target.best_first
-    places = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
     return pl.DataFrame(
         {
-            "target": [target.name] * len(pairs),
-            "example": places[:, 0],
-            "pair": places[:, 1],
+            **places(target),
             "probability": np.where(first, probability, 1 - probability),
             "score_best": np.where(first, scores[:, 0], scores[:, 1]),
             "score_worse": np.where(first, scores[:, 1], scores[:, 0]),
+            "repeated_over": [None if repeats is None else intervention.repeated_over] * len(pairs),
+            "repeats": [None] * len(pairs) if repeats is None else np.where(first, repeats, 1 - repeats).T.tolist(),
             "stated_accuracy": [intervention.published_accuracy(pairs)] * len(pairs),
             "stated_RMS_calibration_error": [None] * len(pairs),
         },
@@ -118,7 +145,8 @@ def evaluate_fits(
                 known[name] = read_test(by_name[name], activations.reading, activations.left_out(name, "test"))
             target = known[name]
             stores = activations.stores(name, "test", intervention.predict_views)
-            pairs = StoredPairs(target.pairs, stores, target.best_first, intervention.reads_test_labels)
+            labelled = intervention.reads_test_labels
+            pairs = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster)
             frames.append(judge(intervention, pairs, target))
         inputs = {"fits": fits, **stem_roles("activations", manifests), **data_roles(tests)}
         stated = {MADE_OF: made_of(code, inputs), "targets": list(names)}

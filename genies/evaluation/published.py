@@ -32,7 +32,7 @@ from genies.digests import file_sha256
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
-from genies.evaluation.comparison import Key, Scored
+from genies.evaluation.scored import Key, Scored
 from genies.evaluation.uncertainty import accuracy_interval
 
 ROOTS = ("evaluations", "generalization_metrics", "target_tuned_capability")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genies.evaluation.comparison import Key, Scored
+from genies.evaluation.scored import Key, Scored
 from genies.evaluation.uncertainty import accuracy_interval
 
 BINS = 10
@@ -38,13 +38,13 @@ def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataF
             continue
         probability = np.concatenate([scored.probability for _, scored in known])
         correct = np.concatenate([scored.correct for _, scored in known])
-        # Examples of different shifts are different ones.
-        example = np.concatenate([scored.example * len(keys) + number for number, scored in known])
+        # Clusters of different shifts are different ones.
+        cluster = np.concatenate([scored.cluster * len(keys) + number for number, scored in known])
         confidence = np.maximum(probability, 1 - probability)
         bin_of = np.minimum(((confidence - 0.5) * 2 * BINS).astype(np.int64), BINS - 1)
         for number in np.unique(bin_of):
             inside = bin_of == number
-            low, high = accuracy_interval(correct[inside], example[inside])
+            low, high = accuracy_interval(correct[inside], cluster[inside])
             rows.append(
                 {
                     "model": model,

@@ -11,7 +11,8 @@ import polars as pl
 from scipy import stats
 
 from genies.errors import StoreError, harmless
-from genies.evaluation.comparison import Key, Scored, holm, read_scores, within_shift
+from genies.evaluation.comparison import holm, read_scores, within_shift
+from genies.evaluation.scored import Key, Scored
 from genies.evaluation.tables import CELL_COLUMNS, CELLS_FILE, read_csv
 
 COLUMNS = {
@@ -59,8 +60,9 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
         "p": None,
     }
     one, other = first.get(key), second.get(key)
-    if one is not None and other is not None and np.array_equal(one.example, other.example):
-        return {**row, "test": "paired", "p": within_shift(other.correct - one.correct, one.example).p}
+    seeds = sum(scored.seed_variance for scored in (one, other) if scored)
+    if one is not None and other is not None and np.array_equal(one.cluster, other.cluster):
+        return {**row, "test": "paired", "p": within_shift(other.correct - one.correct, one.cluster, seeds).p}
     ends = [cell[name] for name in ("low", "high", "low_b", "high_b")]
     if None in ends:
         return row

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from genies.data.archive import printable
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import bootstrap, comparison, reliability, seeds, tables
-from genies.evaluation.comparison import Key, Scored, read_scores
+from genies.evaluation.comparison import read_scores
 from genies.evaluation.published import read_results, recompute
+from genies.evaluation.scored import Key, Scored
 from genies.interventions.registry import by_intervention
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
+from genies.evaluation.scored import scored
 from genies.evaluation.uncertainty import accuracy_interval, mean_interval
 from genies.files import whole_file
 
@@ -22,16 +23,23 @@ PAIR_COLUMNS = {
     "target": pl.String,
     "example": pl.Int64,
     "pair": pl.Int64,
+    "cluster": pl.Int64,
+    "answer": pl.String,
     "probability": pl.Float64,
     "score_best": pl.Float64,
     "score_worse": pl.Float64,
+    "repeated_over": pl.String,
+    "repeats": pl.List(pl.Float64),
     "stated_accuracy": pl.Float64,
     "stated_RMS_calibration_error": pl.Float64,
 }
 """Columns of an evaluation, a row per test pair.
 
-The last two repeat, for every pair of a target, what the intervention itself states of it where it has a rule
-of its own (plug-ins, and ccs as published); null elsewhere. Probabilities and scores may be null where that is stated.
+Pairs of one ``cluster`` are not independent (``genies.data.clusters``). ``answer`` is the right one, Yes or No, where
+the pair is a question. ``repeats`` holds the probabilities that a fit gives when what it drew is drawn again
+(``Intervention.repeated_over``); null where it draws nothing. The last two repeat, for every pair of a target, what the
+intervention itself states of it where it has a rule of its own (plug-ins, and ccs as published); null elsewhere.
+Probabilities and scores may be null where that is stated.
 """
 
 CELL_COLUMNS = {
@@ -173,17 +181,16 @@ def _cell(pairs: pl.DataFrame) -> dict[str, Any]:
 
 
 def _judged_cell(pairs: pl.DataFrame) -> dict[str, Any]:
-    probability = pairs["probability"].to_numpy()
-    correct = metric.correctness(probability)
-    low, high = accuracy_interval(correct, pairs["example"].to_numpy())
-    published = metric.published_rms_calibration_error(probability)
+    judged = scored(pairs)
+    low, high = accuracy_interval(judged.correct, judged.cluster, seed_variance=judged.seed_variance)
+    published = metric.published_rms_calibration_error(judged.probability)
     return {
-        "accuracy": float(correct.mean()),
+        "accuracy": float(judged.correct.mean()),
         "low": low,
         "high": high,
         "RMS_calibration_error": None if np.isnan(published) else published,
-        "calibration_error": metric.calibration_error(probability),
-        "brier": metric.brier(probability),
+        "calibration_error": float(np.mean([metric.calibration_error(drawn) for drawn in judged.draws])),
+        "brier": float(np.mean([metric.brier(drawn) for drawn in judged.draws])),
         "test_pairs": len(pairs),
     }
 

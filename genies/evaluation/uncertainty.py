@@ -18,22 +18,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def accuracy_interval(correct: ArrayLike, example: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval of an accuracy whose pairs come in clusters, the examples.
+def accuracy_interval(
+    correct: ArrayLike, clusters: ArrayLike, level: float = 0.95, seed_variance: float = 0.0
+) -> tuple[float, float]:
+    """Interval of an accuracy whose pairs come in clusters: those of one example, or of one prompt.
 
     Korn and Graubard's interval (Survey Methodology 24, 1998): Clopper–Pearson's with the number n of pairs replaced by
     an effective one, n / deff × (t[n−1] / t[k−1])², where the design effect deff is the variance of the mean that the k
-    examples show (by linearisation) over that of n independent pairs, at least 1.
+    clusters show (by linearisation) over that of n independent pairs, at least 1.
 
-    Few examples that go against the majority tell little of how the pairs of an example go together, and deff is then
-    often too low. So half an example is added whose pairs all agree: deff is averaged with its value under full
-    agreement, Σ size² / n, with weights (examples against the majority) and 1/2. This costs 1.5 % of width at 250
+    Few clusters that go against the majority tell little of how the pairs of a cluster go together, and deff is then
+    often too low. So half a cluster is added whose pairs all agree: deff is averaged with its value under full
+    agreement, Σ size² / n, with weights (clusters against the majority) and 1/2. This costs 1.5 % of width at 250
     examples; without it coverage falls to 0.93 for accuracies of 0.98 to 0.99.
 
     Args:
         correct: 1 for a pair ranked right, 0 for wrong, 0.5 for a tie; float (n,).
-        example: the example that each pair belongs to, int (n,).
+        clusters: the cluster that each pair belongs to, int (n,).
         level: probability that the interval holds the accuracy.
+        seed_variance: what the choice of seeds adds to the variance of the accuracy, a mean over them.
 
     Returns:
         (low, high) within [0, 1]. Where every pair is a tie, both are 0.5: nothing varies.
@@ -43,13 +46,15 @@ def accuracy_interval(correct: ArrayLike, example: ArrayLike, level: float = 0.9
     """
     from scipy import stats  # takes longer to import than most jobs take to do their work
 
-    values, examples = np.asarray(correct, dtype=np.float64), np.asarray(example)
-    if values.ndim != 1 or values.shape != examples.shape or not len(values):
-        raise ValueError(f"correct and example must be lists of one length, not {values.shape} and {examples.shape}")
+    values, cluster = np.asarray(correct, dtype=np.float64), np.asarray(clusters)
+    if values.ndim != 1 or values.shape != cluster.shape or not len(values):
+        raise ValueError(f"correct and clusters must be lists of one length, not {values.shape} and {cluster.shape}")
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("correct must lie within [0, 1]")
     mean = values.mean()
-    size = _effective_size(values, np.unique(examples, return_inverse=True)[1], level)
+    size = _effective_size(values, np.unique(cluster, return_inverse=True)[1], level)
+    spread = mean * (1 - mean)
+    size = spread / (spread / size + seed_variance) if spread and seed_variance else size
     if np.isinf(size):
         return float(mean), float(mean)
     right, wrong, tail = mean * size, (1 - mean) * size, (1 - level) / 2

@@ -26,8 +26,9 @@ class ArrayPairs:
             after the last of L blocks and the final norm.
         log_probability: summed natural log-probability of each response, (n, 2).
         scored_tokens: how many tokens each one sums over, (n, 2).
-        example: index of each pair's example, (n,); pairs of one example stay together when pairs are split. Default: a
-            pair is an example.
+        example: index of each pair's example, (n,). Default: a pair is an example.
+        cluster: number of each pair's cluster, (n,), such as that of its prompt; pairs of one cluster stay together
+            when pairs are split. Default: an example is a cluster.
         label: True where the first response is the best one, (n,).
 
     Raises:
@@ -42,6 +43,7 @@ class ArrayPairs:
         log_probability: np.ndarray | None = None,
         scored_tokens: np.ndarray | None = None,
         example: np.ndarray | None = None,
+        cluster: np.ndarray | None = None,
         label: np.ndarray | None = None,
     ) -> None:
         self._features = {
@@ -56,12 +58,13 @@ class ArrayPairs:
             if array is not None
         }
         arrays = [*self._features["heads"].values(), *self._features["residual"].values(), *self._scalars.values()]
-        sizes = {len(array) for array in arrays} | {len(x) for x in (example, label) if x is not None}
+        sizes = {len(array) for array in arrays} | {len(x) for x in (example, cluster, label) if x is not None}
         if len(sizes) != 1 or not arrays:
             raise DataError(
                 f"ArrayPairs: arrays of {sorted(sizes)} pairs; give at least one feature, all of equal length"
             )
         self.example = np.arange(sizes.pop()) if example is None else np.asarray(example, dtype=np.int64)
+        self.cluster = self.example if cluster is None else np.asarray(cluster, dtype=np.int64)
         self.label = None if label is None else np.asarray(label, dtype=bool)
 
     def __len__(self) -> int:
@@ -106,13 +109,13 @@ class ArrayPairs:
 
     def take(self, rows: np.ndarray) -> Self:
         """The pairs of these rows, in their order."""
-        return self._map(lambda array: array[rows], example=self.example[rows], label=_maybe(self.label, rows))
+        rest = {"example": self.example[rows], "cluster": self.cluster[rows]}
+        return self._map(lambda array: array[rows], **rest, label=_maybe(self.label, rows))
 
     def swapped(self) -> Self:
         """The same pairs with first and second exchanged."""
-        return self._map(
-            lambda array: array[:, ::-1], example=self.example, label=None if self.label is None else ~self.label
-        )
+        rest = {"example": self.example, "cluster": self.cluster}
+        return self._map(lambda array: array[:, ::-1], **rest, label=None if self.label is None else ~self.label)
 
     def _map(self, change, **rest) -> Self:
         features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}

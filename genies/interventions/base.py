@@ -13,6 +13,7 @@ from genies.errors import ConfigError
 
 Protocols = Literal["paper", "corrected"]
 Features = Literal["heads", "residual", "log_probability"]
+RepeatedOver = Literal["seeds", "tie orders"]
 
 
 class Pairs(Protocol):
@@ -24,6 +25,8 @@ class Pairs(Protocol):
 
     example: np.ndarray
     """Index of each pair's example in its file, int64 (n,)."""
+    cluster: np.ndarray
+    """Number of each pair's cluster, int64 (n,): pairs of one prompt, which stay on one side of every split."""
     label: np.ndarray | None
     """True where the first response is the best one, bool (n,)."""
 
@@ -79,6 +82,9 @@ class Intervention(ABC):
     """Views that ``predict_proba`` reads."""
     drawn: ClassVar[bool] = True
     """Whether anything in fitting or predicting is drawn; if not, further seeds change nothing."""
+    repeated_over: ClassVar[RepeatedOver | None] = None
+    """What ``predict_repeats`` draws again. Over ``seeds``, results are means over the repeats, and their intervals
+    hold the spread; over ``tie orders``, the spread is reported beside them."""
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
 
@@ -141,6 +147,21 @@ class Intervention(ABC):
         A subclass whose probabilities follow from its scores may save itself reading the features twice.
         """
         return self.predict_proba(pairs), self.decision_function(pairs)
+
+    def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
+        """Probabilities as ``predict_proba`` gives them, for each of k further draws of what the fit drew.
+
+        Returns:
+            float64 (k, n); None where nothing is drawn, or the fit keeps one draw alone.
+        """
+        return None
+
+    def out_of_fold_accuracy(self) -> float | None:
+        """Accuracy on the training pairs of fits that did not see them; None where none was made.
+
+        By it the best of several interventions is chosen without a look at test pairs.
+        """
+        return None
 
     @abstractmethod
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

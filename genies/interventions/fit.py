@@ -8,12 +8,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genies.activations.features import StoredPairs
 from genies.activations.manifest import Activations
-from genies.data.pairs import Pair
-from genies.data.reading import read_training
+from genies.data.reading import SplitPairs, read_training
 from genies.digests import code_digest, value_digest
 from genies.errors import DataError
 from genies.files import write_json
@@ -46,19 +43,18 @@ def fit_sources(
         manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
-            chose) and the ``origin`` of the features.
+            chose), ``out_of_fold_accuracy`` (on the training pairs) and the ``origin`` of the features.
     """
     activations = Activations(manifests, cache)
     unfitted = make(intervention, parameters)
     views = unfitted.fit_views
     code = code_digest(__name__, module_of(intervention))
-    fits, sites, reused = {}, {}, 0
+    fits, sites, out_of_fold, reused = {}, {}, {}, 0
     for file in files:
         source = file.parent.name
-        pairs = read_training(file, activations.reading, activations.left_out(source, "train")).pairs
-        digest, fields = fit_digest(
-            intervention, unfitted.get_params(), code, pairs, {v: activations.digest(source, "train", v) for v in views}
-        )
+        split = read_training(file, activations.reading, activations.left_out(source, "train"))
+        stores = {view: activations.digest(source, "train", view) for view in views}
+        digest, fields = fit_digest(intervention, unfitted.get_params(), code, split, stores)
         folder = fits_folder(cache, digest)
         known = is_saved(folder)
         with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
@@ -66,7 +62,8 @@ def fit_sources(
                 reused += 1
                 fitted = load(folder, intervention)
             else:
-                stored = StoredPairs(pairs, activations.stores(source, "train", views), np.ones(len(pairs), bool))
+                opened = activations.stores(source, "train", views)
+                stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
                 try:
                     fitted = make(intervention, parameters).fit(stored)
                 except DataError as error:
@@ -74,6 +71,7 @@ def fit_sources(
                 # A fit that reads no features is that of every model.
                 save(fitted, folder, fields, activations.origin if views else None)
         fits[source], sites[source] = digest, fitted.chosen_sites()
+        out_of_fold[source] = fitted.out_of_fold_accuracy()
     write_json(
         output,
         {
@@ -82,6 +80,7 @@ def fit_sources(
             "parameters": parameters,
             "fits": fits,
             "sites": sites,
+            "out_of_fold_accuracy": out_of_fold,
             "origin": activations.origin,
         },
     )
@@ -89,14 +88,15 @@ def fit_sources(
 
 
 def fit_digest(
-    intervention: str, parameters: dict[str, Any], code: str, pairs: Sequence[Pair], stores: dict[str, str]
+    intervention: str, parameters: dict[str, Any], code: str, split: SplitPairs, stores: dict[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """Name of a fit, and the fields that it is the digest of: class, code, parameters, pairs and stores of texts."""
     fields = {
         "intervention": name_of(intervention),
         "parameters": parameters,
         "code": code,
-        "pairs": value_digest([[pair.example, pair.best, pair.worse] for pair in pairs]),
+        "pairs": value_digest([[pair.example, pair.best, pair.worse] for pair in split.pairs]),
+        "clusters": value_digest(split.cluster.tolist()),
         "stores": stores,
     }
     return value_digest(fields), fields

@@ -31,6 +31,7 @@ from genies.data.texts import SPLITS
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import ConfigError, GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
+from genies.evaluation.evaluate import places
 from genies.files import read_sealed, write_sealed
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models import PinnedFiles, read_model
@@ -217,16 +218,13 @@ def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
             log.warning(
                 "%s: eval_accuracy is %s, its probabilities give %s; the former is used", result, accuracy, ranked[0]
             )
-    places = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
-    rows = len(places)
+    rows = len(target.pairs)
+    unknown = dict.fromkeys(("score_best", "score_worse", "repeated_over", "repeats"), [None] * rows)
     return pl.DataFrame(
         {
-            "target": [target.name] * rows,
-            "example": places[:, 0],
-            "pair": places[:, 1],
+            **places(target),
+            **unknown,
             "probability": [None] * rows if probability is None else probability,
-            "score_best": [None] * rows,
-            "score_worse": [None] * rows,
             "stated_accuracy": [stated["accuracy"]] * rows,
             "stated_RMS_calibration_error": [stated["rms"]] * rows,
         },

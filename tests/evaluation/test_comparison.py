@@ -15,7 +15,8 @@ from scipy import stats
 
 from genies.data.shifts import Shift
 from genies.evaluation import bootstrap, tables
-from genies.evaluation.comparison import COLUMNS, Paired, Scored, across_shifts, compare, holm, influence, within_shift
+from genies.evaluation.comparison import COLUMNS, Paired, across_shifts, compare, holm, influence, within_shift
+from genies.evaluation.scored import Scored
 
 
 def answers(accuracy: float, correlation: float, generator: np.random.Generator) -> tuple[np.ndarray, ...]:

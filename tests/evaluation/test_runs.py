@@ -28,8 +28,9 @@ def write_run(folder: Path, levels: dict[str, float], seed: int, evaluations: bo
                     "target": target,
                     "example": np.arange(300) // 3,
                     "pair": np.arange(300) % 3,
+                    "cluster": np.arange(300) // 3,
                     "probability": np.where(right, 0.9, 0.1),
-                    **dict.fromkeys(("score_best", "score_worse", "stated_accuracy", "stated_RMS_calibration_error")),
+                    **dict.fromkeys(list(tables.PAIR_COLUMNS)[4:5] + list(tables.PAIR_COLUMNS)[6:]),
                 },
                 schema=tables.PAIR_COLUMNS,
             )

@@ -12,6 +12,7 @@ from helpers import write_distribution, write_evaluation
 from genies.cli import main
 from genies.config import load_config
 from genies.data.distributions import read_split
+from genies.data.pairs import training_pairs
 from genies.data.reading import Reading
 from genies.evaluation.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
 from genies.evaluation.tables import PAIR_COLUMNS
@@ -47,13 +48,15 @@ def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> Non
     if framing == "response":
         places = [(e, n) for e, example in enumerate(examples) for n in range(len(example.worse))]
     else:
-        places = [(e, r) for e, example in enumerate(examples) for r in range(len(example.responses))]
+        asked = training_pairs(examples, 0)
+        places = [(pair.example, response) for pair in asked for response in sorted((pair.best, pair.worse))]
     probability = {place: (7 * place[0] + 3 * place[1]) % 10 / 10 for place in places}
     for name, turn in (("mms", 0.0), ("lora", 1.0)):
         frame = pl.DataFrame(
             {"target": "north", "example": [e for e, _ in places], "pair": [p for _, p in places],
+             "cluster": [e for e, _ in places], "answer": None,
              "probability": [abs(turn - probability[place]) for place in places],
-             **dict.fromkeys(list(PAIR_COLUMNS)[4:])},
+             **dict.fromkeys(list(PAIR_COLUMNS)[6:])},
             schema=PAIR_COLUMNS,
         )  # fmt: skip
         (tmp_path / "evaluations/m" / name).mkdir(parents=True)

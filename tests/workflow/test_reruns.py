@@ -26,7 +26,7 @@ def test_results_have_the_promised_shape(finished: Project) -> None:
     assert table["generalization_accuracy"].is_not_null().all()
     assert table.row(0, named=True)["generalization_accuracy"] == 0.5
     pairs = pl.read_parquet(results / "evaluations/tiny-llama/zero_shot/north.parquet")
-    assert pairs.columns[:6] == ["target", "example", "pair", "probability", "score_best", "score_worse"]
+    assert pairs.columns[:6] == ["target", "example", "pair", "cluster", "answer", "probability"]
     assert set(pairs["target"]) == {"north", "south"}
     assert (pairs["score_best"] < 0).all()
     assert "</html>" in (results / "report.html").read_text()

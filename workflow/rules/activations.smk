@@ -43,7 +43,7 @@ rule tokenize:
         test_views=plan.views["test"],
         templates=plan.templates(),
         seed=plan.config.seed,
-        framing=plan.config.framing,
+        framing=plan.framing,
         prompt_format=plan.config.prompt_format,
         overlong=plan.config.overlong,
         limit=plan.limit_json,

@@ -115,7 +115,7 @@ rule samples:
         evaluations=plan.results / "evaluations",
         models=list(plan.models),
         interventions=plan.methods,
-        framing=plan.config.framing,
+        framing=plan.framing,
         limit=plan.limit_json,
         seed=plan.config.seed,
         data=plan.data_digest("test", plan.test_distributions),
