@@ -141,6 +141,13 @@ class Intervention(ABC):
         """
         return []
 
+    def edge_ties(self) -> tuple[int, int] | None:
+        """How many sites are as accurate as the last one that was kept, and how many of those were kept.
+
+        None for methods that choose nothing; (0, 0) where no site was kept or dropped by the order of equals alone.
+        """
+        return None
+
     def predict(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
 

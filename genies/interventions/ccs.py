@@ -11,52 +11,54 @@ from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator, sigmoid
 from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
-from genies.interventions.steps.split import split_pairs
 
 
 class ContrastConsistentSearch(Intervention):
     """Score a text by ½(p_yes + 1 − p_no), p being a linear probe with sigmoid on the last hidden state.
 
-    The probe is fitted without labels. ``corrected`` fits it on every training text, centres each view by the source's
-    mean, fixes the sign once on the source's training labels, and calibrates the difference of two scores on the
-    validation pairs as mms does.
+    The probe is fitted without labels, and where it ends depends on where it starts: accuracies move by several
+    hundredths from seed to seed. So ``corrected`` fits it under several seeds, whose mean results are, and whose spread
+    the intervals hold. It fits on every training text, centres each view by the source's mean, and fixes sign and
+    calibrator of each seed once, on the source's training pairs: no label of theirs has been seen before.
 
-    ``paper`` reproduces the published evaluation (GENIES, arXiv 2311.07723) and its flaws: it fits on as many texts as
-    the first ``published_examples`` examples have, drawn with replacement; centres test texts by their own mean; and
-    chooses the sign with which most single test texts are right, **reading the test labels**. Means, sign and
-    ``published_accuracy`` take one pair per test example, drawn by ``seed``. Probabilities are ½(1 + difference of the
-    two scores), uncalibrated. The published EOS and the spelling of its no view are matters of the views.
+    ``paper`` reproduces the published evaluation (GENIES, arXiv 2311.07723) and its flaws: it fits under one seed, on
+    as many texts as the first ``published_examples`` examples have, drawn with replacement; takes one pair per test
+    example, draws as many of their texts with replacement, and centres by the mean of those; and chooses the sign with
+    which most of those texts are right, **reading the test labels**. ``published_accuracy`` is the share of those
+    texts. Probabilities are ½(1 + difference of the two scores), uncalibrated. The published EOS and the spelling of
+    its no view are matters of the views.
 
     Args:
         epochs: full-batch steps of AdamW.
-        restarts: probes fitted from different starts, of which that with the lowest loss is kept.
+        restarts: probes fitted from different starts under each seed, of which that with the lowest loss is kept.
+        seeds: how many seeds ``corrected`` fits under, drawn from ``seed``; to be fixed before results are seen.
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         published_examples: examples that ``paper`` fits on; published: 100, for LLaMA-30B 300.
-        split_seed: seed of the 70/30 split whose validation pairs ``corrected`` calibrates on.
         **parameters: those of ``Intervention``.
 
     Attributes:
-        weights_: float32 (hidden,).
-        bias_: float.
-        loss_: loss of the kept probe on the texts it was fitted on.
-        means_: means of the yes and the no view, float32 (2, hidden); ``corrected`` only.
-        sign_: 1, or -1 where the probe calls worse responses better; ``corrected`` only.
-        calibrator_: maps the difference of two scores to a probability; ``corrected`` only.
+        weights_: float32 (seeds, hidden); of one seed under ``paper``, as the next two.
+        bias_: float32 (seeds,).
+        loss_: loss of each kept probe on the texts that it was fitted on, float32 (seeds,).
+        means_: means of the yes and the no view, float32 (2, hidden); ``corrected`` only, as the next two.
+        calibrators_: for each seed, what maps the difference of two scores to a probability.
+        training_accuracy_: mean over seeds of the accuracy on training pairs.
     """
 
     features = ("residual",)
     fit_views = predict_views = ("yes", "no")
+    repeated_over = "seeds"
 
     def __init__(
         self,
         *,
         epochs: int = 1000,
         restarts: int = 10,
+        seeds: int = 10,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         published_examples: int = 100,
-        split_seed: int = 42,
         **parameters: Any,
     ) -> None:
         super().__init__(**parameters)
@@ -66,71 +68,87 @@ class ContrastConsistentSearch(Intervention):
             )
         self.epochs = check_count("epochs", epochs)
         self.restarts = check_count("restarts", restarts)
+        self.seeds = check_count("seeds", seeds)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.published_examples = check_count("published_examples", published_examples)
-        self.split_seed = check_count("split_seed", split_seed, least=0)
 
     @property
     def reads_test_labels(self) -> bool:
         return self.protocol == "paper"
 
     def fit(self, pairs: Pairs) -> Self:
-        """Fit the probe on training pairs.
+        """Fit the probes on training pairs.
 
         Raises:
-            DataError: too few training pairs, a pair with its worse response first, or features that are not finite.
+            DataError: no training pair, a pair with its worse response first, or features that are not finite.
         """
         check_training_pairs(pairs)
+        if not len(pairs):
+            raise DataError("training pairs: there are none; give the source training examples")
         contrast = _read(pairs)
         if self.protocol == "paper":
-            self._search(self._published_texts(pairs, contrast))
+            self._search(self._published_texts(pairs, contrast), 1)
             return self
-        _, validation = split_pairs(pairs.example, self.split_seed)
         texts = contrast.reshape(2, -1, contrast.shape[-1])
         self.means_ = texts.mean(axis=1)
-        self._search(texts - self.means_[:, None])
+        self._search(texts - self.means_[:, None], self.seeds)
 
-        scores = self._scores(contrast, self.means_)
-        advantage = scores[:, 0] - scores[:, 1]
-        self.sign_ = -1 if np.sum(advantage < 0) > np.sum(advantage > 0) else 1
-        self.calibrator_ = fit_calibrator(self.sign_ * advantage[validation], self.protocol)
+        advantages = self._advantages(contrast)
+        self.calibrators_ = [fit_calibrator(advantage, self.protocol) for advantage in advantages]
+        accuracies = [c.accuracy(advantage) for c, advantage in zip(self.calibrators_, advantages, strict=True)]
+        self.training_accuracy_ = float(np.mean(accuracies))
         return self
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
-        """Scores of (first, second), float64 (n, 2) in [0, 1]; 1 − score where the sign is turned."""
+        """Scores of (first, second), float64 (n, 2) in [0, 1].
+
+        Under ``corrected`` the mean over seeds of the probability that a response is the better one; scores of
+        different seeds are not comparable. Under ``paper`` the probe's, or 1 − score where its sign is turned.
+        """
         if self.protocol == "paper":
             return self._published_scores(pairs)[0]
-        sign = self.sign_ * self.calibrator_.sign
-        return _turned(self._scores(_read(pairs), self.means_), sign)
+        probability = self.predict_proba(pairs)
+        return np.stack([probability, 1 - probability], axis=1)
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
         if self.protocol == "paper":
             scores = self._published_scores(pairs)[0]
             return 0.5 * (1 + scores[:, 0] - scores[:, 1])
-        scores = self._scores(_read(pairs), self.means_)
-        return self.calibrator_.probability(self.sign_ * (scores[:, 0] - scores[:, 1]))
+        return self.predict_repeats(pairs).mean(axis=0)
+
+    def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
+        """Probabilities under each seed, float64 (seeds, n); None under ``paper``, which has one."""
+        if self.protocol == "paper":
+            return None
+        advantages = self._advantages(_read(pairs))
+        return np.stack([c.probability(advantage) for c, advantage in zip(self.calibrators_, advantages, strict=True)])
 
     def published_accuracy(self, pairs: Pairs) -> float | None:
-        """Under ``paper``: share of single test texts that are right, or one minus it if that is more."""
+        """Under ``paper``: share of single drawn test texts that are right, or one minus it if that is more."""
         return self._published_scores(pairs)[1] if self.protocol == "paper" else None
 
+    def out_of_fold_accuracy(self) -> float | None:
+        """Under ``corrected``, accuracy on training pairs: of their labels only the sign of each seed is known."""
+        return self.training_accuracy_ if self.protocol == "corrected" else None
+
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        arrays, values = {"weights": self.weights_}, {"bias": self.bias_, "loss": self.loss_}
+        arrays, values = {"weights": self.weights_, "bias": self.bias_, "loss": self.loss_}, {}
         if self.protocol == "corrected":
             arrays["means"] = self.means_
-            values |= {"sign": self.sign_, "calibrator": self.calibrator_.to_json()}
+            calibrators = [calibrator.to_json() for calibrator in self.calibrators_]
+            values = {"calibrators": calibrators, "training_accuracy": self.training_accuracy_}
         return arrays, values
 
     def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
-        self.weights_, self.bias_, self.loss_ = arrays["weights"], values["bias"], values["loss"]
+        self.weights_, self.bias_, self.loss_ = arrays["weights"], arrays["bias"], arrays["loss"]
         if self.protocol == "corrected":
-            self.means_, self.sign_ = arrays["means"], values["sign"]
-            self.calibrator_ = Calibrator.from_json(values["calibrator"])
+            self.means_, self.training_accuracy_ = arrays["means"], values["training_accuracy"]
+            self.calibrators_ = [Calibrator.from_json(value) for value in values["calibrators"]]
         return self
 
-    def _search(self, texts: np.ndarray) -> None:
-        """Fit every restart at once on centred texts, float32 (2 views, texts, hidden), and keep the lowest loss.
+    def _search(self, texts: np.ndarray, seeds: int) -> None:
+        """Fit every restart of every seed at once on centred texts, float32 (2 views, texts, hidden).
 
         AdamW acts on each parameter alone, so the restarts, which share nothing but the sum of their losses, are fitted
         as if one after the other.
@@ -138,10 +156,7 @@ class ContrastConsistentSearch(Intervention):
         import torch
 
         yes, no = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
-        generator = torch.Generator().manual_seed(self.seed)
-        # The start of torch.nn.Linear: uniform within 1 / sqrt(hidden).
-        start = 2 * torch.rand((yes.shape[1] + 1, self.restarts), generator=generator) - 1
-        start /= yes.shape[1] ** 0.5
+        start = torch.cat([_start(self.seed, number, yes.shape[1], self.restarts) for number in range(seeds)], dim=1)
         weights, bias = start[:-1].clone().requires_grad_(), start[-1].clone().requires_grad_()
         optimizer = torch.optim.AdamW([weights, bias], lr=self.learning_rate, weight_decay=self.weight_decay)
 
@@ -155,15 +170,26 @@ class ContrastConsistentSearch(Intervention):
             optimizer.step()
         with torch.no_grad():
             final = losses()
-        best = int(final.argmin())
-        self.weights_ = np.ascontiguousarray(weights.detach().numpy()[:, best])
-        self.bias_, self.loss_ = bias[best].item(), final[best].item()
+        best = final.numpy().reshape(seeds, -1).argmin(axis=1) + np.arange(seeds) * self.restarts
+        self.weights_ = np.ascontiguousarray(weights.detach().numpy()[:, best].T)
+        self.bias_, self.loss_ = bias.detach().numpy()[best], final.numpy()[best]
+
+    def _advantages(self, contrast: np.ndarray) -> np.ndarray:
+        """Score of the first text minus that of the second under each seed, float64 (seeds, n)."""
+        scores = self._scores(contrast, self.means_)
+        return scores[..., 0] - scores[..., 1]
 
     def _scores(self, contrast: np.ndarray, means: np.ndarray) -> np.ndarray:
-        """½(p_yes + 1 − p_no) of each text, float64 (n, 2), from contrast (2, n, 2, hidden) and means (2, hidden)."""
+        """½(p_yes + 1 − p_no) under each seed of each text, float64 (seeds, n, 2).
+
+        Args:
+            contrast: float32 (2 views, n, 2, hidden).
+            means: of the views, (2, hidden).
+        """
         check_width(contrast, self.weights_)
         centred = contrast.astype(np.float64) - means[:, None, None].astype(np.float64)
-        p_yes, p_no = sigmoid(centred @ self.weights_.astype(np.float64) + self.bias_)
+        logits = np.moveaxis(centred @ self.weights_.T.astype(np.float64) + self.bias_.astype(np.float64), -1, 0)
+        p_yes, p_no = sigmoid(logits[:, 0]), sigmoid(logits[:, 1])
         return 0.5 * (p_yes + 1 - p_no)
 
     def _published_texts(self, pairs: Pairs, contrast: np.ndarray) -> np.ndarray:
@@ -174,7 +200,7 @@ class ContrastConsistentSearch(Intervention):
         return texts - texts.mean(axis=1, keepdims=True)
 
     def _published_scores(self, pairs: Pairs) -> tuple[np.ndarray, float]:
-        """Scores with the sign that suits the test labels, float64 (n, 2), and the accuracy of single texts."""
+        """Scores with the sign that suits the test labels, float64 (n, 2), and the accuracy of the drawn texts."""
         if pairs.label is None:
             raise DataError(
                 "test pairs: ccs under the protocol paper chooses its sign on their labels and was given none; "
@@ -182,11 +208,22 @@ class ContrastConsistentSearch(Intervention):
             )
         order = np.random.default_rng(self.seed).permutation(len(pairs))
         chosen = order[np.unique(pairs.example[order], return_index=True)[1]]
+        drawn = np.random.default_rng([self.seed, 1]).integers(2 * len(chosen), size=2 * len(chosen))
         contrast = _read(pairs)
-        scores = self._scores(contrast, contrast[:, chosen].mean(axis=(1, 2)))
-        is_best = np.stack([pairs.label, ~pairs.label], axis=1)
-        accuracy = float(np.mean((scores[chosen] > 0.5) == is_best[chosen]))
+        texts = contrast[:, chosen].reshape(2, -1, contrast.shape[-1])[:, drawn]
+        scores = self._scores(contrast, texts.mean(axis=1))[0]
+        is_best = np.stack([pairs.label, ~pairs.label], axis=1)[chosen].ravel()[drawn]
+        accuracy = float(np.mean((scores[chosen].ravel()[drawn] > 0.5) == is_best))
         return _turned(scores, 1 if accuracy >= 0.5 else -1), max(accuracy, 1 - accuracy)
+
+
+def _start(seed: int, number: int, hidden: int, restarts: int) -> Any:
+    """Where the restarts of one seed begin, float32 (hidden + 1, restarts): the start of ``torch.nn.Linear``."""
+    import torch
+
+    drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    uniform = torch.rand((hidden + 1, restarts), generator=torch.Generator().manual_seed(drawn))
+    return (2 * uniform - 1) / hidden**0.5
 
 
 def _read(pairs: Pairs) -> np.ndarray:

@@ -106,7 +106,7 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
 def test_the_order_of_rows_in_a_file_plays_no_part(tmp_path):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": np.random.default_rng(0).random(60).tolist()})
     before = tables.cells(tmp_path, ["m"], {"mms": ["a"]})
-    pl.read_parquet(path).reverse().write_parquet(path)
+    pl.read_parquet(path).sort("example", "pair", descending=True).write_parquet(path)
     assert tables.cells(tmp_path, ["m"], {"mms": ["a"]}).equals(before)
 
 

@@ -17,17 +17,15 @@ from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.lat_stim_2 import LatStim2
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.steps.direction_probe import cosine
-from genies.interventions.steps.split import split_pairs
 
 EFFECT, DIM, PAIRS = 1.5, 6, 400
 PROBES = [MassMeanShift, LatStim1, LatStim2, LatPca, ContrastiveRepresentationArithmetic]
 
 
-def expected_accuracy(kind: type, protocol: str) -> float:
+def expected_accuracy(kind: type) -> float:
     """Φ(effect · cos φ / sd of a difference), φ the angle that estimation leaves to the planted direction."""
-    pairs = PAIRS if protocol == "paper" else 0.7 * PAIRS
     effect, variance = (2 * EFFECT, 4) if kind is ContrastiveRepresentationArithmetic else (EFFECT, 2)
-    ratio, noise = effect**2 / variance, (DIM - 1) / pairs
+    ratio, noise = effect**2 / variance, (DIM - 1) / PAIRS
     if kind is LatPca:  # a spiked covariance's leading eigenvector: Paul (2007)
         aligned = np.sqrt((1 - noise / ratio**2) / (1 + noise / ratio))
     else:
@@ -45,7 +43,7 @@ def test_a_planted_direction_is_found_and_ranks_as_many_pairs_right_as_theory_sa
     ((layer, head, found),) = probe.chosen_sites()
     assert (layer, head, found) == (1, 1 if kind.features == ("heads",) else None, probe.accuracy_[0])
     share = accuracy(probe.predict_proba(held_out), held_out.label)
-    assert within_binomial(share, len(held_out), expected_accuracy(kind, protocol))
+    assert within_binomial(share, len(held_out), expected_accuracy(kind))
 
 
 @pytest.mark.parametrize("protocol", ["corrected", "paper"])
@@ -63,12 +61,11 @@ def test_cra_with_alpha_zero_reads_the_yes_view_alone(training, held_out):
     assert np.array_equal(probe.predict_proba(held_out), MassMeanShift(kept=2).fit(yes).predict_proba(other))
 
 
-def test_directions_of_corrected_leave_the_validation_pairs_out_and_those_of_paper_do_not(training):
-    fit, _ = split_pairs(training.example, 42)
+def test_directions_are_fitted_on_all_pairs(training):
     texts = training.heads("plain", 1).astype(np.float64)[:, :, 1]
-    for protocol, rows in (("corrected", fit), ("paper", np.arange(len(training)))):
+    for protocol in ("corrected", "paper"):
         probe = MassMeanShift(kept=1, protocol=protocol).fit(training)
-        assert probe.directions_[0] == pytest.approx(texts[rows, 0].mean(0) - texts[rows, 1].mean(0), rel=1e-9)
+        assert probe.directions_[0] == pytest.approx(texts[:, 0].mean(0) - texts[:, 1].mean(0), rel=1e-9)
 
 
 def test_no_more_sites_are_kept_than_there_are_and_the_last_residual_layer_is_none(training):
@@ -105,10 +102,9 @@ def test_raw_scores_are_half_of_one_plus_the_mean_cosine_and_its_complement(trai
 def test_lat_pca_points_from_worse_to_best_and_has_unit_length(planted):
     for seed in range(5):
         pairs = planted(60, effect=2.0, seed=seed)
-        fit, _ = split_pairs(pairs.example, 42)
         probe = LatPca().fit(pairs)
         for (layer, _), direction in zip(probe.sites_, probe.directions_, strict=True):
-            texts = pairs.residual("plain", layer).astype(np.float64)[fit]
+            texts = pairs.residual("plain", layer).astype(np.float64)
             assert np.mean((texts[:, 0] - texts[:, 1]) @ direction) > 0
             assert np.linalg.norm(direction) == pytest.approx(1)
 

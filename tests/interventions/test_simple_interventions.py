@@ -12,7 +12,7 @@ from genies.interventions.logistic import Logistic
 from genies.interventions.mass_mean_whitened import MassMeanWhitened
 from genies.interventions.random import Random
 from genies.interventions.steps.selection import logistic_regression, texts_of
-from genies.interventions.steps.split import split_pairs
+from genies.interventions.steps.split import folds, split_pairs
 from genies.interventions.zero_shot import ZeroShot
 
 LOG_PROBABILITY = np.array([[-3.0, -4.0], [-10.0, -6.0], [-5.0, -5.0]])
@@ -87,20 +87,22 @@ def test_probes_that_know_the_covariance_reach_the_bayes_accuracy(kind, protocol
     assert within_binomial(accuracy(probe.predict_proba(pairs), pairs.label), len(pairs), bayes)
 
 
-def test_weights_of_corrected_leave_the_validation_pairs_out_and_those_of_paper_do_not():
+def test_weights_are_fitted_on_all_pairs_and_scores_of_corrected_are_scaled():
     pairs = layered(100, seed=3)
     fit, validation = split_pairs(pairs.example, 42)
-    for protocol, rows in (("corrected", fit), ("paper", np.concatenate([fit, validation]))):
+    for protocol, rows in (("corrected", np.arange(100)), ("paper", np.concatenate([fit, validation]))):
         probe = Logistic(protocol=protocol, strength=0.1).fit(pairs)
-        weights, _ = logistic_regression(*texts_of(pairs.residual("plain", probe.layer_)[rows]), 0.1, probe.protocol)
-        assert probe.weights_ == pytest.approx(weights, rel=1e-6)
+        texts, labels = texts_of(pairs.residual("plain", probe.layer_)[rows])
+        weights, _ = logistic_regression(texts, labels, 0.1, probe.protocol)
+        spread = np.std(texts @ weights) if protocol == "corrected" else 1.0
+        assert probe.weights_ == pytest.approx(weights / spread, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", [Logistic, MassMeanWhitened])
-def test_where_validation_pairs_contradict_the_weights_scores_and_probabilities_turn_together(kind):
-    _, validation = split_pairs(np.arange(100), 42)
+def test_where_pairs_contradict_the_fits_without_them_scores_and_probabilities_turn_together(kind):
+    contrary = np.concatenate(folds(np.arange(100), 42)[:2])
     features = np.random.default_rng(0).standard_normal((100, 2, 1, 4))
-    features[:, 0, 0, 0] += np.where(np.isin(np.arange(100), validation), -3, 3)
+    features[:, 0, 0, 0] += np.where(np.isin(np.arange(100), contrary), -3, 3)
     pairs = ArrayPairs(residual={"plain": features})
     probe = kind().fit(pairs)
     scores, probability = probe.decision_function(pairs), probe.predict_proba(pairs)

@@ -39,7 +39,7 @@ def test_every_pair_is_on_one_side_and_no_example_on_both(example, seed):
 
 
 def test_too_few_examples_and_pairs_with_the_worse_response_first_are_refused(planted):
-    with pytest.raises(DataError, match="3 examples cannot be split 70/30"):
+    with pytest.raises(DataError, match="3 different prompts cannot be split 70/30"):
         MassMeanShift().fit(planted(3, effect=1.0, seed=0))
     with pytest.raises(DataError, match=r"pair \d+ .* has its worse response first"):
         MassMeanShift().fit(planted(20, effect=1.0, seed=0, shuffled=True))

@@ -1,4 +1,4 @@
-"""From scores to probabilities: a one-variable logistic regression on validation pairs."""
+"""From scores to probabilities: a one-variable logistic regression on scores of training pairs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,16 @@ class Calibrator:
 
     @property
     def sign(self) -> int:
-        """-1 where validation pairs contradict the score, so that the lower score is the one preferred; else 1."""
+        """-1 where the pairs contradict the score, so that the lower score is the one preferred; else 1."""
         return -1 if self.slope < 0 else 1
 
     def probability(self, advantage: np.ndarray) -> np.ndarray:
         """σ(slope · advantage + intercept), float64 (n,), for advantages (n,)."""
         return sigmoid(self.slope * np.asarray(advantage, dtype=np.float64) + self.intercept)
+
+    def accuracy(self, advantage: np.ndarray) -> float:
+        """Share of pairs that it ranks right, from the advantages of best responses (n,); a tie is half right."""
+        return float(0.5 * (1 + np.sign(self.sign * np.asarray(advantage)).mean()))
 
     def to_json(self) -> dict[str, float]:
         """Its two numbers; JSON keeps every bit of them."""
@@ -51,7 +55,7 @@ def fit_calibrator(advantage: np.ndarray, protocol: Protocols) -> Calibrator:
     scikit-learn's solver does: when no summed gradient exceeds 1e-4, or after 100 iterations.
 
     ``corrected`` has no intercept, so that p(a, b) + p(b, a) = 1, whatever order the pairs are in. Where the scores
-    rank every validation pair right (or every one wrong), the label of the m pairs that are not ties is given the
+    rank every pair right (or every one wrong), the label of the m pairs that are not ties is given the
     probability (m + 1) / (m + 2) instead of 1, the targets of Platt (1999), section 2.2: the slope is then finite.
 
     Args:

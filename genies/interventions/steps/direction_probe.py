@@ -5,7 +5,7 @@ Sources: Mass Mean Shift, Li et al. (arXiv 2306.03341), section 3; GENIES (arXiv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +13,11 @@ import numpy as np
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
-from genies.interventions.steps.selection import keep_best, site_accuracy
-from genies.interventions.steps.split import split_pairs
+from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
+from genies.interventions.steps.split import Part, training_parts
+
+TIE_ORDERS = 20
+"""Orders of equally accurate sites under which ``paper`` predicts once more each."""
 
 
 def cosine(differences: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -36,7 +39,7 @@ class DirectionProbe(Intervention):
 
     Args:
         kept: how many sites are kept, at most.
-        split_seed: seed of the 70/30 split into fit and validation pairs.
+        split_seed: seed of the folds, and of the 70/30 splits into fit and validation pairs.
         **parameters: those of ``Intervention``.
 
     Attributes:
@@ -44,7 +47,15 @@ class DirectionProbe(Intervention):
         accuracy_: validation accuracy of each kept site's logistic regression, float64 (kept,).
         directions_: direction of each kept site, float64 (kept, dim).
         calibrator_: maps the mean cosine to a probability.
+        out_of_fold_: accuracy on training pairs of fits that had not seen them; None under ``paper``.
+        ties_: how many sites tie at the edge of the kept ones, and how many of those are kept.
+        tied_sites_, tied_directions_: what ``sites_`` and ``directions_`` say of the sites that tie, int64 (tied, 2)
+            and float64 (tied, dim); ``paper`` only, as are the next two.
+        tie_orders_: rows of the tied sites that are kept under each further order, int64 (20, kept of them).
+        tie_calibrators_: slope and intercept of the calibrator under each, float64 (20, 2).
     """
+
+    repeated_over = "tie orders"
 
     def __init__(self, *, kept: int = 16, split_seed: int = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -60,51 +71,77 @@ class DirectionProbe(Intervention):
         return best.mean(axis=0) - worse.mean(axis=0)
 
     def fit(self, pairs: Pairs) -> Self:
-        """Choose sites on validation pairs, fit their directions on fit pairs (``paper``: on all), then calibrate.
+        """Choose sites and fit their directions, then calibrate on scores of pairs (``training_parts`` says which).
 
         Raises:
             DataError: too few training pairs, a pair with its worse response first, or features that are not finite.
         """
         check_training_pairs(pairs)
-        fit, validation = split_pairs(pairs.example, self.split_seed)
+        parts = training_parts(pairs, self.split_seed, self.protocol)
+        sites, accuracies = self._accuracies(pairs, parts)
+        chosen = [keep_best(accuracy, self.kept, self.protocol) for accuracy in accuracies]
+        tied = tied_at_edge(accuracies[-1], self.kept)
+        self.ties_ = (len(tied), int(np.isin(tied, chosen[-1]).sum()))
+        if self.protocol == "corrected":
+            tied = tied[:0]
 
-        layers = self._layers(pairs)
-        accuracy = np.concatenate(
-            [site_accuracy(self._read(pairs, layer), fit, validation, self.protocol) for layer in layers]
-        )
-        numbers = pairs.head_numbers if "heads" in self.features else [0]
-        sites = np.array([(layer, number) for layer in layers for number in numbers])
-        best = keep_best(accuracy, self.kept, self.protocol)
-        self.sites_, self.accuracy_ = sites[best], accuracy[best]
+        # The last part also fits the tied sites that it does not keep.
+        wanted = [*chosen[:-1], np.concatenate([chosen[-1], np.setdiff1d(tied, chosen[-1])])]
+        directions, cosines = self._fit_directions(pairs, parts, [sites[rows] for rows in wanted])
 
-        shown = np.concatenate([fit, validation]) if self.protocol == "paper" else fit
-        directions = {}
-        for rows, features in self._read_kept(pairs):
-            texts = features[shown].astype(np.float64)
-            directions.update(zip(rows, self.direction(texts[:, 0], texts[:, 1]), strict=True))
-        self.directions_ = np.stack([directions[row] for row in range(len(self.sites_))])
-
-        self.calibrator_ = fit_calibrator(self._advantage(pairs)[validation], self.protocol)
+        count = len(chosen[-1])
+        self.sites_, self.accuracy_ = sites[chosen[-1]], accuracies[-1][chosen[-1]]
+        self.directions_ = directions[-1][:count]
+        advantages = [*(values.mean(axis=1) for values in cosines[:-1]), cosines[-1][:, :count].mean(axis=1)]
+        advantage = np.concatenate(advantages)
+        self.calibrator_ = fit_calibrator(advantage, self.protocol)
+        self.out_of_fold_ = self.calibrator_.accuracy(advantage) if self.protocol == "corrected" else None
+        if self.protocol == "paper":
+            rows = np.flatnonzero(np.isin(wanted[-1], tied))
+            self._fit_tie_orders(rows, sites[wanted[-1]], directions[-1], cosines[-1])
         return self
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
         """½(1 + mean cosine of first − second) and one minus that, float64 (n, 2) in [0, 1].
 
-        The cosine's sign is turned where the validation pairs contradict the directions, as the calibrator does.
+        The cosine's sign is turned where the calibrator's pairs contradict the directions, as the calibrator does.
         """
-        score = 0.5 * (1 + self.calibrator_.sign * self._advantage(pairs))
+        score = 0.5 * (1 + self.calibrator_.sign * self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
         return np.stack([score, 1 - score], axis=1)
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
-        return self.calibrator_.probability(self._advantage(pairs))
+        return self.calibrator_.probability(self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
+
+    def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
+        """Under ``paper``, probabilities with the sites that tie kept in each of 20 other orders, float64 (20, n)."""
+        if self.protocol == "corrected" or not len(self.tied_sites_):
+            return None
+        tied = (self.sites_[:, None] == self.tied_sites_).all(axis=2).any(axis=1)
+        sure = self._cosines(pairs, self.sites_[~tied], self.directions_[~tied])
+        drawn = self._cosines(pairs, self.tied_sites_, self.tied_directions_)
+        return np.stack(
+            [
+                Calibrator(*calibrator).probability(np.concatenate([sure, drawn[:, order]], axis=1).mean(axis=1))
+                for order, calibrator in zip(self.tie_orders_, self.tie_calibrators_.tolist(), strict=True)
+            ]
+        )
+
+    def out_of_fold_accuracy(self) -> float | None:
+        return self.out_of_fold_
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        arrays = {"sites": self.sites_, "accuracy": self.accuracy_, "directions": self.directions_}
-        return arrays, {"calibrator": self.calibrator_.to_json()}
+        names = ["sites", "accuracy", "directions"]
+        if self.protocol == "paper":
+            names += ["tied_sites", "tied_directions", "tie_orders", "tie_calibrators"]
+        arrays = {name: getattr(self, f"{name}_") for name in names}
+        values = {"calibrator": self.calibrator_.to_json(), "out_of_fold": self.out_of_fold_, "ties": list(self.ties_)}
+        return arrays, values
 
     def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
-        self.sites_, self.accuracy_, self.directions_ = arrays["sites"], arrays["accuracy"], arrays["directions"]
+        for name, array in arrays.items():
+            setattr(self, f"{name}_", array)
         self.calibrator_ = Calibrator.from_json(values["calibrator"])
+        self.out_of_fold_, self.ties_ = values["out_of_fold"], tuple(values["ties"])
         return self
 
     def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
@@ -114,25 +151,69 @@ class DirectionProbe(Intervention):
             for (layer, head), accuracy in zip(self.sites_.tolist(), self.accuracy_.tolist(), strict=True)
         ]
 
-    def _advantage(self, pairs: Pairs) -> np.ndarray:
-        """Mean over kept sites of cos(first − second, direction), float64 (n,) in [-1, 1]; odd in the two texts."""
-        cosines = np.empty((len(pairs), len(self.sites_)))
-        for rows, features in self._read_kept(pairs):
-            check_width(features, self.directions_)
-            cosines[:, rows] = cosine(features[:, 0] - features[:, 1], self.directions_[rows])
-        return cosines.mean(axis=1)
+    def edge_ties(self) -> tuple[int, int]:
+        return self.ties_
+
+    def _accuracies(self, pairs: Pairs, parts: Sequence[Part]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Layer and head of every site, int64 (sites, 2), and for each part their accuracies, float64 (sites,)."""
+        layers = self._layers(pairs)
+        numbers = pairs.head_numbers if "heads" in self.features else [0]
+        sites = np.array([(layer, number) for layer in layers for number in numbers])
+        found: list[list[np.ndarray]] = [[] for _ in parts]
+        for layer in layers:
+            features = self._read(pairs, layer)
+            for part, accuracies in zip(parts, found, strict=True):
+                accuracies.append(site_accuracy(features, part.fit, part.validation, self.protocol))
+        return sites, [np.concatenate(accuracies) for accuracies in found]
+
+    def _fit_directions(
+        self, pairs: Pairs, parts: Sequence[Part], sites: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """For each part the directions of its sites, float64 (sites, dim), and cosines of what it scores (n, sites)."""
+        directions: list[dict[int, np.ndarray]] = [{} for _ in parts]
+        cosines = [np.empty((len(part.scored), len(own))) for part, own in zip(parts, sites, strict=True)]
+        for layer in np.unique(np.concatenate(sites)[:, 0]):
+            heads = np.unique(np.concatenate([own[own[:, 0] == layer, 1] for own in sites]))
+            features = self._read(pairs, int(layer), heads.tolist())
+            for part, own, fitted, scored in zip(parts, sites, directions, cosines, strict=True):
+                rows = np.flatnonzero(own[:, 0] == layer)
+                if not len(rows):
+                    continue
+                texts = features[:, :, np.searchsorted(heads, own[rows, 1])]
+                shown = texts[part.shown].astype(np.float64)
+                found = self.direction(shown[:, 0], shown[:, 1])
+                fitted.update(zip(rows.tolist(), found, strict=True))
+                scored[:, rows] = cosine(texts[part.scored, 0] - texts[part.scored, 1], found)
+        return [np.stack([found[row] for row in range(len(found))]) for found in directions], cosines
+
+    def _fit_tie_orders(self, tied: np.ndarray, sites: np.ndarray, directions: np.ndarray, cosines: np.ndarray) -> None:
+        """Calibrate under further orders of the tied sites, by their rows among all sites that were fitted."""
+        self.tied_sites_, self.tied_directions_ = sites[tied], directions[tied]
+        generator = np.random.default_rng(self.seed)
+        orders = [generator.permutation(len(tied))[: self.ties_[1]] for _ in range(TIE_ORDERS)]
+        sure = cosines[:, np.setdiff1d(np.arange(len(self.sites_)), tied)]
+        calibrators = []
+        for order in orders:
+            advantage = np.concatenate([sure, cosines[:, tied[order]]], axis=1).mean(axis=1)
+            calibrator = fit_calibrator(advantage, self.protocol)
+            calibrators.append((calibrator.slope, calibrator.intercept))
+        self.tie_orders_ = np.array(orders, np.int64).reshape(TIE_ORDERS, -1)
+        self.tie_calibrators_ = np.array(calibrators)
+
+    def _cosines(self, pairs: Pairs, sites: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Cosine of first − second with each site's direction, float64 (n, sites); odd in the two texts."""
+        cosines = np.empty((len(pairs), len(sites)))
+        for layer in np.unique(sites[:, 0]):
+            rows = np.flatnonzero(sites[:, 0] == layer)
+            features = check_width(self._read(pairs, int(layer), sites[rows, 1].tolist()), directions)
+            cosines[:, rows] = cosine(features[:, 0] - features[:, 1], directions[rows])
+        return cosines
 
     def _layers(self, pairs: Pairs) -> list[int]:
         """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
         if "heads" in self.features:
             return pairs.layers("heads")
         return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]
-
-    def _read_kept(self, pairs: Pairs) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Kept sites layer by layer: their rows in ``sites_`` and their features (n, 2, rows, dim)."""
-        for layer in np.unique(self.sites_[:, 0]):
-            rows = np.flatnonzero(self.sites_[:, 0] == layer)
-            yield rows, self._read(pairs, int(layer), self.sites_[rows, 1].tolist())
 
     def _read(self, pairs: Pairs, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Features of one layer's sites, or of some heads, in the order asked for; float32 (n, 2, sites, dim)."""

@@ -11,8 +11,8 @@ import numpy as np
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
-from genies.interventions.steps.selection import keep_best, site_accuracy
-from genies.interventions.steps.split import split_pairs
+from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
+from genies.interventions.steps.split import training_parts
 
 
 class LayerProbe(Intervention):
@@ -22,13 +22,16 @@ class LayerProbe(Intervention):
     published for these probes; ``paper`` has its meaning in the shared steps (ties, direction data, calibrator).
 
     Args:
-        split_seed: seed of the 70/30 split into fit and validation pairs.
+        split_seed: seed of the folds, and of the 70/30 splits into fit and validation pairs.
         **parameters: those of ``Intervention``.
 
     Attributes:
         layer_: layer that is read, from 0 (embedding) to L (after the final norm).
-        weights_: float64 (hidden,).
+        weights_: float64 (hidden,); under ``corrected`` of such length that the scores of the texts that it was fitted
+            on have standard deviation 1, so that scores of different layers compare.
         calibrator_: maps the difference of two scores to a probability.
+        out_of_fold_: accuracy on training pairs of fits that had not seen them; None under ``paper``.
+        ties_: how many layers are as accurate as the one that is read, and 1; (0, 0) where none is.
     """
 
     features = ("residual",)
@@ -43,44 +46,69 @@ class LayerProbe(Intervention):
         """Weights (hidden,) from the best and the worse responses of training pairs, float64 (n, hidden) each."""
 
     def fit(self, pairs: Pairs) -> Self:
-        """Choose the layer on validation pairs, fit on fit pairs (``paper``: on all), calibrate on validation pairs.
+        """Choose a layer and fit weights, then calibrate on scores of pairs (``training_parts`` says which).
 
         Raises:
             DataError: too few training pairs, a pair with its worse response first, or features that are not finite.
         """
         check_training_pairs(pairs)
-        fit, validation = split_pairs(pairs.example, self.split_seed)
+        parts = training_parts(pairs, self.split_seed, self.protocol)
         layers = pairs.layers("residual")
-        accuracy = [
-            site_accuracy(self._read(pairs, layer)[:, :, None], fit, validation, self.protocol) for layer in layers
-        ]
-        self.layer_ = layers[int(keep_best(np.concatenate(accuracy), 1, self.protocol)[0])]
+        accuracies = np.empty((len(parts), len(layers)))
+        for column, layer in enumerate(layers):
+            features = self._read(pairs, layer)[:, :, None]
+            for row, part in enumerate(parts):
+                accuracies[row, column] = site_accuracy(features, part.fit, part.validation, self.protocol)[0]
 
-        shown = np.concatenate([fit, validation]) if self.protocol == "paper" else fit
-        texts = self._read(pairs, self.layer_)[shown].astype(np.float64)
-        self.weights_ = self.weights(texts[:, 0], texts[:, 1])
+        scores = []
+        for part, accuracy in zip(parts, accuracies, strict=True):
+            self.layer_ = layers[int(keep_best(accuracy, 1, self.protocol)[0])]
+            features = self._read(pairs, self.layer_).astype(np.float64)
+            self.weights_ = self._scaled(features[part.shown])
+            scores.append(features[part.scored] @ self.weights_)
+        tied = len(tied_at_edge(accuracies[-1], 1))
+        self.ties_ = (tied, min(tied, 1))
 
-        scores = self._scores(pairs)[validation]
-        self.calibrator_ = fit_calibrator(scores[:, 0] - scores[:, 1], self.protocol)
+        advantage = np.concatenate([of_part[:, 0] - of_part[:, 1] for of_part in scores])
+        self.calibrator_ = fit_calibrator(advantage, self.protocol)
+        self.out_of_fold_ = self.calibrator_.accuracy(advantage) if self.protocol == "corrected" else None
         return self
 
+    def _scaled(self, texts: np.ndarray) -> np.ndarray:
+        weights = self.weights(texts[:, 0], texts[:, 1])
+        spread = float((texts @ weights).std())
+        return weights if self.protocol == "paper" or spread == 0 else weights / spread
+
     def decision_function(self, pairs: Pairs) -> np.ndarray:
-        """Weighted sums of (first, second), float64 (n, 2), negated where validation pairs contradict the weights."""
+        """Weighted sums of (first, second), float64 (n, 2), negated where the calibrator's pairs contradict them."""
         return self.calibrator_.sign * self._scores(pairs)
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
         scores = self._scores(pairs)
         return self.calibrator_.probability(scores[:, 0] - scores[:, 1])
 
+    def out_of_fold_accuracy(self) -> float | None:
+        return self.out_of_fold_
+
     def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
         return [(self.layer_, None, None)]
 
+    def edge_ties(self) -> tuple[int, int]:
+        return self.ties_
+
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        return {"weights": self.weights_}, {"layer": self.layer_, "calibrator": self.calibrator_.to_json()}
+        values = {
+            "layer": self.layer_,
+            "calibrator": self.calibrator_.to_json(),
+            "out_of_fold": self.out_of_fold_,
+            "ties": list(self.ties_),
+        }
+        return {"weights": self.weights_}, values
 
     def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
         self.weights_, self.layer_ = arrays["weights"], values["layer"]
         self.calibrator_ = Calibrator.from_json(values["calibrator"])
+        self.out_of_fold_, self.ties_ = values["out_of_fold"], tuple(values["ties"])
         return self
 
     def _scores(self, pairs: Pairs) -> np.ndarray:

@@ -93,9 +93,22 @@ def _by_newton(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[
 def keep_best(accuracy: np.ndarray, kept: int, protocol: Protocols) -> np.ndarray:
     """Indices of the ``kept`` highest accuracies (all, if there are fewer), highest first, int64.
 
-    Ties go to the lower index under ``corrected``. Under ``paper`` they fall as NumPy's default sort leaves them, read
-    backwards: that sort is not stable, and which of several equal sites it keeps may differ between processors.
+    Ties go to the lower index under ``corrected``, to the higher one under ``paper``. The published code reads NumPy's
+    default sort backwards, which does the same where that sort happens to be stable; elsewhere, which of several equal
+    sites it kept depended on the version and the processor.
     """
     if protocol == "paper":
-        return np.argsort(accuracy)[::-1][:kept]
+        return np.argsort(accuracy, kind="stable")[::-1][:kept]
     return np.argsort(-accuracy, kind="stable")[:kept]
+
+
+def tied_at_edge(accuracy: np.ndarray, kept: int) -> np.ndarray:
+    """Indices of the sites of which chance keeps some and drops others, ascending, int64; none where none tie so.
+
+    They are as accurate as the last of the ``kept`` highest accuracies, of which there is another that is dropped.
+    """
+    if len(accuracy) <= kept:
+        return np.zeros(0, np.int64)
+    edge = np.sort(accuracy)[::-1][kept - 1]
+    tied = np.flatnonzero(accuracy == edge)
+    return tied if len(tied) + np.sum(accuracy > edge) > kept else tied[:0]
