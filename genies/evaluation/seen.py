@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from genies.data.distributions import Example
+from genies.data.limit import Limit
 from genies.data.overlap import Overlap, TrainingTexts, overlap
 from genies.data.reading import Reading, read_drawn
 from genies.digests import code_digest
@@ -41,7 +42,12 @@ Place = tuple[str, str]
 
 
 def write_overlap(
-    train: Sequence[Path], test: Sequence[Path], targets: Mapping[str, Sequence[str]], reading: Reading, output: Path
+    train: Sequence[Path],
+    test: Sequence[Path],
+    targets: Mapping[str, Sequence[str]],
+    seed: int,
+    limit: Limit,
+    output: Path,
 ) -> None:
     """Compare test splits with training splits, and write ``overlap.parquet`` and ``overlap.csv``.
 
@@ -49,18 +55,20 @@ def write_overlap(
         train: ``<distribution>/train.json`` of every source.
         test: ``<distribution>/test.json`` of every target.
         targets: target names by source.
-        reading: how splits are read: seed and limit. The framing plays no part, since examples of the file are compared.
+        seed: of the run; it draws the examples that are read.
+        limit: how many of each split are read.
         output: folder of the two files.
 
     Raises:
         DataError: a file is missing or breaks the format, or the split of a source or target was not given.
     """
-    compared = list(_compare(train, test, targets, reading))
+    # Examples of the files are compared, whatever the framing makes of them.
+    compared = list(_compare(train, test, targets, Reading(seed, limit=limit)))
     seen = [_seen(place, found) for place, found in compared]
     stated = {
         MADE_OF: made_of(code_digest(__name__), data_roles([*train, *test])),
-        "seed": reading.seed,
-        "limit": asdict(reading.limit),
+        "seed": seed,
+        "limit": asdict(limit),
         "targets": targets,
     }
     with whole_file(output / FILE) as partial:
@@ -77,19 +85,30 @@ def read_seen(path: Path) -> dict[Place, frozenset[int]]:
         path: ``overlap.parquet``. Sources and targets that were compared and share nothing have empty sets.
 
     Raises:
-        StoreError: the file is missing or damaged, or has other columns.
+        StoreError: the file is missing, damaged, or no such table.
     """
-    remedy = "delete it and run snakemake again"
+    return {place: frozenset(rows["example"]) for place, rows in _read_rows(path).items()}
+
+
+def read_kinds(path: Path) -> dict[Place, dict[str, int]]:
+    """How many examples of each target overlap with the training split of each source in each way of ``KINDS``.
+
+    Arguments and errors are those of ``read_seen``.
+    """
+    return {place: {kind: int(rows[kind].sum()) for kind in KINDS} for place, rows in _read_rows(path).items()}
+
+
+def _read_rows(path: Path) -> dict[Place, pl.DataFrame]:
+    """Rows of ``overlap.parquet`` of everything that was compared."""
     if not path.is_file():
         raise StoreError(f"{path}: file not found; run snakemake again to make it")
     targets = read_making(path).get("targets")
     frame = pl.read_parquet(path, glob=False)
     if targets is None or dict(frame.schema) != COLUMNS:
-        raise StoreError(f"{path}: is no table of overlaps; {remedy}")
-    seen: dict[Place, set[int]] = {(source, name): set() for source, names in targets.items() for name in names}
-    for source, target, example in frame.select("source", "target", "example").iter_rows():
-        seen.setdefault((source, target), set()).add(example)
-    return {place: frozenset(examples) for place, examples in seen.items()}
+        raise StoreError(f"{path}: is no table that genies overlap wrote; delete it and run snakemake again")
+    rows = frame.partition_by("source", "target", as_dict=True)
+    places = [(source, target) for source, names in targets.items() for target in names]
+    return {place: rows.get(place, frame.clear()) for place in places}
 
 
 def _compare(
@@ -109,7 +128,7 @@ def _compare(
 
 def _read(file: Path, reading: Reading) -> tuple[list[Example], list[int]]:
     framed, read = read_drawn(file, reading)
-    return framed.filed, read
+    return framed.examples, read
 
 
 def _seen(place: Place, found: Overlap) -> pl.DataFrame:
