@@ -34,7 +34,6 @@ class Product:
 
 def products(plan: Plan) -> Iterator[Product]:
     """Every manifest and evaluation of a run, and its overlaps."""
-    yield _overlap(plan)
     for model in plan.models:
         yield from _manifests(plan, model)
         for name in plan.probes:
@@ -43,6 +42,7 @@ def products(plan: Plan) -> Iterator[Product]:
             yield from _trained(plan, model, name)
         for name in plan.plugins:
             yield from _plugin(plan, model, name)
+    yield _overlap(plan)
 
 
 def check_results(plan: Plan) -> None:
