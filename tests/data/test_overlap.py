@@ -14,6 +14,7 @@ from genies.data.archive import published_digests, unpack
 from genies.data.clusters import instructions
 from genies.data.distributions import Example, read_split
 from genies.data.overlap import Overlap, TrainingTexts, overlap
+from genies.data.shifts import list_file, read_shifts
 
 ARCHIVE = SHARED_DATA / "genies-datasets.tar.xz"
 
@@ -114,11 +115,21 @@ def test_a_split_overlaps_with_itself_completely_and_with_no_other_label_of_its_
     assert found.same_prompt.tolist() == [own.prompt not in shared for own in split]
 
 
-@pytest.mark.skipif(not ARCHIVE.is_file(), reason="the published distributions are not here")
-def test_published_distributions_overlap_as_was_counted(tmp_path: Path) -> None:
-    unpack(str(ARCHIVE), tmp_path / "data", published_digests(), downloads=tmp_path)
+needs_archive = pytest.mark.skipif(not ARCHIVE.is_file(), reason="the published distributions are not here")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the published distributions."""
+    folder = tmp_path_factory.mktemp("published")
+    unpack(str(ARCHIVE), folder / "data", published_digests(), downloads=folder)
+    return folder / "data/distributions"
+
+
+@needs_archive
+def test_published_distributions_overlap_as_was_counted(published: Path) -> None:
     counts, prompts = {}, {}
-    for folder in sorted((tmp_path / "data/distributions").iterdir()):
+    for folder in sorted(published.iterdir()):
         train, test = (read_split(folder / f"{split}.json") for split in ("train", "test"))
         known = TrainingTexts.of(train, range(len(train)))
         found = overlap(test, range(len(test)), known)
@@ -137,3 +148,14 @@ def test_published_distributions_overlap_as_was_counted(tmp_path: Path) -> None:
     assert counts["ranking_logic_easy"] == (250, 105, 105, 0, 105, 105)
     assert counts["quote_attribution"] == (250, 44, 44, 1, 15, 44)
     assert counts["biology_with_literary_style"] == (250, 0, 0, 0, 0, 0)
+
+
+@needs_archive
+def test_of_the_published_shifts_one_has_the_labels_of_its_source_turned_round(published: Path) -> None:
+    sizes = {}
+    for shift in read_shifts(list_file("published69")):
+        train = read_split(published / shift.source / "train.json")
+        found = compared(read_split(published / shift.target / "test.json"), train)
+        if found.seen.any():
+            sizes[shift.source, shift.target] = [int(part.sum()) for part in (found.seen, found.other_label)]
+    assert sizes == {("shp_low_quality", "shp_high_quality"): [147, 147]}
