@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _add_init, _add_validate, _add_shifts, _add_unpack, _add_demo_data, _add_demo_model, _add_mix,
         _add_estimate, _add_model, _add_tokenize, _add_extract, _add_fit, _add_tune, _add_gather, _add_plugin,
-        _add_sweep,
+        _add_sweep, _add_overlap,
         _add_join_sweeps, _add_evaluate, _add_metrics, _add_published, _add_compare, _add_records, _add_samples,
         _add_provenance, _add_report, _add_cache,
     ):  # fmt: skip
@@ -696,6 +696,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
             options.repeats,
             options.seed,
             options.output,
+            options.overlap,
         )
 
     verb = _verb(verbs, "metrics", run, "compute the metrics of every shift and the leaderboard")
@@ -708,6 +709,7 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--repeats", nargs="*", default=[], metavar="INTERVENTION@SEED", help="fits with further seeds, for the spread"
     )
+    verb.add_argument("--overlap", type=Path, metavar="FILE", help="overlap.parquet, as genies overlap wrote it")
     _seed(verb)
     _output(verb, "folder of the tables")
 
@@ -760,17 +762,44 @@ def _add_compare(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--output", type=Path, metavar="CSV", help="also write every cell's comparison here")
 
 
+def _add_overlap(verbs: argparse._SubParsersAction) -> None:
+    def run(options: argparse.Namespace) -> None:
+        from genies.evaluation.seen import write_overlap
+
+        sources, names = ([file.parent.name for file in files] for files in (options.train, options.test))
+        targets = _targets(options.pairs) or dict.fromkeys(sources, names)
+        write_overlap(options.train, options.test, targets, options.seed, options.limit, options.output)
+
+    verb = _verb(verbs, "overlap", run, "find the test examples that also stand in training splits")
+    verb.add_argument(
+        "pairs",
+        nargs="*",
+        metavar="SOURCE:TARGET",
+        help="what to compare (default: every training with every test split)",
+    )
+    for split in ("train", "test"):
+        _list(verb, split, "FILE", f"{split}.json files", required=True)
+    _limit(verb)
+    _seed(verb)
+    _output(verb, "folder of overlap.parquet and overlap.csv")
+
+
 def _add_records(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.evaluation.records import write_records
 
-        write_records(options.tokens, options.activations, options.fits, options.tuned, options.output)
+        shifts = [(source, target) for source, targets in _targets(options.pairs).items() for target in targets]
+        write_records(
+            options.tokens, options.activations, options.fits, options.tuned, options.output, options.overlap, shifts
+        )
 
     verb = _verb(verbs, "records", run, "count the texts that a run read, and join its training logs")
+    verb.add_argument("pairs", nargs="*", metavar="SOURCE:TARGET", help="shifts whose overlap is counted")
     _list(verb, "tokens", "MANIFEST", required=True)
     _list(verb, "activations", "MANIFEST")
     _list(verb, "fits", "MANIFEST", "manifests of `fit`")
     _list(verb, "tuned", "MANIFEST", "manifests of `tune`")
+    verb.add_argument("--overlap", type=Path, metavar="FILE", help="overlap.parquet, as genies overlap wrote it")
     _output(verb, "folder of the tables")
 
 

@@ -20,7 +20,7 @@ class Product:
     """A file of a run that states what it was made of, and what it should state.
 
     Attributes:
-        file: a manifest (JSON), or an evaluation (parquet).
+        file: a manifest (JSON), an evaluation, or the overlaps (parquet).
         code: digest of the code of its rule.
         inputs: its inputs by their roles.
         configured: further fields that it should hold.
@@ -33,7 +33,7 @@ class Product:
 
 
 def products(plan: Plan) -> Iterator[Product]:
-    """Every manifest and evaluation of a run."""
+    """Every manifest and evaluation of a run, and its overlaps."""
     for model in plan.models:
         yield from _manifests(plan, model)
         for name in plan.probes:
@@ -42,6 +42,7 @@ def products(plan: Plan) -> Iterator[Product]:
             yield from _trained(plan, model, name)
         for name in plan.plugins:
             yield from _plugin(plan, model, name)
+    yield _overlap(plan)
 
 
 def check_results(plan: Plan) -> None:
@@ -101,6 +102,13 @@ def _told(file: Path) -> Mapping[str, Any]:
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else f"{text[:200]} …"
+
+
+def _overlap(plan: Plan) -> Product:
+    """Which test examples also stand in training splits."""
+    inputs = _splits(plan, plan.fit_sources, plan.test_distributions)
+    configured = {**plan.config.model_dump(include={"seed", "limit"}), "targets": plan.probe_targets}
+    return Product(plan.overlap_file, plan.code("genies.evaluation.seen"), inputs, configured)
 
 
 def _manifests(plan: Plan, model: str) -> Iterator[Product]:

@@ -534,6 +534,11 @@ class Plan:
         """The evaluation of one fit."""
         return self.results / "evaluations" / model / intervention / f"{source}.parquet"
 
+    @property
+    def overlap_file(self) -> Path:
+        """Which test examples also stand in training splits."""
+        return self.results / "overlap.parquet"
+
     def evaluations(self, repeats: bool = False) -> list[Path]:
         """Every evaluation of the run, or of its repeats."""
         return [

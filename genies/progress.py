@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 STAGES: dict[str, tuple[str, ...]] = {
-    "data": ("unpack", "demo_data", "demo_model", "mixture"),
+    "data": ("unpack", "demo_data", "demo_model", "mixture", "overlap"),
     "model": ("model",),
     "tokenize": ("tokenize",),
     "extract": ("extract",),

@@ -55,8 +55,8 @@ PROBE_JOBS = 2
 """Jobs of a model for each of its probes: fit and evaluate."""
 MODEL_JOBS = 2
 """Further jobs of a model that load no weights: model and tokenize."""
-RUN_JOBS = 5
-"""Jobs of every run, however many models it has: records, metrics, samples, provenance and report."""
+RUN_JOBS = 6
+"""Jobs of every run, however many models it has: overlap, records, metrics, samples, provenance and report."""
 
 
 @dataclass(frozen=True)

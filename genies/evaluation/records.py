@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from genies.errors import StoreError
+from genies.evaluation.seen import KINDS, Place, read_kinds
 from genies.evaluation.tables import write_csv
 from genies.files import read_json
 from genies.interventions.registry import name_of
@@ -22,14 +24,19 @@ TEXTS_COLUMNS = {
     **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct"), pl.Int64),
     **dict.fromkeys(("intervention", "source"), pl.String),
     "dropped_shots": pl.Int64,
+    **dict.fromkeys(KINDS, pl.Int64),
 }
-"""Columns of ``texts.csv``: a row per split that a model read, the same for every intervention; and a row wherever an
+"""Columns of ``texts.csv``: a row per split that a model read, the same for every intervention; a row wherever an
 intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
-examples of the split, or examples that it shortened.
+examples of the split, or examples that it shortened; and a row, with ``source`` but no intervention, for every shift.
 
 ``examples`` counts those drawn of the ``available`` ones in the file, all where there is no limit. ``left_out`` counts
 those of them that the model's context could not hold, ``indistinct`` those with responses that are the same tokens.
-Under the framing ``truthfulness`` each question about an example counts as one."""
+Under the framing ``truthfulness`` each question about an example counts as one.
+
+``same_prompt``, ``same_text`` and ``other_label`` count examples of the file, whatever the framing, that a training
+split shares in one of these ways (``genies.data.overlap``): in the row of a test split, that of the same distribution;
+in the row of a shift, that of ``source``."""
 CHECKS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
     "packed": pl.Boolean,
@@ -57,7 +64,13 @@ SITES_COLUMNS = {
 
 
 def write_records(
-    tokens: Sequence[Path], activations: Sequence[Path], fits: Sequence[Path], tuned: Sequence[Path], output: Path
+    tokens: Sequence[Path],
+    activations: Sequence[Path],
+    fits: Sequence[Path],
+    tuned: Sequence[Path],
+    output: Path,
+    overlap: Path | None = None,
+    shifts: Sequence[Place] = (),
 ) -> None:
     """Write ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
 
@@ -67,10 +80,19 @@ def write_records(
         fits: manifests of ``genies fit``, each in a folder with the name of its model.
         tuned: manifests of ``genies tune``.
         output: folder of the tables.
+        overlap: ``overlap.parquet`` of the run; without it no overlap is stated.
+        shifts: (source, target) of those whose overlap is stated.
+
+    Raises:
+        StoreError: a manifest or the table of overlaps is missing, damaged, or lacks what is asked for.
     """
+    counts = {} if overlap is None else read_kinds(overlap)
     trained = [read_json(path, "fits", "training_log", "counts") for path in tuned]
-    texts = [row for path in tokens for row in _splits(read_json(path, "available", "examples", "left_out"))]
+    read = [read_json(path, "available", "examples", "left_out") for path in tokens]
+    texts = [row for manifest in read for row in _splits(manifest, counts)]
     texts += [row for fit in trained for row in _changes(fit)]
+    if overlap is not None:
+        texts += [row for manifest in read for row in _shifts(manifest["model"], shifts, counts, overlap)]
     training = [
         {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
         for fit in trained
@@ -99,7 +121,7 @@ def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
-def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _splits(manifest: dict[str, Any], counts: Mapping[Place, Mapping[str, int]]) -> Iterator[dict[str, Any]]:
     for place, examples in manifest["examples"].items():
         distribution, _, split = place.rpartition("/")
         yield {
@@ -112,7 +134,20 @@ def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "left_out": len(manifest["left_out"][place]),
             "shortened": len(manifest["shortened"][place]),
             "indistinct": manifest["indistinct"][place],
+            **(counts.get((distribution, distribution), {}) if split == "test" else {}),
         }
+
+
+def _shifts(
+    model: str, shifts: Sequence[Place], counts: Mapping[Place, Mapping[str, int]], file: Path
+) -> Iterator[dict[str, Any]]:
+    for source, target in shifts:
+        if (source, target) not in counts:
+            raise StoreError(
+                f"{file}: nothing is known of the overlap of {target} with {source}; delete it and run snakemake again"
+            )
+        place = {"model": model, "distribution": target, "split": "test", "source": source}
+        yield {**dict.fromkeys(TEXTS_COLUMNS), **place, **counts[source, target]}
 
 
 def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:

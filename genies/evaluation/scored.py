@@ -41,6 +41,11 @@ class Scored:
         accuracies = [correctness(drawn).mean() for drawn in self.draws]
         return float(np.var(accuracies, ddof=1) / len(accuracies)) if len(accuracies) > 1 else 0.0
 
+    def where(self, chosen: np.ndarray) -> Scored:
+        """What it says of some of the pairs, bool (n,)."""
+        by_seed = None if self.by_seed is None else self.by_seed[:, chosen]
+        return Scored(self.correct[chosen], self.cluster[chosen], self.probability[chosen], by_seed)
+
 
 def scored(pairs: pl.DataFrame) -> Scored:
     """What an evaluation says of the pairs of one target, columns as in ``genies.evaluation.tables.PAIR_COLUMNS``."""

@@ -12,6 +12,7 @@ from genies.evaluation import bootstrap, comparison, reliability, seeds, tables
 from genies.evaluation.comparison import read_scores
 from genies.evaluation.published import read_results, recompute
 from genies.evaluation.scored import Key, Scored
+from genies.evaluation.seen import read_seen
 from genies.interventions.registry import by_intervention
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def write_tables(
     repeats: Sequence[str],
     seed: int,
     output: Path,
+    overlap: Path | None = None,
 ) -> None:
     """Write the cells of every source and target, the metrics of every shift, and their averages.
 
@@ -42,11 +44,12 @@ def write_tables(
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         seed: of the bootstrap.
         output: folder of the tables.
+        overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
     """
     listed = read_shifts(*shifts)
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fits = {name: sources | references if name in on_references else sources for name in interventions}
-    cells = tables.cells(evaluations, models, fits)
+    cells = tables.cells(evaluations, models, fits, None if overlap is None else read_seen(overlap))
     metrics = tables.generalization_metrics(cells, listed, capability_interventions)
     _write(cells, metrics, read_scores(evaluations, cells), benchmarks(listed), seed, output)
     tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)

@@ -12,6 +12,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
+from genies.evaluation.clean import clean_figures
 from genies.evaluation.scored import scored
 from genies.evaluation.uncertainty import accuracy_interval, mean_interval
 from genies.files import whole_file
@@ -54,7 +55,12 @@ CELL_COLUMNS = {
     "calibration_error": pl.Float64,
     "brier": pl.Float64,
     "test_pairs": pl.Int64,
+    **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
+    **dict.fromkeys(("clean_pairs", "clean_clusters"), pl.Int64),
+    **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"), pl.Float64),
 }
+"""Columns of ``cells.csv``. From ``clean_accuracy`` on they are those of ``genies.evaluation.clean``; null where
+nothing is known of single pairs or of their texts."""
 
 METRIC_COLUMNS = {
     "model": pl.String,
@@ -79,6 +85,8 @@ METRIC_COLUMNS = {
     "generalization_accuracy_high": pl.Float64,
     "test_pairs": pl.Int64,
     "published_entries": pl.Int64,
+    **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
+    "clean_pairs": pl.Int64,
 }
 """Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published."""
 
@@ -126,7 +134,13 @@ METADATA = "genies"
 Cell = Mapping[str, Any]
 
 
-def cells(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
+Seen = Mapping[tuple[str, str], Collection[int]]
+"""By (source, target), the target's examples of which the source's training split shows something."""
+
+
+def cells(
+    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]], seen: Seen | None = None
+) -> pl.DataFrame:
     """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELL_COLUMNS``.
 
     Args:
@@ -134,17 +148,19 @@ def cells(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collectio
             not asked for may be left over from an earlier configuration, and is not read.
         models: those to read, in the order wanted.
         fits: sources to read by intervention, these in the order wanted.
+        seen: see ``Seen``; without it nothing is known of clean pairs.
 
     Raises:
         StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
-            not there; or a model's interventions were tested on different pairs of one target.
+            not there; the overlap of a target is not known; or a model's interventions were tested on different
+            pairs of one target.
     """
     rows = [
         {"model": model, "intervention": intervention, "source": source, **cell}
         for model in models
         for intervention, sources in fits.items()
         for source in sorted(sources)
-        for cell in _file_cells(evaluations / model / intervention / f"{source}.parquet")
+        for cell in _file_cells(evaluations / model / intervention / f"{source}.parquet", seen)
     ]
     frame = pl.DataFrame(rows, schema=CELL_COLUMNS)
     counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
@@ -156,16 +172,22 @@ def cells(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collectio
     return frame
 
 
-def _file_cells(path: Path) -> Iterable[dict[str, Any]]:
+def _file_cells(path: Path, seen: Seen | None) -> Iterable[dict[str, Any]]:
     pairs = read_evaluation(path)
     for (target,), rows in pairs.group_by("target", maintain_order=True):
+        place = path.stem, str(target)
+        if seen is not None and place not in seen:
+            raise StoreError(
+                f"{path}: nothing is known of the overlap of {target} with {path.stem}; delete overlap.parquet in the "
+                "run's folder and run snakemake again"
+            )
         try:
-            yield {"target": target, **_cell(rows)}
+            yield {"target": target, **_cell(rows, None if seen is None else seen[place])}
         except ValueError as error:
             raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
 
 
-def _cell(pairs: pl.DataFrame) -> dict[str, Any]:
+def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
     stated = {
         "accuracy": pairs["stated_accuracy"][0],
         "RMS_calibration_error": pairs["stated_RMS_calibration_error"][0],
@@ -175,15 +197,16 @@ def _cell(pairs: pl.DataFrame) -> dict[str, Any]:
         unknown = dict.fromkeys(("low", "high", "calibration_error", "brier"))
         if pairs["probability"].null_count():
             return {**unknown, **stated, "test_pairs": len(pairs)}
-    cell = _judged_cell(pairs)
+    cell = _judged_cell(pairs, seen if stated["accuracy"] is None else None)
     # No interval belongs to an accuracy that follows another rule than the pairs.
     return cell if stated["accuracy"] is None else {**cell, "accuracy": stated["accuracy"], "low": None, "high": None}
 
 
-def _judged_cell(pairs: pl.DataFrame) -> dict[str, Any]:
+def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
     judged = scored(pairs)
     low, high = accuracy_interval(judged.correct, judged.cluster, seed_variance=judged.seed_variance)
     published = metric.published_rms_calibration_error(judged.probability)
+    clean = {} if seen is None else vars(clean_figures(judged, np.isin(pairs["example"], list(seen))))
     return {
         "accuracy": float(judged.correct.mean()),
         "low": low,
@@ -192,6 +215,7 @@ def _judged_cell(pairs: pl.DataFrame) -> dict[str, Any]:
         "calibration_error": float(np.mean([metric.calibration_error(drawn) for drawn in judged.draws])),
         "brier": float(np.mean([metric.brier(drawn) for drawn in judged.draws])),
         "test_pairs": len(pairs),
+        **clean,
     }
 
 
@@ -351,6 +375,7 @@ def _shift_row(
         "generalization_accuracy_high": cell["high"],
         "published_entries": shift.published_entries,
         **{name: cell[name] for name in ("RMS_calibration_error", "calibration_error", "brier", "test_pairs")},
+        **{name: cell[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs")},
     }
 
 

@@ -20,6 +20,7 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
+from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.correlation import correlations
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.files import read_json, whole_file
@@ -32,6 +33,8 @@ from genies.report.tables import Tables
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
 SIGNIFICANT = 0.05
+WIDE = 0.05
+"""Share of a target's test examples from which on their overlap is named at the top."""
 
 
 def write_report_from_tables(
@@ -90,7 +93,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
     )
     environment.filters["number"] = _number
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals["counted"] = _counted
+    environment.globals |= {"counted": _counted, "percent": _percent}
     return environment.get_template("page.html").render(
         run=run,
         models=metrics["model"].unique(maintain_order=True).to_list(),
@@ -106,6 +109,9 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         provenance=provenance,
         arithmetic=_arithmetic(provenance.get("arithmetic", [])),
         texts=_texts(tables.texts),
+        overlap=_overlap(tables),
+        fewest_pairs=FEWEST_PAIRS,
+        fewest_clusters=FEWEST_CLUSTERS,
         limit=_limit(provenance.get("configuration", {}).get("limit") or {}),
         differences=_differences(tables.comparisons),
         correlations=correlations(metrics).to_dicts(),
@@ -168,7 +174,7 @@ def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _texts(texts: pl.DataFrame) -> dict[str, Any]:
     """How many examples were read, and which splits have some left out, shortened, indistinct or changed by a fit."""
-    splits = texts.filter(pl.col("intervention").is_null())
+    splits = texts.filter(pl.col("intervention").is_null() & pl.col("source").is_null())
     odd = splits.filter(pl.any_horizontal(pl.col("left_out", "shortened", "indistinct") > 0))
     return {
         "splits": len(splits),
@@ -179,6 +185,29 @@ def _texts(texts: pl.DataFrame) -> dict[str, Any]:
         "indistinct": int(splits["indistinct"].sum()),
         "odd": odd.to_dicts(),
         "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
+    }
+
+
+def _overlap(tables: Tables) -> dict[str, Any]:
+    """Test examples that also appear in training splits, and accuracies without them.
+
+    Returns:
+        ``known`` (whether texts were compared), ``within`` and ``across`` (rows of ``overlap.csv`` that share
+        anything, of distributions and of shifts), ``wide`` (those of the latter that share much, the most first) and
+        ``cells`` (rows of ``cells.csv`` with seen pairs).
+    """
+    places = ["source", "target"]
+    shared = tables.overlap.filter(pl.col("seen") > 0).with_columns(share=pl.col("seen") / pl.col("examples"))
+    within = shared.filter(pl.col("source") == pl.col("target"))
+    across = shared.join(tables.metrics.select(places).unique(), on=places, how="semi", maintain_order="left")
+    shown = pl.concat([across, within]).select(places).unique()
+    cells = tables.cells.filter(pl.col("clean_pairs") < pl.col("test_pairs"))
+    return {
+        "known": bool(len(tables.overlap)),
+        "within": within.to_dicts(),
+        "across": across.to_dicts(),
+        "wide": across.filter(pl.col("share") > WIDE).sort("share", descending=True, maintain_order=True).to_dicts(),
+        "cells": cells.join(shown, on=places, how="semi", maintain_order="left").to_dicts(),
     }
 
 
@@ -274,3 +303,8 @@ def _plural(noun: str, number: int) -> str:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {_plural(noun, number)}"
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent, with a space that does not break."""
+    return f"{100 * share:.0f}\u00a0%"

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from genies.errors import ConfigError
-from genies.evaluation import bootstrap, comparison, records, reliability, seeds
+from genies.evaluation import bootstrap, comparison, records, reliability, seeds, seen
 from genies.evaluation import samples as samples_stage
 from genies.evaluation import tables as evaluation
 from genies.evaluation.published import NAMES
@@ -25,6 +25,8 @@ RECORD_FILES = {
     records.SITES_FILE: records.SITES_COLUMNS,
     seeds.FILE: seeds.COLUMNS,
 }
+OF_NO_MODEL = ("overlap", "sweep")
+"""Tables that are not about the models of several runs; those of this run stay as they are."""
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
 
 
@@ -43,6 +45,7 @@ class Tables:
         cells: of ``tables.cells``.
         intervals: of ``genies.evaluation.bootstrap``.
         samples: of ``genies.evaluation.samples``; empty where texts are not known.
+        overlap: counts of ``genies.evaluation.seen``; likewise.
         sweep: of ``genies.tuning.sweep``, if there was one.
     """
 
@@ -59,6 +62,7 @@ class Tables:
     cells: pl.DataFrame
     intervals: pl.DataFrame
     samples: Mapping[str, Any] = field(default_factory=dict)
+    overlap: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=seen.COUNTS_COLUMNS))
     sweep: pl.DataFrame | None = None
 
     @classmethod
@@ -82,6 +86,7 @@ class Tables:
             evaluation.read_csv(folder / evaluation.CELLS_FILE, evaluation.CELL_COLUMNS),
             evaluation.read_csv(folder / bootstrap.FILE, bootstrap.COLUMNS),
             read_json(samples) if samples.is_file() else {},
+            _optional(folder / seen.COUNTS_FILE, seen.COUNTS_COLUMNS),
             pl.read_csv(folder / SWEEP_FILE) if sweep else None,
         )
 
@@ -109,7 +114,7 @@ class Tables:
         joined = {
             key: pl.concat([value, _renamed(getattr(theirs, key), models, methods)])
             for key, value in vars(self).items()
-            if isinstance(value, pl.DataFrame) and key != "sweep"
+            if isinstance(value, pl.DataFrame) and key not in OF_NO_MODEL
         }
         return replace(self, **joined, samples={**theirs.samples, **self.samples})
 
@@ -120,7 +125,7 @@ class Tables:
         ordered = {
             key: value.sort(place, maintain_order=True)
             for key, value in vars(self).items()
-            if isinstance(value, pl.DataFrame) and key != "sweep"
+            if isinstance(value, pl.DataFrame) and key not in OF_NO_MODEL
         }
         return replace(self, **ordered, samples={name: _ordered(value, rank) for name, value in self.samples.items()})
 

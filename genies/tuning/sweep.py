@@ -6,7 +6,7 @@ Published: 400 examples to train on, 200 held out, learning rates on a logarithm
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from genies.data.pairs import Pair, example_seed
+from genies.data.reading import SplitPairs
 from genies.errors import DataError
 from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.files import whole_file
 from genies.interventions.registry import make, name_of
 from genies.models import PinnedFiles, read_model
-from genies.tuning.base import TextPairs
 from genies.tuning.grid import grid
 from genies.tuning.loaded import LoadedModel
 from genies.tuning.shown import ShownTexts
@@ -60,7 +60,9 @@ def sweep_source(
     files = PinnedFiles.of(described)
     files.check()
     source = train.parent.name
-    fit_pairs, held_out = divided(train, ShownTexts(tokens, model), counts)
+    shown = ShownTexts(tokens, model)
+    fit_split, held_out_split = divided(train, shown, counts)
+    fit_pairs, held_out = (shown.texts(part, "train") for part in (fit_split, held_out_split))
     rows, loaded = [], LoadedModel()
     for number, tried in enumerate(grid(values)):
         fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number))
@@ -69,7 +71,7 @@ def sweep_source(
         fitted.fit(fit_pairs)
         probability, _ = fitted.predict(held_out)
         correct = metrics.correctness(np.where(held_out.label, probability, 1 - probability))
-        low, high = accuracy_interval(correct, held_out.example)
+        low, high = accuracy_interval(correct, held_out_split.cluster)
         fitted.remove_checkpoint()
         rows.append(
             (described["name"], intervention, source, json.dumps(tried), float(correct.mean()), low, high,
@@ -80,11 +82,11 @@ def sweep_source(
         pl.DataFrame(rows, schema=list(COLUMNS), orient="row").write_csv(partial)
 
 
-def divided(train: Path, shown: ShownTexts, counts: tuple[int, int]) -> tuple[TextPairs, TextPairs]:
-    """Pairs to train on (best first) and held-out pairs (in an order thrown by their texts), of different examples.
+def divided(train: Path, shown: ShownTexts, counts: tuple[int, int]) -> tuple[SplitPairs, SplitPairs]:
+    """Pairs to train on (best first) and held-out pairs (in an order thrown by their texts), of different clusters.
 
     Raises:
-        DataError: the split has too few examples.
+        DataError: the split has too few examples, or too many of them have to stay together.
     """
     split = shown.training(train)
     if len(split.pairs) < sum(counts):
@@ -95,14 +97,43 @@ def divided(train: Path, shown: ShownTexts, counts: tuple[int, int]) -> tuple[Te
     def draw(pair: Pair) -> int:
         return example_seed(shown.reading.seed, split.framed.examples[pair.example], "sweep")
 
-    drawn = sorted(split.pairs, key=draw)
-    chosen, held_out = drawn[: counts[0]], drawn[counts[0] : sum(counts)]
+    chosen, held_out = _filled(_by_cluster(split, draw), counts)
+    if (found := (len(chosen), len(held_out))) != counts:
+        raise DataError(
+            f"{train}: examples with one prompt stay together, and {found[0]} + {found[1]} are left for {counts[0]} + "
+            f"{counts[1]}; lower sweep.train or held_out"
+        )
     coins = np.array([draw(pair) % 2 == 0 for pair in held_out], bool)
-    parts = ((chosen, np.ones(len(chosen), bool)), (held_out, coins))
-    fit_pairs, held_out_pairs = (
-        shown.texts(replace(split, pairs=pairs, best_first=best_first), "train") for pairs, best_first in parts
+    return (
+        replace(split, pairs=chosen, best_first=np.ones(len(chosen), bool)),
+        replace(split, pairs=held_out, best_first=coins),
     )
-    return fit_pairs, held_out_pairs
+
+
+def _by_cluster(split: SplitPairs, draw: Callable[[Pair], int]) -> list[list[Pair]]:
+    """The pairs by cluster, in the order drawn: that of the cluster's first pair."""
+    clusters: dict[int, list[Pair]] = {}
+    for pair, cluster in sorted(zip(split.pairs, split.cluster.tolist(), strict=True), key=lambda both: draw(both[0])):
+        clusters.setdefault(cluster, []).append(pair)
+    return list(clusters.values())
+
+
+def _filled(clusters: Sequence[list[Pair]], counts: Sequence[int]) -> list[list[Pair]]:
+    """Parts of these sizes: each cluster goes whole to the first part with room for it, else what fits of it to one."""
+    parts: list[list[Pair]] = [[] for _ in counts]
+    left = []
+    for cluster in clusters:
+        for part, count in zip(parts, counts, strict=True):
+            if len(part) + len(cluster) <= count:
+                part += cluster
+                break
+        else:
+            left.append(cluster)
+    for cluster in left:
+        rooms = [count - len(part) for part, count in zip(parts, counts, strict=True)]
+        roomiest = int(np.argmax(rooms))
+        parts[roomiest] += cluster[: rooms[roomiest]]
+    return parts
 
 
 def join_sweeps(parts: Sequence[Path], output: Path) -> None:

@@ -44,7 +44,8 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
     shutil.copy("results/python/shifts.yaml", shifts)
 
     def call(*arguments: str) -> None:
-        assert main([*arguments, *([] if arguments[0] == "metrics" else ["--cache", str(cache)])]) == 0
+        cached = [] if arguments[0] in ("overlap", "metrics") else ["--cache", str(cache)]
+        assert main([*arguments, *cached]) == 0
 
     trained = ["data/north/train.json", "data/south/train.json"]
     call("model", "tiny", "--output", model)
@@ -68,9 +69,11 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
                  "--model", model, "--tokens", tokens, "--train", f"data/{source}/train.json", "--test", *test,
                  "--output", manifest)  # fmt: skip
             call("gather", manifest, "--output", str(run))
+    call("overlap", *pairs, "--train", *trained, "--test", *files["test"], "--seed", "3", "--output", str(run))
     call("metrics", str(run / "evaluations"), "--models", "tiny", "--interventions", *PARAMETERS,
          "--shifts", str(shifts), "--capability", "mms", "lora",
-         "--on-references", "mms", "lora", "--seed", "3", "--output", str(run))  # fmt: skip
+         "--on-references", "mms", "lora", "--seed", "3", "--overlap", str(run / "overlap.parquet"),
+         "--output", str(run))  # fmt: skip
     return read_csv(run / "generalization_metrics.csv", METRIC_COLUMNS)
 
 

@@ -60,6 +60,8 @@ def make_cells(accuracies: dict[tuple[str, str, str], float], model: str = "m") 
             "calibration_error": 0.1,
             "brier": 0.2,
             "test_pairs": 10,
+            **{"clean_accuracy": accuracy - 0.02, "clean_low": accuracy - 0.12, "clean_high": accuracy + 0.08},
+            "clean_pairs": 7,
         }
         for (intervention, source, target), accuracy in accuracies.items()
     ]
@@ -98,6 +100,8 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
         "calibration_error": pytest.approx(metric.calibration_error(p)),
         "brier": pytest.approx(metric.brier(p)),
         "test_pairs": 300,
+        **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")),
+        **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high")),
     }
     # Ten pairs fill no bin of the published error.
     assert frame.row(by_predicate=pl.col("target") == "a", named=True)["RMS_calibration_error"] is None
@@ -164,7 +168,7 @@ def test_metrics_have_the_published_columns_in_order():
         "target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,RMS_calibration_error,"
         "differential_elicitation,"
         "elicitation,calibration_error,brier,generalization_accuracy_low,generalization_accuracy_high,test_pairs,"
-        "published_entries"
+        "published_entries,clean_accuracy,clean_low,clean_high,clean_pairs"
     )
     assert len(frame) == 2 * len(SHIFTS)
 
@@ -201,6 +205,8 @@ def test_metrics_of_a_shift_come_from_the_right_cells():
         "generalization_accuracy_high": accuracy + 0.1,
         "test_pairs": 10,
         "published_entries": 2,
+        **{"clean_accuracy": accuracy - 0.02, "clean_low": accuracy - 0.12, "clean_high": accuracy + 0.08},
+        "clean_pairs": 7,
     }
 
 

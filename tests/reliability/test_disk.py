@@ -41,6 +41,7 @@ VERBS = (
     "tune",
     "gather",
     "evaluate",
+    "overlap",
     "metrics",
     "records",
     "provenance",

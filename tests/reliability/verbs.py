@@ -65,13 +65,18 @@ class Verbs:
                 )
                 for verb, name in (("evaluate", "mms"), ("evaluate cra", "cra"))
             },
+            "overlap": (
+                "north:north", "--train", f"{data}/train.json", "--test", f"{data}/test.json", "--output", run,
+            ),
             "metrics": (
                 f"{run}/evaluations", "--models", "tiny", "--interventions", "mms", "--shifts", "shifts.yaml",
-                "--capability", "mms", "--on-references", "mms", "--output", run,
+                "--capability", "mms", "--on-references", "mms", "--overlap", f"{run}/overlap.parquet",
+                "--output", run,
             ),
             "records": (
-                "--tokens", self.tokens, "--activations", self.activations, "--fits", *self.fits.values(),
-                "--tuned", self.tuned, "--output", run,
+                "north:north", "--tokens", self.tokens, "--activations", self.activations,
+                "--fits", *self.fits.values(), "--tuned", self.tuned, "--overlap", f"{run}/overlap.parquet",
+                "--output", run,
             ),
             "provenance": (
                 f"{run}/leaderboard.csv", "--config", json.dumps(CONFIG), "--output", f"{run}/provenance.json",
@@ -88,6 +93,7 @@ class Verbs:
             "gather": (self.tuned, f"{evaluations}/lora/north.parquet"),
             "evaluate": (f"{evaluations}/mms/north.parquet",),
             "evaluate cra": (f"{evaluations}/cra/north.parquet",),
+            "overlap": (f"{run}/overlap.parquet", f"{run}/overlap.csv"),
             "metrics": tuple(
                 f"{run}/{name}.csv"
                 for name in (

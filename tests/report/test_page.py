@@ -20,7 +20,7 @@ import pytest
 
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
-from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, tables
+from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, seen, tables
 from genies.evaluation.seeds import PLACE
 from genies.files import write_json
 from genies.report import figures, sizes
@@ -59,6 +59,7 @@ TEXTS = [
         "indistinct": 4,
     },
     {"distribution": "hard", "split": "test", "source": "easy", "intervention": "few_shot", "dropped_shots": 17},
+    {"distribution": "hard", "split": "test", "source": "easy", "same_prompt": 3, "same_text": 1, "other_label": 0},
 ]
 
 
@@ -370,6 +371,7 @@ FILES = {
     "reliability": reliability.FILE,
     "cells": tables.CELLS_FILE,
     "intervals": bootstrap.FILE,
+    "overlap": seen.COUNTS_FILE,
 }
 
 
@@ -612,3 +614,64 @@ def test_accuracy_by_size_is_drawn_where_sizes_differ():
     ]
     same = Page(render("trial", make_tables(["x-7b", "y-7b", "z"], ["mms"], SHIFTS), {})).content()
     assert not same["data"]["sizes"] and not [f for f in same["figures"] if "size" in f["id"]]
+
+
+def overlapping(rows: list[tuple], cells: dict[tuple[str, str], dict]) -> Tables:
+    """The tables of a run of which some splits overlap, with further figures of ``mms`` by source and target."""
+    clean = {
+        place: {"clean_accuracy": 0.404, "clean_low": 0.303, "clean_high": 0.505, "clean_pairs": 31,
+                "clean_clusters": 30, "seen_difference": 0.212, "seen_difference_low": -0.011,
+                "seen_difference_high": 0.434} | own
+        for place, own in cells.items()
+    }  # fmt: skip
+    changed = [
+        {**cell, **(clean.get((cell["source"], cell["target"]), {}) if cell["intervention"] == "mms" else {})}
+        for cell in TABLES.cells.iter_rows(named=True)
+    ]
+    counts = pl.DataFrame(rows, schema=seen.COUNTS_COLUMNS, orient="row")
+    return replace(TABLES, cells=pl.DataFrame(changed, schema=tables.CELL_COLUMNS), overlap=counts)
+
+
+def test_overlap_and_accuracy_without_it_are_shown():
+    shared = [
+        ("easy", "easy", 40, 9, 8, 7, 0, 3), ("hard", "hard", 40, 0, 0, 0, 0, 0), ("easy", "hard", 40, 18, 17, 5, 1, 2),
+        ("easy", "code", 30, 1, 1, 0, 0, 0), ("hard", "plain", 40, 40, 40, 0, 0, 0),
+    ]  # fmt: skip
+    few = {**dict.fromkeys(("clean_accuracy", "clean_low", "clean_high")), "clean_pairs": 12, "clean_clusters": 1}
+    few |= dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"))
+    run = overlapping(shared, {("easy", "easy"): {}, ("easy", "hard"): few, ("plain", "plain"): {"clean_pairs": 40}})
+    page = render("trial", run, {})
+    front = " ".join(page[: page.index("<nav")].split())
+    assert "In 1 shift more than 5&nbsp;% of the target's test examples also appear in the source's" in front
+    assert "most of all in easy → hard (45 %). <a" in front
+    section = page[page.index('<section id="overlap">') : page.index('<section id="texts">')]
+    assert section.count("<details>") == 2 and "<details open" not in section
+    within, across, clean = (Page(part) for part in section.split("<table ")[1:])
+    assert within.texts("th")[8:] == ["easy"]
+    assert within.texts("td") == ["easy", "40", "9", "8", "7", "0", "3"]
+    # What is no shift of the page, as with matrix, is in the file alone.
+    assert across.texts("td") == ["hard", "40", "18", "17", "5", "1", "2", "code", "30", "1", "1", "0", "0", "0"]
+    assert ">0.404<small>0.303 to 0.505</small>" in section and ">0.212<small>−0.011 to 0.434</small>" in section
+    assert "too few clean pairs\n<small>12 pairs in 1 cluster</small>" in section
+    assert clean.texts("th")[8:] == ["easy", "easy"] * len(TABLES.metrics["model"].unique())
+
+
+def test_overlap_that_is_small_is_not_named_in_front_and_none_is_said():
+    page = render("trial", overlapping([("easy", "hard", 40, 2, 2, 0, 0, 0)], {}), {})
+    assert "more than 5&nbsp;%" not in page[: page.index("<nav")] and 'href="#overlap"' in page
+    page = render("trial", overlapping([("easy", "hard", 40, 0, 0, 0, 0, 0)], {}), {})
+    assert "No test example appears in a training split" in page
+
+
+def test_where_texts_are_not_known_nothing_is_said_of_overlap(page):
+    assert 'id="overlap"' not in page and "#overlap" not in page
+
+
+def test_overlap_is_that_of_this_run_whatever_is_beside_it():
+    run = overlapping([("easy", "hard", 40, 18, 17, 5, 1, 2)], {("easy", "hard"): {}})
+    both = run.beside(replace(TABLES, overlap=run.overlap), "published").by_size()
+    assert both.overlap.equals(run.overlap)
+    assert both.cells.filter(pl.col("clean_pairs").is_not_null())["model"].unique(maintain_order=True).to_list() == [
+        "small",
+        "large",
+    ]

@@ -39,10 +39,44 @@ def prepared(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFa
 def test_held_out_examples_are_others_than_those_trained_on(prepared: Path) -> None:
     shown = ShownTexts(prepared / "tokens.json", prepared / "model.json")
     fit, held_out = divided(prepared / "north/train.json", shown, (12, 8))
-    assert (len(fit), len(held_out)) == (12, 8)
-    assert set(fit.example).isdisjoint(held_out.example)
-    assert fit.label.all()
-    assert 0 < held_out.label.sum() < 8
+    assert (len(fit.pairs), len(held_out.pairs)) == (12, 8)
+    assert set(fit.cluster).isdisjoint(held_out.cluster)
+    assert fit.best_first.all()
+    assert 0 < held_out.best_first.sum() < 8
+
+
+@pytest.fixture
+def repeated(prepared: Path, tmp_path: Path) -> tuple[Path, ShownTexts]:
+    """A source of 24 examples, of which every two, and once four, have the same prompt, and what reads it."""
+    examples = json.loads((prepared / "north/train.json").read_text())[:20]
+    numbers = [0, 0, 0, 0, *(n for n in range(1, 11) for _ in range(2))]
+    repeated = [
+        {"prompt": examples[n]["prompt"], "responses": {f"red {k}": 1, "blue": 0}} for k, n in enumerate(numbers)
+    ]
+    train = tmp_path / "north/train.json"
+    train.parent.mkdir()
+    train.write_text(json.dumps([*repeated, *({**e, "prompt": f"see {e['prompt']}"} for e in examples[:76])]))
+    views = {"train": [], "test": []}
+    tokenize_splits(prepared / "model.json", [("train", train)], views, Reading(), tmp_path, tmp_path / "tokens.json")
+    return train, ShownTexts(tmp_path / "tokens.json", prepared / "model.json")
+
+
+@pytest.mark.parametrize("counts", [(12, 8), (25, 15), (30, 14), (1, 43), (43, 1)])
+def test_examples_with_one_prompt_stay_on_one_side(repeated: tuple[Path, ShownTexts], counts: tuple[int, int]) -> None:
+    train, shown = repeated
+    fit, held_out = divided(train, shown, counts)
+    assert (len(fit.pairs), len(held_out.pairs)) == counts
+    assert set(fit.cluster).isdisjoint(held_out.cluster)
+
+
+def test_counts_that_clusters_cannot_fill_are_an_error(prepared: Path, tmp_path: Path) -> None:
+    examples = json.loads((prepared / "north/train.json").read_text())
+    train = tmp_path / "north/train.json"
+    train.parent.mkdir()
+    train.write_text(json.dumps([{**examples[0], "responses": {f"red {k}": 1, "blue": 0}} for k in range(4)]))
+    shown = ShownTexts(prepared / "tokens.json", prepared / "model.json")
+    with pytest.raises(DataError, match=r"examples with one prompt stay together, and 3 \+ 0 are left for 3 \+ 1"):
+        divided(train, shown, (3, 1))
 
 
 def test_more_examples_than_there_are_is_an_error(prepared: Path) -> None:

@@ -15,8 +15,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has run once."""
     project = Project(tmp_path_factory.mktemp("project"))
     executed = project.jobs()
+    once = ("model", "tokenize", "extract", "overlap", "metrics", "records", "samples", "provenance", "report")
     assert executed == {
-        **dict.fromkeys(("model", "tokenize", "extract", "metrics", "records", "samples", "provenance", "report"), 1),
+        **dict.fromkeys(once, 1),
         **{f"{rule}:{name}": 1 for rule in ("fit", "evaluate") for name in project.config["interventions"]},
     }
     assert project.forward_passes() > 0

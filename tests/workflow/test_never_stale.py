@@ -19,7 +19,9 @@ from project import Project
 
 from genies.config import load_config
 from genies.consistency import check_results, products
+from genies.data.limit import Limit
 from genies.errors import StoreError
+from genies.evaluation.seen import write_overlap
 from genies.plan import Plan
 
 MANIFESTS = Path("results/mini")
@@ -122,6 +124,11 @@ def write_an_evaluation_that_states_nothing() -> None:
     pl.read_parquet(file).write_parquet(file)
 
 
+def leave_a_target_out_of_the_overlap() -> None:
+    data = [Path(f"data/north/{split}.json") for split in ("train", "test")]
+    write_overlap(data[:1], data[1:], {"north": ["north"]}, 0, Limit(), MANIFESTS)
+
+
 MODEL, TOKENS, ACTIVATIONS, FITS = (
     Path(name)
     for name in (
@@ -146,6 +153,8 @@ MODEL, TOKENS, ACTIVATIONS, FITS = (
         (lambda: restate(FITS, fits={}), "evaluations/tiny-llama/mms/north.parquet: was made of another results/mini"),
         (lambda: (MANIFESTS / FITS).write_text("[1]"), "mms.json: not a file of genies with made_of"),
         ((MANIFESTS / FITS).unlink, "interventions/tiny-llama/mms.json: is missing"),
+        ((MANIFESTS / "overlap.parquet").unlink, "results/mini/overlap.parquet: is missing"),
+        (leave_a_target_out_of_the_overlap, "overlap.parquet: was made with targets = {"),
         (lambda: rewrite("data/south/test.json", "Peru", "Perú"), "was made of another data/south/test.json"),
         (put_another_evaluation_there, "mms/north.parquet: was made by other code"),
         (write_an_evaluation_that_states_nothing, "mms/north.parquet: was made with targets = null"),
@@ -177,7 +186,7 @@ def test_what_provenance_says_helps(project: Project) -> None:
 
 def test_the_targets_ask_for_every_manifest_and_evaluation(project: Project, plan: Plan) -> None:
     asked = [product.file for product in products(plan)]
-    assert len(asked) == len(set(asked)) == 3 + 3 + 6
+    assert len(asked) == len(set(asked)) == 3 + 3 + 6 + 1
     for file in asked:
         file.unlink()
     planned = project.run("-n").stdout + project.run("-n").stderr

@@ -122,11 +122,13 @@ ROWS = {
         fits=2,
     ),
     "a new shift between known distributions, of which one is fitted on already": Row(
-        shift("south", "north"), tuple(f"evaluate:{name}" for name in ("random", "zero_shot", "mms")), TABLES
+        shift("south", "north"),
+        ("overlap", *(f"evaluate:{name}" for name in ("random", "zero_shot", "mms"))),
+        EVERYTHING,
     ),
     "a new shift from a distribution that was only tested on (as it is where no capability is asked for)": Row(
         shift("south", "north"),
-        ("tokenize", "extract", *PROBES),
+        ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
         stores("south train plain"),
         fits=2,
@@ -134,18 +136,20 @@ ROWS = {
     ),
     "a new shift to a new distribution": Row(
         shift("north", "west"),
-        ("tokenize", "extract", *PROBES),
+        ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
         stores("west train plain", "west test plain"),
         fits=3,
     ),
-    "a test split": Row(example("test"), ("tokenize", "extract", *PROBES), EVERYTHING, stores("south test plain")),
+    "a test split": Row(
+        example("test"), ("overlap", "tokenize", "extract", *PROBES), EVERYTHING, stores("south test plain")
+    ),
     "a training split": Row(
-        example("train"), ("tokenize", "extract", *PROBES), EVERYTHING, stores("south train plain"), fits=3
+        example("train"), ("overlap", "tokenize", "extract", *PROBES), EVERYTHING, stores("south train plain"), fits=3
     ),
     "the limit of one distribution": Row(
         config(limit={"distributions": {"south": {"train": 10, "test": 5}}}),
-        ("tokenize", "extract", *PROBES),
+        ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
         stores("south train plain", "south test plain"),
         fits=3,
@@ -153,7 +157,7 @@ ROWS = {
     "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "the seed": Row(
         config(seed=1),
-        ("tokenize", "extract", *PROBES),
+        ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
         stores("north train plain", "south train plain"),
         fits=6,

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from genies.cli import parse
 from genies.config import Config, load_config
+from genies.data.limit import Limit
 from genies.demo.place import MODEL, distribution_names
 from genies.errors import GeniesError
 from genies.plan import Plan
@@ -187,12 +188,14 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     fits = {options.intervention: options.parameters for options in called["fit"]}
     assert fits[f"{text}/own.py"]["word"] == text
     assert set(values("plugin", "folder")) == {Path(text, "plug")}
+    assert values("overlap", "limit") == [Limit(**config["limit"])]
+    assert all({own["north"][0]} <= set(files) for files in values("overlap", "train"))
     assert values("metrics", "shifts") == [[Path(text, "shifts.yaml")]]
     assert values("report", "beside") == [[Path(text, "other")]]
     stated = values("provenance", "config")[0]
     assert stated["folders"] == config["folders"] and stated["revisions"] == config["revisions"]
     assert str(Path(text, "own.py")) in values("provenance", "config")[0]["interventions"]
-    assert {"tune", "gather", "sweep_source", "sweep", "extract", "records", "samples"} <= set(called)
+    assert {"tune", "gather", "sweep_source", "sweep", "extract", "overlap", "records", "samples"} <= set(called)
 
 
 RENDERED = {"revisions.owner/name", "intervention_parameters.own.word"}

@@ -32,8 +32,35 @@ rule evaluate:
         "--output={params.folder:q}"
 
 
+rule overlap:
+    input:
+        train=[plan.distribution_file(name, "train") for name in plan.fit_sources],
+        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+    output:
+        examples=plan.overlap_file,
+        counts=plan.results / "overlap.csv",
+    log:
+        plan.results / "logs" / "overlap.log",
+    benchmark:
+        plan.results / "benchmarks" / "overlap.tsv"
+    localrule: True
+    threads: 1
+    params:
+        pairs=plan.probe_pairs,
+        seed=plan.config.seed,
+        limit=plan.limit_json,
+        folder=plan.results,
+        data=[plan.data_digest("train", plan.fit_sources), plan.data_digest("test", plan.test_distributions)],
+        code=plan.code("genies.evaluation.seen"),
+    shell:
+        further("params.pairs", train="input.train", test="input.test")
+        + "genies --stdin --log={log:q} overlap --seed={params.seed:q} --limit={params.limit:q} "
+        "--output={params.folder:q}"
+
+
 rule records:
     input:
+        overlap=rules.overlap.output.examples,
         tokens=expand(rules.tokenize.output, model=plan.models),
         activations=expand(rules.extract.output, model=plan.models, batch=plan.batches),
         fits=expand(rules.fit.output, model=plan.models, intervention=[p for p in plan.probes if p not in plan.repeats]),
@@ -50,17 +77,25 @@ rule records:
     localrule: True
     threads: 1
     params:
+        shifts=[f"{shift.source}:{shift.target}" for shift in plan.shifts],
         folder=plan.results,
         code=plan.code("genies.evaluation.records"),
     shell:
-        further(tokens="input.tokens", activations="input.activations", fits="input.fits", tuned="input.tuned")
-        + "genies --stdin --log={log:q} records --output={params.folder:q}"
+        further(
+            "params.shifts",
+            tokens="input.tokens",
+            activations="input.activations",
+            fits="input.fits",
+            tuned="input.tuned",
+        )
+        + "genies --stdin --log={log:q} records --overlap={input.overlap:q} --output={params.folder:q}"
 
 
 rule metrics:
     input:
         evaluations=plan.evaluations(),
         repeats=plan.evaluations(repeats=True),
+        overlap=rules.overlap.output.examples,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
@@ -93,7 +128,7 @@ rule metrics:
         further("params.evaluations", shifts="params.shifts")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--capability {params.capability:q} --on-references {params.on_references:q} --repeats {params.repeats:q} "
-        "--seed={params.seed:q} --output={params.folder:q}"
+        "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
 
 
 rule samples:

@@ -4,6 +4,7 @@
 rule provenance:
     input:
         results=[
+            *rules.overlap.output,
             *rules.metrics.output,
             *rules.records.output,
             *rules.samples.output,
@@ -29,6 +30,7 @@ rule provenance:
 
 rule report:
     input:
+        rules.overlap.output,
         rules.metrics.output,
         rules.records.output,
         rules.samples.output,

@@ -1,0 +1,150 @@
+"""The stage ``overlap``: what it writes, and what records and cells make of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from helpers import write_evaluation
+
+from genies.cli import main
+from genies.data.distributions import read_split
+from genies.data.limit import Limit, drawn
+from genies.errors import DataError, StoreError
+from genies.evaluation import records, tables
+from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, read_kinds, read_seen, write_overlap
+from genies.files import write_json
+
+NORTH, SOUTH = "north", "=south"
+"""A name that tables put an apostrophe in front of."""
+
+
+def split(folder: Path, name: str, examples: list[tuple[str, str, str]]) -> Path:
+    """Write examples of a prompt, the best response and a worse one."""
+    folder.mkdir(exist_ok=True, parents=True)
+    content = [{"prompt": prompt, "responses": {best: 1, worse: 0}} for prompt, best, worse in examples]
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder / f"{name}.json"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, list[Path]]:
+    """Two distributions: of north's five test examples its training split has one in each way, south's has the last."""
+    plain = [(f"n{n} ", "yes", "no") for n in range(8)]
+    others = [("n1 ", "fine", "poor"), ("n2 ", "yes", "poor"), ("n3 ", "no", "poor")]
+    north_test = [("a ", "yes", "no"), *others, ("s0 ", "yes", "no")]
+    south = [(f"s{n} ", "yes", "no") for n in range(6)]
+    return {
+        "train": [split(tmp_path / NORTH, "train", plain), split(tmp_path / SOUTH, "train", south)],
+        "test": [split(tmp_path / NORTH, "test", north_test), split(tmp_path / SOUTH, "test", [("b ", "yes", "no")])],
+    }
+
+
+TARGETS = {NORTH: [NORTH, SOUTH], SOUTH: [NORTH]}
+
+
+def test_every_way_is_planted_and_found(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
+    frame = pl.read_parquet(tmp_path / "overlap.parquet")
+    assert dict(frame.schema) == COLUMNS
+    assert frame.rows() == [
+        (NORTH, NORTH, 1, True, False, False),
+        (NORTH, NORTH, 2, True, True, False),
+        (NORTH, NORTH, 3, True, True, True),
+        (SOUTH, NORTH, 4, True, True, False),
+    ]
+    assert tables.read_csv(tmp_path / "overlap.csv", COUNTS_COLUMNS).rows() == [
+        (NORTH, NORTH, 5, 3, 3, 2, 1, 0),
+        (NORTH, f"'{SOUTH}", 1, 0, 0, 0, 0, 0),
+        (f"'{SOUTH}", NORTH, 5, 1, 1, 1, 0, 1),
+    ]
+    assert read_seen(tmp_path / "overlap.parquet") == {
+        (NORTH, NORTH): {1, 2, 3}, (NORTH, SOUTH): set(), (SOUTH, NORTH): {4},
+    }  # fmt: skip
+
+
+def test_only_examples_that_are_drawn_are_compared(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    limit = Limit(train=3, test=2, distributions={NORTH: {"test": 4}})
+    write_overlap(files["train"], files["test"], TARGETS, 7, limit, tmp_path)
+    train, test = read_split(files["train"][0]), read_split(files["test"][0])
+    prompts = {train[index].prompt for index in drawn(train, 3, 7)}
+    wanted = {index for index in drawn(test, 4, 7) if test[index].prompt in prompts}
+    assert read_seen(tmp_path / "overlap.parquet")[NORTH, NORTH] == wanted
+    assert pl.read_csv(tmp_path / "overlap.csv")["examples"].to_list() == [4, 1, 4]
+
+
+def test_the_command_line_compares_the_same(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(test=4), tmp_path)
+    given = [part for name, paths in files.items() for part in (f"--{name}", *map(str, paths))]
+    pairs = [f"{source}:{target}" for source, targets in TARGETS.items() for target in targets]
+    assert main(["overlap", *pairs, *given, "--limit", '{"test": 4}', "--output", str(tmp_path / "verb")]) == 0
+    for name in ("overlap.parquet", "overlap.csv"):
+        assert (tmp_path / "verb" / name).read_bytes() == (tmp_path / name).read_bytes()
+    assert main(["overlap", *given, "--output", str(tmp_path / "all")]) == 0
+    assert set(read_seen(tmp_path / "all/overlap.parquet")) == {(a, b) for a in (NORTH, SOUTH) for b in (NORTH, SOUTH)}
+
+
+def test_a_split_that_was_not_given_is_named(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"=south: is a source, but its train\.json was not given"):
+        write_overlap(files["train"][:1], files["test"], TARGETS, 0, Limit(), tmp_path)
+    with pytest.raises(DataError, match=r"=south: target of north, but its test\.json was not given"):
+        write_overlap(files["train"], files["test"][:1], TARGETS, 0, Limit(), tmp_path)
+
+
+def test_a_file_that_is_no_table_of_overlaps_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "overlap.parquet"
+    with pytest.raises(StoreError, match=r"overlap\.parquet: file not found"):
+        read_seen(file)
+    pl.DataFrame(schema=COLUMNS).write_parquet(file)
+    with pytest.raises(StoreError, match="no table that genies overlap wrote; delete it"):
+        read_kinds(file)
+    file.write_bytes(b"PAR1 no more")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_seen(file)
+
+
+def test_texts_state_the_overlap_of_test_splits_and_of_shifts(files: dict[str, list[Path]], tmp_path: Path) -> None:
+    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
+    examples = {f"{NORTH}/train": 8, f"{NORTH}/test": 5, f"{SOUTH}/train": 6, f"{SOUTH}/test": 1}
+    tokens = {"model": "m", "examples": examples, "available": examples, "indistinct": dict.fromkeys(examples, 0)}
+    tokens |= {kind: dict.fromkeys(examples, ()) for kind in ("left_out", "shortened")}
+    write_json(tmp_path / "tokens.json", tokens)
+    asked = ["--tokens", str(tmp_path / "tokens.json"), "--overlap", str(tmp_path / "overlap.parquet")]
+    assert main(["records", f"{SOUTH}:{NORTH}", *asked, "--output", str(tmp_path)]) == 0
+    texts = tables.read_csv(tmp_path / "texts.csv", records.TEXTS_COLUMNS)
+    assert texts.columns[-3:] == ["same_prompt", "same_text", "other_label"]
+    columns = ("distribution", "split", "intervention", "source", "same_prompt", "same_text", "other_label")
+    assert texts.select(columns).rows() == [
+        (f"'{SOUTH}", "test", None, None, None, None, None),
+        (f"'{SOUTH}", "train", None, None, None, None, None),
+        (NORTH, "test", None, None, 3, 2, 1),
+        (NORTH, "train", None, None, None, None, None),
+        (NORTH, "test", None, f"'{SOUTH}", 1, 1, 0),
+    ]
+    assert main(["records", f"{SOUTH}:{SOUTH}", *asked, "--output", str(tmp_path)]) == 2
+
+
+def test_cells_count_clean_pairs_of_the_examples_that_are_not_seen(tmp_path: Path) -> None:
+    # Two pairs of each of 50 examples, of which the first 20 are seen and always right.
+    write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 40 + [0.9, 0.2] * 30, "b": [0.9, 0.2, 0.8, 0.7]})
+    seen = {("a", "a"): set(range(20)), ("a", "b"): set()}
+    own, other = tables.cells(tmp_path, ["m"], {"mms": ["a"]}, seen).iter_rows(named=True)
+    assert (own["accuracy"], own["clean_accuracy"], own["seen_difference"]) == (0.7, 0.5, 0.5)
+    assert (own["clean_pairs"], own["clean_clusters"]) == (60, 30)
+    ordinary = tables.cells(tmp_path, ["m"], {"mms": ["a"]})
+    assert ordinary.select(list(tables.CELL_COLUMNS)[11:]).null_count().row(0) == (2,) * 8
+    assert [other[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")] == [
+        *(other[name] for name in ("accuracy", "low", "high", "test_pairs")), 2,
+    ]  # fmt: skip
+    assert other["seen_difference"] is None
+    with pytest.raises(StoreError, match=r"nothing is known of the overlap of b with a; delete overlap\.parquet"):
+        tables.cells(tmp_path, ["m"], {"mms": ["a"]}, {("a", "a"): set()})
+
+
+def test_an_accuracy_by_a_rule_of_its_own_has_no_clean_figure(tmp_path: Path) -> None:
+    path = write_evaluation(tmp_path, "m", "ccs", "a", {"a": [0.9] * 40 + [0.2] * 60})
+    pl.read_parquet(path).with_columns(stated_accuracy=pl.lit(0.6)).write_parquet(path)
+    (cell,) = tables.cells(tmp_path, ["m"], {"ccs": ["a"]}, {("a", "a"): {0}}).iter_rows(named=True)
+    assert cell["accuracy"] == 0.6 and cell["clean_accuracy"] is None and cell["clean_pairs"] is None
