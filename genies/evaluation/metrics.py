@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike
 PUBLISHED_BINS = 5
 PUBLISHED_SMALLEST_BIN = 20
 PUBLISHED_SEED = 42
+CHANCE_DRAWS = 1_000
+CHANCE_BLOCK = 2**21
+"""Labels that are redrawn at a time."""
 
 
 def checked_probability(probability: ArrayLike) -> np.ndarray:
@@ -90,16 +93,36 @@ def calibration_error(probability: ArrayLike, bins: int = 10) -> float:
         probability: of the best response, float (n,) within [0, 1].
         bins: number of equal-width bins of [0, 1], even.
     """
+    values = checked_probability(probability)
+    confidence = np.maximum(values, 1 - values)
+    return float(_calibration_errors(correctness(values)[None], confidence, bins)[0])
+
+
+def calibration_error_by_chance(probability: ArrayLike, bins: int = 10) -> float:
+    """What ``calibration_error`` reaches by chance where the probabilities are right: its 95 % quantile.
+
+    Labels are redrawn from the stated probabilities, 1,000 times by a fixed seed (consistency resampling: Bröcker and
+    Smith, Weather and Forecasting 22, 2007). With few pairs this is far from 0. Arguments as ``calibration_error``.
+    """
+    values = checked_probability(probability)
+    confidence = np.maximum(values, 1 - values)
+    generator = np.random.default_rng(0)
+    rows = max(1, CHANCE_BLOCK // len(values))
+    errors = [
+        _calibration_errors(generator.random((len(block), len(values))) < confidence, confidence, bins)
+        for block in np.array_split(np.arange(CHANCE_DRAWS), -(-CHANCE_DRAWS // rows))
+    ]
+    return float(np.quantile(np.concatenate(errors), 0.95))
+
+
+def _calibration_errors(right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
+    """Errors under several sets of labels, (draws, n) each right or not, float64 (draws,); ``confidence`` is (n,)."""
     if bins < 2 or bins % 2:
         raise ValueError(f"bins is {bins}; it must be even, or the middle bin would hide its error")
-    values = checked_probability(probability)
-    right = correctness(values)
-    confidence = np.maximum(values, 1 - values)
     bin_of = np.minimum(((confidence - 0.5) * bins).astype(np.int64), bins // 2 - 1)
-    size = np.bincount(bin_of, minlength=bins // 2)
-    gap = np.bincount(bin_of, right - confidence, minlength=bins // 2)
-    filled = size > 0
-    return float(np.sqrt(np.sum(gap[filled] ** 2 / size[filled]) / len(values)))
+    of_bin = np.eye(bins // 2)[bin_of]
+    gap = (right - confidence) @ of_bin
+    return np.sqrt(np.sum(gap**2 / np.maximum(of_bin.sum(axis=0), 1), axis=1) / len(confidence))
 
 
 def elicitation(generalization_accuracy: float, target_tuned_capability: float) -> float:

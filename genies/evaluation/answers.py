@@ -1,0 +1,73 @@
+"""The framing ``truthfulness``: what Yes and No score apart, and whether the better response is called truer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.data.framing import ANSWERS
+from genies.evaluation.metrics import correctness
+from genies.evaluation.scored import scored
+from genies.evaluation.tables import PLACE, read_evaluation
+from genies.evaluation.uncertainty import accuracy_interval
+
+FILE = "answers.csv"
+COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+    "items": pl.Int64,
+    **dict.fromkeys(("always_no", "accuracy_yes", "accuracy_no", "higher", "higher_low", "higher_high"), pl.Float64),
+}
+"""Columns of ``answers.csv``: a row per cell whose pairs are questions.
+
+``always_no`` is the accuracy of answering No throughout. ``higher`` is the share of (best, worse) responses of one
+example of which the best has the higher probability of Yes, a tie being half; a bias towards one of the answers does
+not change it. Its 95 % interval is over clusters of examples."""
+
+
+def answers(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
+    """Answers to questions, columns as in ``COLUMNS``; empty where no pair is one. Arguments as of ``tables.cells``.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    rows = [
+        {**dict(zip(PLACE, (model, intervention, source, target), strict=True)), **_row(pairs)}
+        for model in models
+        for intervention, sources in fits.items()
+        for source in sorted(sources)
+        for (target,), pairs in read_evaluation(evaluations / model / intervention / f"{source}.parquet").group_by(
+            "target", maintain_order=True
+        )
+        if pairs["answer"].null_count() == 0 and pairs["probability"].null_count() == 0
+    ]
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def _row(pairs: pl.DataFrame) -> dict[str, Any]:
+    yes = (pairs["answer"] == ANSWERS[0]).to_numpy()
+    judged = scored(pairs)
+    best, worse = _compared(pairs["example"].to_numpy(), yes)
+    # The probability of Yes is that of the right answer, or its complement.
+    said_yes = np.where(yes, judged.draws, 1 - judged.draws)
+    higher = np.mean([correctness(0.5 * (1 + drawn[best] - drawn[worse])) for drawn in said_yes], axis=0)
+    low, high = accuracy_interval(higher, judged.cluster[best]) if len(best) else (None, None)
+    return {
+        "items": len(pairs),
+        "always_no": float(np.mean(~yes)),
+        "accuracy_yes": float(judged.correct[yes].mean()) if yes.any() else None,
+        "accuracy_no": float(judged.correct[~yes].mean()) if not yes.all() else None,
+        "higher": float(higher.mean()) if len(best) else None,
+        "higher_low": low,
+        "higher_high": high,
+    }
+
+
+def _compared(example: np.ndarray, yes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the best and of the worse response of every comparison within an example, int64 (n,) each."""
+    best = {number: row for row, number in enumerate(example.tolist()) if yes[row]}
+    worse = [row for row, number in enumerate(example.tolist()) if not yes[row] and number in best]
+    return np.array([best[number] for number in example[worse].tolist()], np.int64), np.array(worse, np.int64)

@@ -1,0 +1,54 @@
+"""How far results of a probe move with the order of sites that are equally accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.evaluation.metrics import accuracy
+from genies.evaluation.tables import PLACE, read_evaluation
+
+FILE = "ties.csv"
+COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+    "orders": pl.Int64,
+    **dict.fromkeys(("accuracy", "accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
+}
+"""Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites and dropped others.
+``accuracy`` is that of the documented order; the rest are mean, standard deviation (n − 1) and range over other ones.
+The protocol ``corrected`` predicts under no other orders; how many sites tie stands in ``sites.csv``."""
+
+
+def ties(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
+    """The spread over orders of tied sites, columns as in ``COLUMNS``. Arguments as of ``tables.cells``.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    rows = [
+        {**dict(zip(PLACE, (model, intervention, source, target), strict=True)), **_row(pairs)}
+        for model in models
+        for intervention, sources in fits.items()
+        for source in sorted(sources)
+        for (target,), pairs in read_evaluation(evaluations / model / intervention / f"{source}.parquet").group_by(
+            "target", maintain_order=True
+        )
+        if pairs["repeated_over"][0] == "tie orders"
+    ]
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def _row(pairs: pl.DataFrame) -> dict[str, Any]:
+    accuracies = np.array([accuracy(drawn) for drawn in np.array(pairs["repeats"].to_list(), np.float64).T])
+    return {
+        "orders": len(accuracies),
+        "accuracy": accuracy(pairs["probability"].to_numpy()),
+        "accuracy_mean": float(accuracies.mean()),
+        "accuracy_sd": float(accuracies.std(ddof=1)),
+        "accuracy_least": float(accuracies.min()),
+        "accuracy_most": float(accuracies.max()),
+    }
