@@ -219,9 +219,10 @@ class Config(Section):
     plugins: dict[PlainName, Place] = Field(
         {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
     )
-    capability_interventions: tuple[str, ...] = Field(
-        ("mms", "lat_stim_1", "lat_pca"),
-        description="Interventions of which the best on a target reference gives the capability there.",
+    capability_interventions: Literal["untrained"] | tuple[str, ...] = Field(
+        "untrained",
+        description="Interventions of which the best on a target reference gives the capability there: a list, or "
+        "`untrained` for all of the run that are fitted on features, without a training of their own.",
     )
     matrix: Flag = Field(
         False, description="Whether probes are tested on every target of the run, not on those of their shifts alone."

@@ -42,13 +42,8 @@ interventions:
   - zero_shot
   - mms
   - lat_stim_1
-
-# Interventions of which the best on a target reference gives the capability there.
-capability_interventions:
-  - mms
-  - lat_stim_1
 """
-WRITTEN = ("run", "models", "shifts", "distributions", "interventions", "capability_interventions")
+WRITTEN = ("run", "models", "shifts", "distributions", "interventions")
 WIDTH = 118
 
 

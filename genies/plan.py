@@ -36,6 +36,7 @@ from genies.tuning.plugin import check_plugin, program_files
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
     from genies.data.framing import Framing
+    from genies.interventions.base import Intervention
     from genies.data.reading import Reading
 
 
@@ -94,6 +95,7 @@ class Plan:
         self._check_data()
         self._check_sweep()
         self._check_beside()
+        self._check_capability()
         for model in self.models:
             self.model_files(model)
         for name in self.interventions:
@@ -576,8 +578,29 @@ class Plan:
 
     @cached_property
     def capability_interventions(self) -> list[str]:
-        """Configured capability interventions that the run has."""
-        return [name for name in self.config.capability_interventions if name in self.methods]
+        """Interventions of the run of which the best on a reference gives the capability there.
+
+        None of them chooses anything on test labels.
+        """
+        asked = self.config.capability_interventions
+        if asked == "untrained":
+            fitted = (name for name in self.methods if name in self.probes and self._class_of(name).fit_views)
+            return [name for name in fitted if not self._reads_test_labels(name)]
+        return [name for name in asked if name in self.methods]
+
+    def _class_of(self, intervention: str) -> type[Intervention]:
+        return load_class(self.interventions[intervention])
+
+    def _reads_test_labels(self, intervention: str) -> bool:
+        return self._class_of(intervention)(**self.parameters(intervention)).reads_test_labels
+
+    def _check_capability(self) -> None:
+        for name in self.capability_interventions:
+            if name in self.interventions and self._reads_test_labels(name):
+                raise ConfigError(
+                    f"capability_interventions: {name} under the protocol {self.config.protocol} chooses its sign on "
+                    "the test labels, so that its accuracy is no capability; leave it out"
+                )
 
     @cached_property
     def views(self) -> dict[Split, list[str]]:

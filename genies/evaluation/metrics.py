@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 PUBLISHED_BINS = 5
 PUBLISHED_SMALLEST_BIN = 20
 PUBLISHED_SEED = 42
-CHANCE_DRAWS = 1_000
-CHANCE_BLOCK = 2**21
-"""Labels that are redrawn at a time."""
+CHANCE_LABELS, CHANCE_DRAWS = 2**22, (100, 1_000)
+"""How many labels are redrawn, at most, and in how many draws at least and at most."""
 
 
 def checked_probability(probability: ArrayLike) -> np.ndarray:
@@ -101,18 +100,14 @@ def calibration_error(probability: ArrayLike, bins: int = 10) -> float:
 def calibration_error_by_chance(probability: ArrayLike, bins: int = 10) -> float:
     """What ``calibration_error`` reaches by chance where the probabilities are right: its 95 % quantile.
 
-    Labels are redrawn from the stated probabilities, 1,000 times by a fixed seed (consistency resampling: Bröcker and
+    Labels are redrawn from the stated probabilities, up to 1,000 times by a fixed seed (consistency resampling: Bröcker and
     Smith, Weather and Forecasting 22, 2007). With few pairs this is far from 0. Arguments as ``calibration_error``.
     """
     values = checked_probability(probability)
     confidence = np.maximum(values, 1 - values)
-    generator = np.random.default_rng(0)
-    rows = max(1, CHANCE_BLOCK // len(values))
-    errors = [
-        _calibration_errors(generator.random((len(block), len(values))) < confidence, confidence, bins)
-        for block in np.array_split(np.arange(CHANCE_DRAWS), -(-CHANCE_DRAWS // rows))
-    ]
-    return float(np.quantile(np.concatenate(errors), 0.95))
+    draws = int(np.clip(CHANCE_LABELS // len(values), *CHANCE_DRAWS))
+    right = np.random.default_rng(0).random((draws, len(values)), np.float32) < confidence
+    return float(np.quantile(_calibration_errors(right, confidence, bins), 0.95))
 
 
 def _calibration_errors(right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
