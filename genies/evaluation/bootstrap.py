@@ -123,7 +123,7 @@ class DrawnMeans:
     ) -> None:
         self._baseline = baseline
         keys = sorted(set(_keys(metrics, baseline)) & scores.keys(), key=lambda key: (key[3], key))
-        self._draws = _Draws(scores, seed, resamples, kept=len(keys) + 1)
+        self._draws = _Draws(scores, seed, resamples, kept=None)
         for key in keys:  # by target, so that each distribution is drawn once
             self._draws.accuracy(key)
 
@@ -157,9 +157,16 @@ def _keys(metrics: pl.DataFrame, baseline: str) -> Iterator[Key]:
 
 
 class _Draws:
-    """Accuracies over draws of examples; those of a target and a reference are kept, of 20,000 examples 0.2 GB each."""
+    """Accuracies over draws of examples; those of a target and a reference are kept, of 20,000 examples 0.2 GB each.
 
-    def __init__(self, scores: Mapping[Key, Scored], seed: int, resamples: int, kept: int = 256) -> None:
+    Args:
+        scores: how right every pair was ranked.
+        seed: of the draws.
+        resamples: number of draws.
+        kept: how many cells' accuracies are remembered; None for all.
+    """
+
+    def __init__(self, scores: Mapping[Key, Scored], seed: int, resamples: int, kept: int | None = 256) -> None:
         self._scores = scores
         self._seed = seed
         self._resamples = resamples

@@ -5,10 +5,10 @@ are not independent, so their cluster is the unit. Across shifts the source is t
 not independent either. Both tests are Student's t on paired differences: within a shift with the linearised variance of
 a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, section 6), across shifts with the CR2 standard error
 and its degrees of freedom (``genies.evaluation.uncertainty.clustered_mean``). The p-values are corrected by Holm's
-method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of one model, for each shift and each
-mean over shifts. Where the differences are all the same, t has no variance to divide by: p is then that of the exact
-test that flips signs (Fisher, The design of experiments, 1935, section 21), 2^(1 − n) for n units that all go one way,
-and there is no interval. Over the shifts of one source there is neither interval nor p.
+method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of one model, for each shift and
+each mean over shifts. Where the differences are all the same, t has no variance to divide by: p is then that of the
+exact test that flips signs (Fisher, The design of experiments, 1935, section 21), 2^(1 − n) for n units that all go one
+way, and there is no interval. Over the shifts of one source there is neither interval nor p.
 """
 
 from __future__ import annotations

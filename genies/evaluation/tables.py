@@ -376,8 +376,8 @@ def leaderboard(
     """Averages over shifts of every (model, intervention), best accuracy first, columns as in ``LEADERBOARD_COLUMNS``.
 
     ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block, paired by shift
-    (null for the best one itself). A metric that is null for one shift has no average, and an average over the shifts of one
-    source has no interval for new shifts.
+    (null for the best one itself). A metric that is null for one shift has no average, and an average over the
+    shifts of one source has no interval for new shifts.
 
     Args:
         metrics: columns as in ``METRIC_COLUMNS``.

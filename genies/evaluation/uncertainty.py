@@ -129,9 +129,9 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike) -> ClusteredMean:
     Bias-reduced linearization (Bell and McCaffrey, Survey Methodology 28, 2002; degrees of freedom as in Pustejovsky
     and Tipton, Journal of Business & Economic Statistics 36, 2018) for a regression on an intercept alone. With n_g of
     the n values in cluster g and a_g² = 1 / (1 − n_g / n), the variance is Σ a_g² (sum of the residuals in g)² / n².
-    Let Ω_gh = a_g a_h (δ_gh n_g − n_g n_h / n) / n². If errors were independent and of equal variance, the estimate would
-    be distributed as a chi-square of about tr(Ω)² / ‖Ω‖² degrees of freedom. With a single value in each cluster, the
-    interval is Student's with n − 1.
+    Let Ω_gh = a_g a_h (δ_gh n_g − n_g n_h / n) / n². If errors were independent and of equal variance, the estimate
+    would follow a scaled chi-square distribution of about tr(Ω)² / ‖Ω‖² degrees of freedom. With a single value in each
+    cluster, the interval is Student's with n − 1.
 
     Args:
         values: one number per shift, float (n,), n ≥ 1. A shift that counts twice is there twice.
@@ -161,7 +161,7 @@ def two_way_mean(values: ArrayLike, sources: ArrayLike, targets: ArrayLike) -> C
 
     The variance is V(source) + V(target) − V(source and target) (Cameron, Gelbach and Miller, Journal of Business &
     Economic Statistics 29, 2011), each by ``clustered_mean``, and at least the larger of the first two, since the sum
-    can fall below it in small samples. The degrees of freedom and the number of clusters are the smaller ones of both ways.
+    can fall below it in small samples. Degrees of freedom and the number of clusters are the smaller ones of both ways.
 
     Args:
         values: as ``clustered_mean`` takes them.

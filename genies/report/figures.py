@@ -127,8 +127,8 @@ def _leaderboard(
         Figure(
             "figure-leaderboard",
             "Generalization accuracy, mean over shifts",
-            "Dots with 95 % intervals for new shifts: mean generalization accuracy of each intervention; guessing gives "
-            "0.5.",
+            "Dots with 95 % intervals for new shifts: mean generalization accuracy of each intervention; guessing "
+            "gives 0.5.",
             sized(alt.layer(*layers), _dots_height(models, order)),
         )
     )
