@@ -96,9 +96,10 @@ def test_intervals_for_new_shifts_cover_what_they_promise(name: str, label: str,
     assert supports_new_shifts(found.degrees_of_freedom) == (freedom > 4)
     by_source, two_way = coverage_of_new_shifts(shifts, EFFECTS[effects])
     assert two_way >= 0.92
-    if (label, effects) in {("extreme", "sources and targets alike"), ("extreme", "targets more than sources")}:
+    large_targets = effects in ("sources and targets alike", "targets more than sources")
+    if (name, label) == ("published69", "extreme") and large_targets:
         # Clusters of sources do not see that shifts of several sources share a target: 37 shifts have 26 targets.
-        assert by_source >= 0.9
+        assert 0.9 <= by_source < 0.92
     else:
         assert by_source >= 0.92
 

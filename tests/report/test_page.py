@@ -354,7 +354,7 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
     page = render("trial", make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
     assert "1 distribution shift\n" in page
     assert ("ul", {"class": "key", "aria-label": "Models"}) not in Page(page).elements
-    assert "where that is a\nsingle one, over its test examples" in page
+    assert "where all its shifts\nhave one source, for the same shifts with new examples" in page
 
 
 FILES = {
