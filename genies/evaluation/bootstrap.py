@@ -28,6 +28,8 @@ BLOCK = 2**22
 FILE = "intervals.csv"
 ESTIMATED = ("elicitation", "differential_elicitation")
 ENDS = [0.025, 0.975]
+SAME = 1e-9
+"""Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
 """Metrics whose means over shifts have an interval over examples."""
 COLUMNS = {
@@ -46,8 +48,9 @@ def intervals(
 ) -> pl.DataFrame:
     """Percentile intervals of elicitation and differential elicitation, columns as in ``COLUMNS``.
 
-    A capability whose examples are not known counts as given. So does the choice of the best intervention. Where two
-    interventions were tested on different examples of a target, their draws are independent.
+    A capability counts as given where its examples are not known or have another accuracy. So does the choice of the
+    best intervention. Where two interventions were tested on different examples of a target, their draws are
+    independent.
 
     Args:
         metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
@@ -84,7 +87,7 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
         name: of the metric.
         baseline: the intervention that differential elicitation is measured from.
     """
-    model, source, target, reference = (row[key] for key in ("model", "source", "target", "target_reference"))
+    model, source, target = (row[key] for key in ("model", "source", "target"))
     accuracy = draws.accuracy((model, row["intervention"], source, target))
     if accuracy is None or name == "generalization_accuracy":
         return accuracy
@@ -94,16 +97,28 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
         return None if base is None else accuracy - base
     if not row["target_tuned_capability"]:
         return None
-    capability = draws.accuracy((model, row["target_tuned_capability_intervention"], reference, reference))
-    if capability is None:
-        capability = np.float64(row["target_tuned_capability"])
+    capability = _drawn_capability(draws, row)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = (accuracy - base) / capability
     return values if np.isfinite(values).all() else None
 
 
+def _drawn_capability(draws: _Draws, row: Mapping) -> np.ndarray | np.float64:
+    """The capability of a shift in each draw, float64 (resamples,); as given where it is not that of known pairs."""
+    reference, given = row["target_reference"], np.float64(row["target_tuned_capability"])
+    key = (row["model"], row["target_tuned_capability_intervention"], reference, reference)
+    known = draws.scores.get(key)
+    # Published capabilities may follow another evaluation than the one that is there.
+    if known is None or abs(known.correct.mean() - given) > SAME:
+        return given
+    return draws.accuracy(key)
+
+
 class DrawnMeans:
     """Means over fixed shifts in each draw of examples: 95 % percentile intervals.
+
+    A capability counts as given where ``intervals`` takes it as given, and so do the choices of the best intervention
+    on a reference and of the best one of all.
 
     Args:
         metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
@@ -167,7 +182,7 @@ class _Draws:
     """
 
     def __init__(self, scores: Mapping[Key, Scored], seed: int, resamples: int, kept: int | None = 256) -> None:
-        self._scores = scores
+        self.scores = scores
         self._seed = seed
         self._resamples = resamples
         self._weights = lru_cache(maxsize=2)(self._drawn)
@@ -188,7 +203,7 @@ class _Draws:
 
     def _accuracy(self, key: Key) -> np.ndarray | None:
         """Accuracy in each draw, float64 (resamples,); None where the pairs are not known."""
-        scored = self._scores.get(key)
+        scored = self.scores.get(key)
         if scored is None:
             return None
         cluster = np.unique(scored.cluster, return_inverse=True)[1]

@@ -116,6 +116,19 @@ def test_what_is_not_known_pair_by_pair_has_no_interval_over_examples(world: tup
     assert examples.interval(other, "brier") is None
 
 
+def test_a_capability_that_is_not_that_of_the_pairs_counts_as_given(world: tuple) -> None:
+    """Among the published results, that of arc_easy is 1 and the evaluation that it names has 0.889."""
+    metrics, scores = world
+    metrics = metrics.with_columns(target_tuned_capability=pl.lit(1.0), elicitation="generalization_accuracy")
+    found = bootstrap.intervals(metrics, scores, resamples=500)
+    both = metrics.join(found, on=["model", "intervention", "source", "target"])
+    assert ((both["elicitation_low"] < both["elicitation"]) & (both["elicitation"] < both["elicitation_high"])).all()
+    examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
+    own = metrics.filter(intervention="mms")
+    accuracy = examples.interval(own, "generalization_accuracy")
+    assert examples.interval(own, "elicitation") == pytest.approx(accuracy)
+
+
 def test_seeds_are_drawn_as_well(world: tuple) -> None:
     """Seeds that disagree widen the interval by about their own variance; equal ones change nothing."""
     metrics, scores = world

@@ -132,7 +132,7 @@ def coverage_of_new_examples(shifts: list[Shift], trial: int) -> np.ndarray:
         scores["m", "mms", shift.source, shift.target] = scored_of(correct[:, 0])
         scores["m", "best", shift.target, shift.target] = scored_of(reached[:, 0])
         place = {"model": "m", "intervention": "mms", "source": shift.source, "target": shift.target}
-        known = {"target_reference": shift.target, "target_tuned_capability": 0.85}
+        known = {"target_reference": shift.target, "target_tuned_capability": float(reached[:, 0].mean())}
         rows.append(place | known | {"target_tuned_capability_intervention": "best"})
     low, high = np.quantile(drawn, [0.025, 0.975], axis=1)
     if trial == 0:
