@@ -1,12 +1,14 @@
 """Which differences between interventions are more than noise, and which shift carries them.
 
 Within a shift two interventions are compared on the same pairs; the pairs of one example, and examples with one prompt,
-are not independent, so their cluster is the unit. Across shifts the shift is the unit. Both tests are Student's t on
-paired differences, within a shift with the linearised variance of a ratio of sums over clusters (Cochran, Sampling
-Techniques, 1977, section 6), and p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6, 1979)
-over all pairs of interventions of one model, for each shift and each mean over shifts. Where the differences are all
-the same, t has no variance to divide by: p is then that of the exact test that flips signs (Fisher, The design of
-experiments, 1935, section 21), 2^(1 − n) for n units that all go one way, and there is no interval.
+are not independent, so their cluster is the unit. Across shifts the source is the unit, since shifts that share one are
+not independent either. Both tests are Student's t on paired differences: within a shift with the linearised variance of
+a ratio of sums over clusters (Cochran, Sampling Techniques, 1977, section 6), across shifts with the CR2 standard error
+and its degrees of freedom (``genies.evaluation.uncertainty.clustered_mean``). The p-values are corrected by Holm's
+method (Scandinavian Journal of Statistics 6, 1979) over all pairs of interventions of one model, for each shift and
+each mean over shifts. Where the differences are all the same, t has no variance to divide by: p is then that of the
+exact test that flips signs (Fisher, The design of experiments, 1935, section 21), 2^(1 − n) for n units that all go one
+way, and there is no interval. Over the shifts of one source there is neither interval nor p.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from scipy import stats
 
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.tables import Benchmarks, read_evaluation, within
-from genies.evaluation.uncertainty import mean_interval
+from genies.evaluation.uncertainty import clustered_mean
 
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "other", "over", "source", "target"), pl.String),
@@ -32,11 +34,12 @@ COLUMNS = {
     **dict.fromkeys(("difference", "low", "high", "p", "p_corrected"), pl.Float64),
     "carried_by": pl.String,
     "difference_without": pl.Float64,
+    "degrees_of_freedom": pl.Float64,
 }
 """Columns of ``comparisons.csv``: the difference of accuracy of ``intervention`` and ``other``, a row per pair of them
 and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is "all", "published", weighted as the
 published list has them, a label, or a benchmark). ``carried_by`` names the shift without which a mean would change
-most, and ``difference_without`` is the mean then."""
+most, and ``difference_without`` is the mean then. ``degrees_of_freedom`` are those of the t test."""
 FILE = "comparisons.csv"
 ROUNDING = 1e-12
 """Differences of accuracies that vary by less than this are all the same."""
@@ -67,14 +70,15 @@ def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
 class Paired:
     """A mean difference with its 95 % interval and two-sided p-value.
 
-    Interval and p-value are None for one unit. Where all of n units have the same difference, the interval is None and
-    the p-value 2^(1 − n), or 1 where that difference is 0.
+    Interval, p-value and degrees of freedom are None for one unit. Where all of n units have the same difference, the
+    interval is None and the p-value 2^(1 − n), or 1 where that difference is 0.
     """
 
     difference: float
     low: float | None
     high: float | None
     p: float | None
+    degrees_of_freedom: float | None = None
 
 
 def within_shift(difference: ArrayLike, clusters: ArrayLike, seed_variance: float = 0.0) -> Paired:
@@ -92,25 +96,27 @@ def within_shift(difference: ArrayLike, clusters: ArrayLike, seed_variance: floa
         return Paired(mean, None, None, None)
     residual = np.bincount(cluster, values - mean)
     variance = k / (k - 1) * np.sum(residual**2) / n**2 + seed_variance
-    return _student(mean, float(np.sqrt(variance)), k - 1)
+    return _student(mean, float(np.sqrt(variance)), float(k - 1), int(k))
 
 
-def across_shifts(differences: ArrayLike, weights: ArrayLike | None = None) -> Paired:
-    """Compare two interventions by their mean difference over shifts; arguments as ``mean_interval`` takes them."""
-    values = np.asarray(differences, np.float64)
-    mean = float(np.average(values, weights=weights))
-    if len(values) < 2:
-        return Paired(mean, None, None, None)
-    _, high = mean_interval(values, weights=weights)
-    freedom = len(values) - 1
-    return _student(mean, (high - mean) / float(stats.t.ppf(0.975, freedom)), freedom)
+def across_shifts(differences: ArrayLike, sources: ArrayLike) -> Paired:
+    """Compare two interventions by their mean difference over shifts.
+
+    Args:
+        differences: of the two accuracies on each shift, float (n,); a shift that counts twice is there twice.
+        sources: of the shifts, (n,).
+    """
+    found = clustered_mean(differences, sources)
+    if found.standard_error is None or found.degrees_of_freedom is None:
+        return Paired(found.mean, None, None, None)
+    return _student(found.mean, found.standard_error, found.degrees_of_freedom, found.clusters)
 
 
-def _student(mean: float, error: float, freedom: int) -> Paired:
+def _student(mean: float, error: float, freedom: float, units: int) -> Paired:
     if error < ROUNDING:
-        return Paired(mean, None, None, 1.0 if abs(mean) < ROUNDING else 2.0**-freedom)
+        return Paired(mean, None, None, 1.0 if abs(mean) < ROUNDING else 2.0 ** (1 - units), freedom)
     margin = float(stats.t.ppf(0.975, freedom)) * error
-    return Paired(mean, mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+    return Paired(mean, mean - margin, mean + margin, float(2 * stats.t.sf(abs(mean) / error, freedom)), freedom)
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
@@ -177,11 +183,11 @@ def _over_shifts(model: str, over: str, metrics: pl.DataFrame) -> Iterable[dict[
         if not len(both):
             continue
         values = (both["generalization_accuracy"] - both["generalization_accuracy_right"]).to_numpy()
-        weights = both["published_entries"].to_numpy() if over == "published" else None
+        entries = both["published_entries"].to_numpy() if over == "published" else np.ones(len(both), np.int64)
         row = {"model": model, "intervention": a, "other": b, "over": over, "shifts": len(both)}
-        row |= vars(across_shifts(values, weights))
+        row |= vars(across_shifts(np.repeat(values, entries), np.repeat(both["source"].to_numpy(), entries)))
         if len(both) > 1:
-            place, without = influence(values, weights)
+            place, without = influence(values, entries)
             row |= {"carried_by": f"{both['source'][place]} → {both['target'][place]}", "difference_without": without}
         yield row
 

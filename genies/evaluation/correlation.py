@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+FILE = "correlations.csv"
 FEWEST = 4
 """Shifts that an interval of a correlation needs."""
 COLUMNS = {
@@ -16,8 +17,8 @@ COLUMNS = {
     "shifts": pl.Int64,
     **dict.fromkeys(("r", "low", "high"), pl.Float64),
 }
-"""Columns: Pearson's r with its 95 % interval (Fisher's z), ``of`` a model and one of its interventions ``with`` the
-baseline; or of one intervention between two models."""
+"""Columns of ``correlations.csv``: Pearson's r with its 95 % interval (Fisher's z), ``of`` a model and one of its
+interventions ``with`` the baseline; or of one intervention between two models."""
 
 
 def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 Layout (the published results of GENIES, arXiv 2311.07723), in a folder or a tar archive, at its top or deeper::
 
-    evaluations/<intervention>/<model>-<source>/<target>.json        probabilities of the best response, by test pair
+    evaluations/<intervention>/<model>-<source>/<target>.json        probabilities of the best response, by test pair;
+                                                                     of ccs the accuracy alone
     generalization_metrics/<model>/<intervention>/{all,GENIES}.csv   the published tables
     target_tuned_capability/<model>/<target>.json                    best accuracy of any intervention on the target
 
@@ -71,23 +72,24 @@ class Judged:
 
     Attributes:
         path: of its file.
-        probability: of the best response of each pair, float64 (n,), in [0, 1].
+        probability: of the best response of each pair, float64 (n,), in [0, 1]; None where the file states the accuracy
+            alone.
         accuracy, brier, rms_calibration_error: as the file states them; None where it does not.
     """
 
     path: str
-    probability: np.ndarray
+    probability: np.ndarray | None
     accuracy: float | None
     brier: float | None
     rms_calibration_error: float | None
 
     @cached_property
-    def recomputed(self) -> float:
+    def recomputed(self) -> float | None:
         """Accuracy of the probabilities; a probability of 0.5 counts as right, as in the published cells."""
-        return metric.accuracy(self.probability, ties="right")
+        return None if self.probability is None else metric.accuracy(self.probability, ties="right")
 
     @property
-    def used(self) -> float:
+    def used(self) -> float | None:
         """The stated accuracy, else that of the probabilities."""
         return self.recomputed if self.accuracy is None else self.accuracy
 
@@ -341,7 +343,7 @@ def _read_evaluation(results: Results, path: str, parts: tuple[str, ...], conten
         results.odd("no JSON object", path)
         return None
     listed = value.get("eval_probabilities")
-    if not isinstance(listed, list) or not listed or any(_stated(each) is None for each in listed):
+    if listed is not None and not _usable(listed):
         results.odd("without usable probabilities, not used", path)
         return None
     figures = {
@@ -350,9 +352,27 @@ def _read_evaluation(results: Results, path: str, parts: tuple[str, ...], conten
     for name, figure in figures.items():
         if figure is None and value.get(f"eval_{name}") is not None:
             results.odd("states a figure that cannot be one, not used", f"{path}, eval_{name}")
-    judged = Judged(path, np.array(listed, dtype=np.float64), *figures.values())
-    folder = value.get("model_dir")
-    return Evaluation(parts, judged, PurePosixPath(str(folder)).name if folder else None, value.get("distribution_id"))
+    if listed is None and figures["accuracy"] is None:
+        results.odd("without probabilities and accuracy, not used", path)
+        return None
+    probability = None if listed is None else np.array(listed, dtype=np.float64)
+    judged = Judged(path, probability, *figures.values())
+    return Evaluation(parts, judged, _last_part(value.get("model_dir")), _target(value))
+
+
+def _usable(listed: Any) -> bool:
+    """Whether a JSON value is a list of probabilities."""
+    return isinstance(listed, list) and bool(listed) and all(_stated(each) is not None for each in listed)
+
+
+def _target(value: Mapping[str, Any]) -> Any | None:
+    """The target that an evaluation states: by its name, or, as those of ccs do, by its folder."""
+    name = value.get("distribution_id")
+    return _last_part(value.get("distribution_dir")) if name is None else name
+
+
+def _last_part(path: Any) -> str | None:
+    return PurePosixPath(str(path)).name if path else None
 
 
 def _is_name(value: Any) -> bool:
@@ -486,6 +506,7 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
             judged.probability,
         )
         for key, judged in chosen.items()
+        if judged.probability is not None
     }
     return Recomputed(cells, metrics, scores, _compare(results, chosen, metrics), _compare_stated(chosen.values()))
 
@@ -500,16 +521,14 @@ def _choose(results: Results, key: Key, candidates: list[Judged], published: Map
 
 
 def _cell(key: Key, judged: Judged) -> dict[str, Any]:
-    model, intervention, source, target = key
+    cell = {**dict(zip(tables.PLACE, key, strict=True)), "accuracy": judged.used}
+    if judged.probability is None:
+        return cell  # an accuracy alone tells neither its interval nor anything of calibration
     correct = metric.correctness(judged.probability, ties="right")
-    low, high = accuracy_interval(correct, examples(target, len(correct)))
+    low, high = accuracy_interval(correct, examples(key[3], len(correct)))
     rms = metric.published_rms_calibration_error(judged.probability)
     return {
-        "model": model,
-        "intervention": intervention,
-        "source": source,
-        "target": target,
-        "accuracy": judged.used,
+        **cell,
         "low": low,
         "high": high,
         "RMS_calibration_error": None if math.isnan(rms) else rms,
@@ -535,7 +554,7 @@ def _compare(results: Results, chosen: Mapping[Key, Judged], metrics: pl.DataFra
             for column, figure in row.figures.items():
                 compared.note(Difference(row.path, f"{row.source} → {row.target}", column, figure, mine.get(column)))
     for judged in chosen.values():
-        if judged.accuracy is not None:
+        if judged.accuracy is not None and judged.probability is not None:
             compared.note(Difference(judged.path, "stated", "accuracy", judged.accuracy, judged.recomputed))
     return compared
 
@@ -543,7 +562,7 @@ def _compare(results: Results, chosen: Mapping[Key, Judged], metrics: pl.DataFra
 def _compare_stated(chosen: Iterable[Judged]) -> dict[str, Comparison]:
     """Brier scores and calibration errors that evaluations state, against those of their probabilities."""
     briers, errors = (Comparison(formats=(np.float32, np.float16)) for _ in range(2))
-    for judged in chosen:
+    for judged in (judged for judged in chosen if judged.probability is not None):
         if judged.brier is not None:
             own = metric.brier(judged.probability)
             briers.note(Difference(judged.path, "stated", "brier_score", judged.brier, own))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from genies.data.archive import printable
 from genies.data.shifts import benchmarks, read_shifts
-from genies.evaluation import bootstrap, comparison, reliability, seeds, tables
+from genies.evaluation import bootstrap, comparison, correlation, reliability, seeds, tables
+from genies.evaluation import means as means_table
 from genies.evaluation.comparison import read_scores
 from genies.evaluation.published import read_results, recompute
 from genies.evaluation.scored import Key, Scored
@@ -91,9 +92,11 @@ def _write(
 ) -> None:
     tables.write_csv(cells, output / tables.CELLS_FILE)
     tables.write_csv(metrics, output / tables.METRICS_FILE)
-    tables.write_csv(tables.leaderboard(metrics, sets), output / tables.LEADERBOARD_FILE)
-    intervals = bootstrap.intervals(metrics, scores, seed)
-    tables.write_csv(tables.by_category(metrics, intervals), output / tables.CATEGORIES_FILE)
+    intervals, examples = bootstrap.intervals(metrics, scores, seed), bootstrap.DrawnMeans(metrics, scores, seed)
+    tables.write_csv(tables.leaderboard(metrics, sets, examples), output / tables.LEADERBOARD_FILE)
+    tables.write_csv(means_table.means(metrics, examples, sets), output / means_table.FILE)
+    tables.write_csv(tables.by_category(metrics, intervals, examples), output / tables.CATEGORIES_FILE)
+    tables.write_csv(correlation.correlations(metrics), output / correlation.FILE)
     tables.write_csv(comparison.compare(metrics, scores, sets), output / comparison.FILE)
     tables.write_csv(intervals, output / bootstrap.FILE)
     tables.write_csv(reliability.reliability(metrics, scores), output / reliability.FILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation.clean import clean_figures
 from genies.evaluation.scored import scored
-from genies.evaluation.uncertainty import accuracy_interval, mean_interval
+from genies.evaluation.uncertainty import ClusteredMean, accuracy_interval, clustered_mean
 from genies.files import whole_file
 
 if TYPE_CHECKING:
     from genies.data.shifts import Shift
+    from genies.evaluation.bootstrap import DrawnMeans
 
 PAIR_COLUMNS = {
     "target": pl.String,
@@ -67,6 +68,7 @@ METRIC_COLUMNS = {
     "intervention": pl.String,
     "label": pl.String,
     "category": pl.String,
+    "benchmark": pl.String,
     "source": pl.String,
     "target": pl.String,
     "target_reference": pl.String,
@@ -99,12 +101,20 @@ AVERAGED = {
 }
 """Metrics that are averaged over shifts, and their range, at which intervals end."""
 
+DIFFERENCE = "difference_to_best"
+OVER_EXAMPLES = ("generalization_accuracy", DIFFERENCE)
+"""Means whose intervals over examples the leaderboard has, too."""
+
 LEADERBOARD_COLUMNS = {
     **dict.fromkeys(("model", "label", "averaged_over", "intervention"), pl.String),
-    **dict.fromkeys(("shifts", "entries"), pl.Int64),
-    **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, "difference_to_best") for end in ("", "_low", "_high")},
+    **dict.fromkeys(("shifts", "entries", "shifts_at_chance"), pl.Int64),
+    "degrees_of_freedom": pl.Float64,
+    **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, DIFFERENCE) for end in ("", "_low", "_high")},
+    **{f"{name}_examples{end}": pl.Float64 for name in OVER_EXAMPLES for end in ("_low", "_high")},
 }
-"""Columns of ``leaderboard.csv``."""
+"""Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
+degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
+``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval."""
 
 CATEGORY_COLUMNS = {
     **dict.fromkeys(("model", "label", "category", "intervention"), pl.String),
@@ -122,6 +132,7 @@ METRICS_FILE = "generalization_metrics.csv"
 LEADERBOARD_FILE = "leaderboard.csv"
 CATEGORIES_FILE = "elicitation_by_category.csv"
 
+CHANCE = 0.5
 ALL_LABELS = "all"
 DISTINCT, PUBLISHED = "distinct", "published"
 
@@ -358,6 +369,7 @@ def _shift_row(
         "intervention": intervention,
         "label": shift.label,
         "category": shift.category,
+        "benchmark": shift.benchmark,
         "source": shift.source,
         "target": shift.target,
         "target_reference": shift.target_reference,
@@ -383,18 +395,44 @@ Benchmarks = Mapping[str, Collection[tuple[str, str]]]
 """(source, target) of the shifts of each named benchmark."""
 
 
-def leaderboard(metrics: pl.DataFrame, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
-    """Averages over shifts of every (model, intervention), best accuracy first, with 95 % intervals over shifts.
+def leaderboard(
+    metrics: pl.DataFrame, benchmarks: Benchmarks | None = None, examples: DrawnMeans | None = None
+) -> pl.DataFrame:
+    """Averages over shifts of every (model, intervention), best accuracy first, columns as in ``LEADERBOARD_COLUMNS``.
 
-    A block of rows for each ``label`` (``all`` first) and each way of averaging: ``distinct`` weighs every shift once,
-    ``published`` every published shift as often as the published list has it; and one for each benchmark, whose name
-    stands in ``averaged_over``, unless it has all the shifts. Columns: model, label, averaged_over,
-    intervention, shifts, entries, then ``X``, ``X_low``, ``X_high`` for each metric of ``AVERAGED``, then
-    ``difference_to_best`` with its interval: the mean difference of accuracy to the best intervention of the block,
-    paired by shift (null for the best one itself). A metric that is null for one shift has no average, and an average
-    over one shift has no interval.
+    ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block, paired by shift
+    (null for the best one itself). A metric that is null for one shift has no average, and an average over the
+    shifts of one source has no interval for new shifts.
+
+    Args:
+        metrics: columns as in ``METRIC_COLUMNS``.
+        benchmarks: sets of shifts that have a block of their own; see ``blocks``.
+        examples: knows what other examples would change; without it, intervals over examples are null.
     """
     rows = []
+    for names, weighted, shifts in blocks(metrics, benchmarks):
+        for intervention, own in ranking(shifts, weighted):
+            row = {**names, "intervention": intervention, **_counts(own)}
+            for name, used in averaged(own):
+                mean = new_shifts(used, name)
+                row |= {name: mean.mean, **_ends(name, within_range(name, mean.interval()))}
+                if name == "generalization_accuracy":
+                    row["degrees_of_freedom"] = mean.degrees_of_freedom
+                if name in OVER_EXAMPLES and examples:
+                    row |= _ends(f"{name}_examples", examples.interval(used, name))
+            rows.append(row)
+    return pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
+
+
+def blocks(
+    metrics: pl.DataFrame, benchmarks: Benchmarks | None = None
+) -> Iterator[tuple[dict[str, str], bool, pl.DataFrame]]:
+    """The sets of shifts that are averaged over: names, whether entries count, and the rows of metrics.
+
+    One for each model, each ``label`` (``all`` first) and each way of averaging: ``distinct`` weighs every shift once,
+    ``published`` every published shift as often as the published list has it; and one for each benchmark, whose name
+    stands in ``averaged_over``, unless it has all the shifts.
+    """
     for (model,), of_model in metrics.group_by("model", maintain_order=True):
         labels = of_model["label"].drop_nulls().unique(maintain_order=True).to_list()
         named = {name: within(of_model, shifts) for name, shifts in (benchmarks or {}).items()}
@@ -405,9 +443,8 @@ def leaderboard(metrics: pl.DataFrame, benchmarks: Benchmarks | None = None) -> 
                 sets |= {name: shifts for name, shifts in named.items() if len(shifts) < len(of_model)}
             for averaged_over, shifts in sets.items():
                 if len(shifts):
-                    block = {"model": model, "label": label, "averaged_over": averaged_over}
-                    rows += [{**block, **row} for row in _ranking(shifts, weighted=averaged_over == PUBLISHED)]
-    return pl.DataFrame(rows, schema=LEADERBOARD_COLUMNS)
+                    names = {"model": str(model), "label": label, "averaged_over": averaged_over}
+                    yield names, averaged_over == PUBLISHED, shifts
 
 
 def within(metrics: pl.DataFrame, shifts: Collection[tuple[str, str]]) -> pl.DataFrame:
@@ -416,62 +453,88 @@ def within(metrics: pl.DataFrame, shifts: Collection[tuple[str, str]]) -> pl.Dat
     return metrics.join(wanted, on=["source", "target"], how="semi", maintain_order="left")
 
 
-def _ranking(shifts: pl.DataFrame, weighted: bool) -> list[dict[str, Any]]:
-    """Rows of one block of the leaderboard, best accuracy first."""
-    rows, accuracies = [], {}
-    for (intervention,), own in shifts.group_by("intervention", maintain_order=True):
-        weights = (own["published_entries"] if weighted else pl.repeat(1, len(own), eager=True)).to_numpy()
-        row = {"intervention": intervention, "shifts": len(own), "entries": int(weights.sum())}
-        for name, (smallest, largest) in AVERAGED.items():
-            row |= _average(name, own[name], weights, smallest, largest)
-        rows.append(row)
-        # Joined by shift, not by position: what is paired must be the same shift.
-        keys = zip(own["source"], own["target"], strict=True)
-        accuracies[intervention] = dict(
-            zip(keys, zip(own["generalization_accuracy"], weights, strict=True), strict=True)
-        )
-    rows.sort(key=lambda row: -row["generalization_accuracy"])
-    best = accuracies[rows[0]["intervention"]]
-    for row in rows[1:]:
-        own = accuracies[row["intervention"]]
-        shared = [key for key in own if key in best]
-        difference = pl.Series([own[key][0] - best[key][0] for key in shared], dtype=pl.Float64)
-        row |= _average("difference_to_best", difference, np.array([own[key][1] for key in shared]))
-    return rows
+def ranking(shifts: pl.DataFrame, weighted: bool) -> list[tuple[str, pl.DataFrame]]:
+    """The interventions of a block, best mean accuracy first, each with its rows of metrics.
+
+    The rows have two more columns: ``difference_to_best`` in accuracy, null where the best intervention was not tested
+    on the shift, and in the rows of the best one; and ``best_intervention``.
+
+    Args:
+        shifts: rows of the metrics.
+        weighted: whether a shift stands as often as the published list has it; else it stands once.
+    """
+    rows = shifts[np.repeat(np.arange(len(shifts)), shifts["published_entries"])] if weighted else shifts
+    own = {str(name): of for (name,), of in rows.group_by("intervention", maintain_order=True)}
+    order = sorted(own, key=lambda name: -own[name]["generalization_accuracy"].mean())
+    best = order[0]
+    # Joined by shift, not by position: what is paired must be the same shift.
+    places = ["source", "target"]
+    of_best = own[best].unique(places).select(*places, best_accuracy="generalization_accuracy")
+    ranked = []
+    for name in order:
+        joined = own[name].join(of_best, on=places, how="left", maintain_order="left")
+        difference = pl.col("generalization_accuracy") - pl.col("best_accuracy")
+        kept = pl.when(pl.lit(name != best)).then(difference).alias(DIFFERENCE)
+        ranked.append((name, joined.with_columns(kept, best_intervention=pl.lit(best))))
+    return ranked
 
 
-def _average(
-    name: str,
-    values: pl.Series,
-    weights: np.ndarray,
-    smallest: float | None = None,
-    largest: float | None = None,
-) -> dict[str, float | None]:
-    """Weighted mean of ``values`` and its interval, which ends where the metric's range does."""
-    result: dict[str, float | None] = dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    if values.null_count() or not len(values):
-        return result
-    numbers = values.to_numpy()
-    result[name] = float(np.average(numbers, weights=weights))
-    if len(numbers) > 1:
-        low, high = mean_interval(numbers, weights=weights)
-        result[f"{name}_low"] = low if smallest is None else max(low, smallest)
-        result[f"{name}_high"] = high if largest is None else min(high, largest)
-    return result
+def averaged(own: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The metrics that have a mean, each with the rows that it is over: none of them may be null.
+
+    Args:
+        own: rows of an intervention, as ``ranking`` gives them. Its difference to the best one is over those shifts
+            that both were tested on.
+    """
+    for name in (*AVERAGED, DIFFERENCE):
+        used = own.filter(pl.col(name).is_not_null()) if name == DIFFERENCE else own
+        if len(used) and not used[name].null_count():
+            yield name, used
 
 
-def by_category(metrics: pl.DataFrame, intervals: pl.DataFrame | None = None) -> pl.DataFrame:
+def new_shifts(rows: pl.DataFrame, name: str) -> ClusteredMean:
+    """The mean of a metric over its rows, and how far it could lie from this with new shifts: clustered by source."""
+    return clustered_mean(rows[name].to_numpy(), rows["source"].to_numpy())
+
+
+def within_range(name: str, interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """An interval that ends where the metric's range does."""
+    if interval is None:
+        return None
+    smallest, largest = AVERAGED.get(name, (None, None))
+    low, high = interval
+    return low if smallest is None else max(low, smallest), high if largest is None else min(high, largest)
+
+
+def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float | None]:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def _counts(own: pl.DataFrame) -> dict[str, int | None]:
+    """How many shifts and entries there are, and how many shifts have an accuracy that chance could give."""
+    distinct = own.unique(["source", "target"])
+    low, high = (distinct[f"generalization_accuracy{end}"] for end in ("_low", "_high"))
+    at_chance = None if low.null_count() else int(((low <= CHANCE) & (high >= CHANCE)).sum())
+    return {"shifts": len(distinct), "entries": len(own), "shifts_at_chance": at_chance}
+
+
+def by_category(
+    metrics: pl.DataFrame, intervals: pl.DataFrame | None = None, examples: DrawnMeans | None = None
+) -> pl.DataFrame:
     """Mean elicitation of every (model, intervention, label, category) over its distinct shifts.
 
     Columns: model, label, category, intervention, shifts, elicitation, elicitation_low, elicitation_high (95 %),
-    interval_over ("shifts"; "examples" where there is one shift, whose interval tells nothing of other shifts; null
-    where there is no interval) and random_elicitation, what answering at random would elicit: the mean of
+    interval_over ("new shifts", clustered by source; "examples" where there is one source, which tells nothing of other
+    ones; null where there is no interval) and random_elicitation, what answering at random would elicit: the mean of
     0.5 / target_tuned_capability.
 
     Args:
         metrics: columns as in ``METRIC_COLUMNS``.
         intervals: of single shifts, columns as in ``genies.evaluation.bootstrap.COLUMNS``; without them a category of
             one shift has no interval.
+        examples: knows what other examples would change; without it a category of several shifts of one source has no
+            interval.
     """
     known = {} if intervals is None else {tuple(row[name] for name in PLACE): row for row in intervals.to_dicts()}
     rows = []
@@ -480,11 +543,12 @@ def by_category(metrics: pl.DataFrame, intervals: pl.DataFrame | None = None) ->
     ):
         capability = own["target_tuned_capability"]
         floor = None if capability.null_count() or (capability <= 0).any() else float((0.5 / capability).mean())
-        mean = _average("elicitation", own["elicitation"], np.ones(len(own)), *AVERAGED["elicitation"])
-        if len(own) == 1:
-            single = known.get(own.select(PLACE).row(0), {})
-            mean |= {end: single.get(end) for end in ("elicitation_low", "elicitation_high")}
-        over = "examples" if len(own) == 1 else "shifts"
+        mean, interval, over = None, None, "new shifts"
+        if not own["elicitation"].null_count():
+            found = new_shifts(own, "elicitation")
+            mean, interval = found.mean, within_range("elicitation", found.interval())
+            if found.clusters == 1:
+                over, interval = "examples", _over_examples(own, known, examples)
         rows.append(
             {
                 "model": model,
@@ -492,12 +556,24 @@ def by_category(metrics: pl.DataFrame, intervals: pl.DataFrame | None = None) ->
                 "category": category,
                 "intervention": intervention,
                 "shifts": len(own),
-                **mean,
-                "interval_over": None if mean["elicitation_low"] is None else over,
+                "elicitation": mean,
+                **_ends("elicitation", interval),
+                "interval_over": None if interval is None else over,
                 "random_elicitation": floor,
             }
         )
     return pl.DataFrame(rows, schema=CATEGORY_COLUMNS)
+
+
+def _over_examples(
+    own: pl.DataFrame, known: Mapping[tuple[str, ...], Mapping[str, Any]], examples: DrawnMeans | None
+) -> tuple[float, float] | None:
+    """Interval of a mean elicitation over examples, which for a single shift is known by (model, …, target)."""
+    if len(own) > 1:
+        return examples.interval(own, "elicitation") if examples else None
+    row = known.get(own.select(PLACE).row(0), {})
+    low, high = row.get("elicitation_low"), row.get("elicitation_high")
+    return None if low is None else (low, high)
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:

@@ -101,7 +101,7 @@ def _dots_height(models: list[str], order: list[str]) -> int:
 def _leaderboard(
     figures: Figures, overall: pl.DataFrame, seeds: pl.DataFrame, models: list[str], order: list[str]
 ) -> None:
-    """Mean accuracy with its interval over shifts; where there were several seeds, behind it their range."""
+    """Mean accuracy with its interval for new shifts; where there were several seeds, behind it their range."""
     spread = seeds.filter(over=ALL_LABELS).select("model", "intervention", "seeds", "accuracy_least", "accuracy_most")
     if len(spread):
         overall = overall.join(spread, on=["model", "intervention"], how="left", maintain_order="left")
@@ -127,7 +127,8 @@ def _leaderboard(
         Figure(
             "figure-leaderboard",
             "Generalization accuracy, mean over shifts",
-            "Dots with 95 % intervals: mean generalization accuracy of each intervention; guessing gives 0.5.",
+            "Dots with 95 % intervals for new shifts: mean generalization accuracy of each intervention; guessing "
+            "gives 0.5.",
             sized(alt.layer(*layers), _dots_height(models, order)),
         )
     )
@@ -343,12 +344,14 @@ def _categories(figures: Figures, by_category: pl.DataFrame, models: list[str], 
     for index, ((label, category), rows) in enumerate(known.group_by("label", "category", maintain_order=True)):
         figures.data["categories"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
         count = rows["shifts"].max()
+        over = {"new shifts": "for new shifts", "examples": "over test examples"}
+        kinds = " and ".join(over[kind] for kind in rows["interval_over"].drop_nulls().unique(maintain_order=True))
+        intervals = f" with 95 % intervals {kinds}" if kinds else ""
         figures.categories.append(
             Figure(
                 f"figure-category-{index}",
                 f"{group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
-                f"Dots with 95 % intervals over {'test examples' if count == 1 else 'shifts'}: mean elicitation of "
-                "each intervention.",
+                f"Dots{intervals}: mean elicitation of each intervention.",
                 _category(index, models, order),
             )
         )
@@ -429,7 +432,8 @@ def _labels(figures: Figures, leaderboard: pl.DataFrame, models: list[str]) -> N
         Figure(
             "figure-labels",
             "Extreme against probing shifts",
-            "Dots with 95 % intervals over shifts: mean accuracy of each intervention on extreme and probing shifts.",
+            "Dots with 95 % intervals for new shifts: mean accuracy of each intervention on extreme and on probing "
+            "shifts.",
             sized(alt.layer(across, upright, through, dots, names), LABELS_HEIGHT),
         )
     )

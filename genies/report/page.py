@@ -23,6 +23,7 @@ from markupsafe import Markup
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.correlation import correlations
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import drawing
 from genies.report.drawing import Figures
@@ -101,7 +102,8 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         interventions=metrics["intervention"].n_unique(),
         shifts=len(shifts),
         entries=shifts["published_entries"].sum(),
-        single=bool((tables.by_category["shifts"] == 1).any()),
+        single=bool((tables.by_category["interval_over"] != "new shifts").fill_null(True).any()),
+        fewest_degrees=FEWEST_DEGREES,
         capability=metrics["target_tuned_capability_intervention"].drop_nulls().unique(maintain_order=True).to_list(),
         boards=_boards(tables.leaderboard, tables.seeds),
         repeated=tables.seeds["seeds"].max(),
@@ -153,7 +155,16 @@ def _boards(leaderboard: pl.DataFrame, seeds: pl.DataFrame) -> list[dict[str, An
                 of = f" of the benchmark {averaged_over}"
             seeds_of = {row["intervention"]: spread.get((model, row["intervention"])) for row in rows}
             known = seeds_of if not blocks and any(seeds_of.values()) else {}
-            blocks.append({"title": f"Mean over {count} {_plural(over, count)}{of}", "rows": rows, "seeds": known})
+            freedom = None if block["degrees_of_freedom"].null_count() else block["degrees_of_freedom"].min()
+            blocks.append(
+                {
+                    "title": f"Mean over {count} {_plural(over, count)}{of}",
+                    "rows": rows,
+                    "seeds": known,
+                    "freedom": freedom,
+                    "supported": supports_new_shifts(freedom),
+                }
+            )
         boards.append({"model": model, "blocks": blocks})
     return boards
 

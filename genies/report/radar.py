@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.uncertainty import mean_interval
+from genies.evaluation.tables import new_shifts, within_range
 from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales
 
 MOST_SHIFTS = 16
@@ -76,7 +76,8 @@ def _mean(group: pl.DataFrame) -> dict[str, float | None]:
     accuracy = group["generalization_accuracy"]
     low, high = group["generalization_accuracy_low"][0], group["generalization_accuracy_high"][0]
     if len(group) > 1:
-        low, high = (min(max(end, 0.0), 1.0) for end in mean_interval(accuracy.to_numpy()))
+        name = "generalization_accuracy"
+        low, high = within_range(name, new_shifts(group, name).interval()) or (None, None)
     return {
         "accuracy": accuracy.mean(),
         "low": low,

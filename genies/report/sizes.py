@@ -57,7 +57,8 @@ def add_sizes(figures: Figures, leaderboard: pl.DataFrame, models: list[str], or
             Figure(
                 f"figure-size-{index}",
                 intervention,
-                "Mean accuracy with 95 % intervals by model size: a line for extreme shifts, another for probing ones.",
+                "Mean accuracy with 95 % intervals for new shifts, by model size: a line for extreme shifts, another "
+                "for probing ones.",
                 _by_size(index, sorted({sizes[row["model"]] for row in rows})),
             )
         )

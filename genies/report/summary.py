@@ -13,6 +13,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
+from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json
 from genies.progress import benchmark_rows, number, readable
 
@@ -55,7 +56,7 @@ def summary_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> l
 
 
 def leaderboard_lines(results: Path) -> list[str]:
-    """Mean accuracy by label with its 95 % interval over shifts, the best intervention first; a block per model."""
+    """Mean accuracy by label with its 95 % interval for new shifts, the best intervention first; a block per model."""
     table = read_csv(Path(results) / LEADERBOARD_FILE, LEADERBOARD_COLUMNS).filter(pl.col("averaged_over") == DISTINCT)
     lines: list[str] = []
     for (model,), block in table.group_by("model", maintain_order=True):
@@ -67,13 +68,21 @@ def _block(model: str, block: pl.DataFrame, file: Path) -> Iterator[str]:
     overall = block.filter(pl.col("label") == ALL_LABELS)
     labels = block.filter(pl.col("label") != ALL_LABELS)["label"].unique(maintain_order=True).to_list()[:LABELS]
     shifts = {label: block.filter(pl.col("label") == label)["shifts"].max() for label in labels}
-    yield f"{model}: accuracy on the target, mean over shifts [95 % interval]"
+    yield f"{model}: accuracy on the target, mean over shifts [95 % interval for new shifts]"
     yield f"{'':20}" + "".join(f"{f'{label} ({shifts[label]} shifts)':>24}" for label in labels)
     for name in overall["intervention"].to_list()[:ROWS]:
         rows = [block.filter((pl.col("label") == label) & (pl.col("intervention") == name)) for label in labels]
         yield f"{name:20}" + "".join(f"{_accuracy(row):>24}" for row in rows)
     if len(overall) > ROWS:
         yield f"… and {len(overall) - ROWS} more in {file}"
+    for name in (ALL_LABELS, *labels):
+        freedom = block.filter(label=name)["degrees_of_freedom"]
+        fewest = None if freedom.null_count() else freedom.min()
+        if not supports_new_shifts(fewest):
+            why = (
+                "one source" if fewest is None else f"{fewest:.1f} degrees of freedom, fewer than {FEWEST_DEGREES:.0f}"
+            )
+            yield f"{name} shifts: {why}; these shifts cannot support a claim about new shifts"
 
 
 def _accuracy(row: pl.DataFrame) -> str:

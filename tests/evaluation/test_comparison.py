@@ -44,7 +44,8 @@ def test_equal_methods_are_rarely_called_different_within_a_shift(accuracy: floa
 def test_equal_methods_are_rarely_called_different_across_shifts(shifts: int, draw: str) -> None:
     generator = np.random.default_rng(12)
     of_kind = {"standard_t": (3,)}.get(draw, (0, 0.1))
-    found = [across_shifts(getattr(generator, draw)(*of_kind, shifts)).p < 0.05 for _ in range(4_000)]
+    sources = np.arange(shifts)
+    found = [across_shifts(getattr(generator, draw)(*of_kind, shifts), sources).p < 0.05 for _ in range(4_000)]
     assert 0.03 <= np.mean(found) <= 0.06
 
 
@@ -68,8 +69,16 @@ def test_pairs_that_repeat_their_example_add_no_evidence() -> None:
 def test_what_varies_not_and_single_shifts() -> None:
     same = within_shift(np.zeros(10), np.arange(10))
     assert (same.difference, same.low, same.high, same.p) == (0, None, None, 1)
-    assert across_shifts([0.2]).p is None
-    assert across_shifts([0.1, 0.2, 0.4]).p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.4], 0).pvalue)
+    assert across_shifts([0.2], ["a"]).p is None
+    found = across_shifts([0.1, 0.2, 0.4], ["a", "b", "c"])
+    assert found.p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.4], 0).pvalue)
+    assert found.degrees_of_freedom == pytest.approx(2)
+
+
+def test_shifts_of_one_source_are_not_evidence_of_their_own() -> None:
+    assert across_shifts([0.1, 0.2, 0.4], ["a", "a", "a"]).p is None
+    differences, sources = [0.10, 0.11, 0.12, 0.13, 0.14, 0.3, 0.2], list("aaaaabc")
+    assert across_shifts(differences, sources).p > across_shifts(differences, list("abcdefg")).p
 
 
 @pytest.mark.parametrize(
@@ -77,10 +86,10 @@ def test_what_varies_not_and_single_shifts() -> None:
     [
         (within_shift([0.5, 0.5], [0, 1]), 2),
         (within_shift([1, 1, 1, 1], [0, 0, 1, 2]), 3),
-        (across_shifts([0.1, 0.1]), 2),
-        (across_shifts([-0.1] * 7), 7),
+        (across_shifts([0.1, 0.1], list("ab")), 2),
+        (across_shifts([-0.1] * 7, list("abcdefg")), 7),
         # The same but for rounding, as differences of accuracies are.
-        (across_shifts([0.9 - 0.8, 0.3 - 0.2, 0.4 - 0.3], [1, 2, 2]), 3),
+        (across_shifts([0.9 - 0.8, 0.3 - 0.2, 0.4 - 0.3, 0.1], list("abcc")), 3),
     ],
 )
 def test_equal_differences_are_judged_by_how_many_they_are(found: Paired, units: int) -> None:
@@ -108,14 +117,15 @@ def test_the_shift_that_carries_a_mean_is_named() -> None:
     assert influence([0.5, 0.1, 0.1], weights=[1, 3, 3])[0] == 0
 
 
-SHIFTS = [Shift("easy", f"t{n}", f"t{n}", "extreme", "skill", 1 + n % 2) for n in range(6)]
+SOURCES = ("easy", "plain", "short", "old", "north", "calm")
+SHIFTS = [Shift(SOURCES[n], f"t{n}", f"t{n}", "extreme", "skill", 1 + n % 2) for n in range(6)]
 
 
 @pytest.fixture
 def world() -> tuple[pl.DataFrame, dict]:
     """Metrics and scores of three methods on six shifts; the first is the best."""
     generator, scores, cells = np.random.default_rng(15), {}, []
-    places = {(s.source, s.target) for s in SHIFTS} | {("easy", "easy")} | {(s.target, s.target) for s in SHIFTS}
+    places = {(s.source, s.target) for s in SHIFTS} | {(s, s) for s in SOURCES} | {(s.target, s.target) for s in SHIFTS}
     for name, level in (("mms", 0.8), ("lora", 0.6), ("zero_shot", 0.5)):
         for source, target in sorted(places):
             correct = (generator.random(300) < level).astype(float)
@@ -135,7 +145,8 @@ def test_every_two_interventions_are_compared_in_every_shift_and_mean(world: tup
     assert set(means["over"]) == {"all", "published", "extreme"} and len(means) == 9
     row = means.filter(over="all", intervention="mms", other="lora").row(0, named=True)
     assert row["p_corrected"] < 0.01 and row["low"] < row["difference"] < row["high"] and row["shifts"] == 6
-    assert row["carried_by"].startswith("easy → t") and row["p"] <= row["p_corrected"]
+    assert row["carried_by"] in {f"{shift.source} → {shift.target}" for shift in SHIFTS}
+    assert row["p"] <= row["p_corrected"] and row["degrees_of_freedom"] == pytest.approx(5)
 
 
 def test_what_is_known_by_its_mean_alone_is_compared_across_shifts_alone(world: tuple) -> None:

@@ -27,6 +27,7 @@ from genies.evaluation import metrics as metric
 from genies.evaluation import published
 from genies.evaluation.published import COMPARED, examples, read_results, recompute, source_digest
 from genies.evaluation.stage import write_published_tables
+from genies.evaluation.tables import LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
 SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"
@@ -180,6 +181,57 @@ def test_tables_and_figures_that_cannot_be_are_odd_and_not_used(tree: Tree) -> N
     assert made.comparison.differences == [] and len(made.comparison.missing) == 1
 
 
+def write_ccs(tree: Tree, source: str, target: str, **changes: object) -> None:
+    """Write an evaluation as the published ones of ccs are."""
+    value = {
+        "model_dir": f"models/ccs/pythia-1b-{source}",
+        "distribution_dir": f"distributions/{target}",
+        "timestamp": "2023-11-02 23:14:05",
+        "eval_accuracy": 0.632,
+        "eval_score": 0.632,
+    }
+    tree.write(f"evaluations/ccs/pythia-1b-{source}/{target}.json", {**value, **changes})
+
+
+def test_an_evaluation_without_probabilities_counts_by_its_stated_accuracy(tree: Tree, tmp_path: Path) -> None:
+    easy, hard = "alpaca_easy", "alpaca_hard"
+    write_ccs(tree, easy, hard)
+    write_ccs(tree, easy, easy, eval_accuracy=0.75, eval_score=0.75)
+    base = read_results(tree.folder).evaluations["pythia-1b", "zero_shot", easy, hard][0].used
+    row = {
+        "source": easy, "target": hard, "target_reference": hard, "generalization_accuracy": 0.632,
+        "baseline_accuracy": base, "target_tuned_capability": 0.9, "source_ID_accuracy": 0.75,
+        "differential_elicitation": (0.632 - base) / 0.9,
+    }  # fmt: skip
+    tree.table("pythia-1b", "ccs", row)
+    results = read_results(tree.folder)
+    made = recompute(results, [PAIR])
+    assert not results.oddities and not made.comparison.differences and not made.comparison.missing
+    found = made.metrics.filter(intervention="ccs").row(0, named=True)
+    assert (found["generalization_accuracy"], found["source_ID_accuracy"]) == (0.632, 0.75)
+    unknown = ("generalization_accuracy_low", "generalization_accuracy_high", "RMS_calibration_error", "brier")
+    assert {found[name] for name in (*unknown, "calibration_error", "test_pairs")} == {None}
+    assert not any(key[1] == "ccs" for key in made.scores)
+    told = list(write_published_tables(tree.folder, [SHIFTS], tmp_path / "out"))
+    assert told[0].startswith("pythia-1b: rows of ccs 1,")
+    board = read_csv(tmp_path / "out" / LEADERBOARD_FILE, LEADERBOARD_COLUMNS).filter(intervention="ccs")
+    assert set(board["generalization_accuracy"]) == {0.632} and board["shifts_at_chance"].null_count() == len(board)
+
+
+def test_an_accuracy_that_cannot_be_one_is_odd_and_not_used(tree: Tree) -> None:
+    easy = "alpaca_easy"
+    write_ccs(tree, easy, "alpaca_hard", eval_accuracy=63.2)
+    write_ccs(tree, easy, "alpaca_short", eval_accuracy=None)
+    write_ccs(tree, easy, "alpaca_long", distribution_dir="distributions/alpaca_short")
+    results = read_results(tree.folder)
+    assert {kind: len(paths) for kind, paths in results.oddities.items()} == {
+        "states a figure that cannot be one, not used": 1,
+        "without probabilities and accuracy, not used": 2,
+        "states another source or distribution than its place, used": 1,
+    }
+    assert [key[3] for key in results.evaluations if key[1] == "ccs"] == ["alpaca_long"]
+
+
 def test_a_figure_that_one_side_lacks_is_told_apart(tree: Tree) -> None:
     (tree.folder / "evaluations/zero_shot/pythia-1b-alpaca_easy/alpaca_hard.json").unlink()
     file = tree.folder / "generalization_metrics/pythia-1b-deduped/lora_fine_tuning/all.csv"
@@ -227,7 +279,7 @@ PLACES = st.sampled_from([
 ])  # fmt: skip
 FIELDS = st.sampled_from([
     "eval_probabilities", "eval_accuracy", "eval_brier_score", "eval_rms_calibration_error", "distribution_id",
-    "model_dir", "best_intervention", "best_intervention_accuracy", "target",
+    "model_dir", "distribution_dir", "best_intervention", "best_intervention_accuracy", "target",
 ])  # fmt: skip
 HEADERS = st.sampled_from(["source", "target", "target_reference", "x", *COMPARED])
 FIGURES = st.sampled_from(["alpaca_easy", "alpaca_hard", "", "0.5", "nan", "9", '"', "\0"])

@@ -16,7 +16,7 @@ from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
 from genies.evaluation.stage import write_tables
-from genies.evaluation.uncertainty import accuracy_interval, mean_interval
+from genies.evaluation.uncertainty import accuracy_interval, clustered_mean
 
 SHIFTS = [
     Shift("a", "b", "b", "extreme", "skill", 1),
@@ -163,7 +163,7 @@ def test_uneven_evaluations_are_refused(tmp_path):
 def test_metrics_have_the_published_columns_in_order():
     frame = tables.generalization_metrics(full_cells("zero_shot", "mms"), SHIFTS, ["mms"])
     assert ",".join(frame.columns) == (
-        "model,intervention,label,category,"
+        "model,intervention,label,category,benchmark,"
         "source,target,target_reference,generalization_accuracy,baseline_accuracy,baseline_intervention,"
         "target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,RMS_calibration_error,"
         "differential_elicitation,"
@@ -187,6 +187,7 @@ def test_metrics_of_a_shift_come_from_the_right_cells():
         "intervention": "mms",
         "label": "probing",
         "category": "personas",
+        "benchmark": None,
         "source": "a",
         "target": "c",
         "target_reference": "r",
@@ -261,14 +262,37 @@ def block(board: pl.DataFrame, label: str, averaged_over: str) -> pl.DataFrame:
 def test_leaderboard_averages_over_distinct_shifts_and_over_published_entries():
     metrics = tables.generalization_metrics(full_cells("zero_shot", "mms"), SHIFTS, ["mms"])
     board = tables.leaderboard(metrics)
-    own = metrics.filter(pl.col("intervention") == "mms")["generalization_accuracy"].to_numpy()
+    own = metrics.filter(intervention="mms")
     for averaged_over, weights, entries in (("distinct", [1, 1, 1], 3), ("published", [1, 2, 2], 5)):
         row = block(board, "all", averaged_over).row(by_predicate=pl.col("intervention") == "mms", named=True)
         assert (row["shifts"], row["entries"]) == (3, entries)
-        assert row["generalization_accuracy"] == pytest.approx(np.average(own, weights=weights))
-        low, high = mean_interval(own, weights=weights)
+        expected = clustered_mean(*(np.repeat(own[name], weights) for name in ("generalization_accuracy", "source")))
+        low, high = expected.interval()
+        assert row["generalization_accuracy"] == pytest.approx(expected.mean)
         assert row["generalization_accuracy_low"] == pytest.approx(max(low, 0))
         assert row["generalization_accuracy_high"] == pytest.approx(min(high, 1))
+        assert row["degrees_of_freedom"] == pytest.approx(expected.degrees_of_freedom)
+        assert row["generalization_accuracy_examples_low"] is None
+
+
+def test_leaderboard_counts_the_shifts_whose_accuracy_chance_could_give():
+    cells = make_cells(
+        {("mms", "a", "a"): 0.9, ("mms", "a", "b"): 0.55, ("mms", "a", "c"): 0.65, ("mms", "b", "b"): 0.9}
+        | {("mms", "b", "c"): 0.4, ("mms", "c", "c"): 0.9, ("mms", "r", "r"): 0.9}
+    )
+    metrics = tables.generalization_metrics(cells, SHIFTS, ["mms"])
+    # Intervals are 0.1 to either side, and the ends belong to them.
+    assert tables.leaderboard(metrics).select("averaged_over", "shifts", "shifts_at_chance").rows()[:2] == [
+        ("distinct", 3, 2), ("published", 3, 2),
+    ]  # fmt: skip
+    unknown = metrics.with_columns(pl.lit(None, pl.Float64).alias("generalization_accuracy_low"))
+    assert tables.leaderboard(unknown)["shifts_at_chance"].null_count() == len(tables.leaderboard(unknown))
+
+
+def test_each_shift_names_its_benchmark():
+    shifts = [replace(SHIFTS[0], benchmark="GENIES"), *SHIFTS[1:]]
+    metrics = tables.generalization_metrics(full_cells("mms"), shifts, ["mms"])
+    assert metrics["benchmark"].to_list() == ["GENIES", None, None]
 
 
 def test_leaderboard_ranks_and_pairs_differences_by_shift():
@@ -318,7 +342,7 @@ def test_a_category_of_one_shift_has_the_interval_of_that_shift_over_examples():
     categories = tables.by_category(metrics, intervals)
     assert categories.columns == list(tables.CATEGORY_COLUMNS)
     personas = categories.filter(category="personas")
-    assert set(personas["interval_over"]) == {"shifts"}
+    assert set(personas["interval_over"]) == {"new shifts"}
     assert personas.equals(tables.by_category(metrics).filter(category="personas"))
     mms, lora = categories.filter(category="skill").rows(named=True)
     assert (mms["interval_over"], lora["interval_over"]) == ("examples", None)
@@ -329,7 +353,7 @@ def test_by_category_averages_elicitation_and_what_guessing_elicits():
     metrics = tables.generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
     row = tables.by_category(metrics).row(by_predicate=pl.col("category") == "personas", named=True)
     own = metrics.filter(pl.col("category") == "personas")
-    low, high = mean_interval(own["elicitation"])
+    low, high = clustered_mean(own["elicitation"], own["source"]).interval()
     assert row["elicitation"] == pytest.approx(own["elicitation"].mean())
     assert (row["elicitation_low"], row["elicitation_high"]) == pytest.approx((max(low, 0), high))
     assert row["random_elicitation"] == pytest.approx(np.mean(0.5 / own["target_tuned_capability"].to_numpy()))

@@ -99,10 +99,12 @@ class Verbs:
                 for name in (
                     "generalization_metrics",
                     "leaderboard",
+                    "means",
                     "elicitation_by_category",
                     "cells",
                     "comparisons",
                     "intervals",
+                    "correlations",
                 )
             ),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),

@@ -197,6 +197,32 @@ def test_page_states_title_results_intervals_and_provenance(page):
     assert dict(zip(parsed.texts("dt"), parsed.texts("dd"), strict=True))["seed"] == "3"
 
 
+def test_page_shows_both_intervals_of_a_mean_and_says_which_is_which(page):
+    assert ">new shifts: " in page and "<em>New shifts</em>: where" in page
+    assert ">new examples: " not in page  # these tables know nothing of single pairs
+    ends = {"generalization_accuracy_examples_low": 0.123, "generalization_accuracy_examples_high": 0.456}
+    ends |= {"difference_to_best_examples_low": -0.098, "difference_to_best_examples_high": -0.012}
+    board = TABLES.leaderboard.with_columns(pl.lit(value).alias(name) for name, value in ends.items())
+    shown = render("trial", replace(TABLES, leaderboard=board), {})
+    assert "<small>new examples: 0.123 to 0.456</small>" in shown
+    assert "<small>new examples: −0.098 to −0.012</small>" in shown
+
+
+def test_page_says_where_shifts_cannot_support_a_claim(page):
+    """Four shifts of three sources have 1.8 degrees of freedom, and the probing one has one source."""
+    assert "These shifts cannot support a claim about new shifts" in page
+    assert "they all have one source" in page
+    board = TABLES.leaderboard.with_columns(degrees_of_freedom=pl.lit(4.2))
+    shown = render("trial", replace(TABLES, leaderboard=board), {})
+    assert "cannot support" not in shown and "; 4.2 degrees of freedom</caption>" in shown
+
+
+def test_page_counts_shifts_at_chance(page):
+    counts = TABLES.leaderboard.filter(label="all", averaged_over="distinct")["shifts_at_chance"]
+    texts = Page(page).texts("td")
+    assert counts.null_count() == 0 and all(f"{count} of 4" in texts for count in counts)
+
+
 def test_page_states_what_was_computed_in_which_type():
     stated = [
         {"model": "small", "of": "activations", "computed": "float32", "devices": ["cpu"], "stored": "bfloat16"},
@@ -355,7 +381,7 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
     page = render("trial", make_tables(["m"], ["zero_shot", "mms"], SHIFTS[:1]), {})
     assert "1 distribution shift\n" in page
     assert ("ul", {"class": "key", "aria-label": "Models"}) not in Page(page).elements
-    assert "where that is a\nsingle one, over its test examples" in page
+    assert "where all its shifts\nhave one source, for the same shifts with new examples" in page
 
 
 FILES = {

@@ -15,8 +15,8 @@ def test_results_have_the_promised_shape(finished: Project) -> None:
     results = finished.folder / "results/mini"
     table = pl.read_csv(results / "generalization_metrics.csv")
     assert table.columns == (
-        "model,intervention,label,category,source,target,target_reference,generalization_accuracy,baseline_accuracy,"
-        "baseline_intervention,target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,"
+        "model,intervention,label,category,benchmark,source,target,target_reference,generalization_accuracy,"
+        "baseline_accuracy,baseline_intervention,target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,"
         "RMS_calibration_error,differential_elicitation,elicitation,calibration_error,brier,"
         "generalization_accuracy_low,generalization_accuracy_high,test_pairs,published_entries"
     ).split(",")

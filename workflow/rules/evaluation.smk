@@ -100,11 +100,13 @@ rule metrics:
     output:
         metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
         leaderboard=report(plan.results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
+        means=plan.results / "means.csv",
         categories=plan.results / "elicitation_by_category.csv",
         cells=plan.results / "cells.csv",
         comparisons=report(plan.results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
         intervals=plan.results / "intervals.csv",
         reliability=plan.results / "reliability.csv",
+        correlations=plan.results / "correlations.csv",
         seeds=plan.results / "seeds.csv",
     log:
         plan.results / "logs" / "metrics.log",

@@ -1,0 +1,66 @@
+"""Means over shifts with the intervals of two different questions.
+
+*New examples*: these very shifts, tested on other examples (``genies.evaluation.bootstrap``). *New shifts*: other
+shifts of the same kind, where those that share a source are alike (``genies.evaluation.uncertainty.clustered_mean``);
+and *new shifts and targets*, where those that share a target are alike as well (``two_way_mean``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
+from genies.evaluation.tables import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
+from genies.evaluation.uncertainty import two_way_mean
+
+FILE = "means.csv"
+NEW_EXAMPLES, NEW_SHIFTS, NEW_SHIFTS_AND_TARGETS = "new examples", "new shifts", "new shifts and targets"
+COLUMNS = {
+    **dict.fromkeys(("model", "label", "averaged_over", "intervention", "metric"), pl.String),
+    "mean": pl.Float64,
+    "over": pl.String,
+    **dict.fromkeys(("low", "high", "degrees_of_freedom"), pl.Float64),
+    "clusters": pl.Int64,
+}
+"""Columns of ``means.csv``: a row per mean of the leaderboard and question (``over``) with its 95 % interval, null
+where it is not known. ``clusters`` counts sources, or the fewer of sources and targets; it and ``degrees_of_freedom``
+are null for new examples, whose interval is a bootstrap's."""
+
+
+def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
+    """Means over shifts, columns as in ``COLUMNS``, in the order of the leaderboard.
+
+    Args:
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        examples: knows what other examples would change.
+        benchmarks: sets of shifts to average over as well.
+    """
+    rows = [
+        {**names, "intervention": intervention, "metric": metric, **row}
+        for names, weighted, shifts in blocks(metrics, benchmarks)
+        for intervention, own in ranking(shifts, weighted)
+        for metric, used in averaged(own)
+        for row in _rows(used, metric, examples)
+    ]
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def _rows(used: pl.DataFrame, metric: str, examples: DrawnMeans) -> Iterator[dict[str, Any]]:
+    by_source = new_shifts(used, metric)
+    two_way = two_way_mean(used[metric].to_numpy(), used["source"].to_numpy(), used["target"].to_numpy())
+    if metric in OVER_SHIFTS:
+        low, high = examples.interval(used, metric) or (None, None)
+        yield {"mean": by_source.mean, "over": NEW_EXAMPLES, "low": low, "high": high}
+    for over, found in ((NEW_SHIFTS, by_source), (NEW_SHIFTS_AND_TARGETS, two_way)):
+        low, high = within_range(metric, found.interval()) or (None, None)
+        yield {
+            "mean": found.mean,
+            "over": over,
+            "low": low,
+            "high": high,
+            "degrees_of_freedom": found.degrees_of_freedom,
+            "clusters": found.clusters,
+        }

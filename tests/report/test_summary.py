@@ -1,0 +1,37 @@
+"""The lines that a run ends with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from genies.evaluation import tables
+from genies.report.summary import leaderboard_lines
+
+
+def write_board(folder: Path, freedom: dict[str, float | None]) -> None:
+    """A leaderboard of one intervention, a row per label."""
+    rows = [
+        {"model": "m", "label": label, "averaged_over": "distinct", "intervention": "mms", "shifts": 9,
+         "degrees_of_freedom": value, "generalization_accuracy": 0.6, "generalization_accuracy_low": 0.5,
+         "generalization_accuracy_high": 0.7}
+        for label, value in freedom.items()
+    ]  # fmt: skip
+    tables.write_csv(pl.DataFrame(rows, schema=tables.LEADERBOARD_COLUMNS), folder / tables.LEADERBOARD_FILE)
+
+
+def test_few_degrees_of_freedom_are_named_behind_the_table(tmp_path: Path) -> None:
+    write_board(tmp_path, {"all": 2.8, "extreme": 12.4, "probing": None})
+    lines = leaderboard_lines(tmp_path)
+    assert lines[0] == "m: accuracy on the target, mean over shifts [95 % interval for new shifts]"
+    assert "0.600 [0.500, 0.700]" in lines[2]
+    assert lines[3:] == [
+        "all shifts: 2.8 degrees of freedom, fewer than 4; these shifts cannot support a claim about new shifts",
+        "probing shifts: one source; these shifts cannot support a claim about new shifts",
+    ]
+
+
+def test_enough_degrees_of_freedom_need_no_remark(tmp_path: Path) -> None:
+    write_board(tmp_path, {"all": 5.9, "extreme": 4.0})
+    assert not any("cannot support" in line for line in leaderboard_lines(tmp_path))
