@@ -688,15 +688,18 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
 
         write_tables(
             options.evaluations,
-            options.models,
-            options.interventions,
-            options.shifts,
-            options.capability,
-            options.on_references,
-            options.repeats,
-            options.seed,
             options.output,
-            options.overlap,
+            models=options.models,
+            interventions=options.interventions,
+            shifts=options.shifts,
+            protocol=options.protocol,
+            capability_interventions=options.capability,
+            on_references=options.on_references,
+            trained=options.trained,
+            repeats=options.repeats,
+            manifests=options.fits,
+            overlap=options.overlap,
+            seed=options.seed,
         )
 
     verb = _verb(verbs, "metrics", run, "compute the metrics of every shift and the leaderboard")
@@ -704,7 +707,17 @@ def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--models", nargs="+", required=True, metavar="MODEL")
     verb.add_argument("--interventions", nargs="+", required=True, metavar="INTERVENTION")
     _list(verb, "shifts", "YAML", required=True)
-    verb.add_argument("--capability", nargs="*", default=[], metavar="INTERVENTION")
+    verb.add_argument(
+        "--protocol", choices=("paper", "corrected"), default="corrected",
+        help="how capabilities are chosen and measured (default corrected)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--capability", nargs="*", default=[], metavar="INTERVENTION", help="the best of them gives the capability"
+    )
+    _list(verb, "fits", "MANIFEST", "manifests of genies fit for them")
+    verb.add_argument(
+        "--trained", nargs="*", default=[], metavar="INTERVENTION", help="those with a training of their own"
+    )
     _on_references(verb)
     verb.add_argument(
         "--repeats", nargs="*", default=[], metavar="INTERVENTION@SEED", help="fits with further seeds, for the spread"

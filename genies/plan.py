@@ -36,8 +36,8 @@ from genies.tuning.plugin import check_plugin, program_files
 if TYPE_CHECKING:
     from genies.activations.extraction import Settings
     from genies.data.framing import Framing
-    from genies.interventions.base import Intervention
     from genies.data.reading import Reading
+    from genies.interventions.base import Intervention
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -587,6 +587,21 @@ class Plan:
             fitted = (name for name in self.methods if name in self.probes and self._class_of(name).fit_views)
             return [name for name in fitted if not self._reads_test_labels(name)]
         return [name for name in asked if name in self.methods]
+
+    @property
+    def capability_fits(self) -> list[Path]:
+        """Manifests of the fits on cached features among them."""
+        return [
+            self.results / "interventions" / model / f"{name}.json"
+            for model in self.models
+            for name in self.capability_interventions
+            if name in self.probes
+        ]
+
+    @property
+    def trained(self) -> list[str]:
+        """Interventions and plug-ins with a training of their own."""
+        return [name for name in self.methods if name not in self.probes]
 
     def _class_of(self, intervention: str) -> type[Intervention]:
         return load_class(self.interventions[intervention])

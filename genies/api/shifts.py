@@ -233,12 +233,22 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
     from genies.evaluation.seen import write_overlap
     from genies.evaluation.stage import write_tables
 
-    shifts = [Path(path) for path in plan.config.shifts]
-    names = list(plan.models), plan.methods
-    fitted = plan.capability_interventions, plan.on_references, list(plan.repeats)
     train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
     test = [plan.distribution_file(target, "test") for target in plan.test_distributions]
     write_overlap(train, test, plan.probe_targets, plan.config.seed, plan.limit, plan.results)
-    seed, evaluations = plan.config.seed, plan.results / "evaluations"
-    write_tables(evaluations, *names, shifts, *fitted, seed, plan.results, plan.overlap_file)
+    write_tables(
+        plan.results / "evaluations",
+        plan.results,
+        models=list(plan.models),
+        interventions=plan.methods,
+        shifts=[Path(path) for path in plan.config.shifts],
+        protocol=plan.config.protocol,
+        capability_interventions=plan.capability_interventions,
+        on_references=plan.on_references,
+        trained=plan.trained,
+        repeats=list(plan.repeats),
+        manifests=plan.capability_fits,
+        overlap=plan.overlap_file,
+        seed=plan.config.seed,
+    )
     return read_csv(plan.results / METRICS_FILE, METRIC_COLUMNS)

@@ -12,7 +12,7 @@ import polars as pl
 from genies.data.framing import ANSWERS
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import scored
-from genies.evaluation.tables import PLACE, read_evaluation
+from genies.evaluation.tables import evaluated
 from genies.evaluation.uncertainty import accuracy_interval
 
 FILE = "answers.csv"
@@ -35,14 +35,9 @@ def answers(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collect
         StoreError: a file is missing or damaged.
     """
     rows = [
-        {**dict(zip(PLACE, (model, intervention, source, target), strict=True)), **_row(pairs)}
-        for model in models
-        for intervention, sources in fits.items()
-        for source in sorted(sources)
-        for (target,), pairs in read_evaluation(evaluations / model / intervention / f"{source}.parquet").group_by(
-            "target", maintain_order=True
-        )
-        if pairs["answer"].null_count() == 0 and pairs["probability"].null_count() == 0
+        {**place, **_row(pairs)}
+        for place, pairs in evaluated(evaluations, models, fits)
+        if not pairs["answer"].null_count() and not pairs["probability"].null_count()
     ]
     return pl.DataFrame(rows, schema=COLUMNS)
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from genies.data.pairs import text_seed
+from genies.evaluation.capability import CleanCapabilities, Measured
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.tables import DIFFERENCE
@@ -27,16 +28,20 @@ BLOCK = 2**22
 """Counts that are drawn, or multiplied, at a time: as NumPy draws them, each has eight bytes."""
 FILE = "intervals.csv"
 ESTIMATED = ("elicitation", "differential_elicitation")
+ADJUSTED = "chance_adjusted_elicitation"
 ENDS = [0.025, 0.975]
+NORMAL = 1.959963984540054
+"""The normal distribution's 97.5 % quantile."""
 SAME = 1e-9
 """Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
 """Metrics whose means over shifts have an interval over examples."""
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
-    **{f"{name}{end}": pl.Float64 for name in ESTIMATED for end in ("_low", "_high")},
+    **{f"{name}{end}": pl.Float64 for name in (*ESTIMATED, ADJUSTED) for end in ("_low", "_high")},
 }
-"""Columns of ``intervals.csv``: 95 % intervals over test examples of each row of the metrics; null where unknown."""
+"""Columns of ``intervals.csv``: 95 % intervals over test examples of each row of the metrics; null where unknown. Those
+of ``chance_adjusted_elicitation`` are Fieller's, and null where they have no end."""
 
 
 def intervals(
@@ -45,8 +50,9 @@ def intervals(
     seed: int = 0,
     baseline: str = "zero_shot",
     resamples: int = RESAMPLES,
+    clean: CleanCapabilities | None = None,
 ) -> pl.DataFrame:
-    """Percentile intervals of elicitation and differential elicitation, columns as in ``COLUMNS``.
+    """Intervals of elicitation and differential elicitation (percentiles), and of chance-adjusted elicitation.
 
     A capability counts as given where its examples are not known or have another accuracy. So does the choice of the
     best intervention. Where two interventions were tested on different examples of a target, their draws are
@@ -58,8 +64,12 @@ def intervals(
         seed: of the draws; a distribution's depend on its name and the seed alone.
         baseline: the intervention that differential elicitation is measured from.
         resamples: number of draws.
+        clean: chose and measured the capabilities, where the protocol is ``corrected``.
+
+    Returns:
+        Columns as in ``COLUMNS``.
     """
-    draws = _Draws(scores, seed, resamples)
+    draws = _Draws(scores, seed, resamples, clean=clean)
     rows = []
     for (target,), of_target in metrics.group_by("target", maintain_order=True):
         for row in of_target.iter_rows(named=True):
@@ -75,7 +85,26 @@ def _row(draws: _Draws, row: dict, baseline: str) -> dict[str, float]:
         if values is not None:
             low, high = np.quantile(values, ENDS)
             result |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    if row[ADJUSTED] is not None and (interval := _chance_adjusted(draws, row)):
+        result |= {f"{ADJUSTED}_low": interval[0], f"{ADJUSTED}_high": interval[1]}
     return result
+
+
+def _chance_adjusted(draws: _Draws, row: Mapping) -> tuple[float, float] | None:
+    """Interval of (accuracy − ½) / (capability − ½); None where it is not known, or has no end.
+
+    Fieller's theorem (Quarterly Journal of Pharmacy and Pharmacology 17, 1944), with variances of the drawn accuracies.
+    """
+    accuracy, capability = draws.elicited(row, row["intervention"]), _drawn_capability(draws, row)
+    if accuracy is None or np.ndim(capability) == 0:
+        return None
+    x, y = accuracy.mean() - 0.5, capability.mean() - 0.5
+    (xx, xy), (_, yy) = np.cov(accuracy, capability)
+    a, b, c = y**2 - NORMAL**2 * yy, x * y - NORMAL**2 * xy, x**2 - NORMAL**2 * xx
+    if a <= 0 or b**2 < a * c:
+        return None
+    margin = np.sqrt(b**2 - a * c)
+    return float((b - margin) / a), float((b + margin) / a)
 
 
 def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.ndarray | None:
@@ -88,14 +117,15 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
         baseline: the intervention that differential elicitation is measured from.
     """
     model, source, target = (row[key] for key in ("model", "source", "target"))
-    accuracy = draws.accuracy((model, row["intervention"], source, target))
-    if accuracy is None or name == "generalization_accuracy":
-        return accuracy
-    other = {"differential_elicitation": baseline, DIFFERENCE: row.get("best_intervention")}.get(name)
-    base = draws.accuracy((model, other, source, target)) if other else np.float64(0)
-    if base is None or name == DIFFERENCE:
-        return None if base is None else accuracy - base
-    if not row["target_tuned_capability"]:
+    if name in ("generalization_accuracy", DIFFERENCE):
+        accuracy = draws.accuracy((model, row["intervention"], source, target))
+        if accuracy is None or name == "generalization_accuracy":
+            return accuracy
+        best = draws.accuracy((model, row["best_intervention"], source, target))
+        return None if best is None else accuracy - best
+    accuracy = draws.elicited(row, row["intervention"])
+    base = draws.elicited(row, baseline) if name == "differential_elicitation" else np.float64(0)
+    if accuracy is None or base is None or not row["target_tuned_capability"]:
         return None
     capability = _drawn_capability(draws, row)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -105,6 +135,8 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
 
 def _drawn_capability(draws: _Draws, row: Mapping) -> np.ndarray | np.float64:
     """The capability of a shift in each draw, float64 (resamples,); as given where it is not that of known pairs."""
+    if draws.clean is not None:
+        return draws.capability(row)
     reference, given = row["target_reference"], np.float64(row["target_tuned_capability"])
     key = (row["model"], row["target_tuned_capability_intervention"], reference, reference)
     known = draws.scores.get(key)
@@ -126,6 +158,7 @@ class DrawnMeans:
         seed: of the draws; see ``intervals``, whose first draws these are.
         baseline: the intervention that differential elicitation is measured from.
         resamples: number of draws.
+        clean: chose and measured the capabilities, where the protocol is ``corrected``.
     """
 
     def __init__(
@@ -135,10 +168,11 @@ class DrawnMeans:
         seed: int = 0,
         baseline: str = "zero_shot",
         resamples: int = MEAN_RESAMPLES,
+        clean: CleanCapabilities | None = None,
     ) -> None:
         self._baseline = baseline
         keys = sorted(set(_keys(metrics, baseline)) & scores.keys(), key=lambda key: (key[3], key))
-        self._draws = _Draws(scores, seed, resamples, kept=None)
+        self._draws = _Draws(scores, seed, resamples, kept=None, clean=clean)
         for key in keys:  # by target, so that each distribution is drawn once
             self._draws.accuracy(key)
 
@@ -179,14 +213,25 @@ class _Draws:
         seed: of the draws.
         resamples: number of draws.
         kept: how many cells' accuracies are remembered; None for all.
+        clean: knows on which pairs elicitations and capabilities are measured; without it, on all.
     """
 
-    def __init__(self, scores: Mapping[Key, Scored], seed: int, resamples: int, kept: int | None = 256) -> None:
+    def __init__(
+        self,
+        scores: Mapping[Key, Scored],
+        seed: int,
+        resamples: int,
+        kept: int | None = 256,
+        clean: CleanCapabilities | None = None,
+    ) -> None:
         self.scores = scores
+        self.clean = clean
         self._seed = seed
         self._resamples = resamples
         self._weights = lru_cache(maxsize=2)(self._drawn)
         self.accuracy = lru_cache(maxsize=kept)(self._accuracy)
+        self._elicited = lru_cache(maxsize=kept)(self._of_clean_pairs)
+        self._capability = lru_cache(maxsize=kept)(self._of_capability)
 
     def _drawn(self, distribution: str, examples: int) -> np.ndarray:
         """How often each example is drawn, uint8 (resamples, examples); even 20 times is one in 10¹⁸."""
@@ -201,15 +246,43 @@ class _Draws:
         rows = max(1, BLOCK // examples)
         return [slice(begin, begin + rows) for begin in range(0, self._resamples, rows)]
 
+    def elicited(self, row: Mapping, intervention: str) -> np.ndarray | None:
+        """Accuracy on a shift's target, as it is compared with the capability, in each draw, float64 (resamples,)."""
+        model, *places = (row[name] for name in ("model", "source", "target", "target_reference"))
+        if self.clean is None:
+            return self.accuracy((model, intervention, *places[:2]))
+        return self._elicited(model, intervention, *places)
+
+    def capability(self, row: Mapping) -> np.ndarray | np.float64:
+        """The capability on a shift's reference in each draw, float64 (resamples,); as given for unknown pairs."""
+        model, source, target, reference = (row[name] for name in ("model", "source", "target", "target_reference"))
+        found = self._capability(model, source if target == reference else reference, reference)
+        return np.float64(row["target_tuned_capability"]) if found is None else found
+
+    def _of_clean_pairs(self, model: str, intervention: str, source: str, target: str, reference: str):
+        measured = self.clean.measured(model, intervention, source, target, reference)
+        return None if measured is None else self._drawn_accuracy((model, intervention, source, target), measured)
+
+    def _of_capability(self, model: str, source: str, reference: str):
+        found = self.clean.capability(model, source, reference, reference)
+        key = (model, found.intervention, reference, reference)
+        return None if found.measured is None else self._drawn_accuracy(key, found.measured)
+
     def _accuracy(self, key: Key) -> np.ndarray | None:
         """Accuracy in each draw, float64 (resamples,); None where the pairs are not known."""
         scored = self.scores.get(key)
         if scored is None:
             return None
+        return self._drawn_accuracy(key, Measured(scored, np.ones(len(scored.correct), bool)))
+
+    def _drawn_accuracy(self, key: Key, measured: Measured) -> np.ndarray:
+        """Accuracy on the pairs that count in each draw of the target's clusters, float64 (resamples,)."""
+        scored, kept = measured.judged, measured.kept
         cluster = np.unique(scored.cluster, return_inverse=True)[1]
         weights = self._weights(key[3], int(cluster.max()) + 1)
         correct = [scored.correct] if scored.by_seed is None else [correctness(drawn) for drawn in scored.by_seed]
-        sums = np.stack([*(np.bincount(cluster, one) for one in correct), np.bincount(cluster)], 1).astype(np.float32)
+        counted = [*(np.bincount(cluster, one * kept) for one in correct), np.bincount(cluster, kept)]
+        sums = np.stack(counted, 1).astype(np.float32)
         drawn = [weights[rows].astype(np.float32) @ sums for rows in self._blocks(weights.shape[1])]
         totals = np.concatenate(drawn).astype(np.float64)
         accuracies = totals[:, :-1] / totals[:, -1:]

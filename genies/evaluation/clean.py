@@ -50,8 +50,7 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
     seen = np.isin(judged.cluster, judged.cluster[seen])
     clean = judged.where(~seen)
     counts = {"clean_pairs": len(clean.correct), "clean_clusters": len(np.unique(clean.cluster))}
-    enough = counts["clean_pairs"] >= FEWEST_PAIRS and counts["clean_clusters"] >= FEWEST_CLUSTERS
-    if seen.any() and not enough:
+    if seen.any() and not enough(clean):
         return Clean(**counts)
     low, high = accuracy_interval(clean.correct, clean.cluster, seed_variance=clean.seed_variance)
     figures = Clean(float(clean.correct.mean()), low, high, **counts)
@@ -60,6 +59,11 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
     difference, interval = _difference(judged.where(seen), clean)
     low, high = interval or (None, None)
     return replace(figures, seen_difference=difference, seen_difference_low=low, seen_difference_high=high)
+
+
+def enough(clean: Scored) -> bool:
+    """Whether there are so many clean pairs and clusters that a figure of theirs says something."""
+    return len(clean.correct) >= FEWEST_PAIRS and len(np.unique(clean.cluster)) >= FEWEST_CLUSTERS
 
 
 def _difference(seen: Scored, clean: Scored) -> tuple[float, tuple[float, float] | None]:

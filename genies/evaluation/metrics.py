@@ -100,8 +100,8 @@ def calibration_error(probability: ArrayLike, bins: int = 10) -> float:
 def calibration_error_by_chance(probability: ArrayLike, bins: int = 10) -> float:
     """What ``calibration_error`` reaches by chance where the probabilities are right: its 95 % quantile.
 
-    Labels are redrawn from the stated probabilities, up to 1,000 times by a fixed seed (consistency resampling: Bröcker and
-    Smith, Weather and Forecasting 22, 2007). With few pairs this is far from 0. Arguments as ``calibration_error``.
+    Labels are redrawn from the stated probabilities, up to 1,000 times by a fixed seed (consistency resampling: Bröcker
+    and Smith, Weather and Forecasting 22, 2007). With few pairs this is far from 0. Arguments as ``calibration_error``.
     """
     values = checked_probability(probability)
     confidence = np.maximum(values, 1 - values)
@@ -132,6 +132,17 @@ def differential_elicitation(
     """What the intervention elicits beyond the untouched model: (accuracy − baseline accuracy) / capability."""
     _check_capability(target_tuned_capability)
     return (generalization_accuracy - baseline_accuracy) / target_tuned_capability
+
+
+def chance_adjusted_elicitation(generalization_accuracy: float, target_tuned_capability: float) -> float:
+    """Share of the capability beyond chance that is elicited: (accuracy − ½) / (capability − ½).
+
+    Like the "performance gap recovered" of weak-to-strong generalization (arXiv 2312.09390), with chance as the weak
+    end.
+    """
+    if not target_tuned_capability > 0.5:
+        raise ValueError(f"target_tuned_capability is {target_tuned_capability}; it must be above chance, 0.5")
+    return (generalization_accuracy - 0.5) / (target_tuned_capability - 0.5)
 
 
 def _check_capability(value: float) -> None:

@@ -534,6 +534,7 @@ def _cell(key: Key, judged: Judged) -> dict[str, Any]:
         "RMS_calibration_error": None if math.isnan(rms) else rms,
         "calibration_error": metric.calibration_error(judged.probability),
         "brier": metric.brier(judged.probability),
+        "calibration_error_by_chance": metric.calibration_error_by_chance(judged.probability),
         "test_pairs": len(correct),
     }
 

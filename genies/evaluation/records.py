@@ -59,8 +59,11 @@ SITES_COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source"), pl.String),
     **dict.fromkeys(("layer", "head"), pl.Int64),
     "accuracy": pl.Float64,
+    **dict.fromkeys(("tied", "tied_kept"), pl.Int64),
 }
-"""Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy."""
+"""Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
+sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
+their order decided nothing."""
 
 
 def write_records(
@@ -113,9 +116,10 @@ def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
             "intervention": name_of(manifest["intervention"]),
             "source": source,
             **dict(zip(("layer", "head", "accuracy"), site, strict=True)),
+            **dict(zip(("tied", "tied_kept"), manifest["edge_ties"][source] or (None, None), strict=True)),
         }
         for path in fits
-        for manifest in [read_json(path, "intervention", "sites")]
+        for manifest in [read_json(path, "intervention", "sites", "edge_ties")]
         for source, sites in manifest["sites"].items()
         for site in sites
     ]

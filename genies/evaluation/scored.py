@@ -23,12 +23,14 @@ class Scored:
         cluster: the cluster that each pair belongs to, int64 (n,).
         probability: of the best response, float64 (n,); likewise.
         by_seed: the probabilities under each of k seeds, float64 (k, n); None where there is one.
+        example: the example of each pair in its file, int64 (n,); None where that is not known.
     """
 
     correct: np.ndarray
     cluster: np.ndarray
     probability: np.ndarray
     by_seed: np.ndarray | None = None
+    example: np.ndarray | None = None
 
     @property
     def draws(self) -> np.ndarray:
@@ -44,13 +46,14 @@ class Scored:
     def where(self, chosen: np.ndarray) -> Scored:
         """What it says of some of the pairs, bool (n,)."""
         by_seed = None if self.by_seed is None else self.by_seed[:, chosen]
-        return Scored(self.correct[chosen], self.cluster[chosen], self.probability[chosen], by_seed)
+        example = None if self.example is None else self.example[chosen]
+        return Scored(self.correct[chosen], self.cluster[chosen], self.probability[chosen], by_seed, example)
 
 
 def scored(pairs: pl.DataFrame) -> Scored:
     """What an evaluation says of the pairs of one target, columns as in ``genies.evaluation.tables.PAIR_COLUMNS``."""
-    probability, cluster = pairs["probability"].to_numpy(), pairs["cluster"].to_numpy()
+    probability, cluster, example = (pairs[name].to_numpy() for name in ("probability", "cluster", "example"))
     if pairs["repeated_over"][0] != "seeds":
-        return Scored(correctness(probability), cluster, probability)
+        return Scored(correctness(probability), cluster, probability, example=example)
     by_seed = np.ascontiguousarray(np.array(pairs["repeats"].to_list(), np.float64).T)
-    return Scored(np.mean([correctness(drawn) for drawn in by_seed], axis=0), cluster, probability, by_seed)
+    return Scored(np.mean([correctness(drawn) for drawn in by_seed], axis=0), cluster, probability, by_seed, example)

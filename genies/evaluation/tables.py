@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
+from genies.evaluation.capability import AS_GIVEN, ON_TEST_PAIRS, Capability, CleanCapabilities
 from genies.evaluation.clean import clean_figures
 from genies.evaluation.scored import scored
 from genies.evaluation.uncertainty import ClusteredMean, accuracy_interval, clustered_mean
@@ -59,9 +60,11 @@ CELL_COLUMNS = {
     **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
     **dict.fromkeys(("clean_pairs", "clean_clusters"), pl.Int64),
     **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"), pl.Float64),
+    "calibration_error_by_chance": pl.Float64,
 }
-"""Columns of ``cells.csv``. From ``clean_accuracy`` on they are those of ``genies.evaluation.clean``; null where
-nothing is known of single pairs or of their texts."""
+"""Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high`` they are those of
+``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration error up to
+``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs."""
 
 METRIC_COLUMNS = {
     "model": pl.String,
@@ -89,8 +92,14 @@ METRIC_COLUMNS = {
     "published_entries": pl.Int64,
     **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
     "clean_pairs": pl.Int64,
+    "chance_adjusted_elicitation": pl.Float64,
+    **dict.fromkeys(("capability_low", "capability_high"), pl.Float64),
+    **dict.fromkeys(("capability_chosen_by", "capability_chosen_from", "remarks"), pl.String),
+    "calibration_error_by_chance": pl.Float64,
 }
-"""Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published."""
+"""Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published.
+
+Under ``corrected``, elicitations are of clean pairs (``genies.evaluation.capability``), accuracies of all."""
 
 AVERAGED = {
     "generalization_accuracy": (0.0, 1.0),
@@ -225,6 +234,7 @@ def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str,
         "RMS_calibration_error": None if np.isnan(published) else published,
         "calibration_error": float(np.mean([metric.calibration_error(drawn) for drawn in judged.draws])),
         "brier": float(np.mean([metric.brier(drawn) for drawn in judged.draws])),
+        "calibration_error_by_chance": metric.calibration_error_by_chance(judged.probability),
         "test_pairs": len(pairs),
         **clean,
     }
@@ -251,6 +261,22 @@ def read_evaluation(path: Path) -> pl.DataFrame:
         target, example, pair = twice.select(keys).row(0)
         raise StoreError(f"{path}: {target}, example {example}, pair {pair} stands twice; {remedy}")
     return frame.sort(keys)
+
+
+def evaluated(
+    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]
+) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """The rows of every target that was evaluated, behind what names its cell. Arguments as of ``cells``.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    for model in models:
+        for intervention, sources in fits.items():
+            for source in sorted(sources):
+                pairs = read_evaluation(evaluations / model / intervention / f"{source}.parquet")
+                for (target,), rows in pairs.group_by("target", maintain_order=True):
+                    yield dict(zip(PLACE, (model, intervention, source, str(target)), strict=True)), rows
 
 
 def write_evaluation(path: Path, frames: Sequence[pl.DataFrame], stated: Mapping[str, Any]) -> None:
@@ -285,11 +311,14 @@ def generalization_metrics(
     capability_interventions: Sequence[str],
     baseline: str = "zero_shot",
     capabilities: Mapping[tuple[str, str], tuple[str, float]] | None = None,
+    clean: CleanCapabilities | None = None,
+    trained: Collection[str] = (),
 ) -> pl.DataFrame:
     """Metrics of every (model, intervention, shift), columns as in ``METRIC_COLUMNS``.
 
-    ``target_tuned_capability`` is the best accuracy on the reference after fitting on it, over those of
-    ``capability_interventions`` that the model was run with (the earlier one of equals). What cannot be said is null:
+    ``target_tuned_capability`` is the accuracy on the reference after fitting on it. Of which intervention, ``clean``
+    decides; without it, it is the best of those of ``capability_interventions`` that the model was run with (the
+    earlier one of equals), chosen on the pairs that it is measured on, as published. What cannot be said is null:
     capability where none of them was run, baseline where ``baseline`` was not run, elicitation where capability is
     null or 0, and the published calibration error where no bin has enough pairs.
 
@@ -300,6 +329,9 @@ def generalization_metrics(
         baseline: the intervention that differential elicitation is measured from.
         capabilities: (intervention, accuracy) by (model, target) where they are known from elsewhere, as with
             published results. Then cells may be missing: shifts without one are left out, other figures are null.
+        clean: chooses and measures under ``corrected``.
+        trained: interventions with a training of their own. Where the capability leaves one of them out, its rows say
+            so.
 
     Raises:
         StoreError: an intervention that was run lacks a cell that a shift needs.
@@ -309,13 +341,49 @@ def generalization_metrics(
         table = _CellTable(str(model), of_model, complete=capabilities is None)
         for intervention in table.interventions:
             for shift in shifts:
-                if capabilities is None:
-                    capability = _best(table, capability_interventions, shift)
+                if clean is not None:
+                    capability = clean.capability(table.model, shift.source, shift.target, shift.target_reference)
+                    elicited = _Elicited(*(_on_clean_pairs(table, clean, n, shift) for n in (intervention, baseline)))
+                elif capabilities is None:
+                    capability, elicited = _best(table, capability_interventions, shift), None
                 else:
-                    capability = capabilities.get((table.model, shift.target), (None, None))
-                if row := _shift_row(table, intervention, shift, capability, baseline):
-                    rows.append(row)
+                    name, accuracy = capabilities.get((table.model, shift.target), (None, None))
+                    capability, elicited = Capability(accuracy, name, accuracy and AS_GIVEN), None
+                row = _shift_row(table, intervention, shift, capability, baseline, elicited)
+                if row:
+                    left_out = intervention in trained and intervention not in capability.chosen_from
+                    rows.append({**row, "remarks": _remarks(row, capability, left_out)})
     return pl.DataFrame(rows, schema=METRIC_COLUMNS)
+
+
+class _Elicited(NamedTuple):
+    """Accuracies that are compared with a capability, where those are not of all pairs."""
+
+    accuracy: float | None
+    baseline: float | None
+
+
+def _on_clean_pairs(table: _CellTable, clean: CleanCapabilities, intervention: str, shift: Shift) -> float | None:
+    """Accuracy on clean pairs; as stated where it is not that of pairs, None where too few are clean."""
+    if (table.model, intervention, shift.source, shift.target) not in clean.scores:
+        return table.accuracy(intervention, shift.source, shift.target, shift)
+    found = clean.measured(table.model, intervention, shift.source, shift.target, shift.target_reference)
+    return None if found is None else found.accuracy
+
+
+def _remarks(row: Mapping[str, Any], capability: Capability, left_out: bool) -> str | None:
+    """What a reader of a row's elicitation has to know."""
+    tuned, elicitation = row["target_tuned_capability"], row["elicitation"]
+    remarks = []
+    if tuned is not None and elicitation is None:
+        remarks.append("too few clean pairs")
+    if row["capability_low"] is not None and row["capability_low"] <= CHANCE:
+        remarks.append("no measurable capability")
+    if left_out and tuned is not None:
+        remarks.append(f"the capability is the best of {', '.join(capability.chosen_from)}, without this intervention")
+    if elicitation is not None and elicitation > 1:
+        remarks.append("more accurate than the capability")
+    return "; ".join(remarks) or None
 
 
 class _CellTable:
@@ -342,28 +410,29 @@ class _CellTable:
         return found["accuracy"] if found else None
 
 
-def _best(table: _CellTable, interventions: Sequence[str], shift: Shift) -> tuple[str | None, float | None]:
+def _best(table: _CellTable, interventions: Sequence[str], shift: Shift) -> Capability:
     """The intervention that is most accurate on the shift's reference after fitting on it, and that accuracy."""
-    best, capability = None, None
-    for name in interventions:
-        candidate = table.accuracy(name, shift.target_reference, shift.target_reference, shift)
-        if candidate is not None and (capability is None or candidate > capability):
-            capability, best = candidate, name
-    return best, capability
+    found = {name: table.accuracy(name, *[shift.target_reference] * 2, shift) for name in interventions}
+    known = {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+    if not known:
+        return Capability()
+    best = max(known, key=known.__getitem__)
+    return Capability(known[best], best, ON_TEST_PAIRS, tuple(known))
 
 
 def _shift_row(
     table: _CellTable,
     intervention: str,
     shift: Shift,
-    capability: tuple[str | None, float | None],
+    capability: Capability,
     baseline: str,
+    elicited: _Elicited | None,
 ) -> dict[str, Any] | None:
     cell = table.cell(intervention, shift.source, shift.target, shift)
     if cell is None:
         return None
     accuracy, base = cell["accuracy"], table.accuracy(baseline, shift.source, shift.target, shift)
-    best, tuned = capability
+    low, high = capability.measured.interval() if capability.measured else (None, None)
     return {
         "model": table.model,
         "intervention": intervention,
@@ -376,18 +445,33 @@ def _shift_row(
         "generalization_accuracy": accuracy,
         "baseline_accuracy": base,
         "baseline_intervention": None if base is None else baseline,
-        "target_tuned_capability": tuned,
-        "target_tuned_capability_intervention": best,
+        "target_tuned_capability": capability.accuracy,
+        "target_tuned_capability_intervention": capability.intervention,
         "source_ID_accuracy": table.accuracy(intervention, shift.source, shift.source, shift),
-        "differential_elicitation": (
-            None if base is None or not tuned else metric.differential_elicitation(accuracy, base, tuned)
-        ),
-        "elicitation": metric.elicitation(accuracy, tuned) if tuned else None,
+        **_elicitations(elicited or _Elicited(accuracy, base), capability.accuracy, low),
+        "capability_low": low,
+        "capability_high": high,
+        "capability_chosen_by": capability.chosen_by,
+        "capability_chosen_from": ", ".join(capability.chosen_from) or None,
         "generalization_accuracy_low": cell["low"],
         "generalization_accuracy_high": cell["high"],
         "published_entries": shift.published_entries,
         **{name: cell[name] for name in ("RMS_calibration_error", "calibration_error", "brier", "test_pairs")},
         **{name: cell[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs")},
+        "calibration_error_by_chance": cell["calibration_error_by_chance"],
+    }
+
+
+def _elicitations(elicited: _Elicited, tuned: float | None, tuned_low: float | None) -> dict[str, float | None]:
+    """Elicitations by name; null where an accuracy is not known, or the capability is none."""
+    accuracy, base = elicited
+    if accuracy is None or not tuned:
+        return dict.fromkeys(("elicitation", "differential_elicitation", "chance_adjusted_elicitation"))
+    measurable = tuned > CHANCE and (tuned_low is None or tuned_low > CHANCE)
+    return {
+        "elicitation": metric.elicitation(accuracy, tuned),
+        "differential_elicitation": None if base is None else metric.differential_elicitation(accuracy, base, tuned),
+        "chance_adjusted_elicitation": metric.chance_adjusted_elicitation(accuracy, tuned) if measurable else None,
     }
 
 

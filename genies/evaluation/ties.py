@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.metrics import accuracy
-from genies.evaluation.tables import PLACE, read_evaluation
+from genies.evaluation.tables import evaluated
 
 FILE = "ties.csv"
 COLUMNS = {
@@ -18,7 +18,7 @@ COLUMNS = {
     "orders": pl.Int64,
     **dict.fromkeys(("accuracy", "accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
 }
-"""Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites and dropped others.
+"""Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites, not all of them.
 ``accuracy`` is that of the documented order; the rest are mean, standard deviation (n − 1) and range over other ones.
 The protocol ``corrected`` predicts under no other orders; how many sites tie stands in ``sites.csv``."""
 
@@ -30,13 +30,8 @@ def ties(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection
         StoreError: a file is missing or damaged.
     """
     rows = [
-        {**dict(zip(PLACE, (model, intervention, source, target), strict=True)), **_row(pairs)}
-        for model in models
-        for intervention, sources in fits.items()
-        for source in sorted(sources)
-        for (target,), pairs in read_evaluation(evaluations / model / intervention / f"{source}.parquet").group_by(
-            "target", maintain_order=True
-        )
+        {**place, **_row(pairs)}
+        for place, pairs in evaluated(evaluations, models, fits)
         if pairs["repeated_over"][0] == "tie orders"
     ]
     return pl.DataFrame(rows, schema=COLUMNS)

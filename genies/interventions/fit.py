@@ -43,13 +43,14 @@ def fit_sources(
         manifests: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
-            chose), ``out_of_fold_accuracy`` (on the training pairs) and the ``origin`` of the features.
+            chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs)
+            and the ``origin`` of the features.
     """
     activations = Activations(manifests, cache)
     unfitted = make(intervention, parameters)
     views = unfitted.fit_views
     code = code_digest(__name__, module_of(intervention))
-    fits, sites, out_of_fold, reused = {}, {}, {}, 0
+    fits, sites, ties, out_of_fold, reused = {}, {}, {}, {}, 0
     for file in files:
         source = file.parent.name
         split = read_training(file, activations.reading, activations.left_out(source, "train"))
@@ -71,7 +72,7 @@ def fit_sources(
                 # A fit that reads no features is that of every model.
                 save(fitted, folder, fields, activations.origin if views else None)
         fits[source], sites[source] = digest, fitted.chosen_sites()
-        out_of_fold[source] = fitted.out_of_fold_accuracy()
+        ties[source], out_of_fold[source] = fitted.edge_ties(), fitted.out_of_fold_accuracy()
     write_json(
         output,
         {
@@ -80,6 +81,7 @@ def fit_sources(
             "parameters": parameters,
             "fits": fits,
             "sites": sites,
+            "edge_ties": ties,
             "out_of_fold_accuracy": out_of_fold,
             "origin": activations.origin,
         },

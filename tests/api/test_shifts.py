@@ -71,7 +71,7 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
             call("gather", manifest, "--output", str(run))
     call("overlap", *pairs, "--train", *trained, "--test", *files["test"], "--seed", "3", "--output", str(run))
     call("metrics", str(run / "evaluations"), "--models", "tiny", "--interventions", *PARAMETERS,
-         "--shifts", str(shifts), "--capability", "mms", "lora",
+         "--shifts", str(shifts), "--capability", "mms", "lora", "--trained", "lora",
          "--on-references", "mms", "lora", "--seed", "3", "--overlap", str(run / "overlap.parquet"),
          "--output", str(run))  # fmt: skip
     return read_csv(run / "generalization_metrics.csv", METRIC_COLUMNS)

@@ -171,7 +171,11 @@ def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:
             answers = {place: generator.random(40).tolist() for place in (f"s{n}", f"t{n}")}
             write_evaluation(tmp_path / "e", "m", name, f"s{n}", answers)
             write_evaluation(tmp_path / "e", "m", name, f"t{n}", {f"t{n}": generator.random(40).tolist()})
-    write_tables(tmp_path / "e", ["m"], ["zero_shot", "mms"], [shifts], ["mms"], ["zero_shot", "mms"], [], 0, tmp_path)
+    names = ["zero_shot", "mms"]
+    write_tables(
+        tmp_path / "e", tmp_path, models=["m"], interventions=names, shifts=[shifts], protocol="corrected",
+        capability_interventions=["mms"], on_references=names,
+    )  # fmt: skip
     found = tables.read_csv(tmp_path / means.FILE, means.COLUMNS)
     assert set(found["over"]) == {"new examples", "new shifts", "new shifts and targets"}
     assert found["low"].null_count() == 0

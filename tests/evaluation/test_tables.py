@@ -36,7 +36,10 @@ def test_evaluations_of_an_earlier_configuration_are_passed_over(tmp_path: Path)
     left_over = write_evaluation(evaluations, "m", "lora", "r", {"r": [0.9, 0.2, 0.3, 0.4]})
 
     def table() -> pl.DataFrame:
-        write_tables(evaluations, ["m"], ["mms", "lora"], [shifts], ["mms"], ["mms"], [], 0, tmp_path)
+        write_tables(
+            evaluations, tmp_path, models=["m"], interventions=["mms", "lora"], shifts=[shifts], protocol="paper",
+            capability_interventions=["mms"], on_references=["mms"],
+        )  # fmt: skip
         return tables.read_csv(tmp_path / tables.CELLS_FILE, tables.CELL_COLUMNS)
 
     read = [("mms", "a", "a"), ("mms", "a", "b"), ("mms", "r", "r"), ("lora", "a", "a"), ("lora", "a", "b")]
@@ -102,6 +105,7 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
         "test_pairs": 300,
         **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")),
         **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high")),
+        "calibration_error_by_chance": metric.calibration_error_by_chance(p),
     }
     # Ten pairs fill no bin of the published error.
     assert frame.row(by_predicate=pl.col("target") == "a", named=True)["RMS_calibration_error"] is None
@@ -168,7 +172,8 @@ def test_metrics_have_the_published_columns_in_order():
         "target_tuned_capability,target_tuned_capability_intervention,source_ID_accuracy,RMS_calibration_error,"
         "differential_elicitation,"
         "elicitation,calibration_error,brier,generalization_accuracy_low,generalization_accuracy_high,test_pairs,"
-        "published_entries,clean_accuracy,clean_low,clean_high,clean_pairs"
+        "published_entries,clean_accuracy,clean_low,clean_high,clean_pairs,chance_adjusted_elicitation,"
+        "capability_low,capability_high,capability_chosen_by,capability_chosen_from,remarks,calibration_error_by_chance"
     )
     assert len(frame) == 2 * len(SHIFTS)
 
@@ -208,6 +213,10 @@ def test_metrics_of_a_shift_come_from_the_right_cells():
         "published_entries": 2,
         **{"clean_accuracy": accuracy - 0.02, "clean_low": accuracy - 0.12, "clean_high": accuracy + 0.08},
         "clean_pairs": 7,
+        "chance_adjusted_elicitation": pytest.approx((accuracy - 0.5) / (capability - 0.5)),
+        **dict.fromkeys(("capability_low", "capability_high", "remarks", "calibration_error_by_chance")),
+        "capability_chosen_by": "accuracy on test pairs",
+        "capability_chosen_from": "mms, lora",
     }
 
 

@@ -70,7 +70,8 @@ class Verbs:
             ),
             "metrics": (
                 f"{run}/evaluations", "--models", "tiny", "--interventions", "mms", "--shifts", "shifts.yaml",
-                "--capability", "mms", "--on-references", "mms", "--overlap", f"{run}/overlap.parquet",
+                "--capability", "mms", "--fits", self.fits["mms"], "--on-references", "mms",
+                "--overlap", f"{run}/overlap.parquet",
                 "--output", run,
             ),
             "records": (
@@ -105,6 +106,8 @@ class Verbs:
                     "comparisons",
                     "intervals",
                     "correlations",
+                    "answers",
+                    "ties",
                 )
             ),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),

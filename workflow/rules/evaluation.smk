@@ -96,6 +96,7 @@ rule metrics:
         evaluations=plan.evaluations(),
         repeats=plan.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
+        fits=plan.capability_fits,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
@@ -108,6 +109,8 @@ rule metrics:
         reliability=plan.results / "reliability.csv",
         correlations=plan.results / "correlations.csv",
         seeds=plan.results / "seeds.csv",
+        answers=plan.results / "answers.csv",
+        ties=plan.results / "ties.csv",
     log:
         plan.results / "logs" / "metrics.log",
     benchmark:
@@ -122,14 +125,17 @@ rule metrics:
         repeats=list(plan.repeats),
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
+        protocol=plan.config.protocol,
         capability=plan.capability_interventions,
+        trained=plan.trained,
         on_references=plan.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.evaluation.stage"),
     shell:
-        further("params.evaluations", shifts="params.shifts")
+        further("params.evaluations", shifts="params.shifts", fits="input.fits")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
-        "--capability {params.capability:q} --on-references {params.on_references:q} --repeats {params.repeats:q} "
+        "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
+        "--on-references {params.on_references:q} --repeats {params.repeats:q} "
         "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
 
 
