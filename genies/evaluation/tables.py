@@ -142,6 +142,8 @@ LEADERBOARD_FILE = "leaderboard.csv"
 CATEGORIES_FILE = "elicitation_by_category.csv"
 
 CHANCE = 0.5
+LEFT_OUT = "without this intervention"
+"""How a remark ends that says that the capability leaves out the row's intervention."""
 ALL_LABELS = "all"
 DISTINCT, PUBLISHED = "distinct", "published"
 
@@ -380,7 +382,7 @@ def _remarks(row: Mapping[str, Any], capability: Capability, left_out: bool) -> 
     if row["capability_low"] is not None and row["capability_low"] <= CHANCE:
         remarks.append("no measurable capability")
     if left_out and tuned is not None:
-        remarks.append(f"the capability is the best of {', '.join(capability.chosen_from)}, without this intervention")
+        remarks.append(f"the capability is the best of {', '.join(capability.chosen_from)}, {LEFT_OUT}")
     if elicitation is not None and elicitation > 1:
         remarks.append("more accurate than the capability")
     return "; ".join(remarks) or None

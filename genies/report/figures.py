@@ -38,16 +38,26 @@ HEATMAP_COLUMNS = (
     "generalization_accuracy_high",
     "baseline_accuracy",
     "target_tuned_capability",
+    "capability_low",
+    "capability_high",
     "target_tuned_capability_intervention",
+    "capability_chosen_by",
+    "capability_chosen_from",
     "elicitation",
     "elicitation_low",
     "elicitation_high",
+    "chance_adjusted_elicitation",
+    "chance_adjusted_elicitation_low",
+    "chance_adjusted_elicitation_high",
     "differential_elicitation",
     "differential_elicitation_low",
     "differential_elicitation_high",
     "accuracy_least",
     "accuracy_most",
+    "calibration_error",
+    "calibration_error_by_chance",
     "test_pairs",
+    "remarks",
 )
 
 
@@ -191,19 +201,28 @@ def _heatmaps(figures: Figures, tables: Tables, models: list[str]) -> None:
         figures.data[f"headings-{number}"] = rows.headings
         figures.data[f"shifts-{number}"] = rows.names
         figures.data[f"cells-{number}"] = [
-            {**row, **rows.cells[row["source"], row["target"]]}
+            {**row, **rows.cells[row["source"], row["target"]], **_remarks(row)}
             for row in own.select(known).with_columns(pl.selectors.float().round(4)).iter_rows(named=True)
         ]
         order = own["intervention"].unique(maintain_order=True).to_list()
+        description = "A row per shift, a column per intervention; colour and number are the generalization accuracy."
+        if "remarks" in known:
+            description += " A frame marks a cell with a remark."
         figures.heatmaps.append(
             Figure(
                 f"figure-heatmap-{number}",
                 model,
-                "A row per shift, a column per intervention; colour and number are the generalization accuracy.",
+                description,
                 _heatmap(number, order, known, rows.wide_labels),
                 _narrow_heatmap(number, order, known, rows.narrow),
             )
         )
+
+
+def _remarks(row: dict[str, Any]) -> dict[str, Any]:
+    """Whether a cell of the heatmap is framed, and why; a tooltip would show null as a word."""
+    remarks = row.get("remarks")
+    return {"framed": int(remarks is not None), "remarks": remarks or "none"}
 
 
 def _heatmap_layers(
@@ -232,6 +251,10 @@ def _heatmap_layers(
         cells.mark_text(fontSize=11).encode(
             text=alt.Text(value, format=".2f"), color=alt.Color(value, scale=ink, legend=None)
         ),
+        # A frame takes no room, of which cells have little on a phone.
+        cells.mark_rect(filled=False, stroke="var(--ink)", strokeWidth=1).encode(
+            strokeOpacity=alt.StrokeOpacity("framed:Q", scale=None)
+        ),
         alt.Chart(data_source(f"headings-{number}"))
         .mark_text(align="left", baseline="middle", fontWeight="bold", dy=2, limit=330)
         .encode(x=alt.value(0), y=y, text="text:N"),
@@ -246,24 +269,33 @@ def _heatmap_tooltip(known: list[str]) -> list[alt.Tooltip]:
         "generalization_accuracy_high": "95 % to",
         "baseline_accuracy": "baseline",
         "target_tuned_capability": "capability",
+        "capability_low": "capability, 95 % from",
+        "capability_high": "capability, 95 % to",
         "elicitation": "elicitation",
         "elicitation_low": "elicitation, 95 % from",
         "elicitation_high": "elicitation, 95 % to",
+        "chance_adjusted_elicitation": "chance-adjusted elicitation",
+        "chance_adjusted_elicitation_low": "chance-adjusted, 95 % from",
+        "chance_adjusted_elicitation_high": "chance-adjusted, 95 % to",
         "differential_elicitation": "differential elicitation",
         "differential_elicitation_low": "differential, 95 % from",
         "differential_elicitation_high": "differential, 95 % to",
         "accuracy_least": "over seeds from",
         "accuracy_most": "over seeds to",
+        "calibration_error": "calibration error",
+        "calibration_error_by_chance": "by chance up to",
+    }
+    texts = {
+        "target_tuned_capability_intervention": "capability by",
+        "capability_chosen_by": "chosen by",
+        "capability_chosen_from": "chosen from",
+        "remarks": "remarks",
     }
     names = ("source", "target", "label", "category", "intervention")
     return [
         *(alt.Tooltip(f"{name}:N") for name in names),
         *(alt.Tooltip(f"{name}:Q", title=title, format=".3f") for name, title in titles.items() if name in known),
-        *(
-            alt.Tooltip(f"{name}:N", title="capability by")
-            for name in known
-            if name.endswith("capability_intervention")
-        ),
+        *(alt.Tooltip(f"{name}:N", title=title) for name, title in texts.items() if name in known),
         alt.Tooltip("test_pairs:Q", title="test pairs"),
     ]
 

@@ -25,7 +25,7 @@ from genies.evaluation.correlation import correlations
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
-from genies.report import drawing
+from genies.report import details, drawing
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
@@ -104,8 +104,15 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         entries=shifts["published_entries"].sum(),
         single=bool((tables.by_category["interval_over"] != "new shifts").fill_null(True).any()),
         fewest_degrees=FEWEST_DEGREES,
-        capability=metrics["target_tuned_capability_intervention"].drop_nulls().unique(maintain_order=True).to_list(),
-        boards=_boards(tables.leaderboard, tables.seeds),
+        elicitations=details.elicitations(tables),
+        capabilities=details.capabilities(metrics),
+        left_out=details.left_out(metrics),
+        remarks=metrics["remarks"].null_count() < len(metrics),
+        calibrations=details.calibrations(metrics),
+        answers=details.answers(tables),
+        tie_orders=details.tie_orders(tables),
+        tied=details.tied_sites(tables.sites),
+        boards=_boards(tables),
         repeated=tables.seeds["seeds"].max(),
         figures=figures,
         provenance=provenance,
@@ -136,30 +143,34 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
     )
 
 
-def _boards(leaderboard: pl.DataFrame, seeds: pl.DataFrame) -> list[dict[str, Any]]:
+def _boards(tables: Tables) -> list[dict[str, Any]]:
     """Tables of the leaderboard by model, the mean over all distinct shifts first, there with the spread over seeds."""
-    spread = {(row["model"], row["intervention"]): row for row in seeds.filter(over=ALL_LABELS).iter_rows(named=True)}
+    over_all = tables.seeds.filter(over=ALL_LABELS)
+    spread = {(row["model"], row["intervention"]): row for row in over_all.iter_rows(named=True)}
+    of_shifts = details.of_blocks(tables.metrics)
     boards = []
-    for (model,), of_model in leaderboard.group_by("model", maintain_order=True):
+    for (model,), of_model in tables.leaderboard.group_by("model", maintain_order=True):
         blocks: list[dict[str, Any]] = []
         for (label, averaged_over), block in of_model.group_by("label", "averaged_over", maintain_order=True):
-            rows = block.drop("label", "averaged_over").to_dicts()
+            means = block.drop("label", "averaged_over").to_dicts()
             # One label only, or every shift listed once: the table would repeat an earlier one.
-            if any(rows == earlier["rows"] for earlier in blocks):
+            if any(means == earlier["rows"] for earlier in blocks):
                 continue
             distinct = averaged_over != PUBLISHED
             over = "distinct shift" if distinct else "entry of the published list"
-            count = rows[0]["shifts"] if distinct else rows[0]["entries"]
+            count = means[0]["shifts"] if distinct else means[0]["entries"]
             of = "" if label == ALL_LABELS else f" of label {label}"
             if averaged_over not in (DISTINCT, PUBLISHED):
                 of = f" of the benchmark {averaged_over}"
-            seeds_of = {row["intervention"]: spread.get((model, row["intervention"])) for row in rows}
+            names = [row["intervention"] for row in means]
+            seeds_of = {name: spread.get((model, name)) for name in names}
             known = seeds_of if not blocks and any(seeds_of.values()) else {}
             freedom = None if block["degrees_of_freedom"].null_count() else block["degrees_of_freedom"].min()
             blocks.append(
                 {
                     "title": f"Mean over {count} {_plural(over, count)}{of}",
-                    "rows": rows,
+                    "rows": means,
+                    "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),

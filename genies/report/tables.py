@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from genies.errors import ConfigError
-from genies.evaluation import bootstrap, comparison, records, reliability, seeds, seen
+from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, ties
 from genies.evaluation import samples as samples_stage
 from genies.evaluation import tables as evaluation
 from genies.evaluation.published import NAMES
@@ -47,6 +47,8 @@ class Tables:
         samples: of ``genies.evaluation.samples``; empty where texts are not known.
         overlap: counts of ``genies.evaluation.seen``; likewise.
         sweep: of ``genies.tuning.sweep``, if there was one.
+        answers: of ``genies.evaluation.answers``; empty where the pairs are no questions.
+        ties: of ``genies.evaluation.ties``; empty where the order of equals decided nothing.
     """
 
     metrics: pl.DataFrame
@@ -64,6 +66,8 @@ class Tables:
     samples: Mapping[str, Any] = field(default_factory=dict)
     overlap: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=seen.COUNTS_COLUMNS))
     sweep: pl.DataFrame | None = None
+    answers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=answers.COLUMNS))
+    ties: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ties.COLUMNS))
 
     @classmethod
     def of_run(cls, folder: Path, sweep: bool = False) -> Tables:
@@ -88,6 +92,8 @@ class Tables:
             read_json(samples) if samples.is_file() else {},
             _optional(folder / seen.COUNTS_FILE, seen.COUNTS_COLUMNS),
             pl.read_csv(folder / SWEEP_FILE) if sweep else None,
+            _optional(folder / answers.FILE, answers.COLUMNS),
+            _optional(folder / ties.FILE, ties.COLUMNS),
         )
 
     def beside(self, other: Tables, name: str) -> Tables:
@@ -151,6 +157,8 @@ class Tables:
             intervals=shared(self.intervals),
             seeds=shared(self.seeds),
             reliability=self.reliability.clear(),
+            answers=shared(self.answers),
+            ties=shared(self.ties),
             samples={name: value for name, value in self.samples.items() if name in known},
         )
 

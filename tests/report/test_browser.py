@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
-from test_page import BROWSER, HOSTILE, TABLES, full_matrix, make_tables
+from test_page import (
+    ANSWERS, BROWSER, HOSTILE, OF_MMS, REMARK, TABLES, TIES, full_matrix, make_tables, planted,
+)  # fmt: skip
 
 from genies.data.shifts import Shift
+from genies.evaluation import answers, ties
 from genies.report.page import render
 
 if BROWSER is None:
@@ -70,6 +74,22 @@ def test_every_figure_is_drawn_within_the_window(
 ) -> None:
     opened = Opened(browser, html, tmp_path, width, scheme)
     assert opened.page.locator(".figure svg").count() >= opened.page.locator(".figure").count() > 5
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_of_single_shifts_stay_within_the_window(browser: Browser, tmp_path: Path, width: int) -> None:
+    shown = replace(
+        planted(OF_MMS | {"remarks": REMARK}),
+        sites=TABLES.sites.with_columns(tied=pl.lit(5), tied_kept=pl.lit(2)),
+        answers=pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row"),
+        ties=pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row"),
+    )
+    opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
+    opened.page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true })")
+    for name in ("elicitation", "calibration", "answers", "ties", "tied-sites"):
+        assert opened.page.locator(f"table[data-name={name}]").is_visible()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     opened.check()
 

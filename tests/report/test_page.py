@@ -20,7 +20,7 @@ import pytest
 
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
-from genies.evaluation import bootstrap, comparison, records, reliability, samples, seeds, seen, tables
+from genies.evaluation import answers, bootstrap, comparison, records, reliability, samples, seeds, seen, tables, ties
 from genies.evaluation.seeds import PLACE
 from genies.files import write_json
 from genies.report import figures, sizes
@@ -398,6 +398,8 @@ FILES = {
     "cells": tables.CELLS_FILE,
     "intervals": bootstrap.FILE,
     "overlap": seen.COUNTS_FILE,
+    "answers": answers.FILE,
+    "ties": ties.FILE,
 }
 
 
@@ -558,7 +560,7 @@ def open_in_browser(file: Path, profile: Path, width: int) -> Opened:
 
 def test_heads_that_probes_chose_are_counted_over_sources():
     own = [("easy", 2, 0, 0.7), ("easy", 0, 5, 0.6), ("hard", 2, 0, 0.9), ("hard", 2, 0, 0.8)]
-    rows = [("small", "mms", *site) for site in own] + [("small", "lat_stim_1", "easy", 1, None, 0.7)]
+    rows = [("small", "mms", *site, 0, 0) for site in own] + [("small", "lat_stim_1", "easy", 1, None, 0.7, 0, 0)]
     chosen = pl.DataFrame(rows, schema=records.SITES_COLUMNS, orient="row")
     content = Page(render("trial", replace(TABLES, sites=chosen), {})).content()
     assert content["data"]["heads"] == [
@@ -701,3 +703,146 @@ def test_overlap_is_that_of_this_run_whatever_is_beside_it():
         "small",
         "large",
     ]
+
+
+REMARK = "the capability is the best of mms, ccs, without this intervention"
+OF_MMS = {
+    "target_tuned_capability": 0.812, "capability_low": 0.734, "capability_high": 0.891,
+    "target_tuned_capability_intervention": "ccs", "capability_chosen_by": "out-of-fold accuracy on training pairs",
+    "capability_chosen_from": "mms, ccs", "elicitation": 0.654, "chance_adjusted_elicitation": 0.321,
+    "calibration_error": 0.045, "calibration_error_by_chance": 0.067,
+}  # fmt: skip
+
+
+def planted(own: dict) -> Tables:
+    """Tables of which the rows of ``mms`` on easy → hard have these values in the metrics, and no other a remark."""
+    place = (pl.col("intervention") == "mms") & (pl.col("source") == "easy") & (pl.col("target") == "hard")
+    changed = [pl.when(place).then(pl.lit(value)).otherwise(pl.col(name)).alias(name) for name, value in own.items()]
+    adjusted = {"chance_adjusted_elicitation_low": 0.201, "chance_adjusted_elicitation_high": 0.432}
+    intervals = TABLES.intervals.with_columns(pl.lit(value).alias(name) for name, value in adjusted.items())
+    metrics = TABLES.metrics.with_columns(remarks=pl.lit(None, pl.String))
+    return replace(TABLES, metrics=metrics.with_columns(changed), intervals=intervals)
+
+
+def section(page: str, name: str) -> str:
+    """The source of one section of a page."""
+    start = page.index(f'<section id="{name}">')
+    return page[start : page.index("</section>", start)]
+
+
+def table(page: str, name: str) -> str:
+    """The source of one table."""
+    start = page.index(f'<table data-name="{name}">')
+    return page[start : page.index("</table>", start)]
+
+
+def test_elicitation_is_shown_with_its_capability_and_remarks():
+    page = render("trial", planted(OF_MMS | {"remarks": REMARK}), {})
+    shown = table(page, "elicitation")
+    row = next(row for row in shown.split("<tr>") if REMARK in row)
+    assert ">0.812<small>0.734 to 0.891</small>" in row and "<td>ccs</td>" in row
+    assert ">0.654*<small>0.111 to 0.999</small>" in row and ">0.321<small>0.201 to 0.432</small>" in row
+    assert shown.count(REMARK) == len(TABLES.metrics["model"].unique())
+    of_categories = section(page, "categories")
+    assert "small, 1 shift:\nout-of-fold accuracy on training pairs; chosen from mms, ccs</li>" in of_categories
+    assert "Measured against a capability without them: mms." in of_categories
+    assert section(page, "leaderboard").count("*<small>") > 0 and "A star marks" in section(page, "leaderboard")
+
+
+def test_a_cell_of_the_heatmap_with_a_remark_is_framed_and_says_why():
+    page = Page(render("trial", planted(OF_MMS | {"remarks": REMARK}), {})).content()
+    others = {(row["intervention"], row["source"], row["target"]): row for row in page["data"]["cells-0"]}
+    own = others.pop(("mms", "easy", "hard"))
+    assert (own["framed"], own["remarks"]) == (1, REMARK)
+    assert {(row["framed"], row["remarks"]) for row in others.values()} == {(0, "none")}
+    spec = next(json.dumps(f["wide"]) for f in page["figures"] if f["id"] == "figure-heatmap-0")
+    for title in ("capability, 95 % from", "chance-adjusted elicitation", "chosen by", "chosen from", "remarks"):
+        assert f'"title": "{title}"' in spec, title
+    assert '"field": "framed"' in spec
+
+
+def test_without_remarks_nothing_is_marked():
+    page = render("trial", planted({}), {})
+    assert "*<small>" not in page and "frame" not in section(page, "shifts")
+    assert "Measured against a capability without" not in page
+    other = render("trial", planted({"remarks": "more accurate than the capability"}), {})
+    assert "Measured against a capability without" not in other and "more accurate than" in table(other, "elicitation")
+
+
+def test_a_calibration_error_stands_next_to_what_chance_gives():
+    every = {"calibration_error": 0.045, "calibration_error_by_chance": 0.067}
+    metrics = TABLES.metrics.with_columns(pl.lit(value).alias(name) for name, value in every.items())
+    large = pl.when(source=pl.lit("plain")).then(0.068).otherwise("calibration_error").alias("calibration_error")
+    page = render("trial", replace(TABLES, metrics=metrics.with_columns(large)), {})
+    assert Page(table(page, "calibration-larger")).texts("td")[:2] == ["small", "1 of 4"]
+    cells = Page(table(page, "calibration")).texts("td")
+    assert cells[3:6] == ["0.045", "0.067", "40"] and cells.count("0.068") == 6
+    boards = section(page, "leaderboard")
+    assert "By chance up to</th>" in boards and ">0.067</td>" in boards
+    assert "only a larger error shows" in section(page, "calibration")
+
+
+def test_where_it_is_not_known_what_chance_gives_nothing_is_said_of_it(page):
+    assert "By chance up to" not in page and "by chance" not in page.lower()
+
+
+ANSWERS = [
+    ("small", "mms", "easy", "hard", 80, 0.5, 0.911, 0.122, 0.733, 0.655, 0.822),
+    ("small", "mms", "easy", "easy", 80, 0.5, 0.9, 0.1, 0.7, 0.6, 0.8),
+]
+
+
+def test_answers_to_questions_are_shown_of_shifts(page):
+    rows = pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row")
+    shown = section(render("trial", replace(TABLES, answers=rows), {}), "answers")
+    assert Page(shown).texts("td") == ["hard", "mms", "small", "80", "0.911", "0.122", "0.500", "0.733"]
+    assert ">0.733<small>0.655 to 0.822</small>" in shown and "<details open" not in shown
+    assert 'id="answers"' not in page and "#answers" not in page
+
+
+TIES = [
+    ("small", "mms", "easy", "hard", 20, 0.611, 0.622, 0.013, 0.6, 0.644),
+    ("small", "mms", "easy", "code", 20, 0.711, 0.722, 0.024, 0.6, 0.755),
+    ("small", "mms", "easy", "easy", 20, 0.811, 0.822, 0.024, 0.6, 0.855),
+]
+
+
+def test_other_orders_of_tied_sites_are_shown(page):
+    rows = pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row")
+    run = replace(TABLES, ties=rows)
+    boards = section(render("trial", run, {}), "leaderboard")
+    # Those that move most come first.
+    assert Page(table(boards, "ties")).texts("td")[::7] == ["code", "hard"]
+    assert ">0.622<small>0.600 to 0.644</small>" in boards and ">0.013</td>" in boards
+    assert 'data-name="ties"' not in page
+
+
+def test_how_many_sites_tie_is_said_where_sites_are_shown(page):
+    tied = pl.when(source=pl.lit("easy")).then(5).otherwise(0).alias("tied")
+    sites = TABLES.sites.with_columns(tied, tied_kept=pl.lit(2))
+    shown = section(render("trial", replace(TABLES, sites=sites), {}), "sites")
+    assert "In 1 of the 3 fits several sites are as accurate" in shown
+    assert Page(table(shown, "tied-sites")).texts("td") == ["mms", "small", "5", "2"]
+    none = section(render("trial", replace(TABLES, sites=sites.with_columns(tied=pl.lit(0))), {}), "sites")
+    assert "In none of the 3 fits" in none and "tied-sites" not in none
+    assert "tied-sites" not in page and "In none of the" not in page  # nothing is known of ties
+
+
+def test_runs_beside_may_lack_answers_and_ties(tmp_path):
+    """As those of ``genies published``, whose folder has no such files."""
+    known = {
+        "answers": pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row"),
+        "ties": pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row"),
+    }
+    own, other = tmp_path / "own", tmp_path / "published"
+    provenance = write_run(own, replace(TABLES, **known), 11)
+    write_run(other, TABLES, 12)
+    for name in (answers.FILE, ties.FILE):
+        (other / name).unlink()
+    write_report_from_tables(own, "trial", provenance, own / "report.html", [other])
+    page = (own / "report.html").read_text(encoding="utf-8")
+    assert Page(table(page, "answers")).texts("td")[:3] == ["hard", "mms", "small"]
+    # The other way round, rows go by the other run's model, and only those of shifts that both have are kept.
+    both = replace(TABLES, metrics=TABLES.metrics.filter(target="hard")).beside(replace(TABLES, **known), "published")
+    assert both.answers.rows() == [("small (published)", *ANSWERS[0][1:])]
+    assert both.ties.rows() == [("small (published)", *TIES[0][1:])]

@@ -1,0 +1,111 @@
+"""Rows of the page's tables that more than one table of the run is needed for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from genies.evaluation.tables import LEFT_OUT, PLACE, blocks
+from genies.report.tables import Tables
+
+Row = dict[str, Any]
+BY_CHANCE = "calibration_error_by_chance"
+BLOCK = ("model", "label", "averaged_over")
+"""Columns that name a block of the leaderboard."""
+
+
+def elicitations(tables: Tables) -> list[Row]:
+    """Elicitation on every shift whose capability is known, with its intervals and remarks.
+
+    Returns:
+        Rows of the metrics with the columns of ``intervals.csv``, and the capability as ``capability``.
+    """
+    known = tables.metrics.filter(pl.col("target_tuned_capability").is_not_null())
+    joined = known.join(tables.intervals, on=PLACE, how="left", maintain_order="left")
+    return joined.with_columns(capability="target_tuned_capability").to_dicts()
+
+
+def capabilities(metrics: pl.DataFrame) -> list[Row]:
+    """How capabilities were chosen: for each model, way and list chosen from, the number of shifts."""
+    keys = ["model", "capability_chosen_by", "capability_chosen_from"]
+    known = metrics.filter(pl.col("capability_chosen_by").is_not_null())
+    shifts = known.select(*keys, "source", "target").unique(maintain_order=True)
+    return shifts.group_by(keys, maintain_order=True).agg(pl.len().alias("shifts")).to_dicts()
+
+
+def left_out(metrics: pl.DataFrame) -> list[str]:
+    """Interventions that are measured against a capability without them, somewhere."""
+    rows = metrics.filter(pl.col("remarks").str.contains(LEFT_OUT, literal=True))
+    return rows["intervention"].unique(maintain_order=True).to_list()
+
+
+def of_blocks(metrics: pl.DataFrame) -> dict[tuple[str, ...], Row]:
+    """What the leaderboard says of single shifts, by model, label, way of averaging and intervention.
+
+    Returns:
+        ``by_chance``, the mean of what chance gives a calibration error (None where a shift's is not known), and
+        ``remarks``, how many shifts have one.
+    """
+    listed = metrics.filter(pl.col("benchmark").is_not_null()).group_by("benchmark", maintain_order=True)
+    benchmarks = {str(name): set(own.select("source", "target").iter_rows()) for (name,), own in listed}
+    found = {}
+    for names, weighted, shifts in blocks(metrics, benchmarks):
+        weight = pl.col("published_entries") if weighted else pl.lit(1)
+        rows = shifts.with_columns(weight=weight)
+        for (intervention,), own in rows.group_by("intervention", maintain_order=True):
+            chance = (own[BY_CHANCE] * own["weight"]).sum() / own["weight"].sum()
+            key = (*(names[name] for name in BLOCK), str(intervention))
+            found[key] = {
+                "by_chance": None if own[BY_CHANCE].null_count() else float(chance),
+                "remarks": len(own) - own["remarks"].null_count(),
+            }
+    return found
+
+
+def calibrations(metrics: pl.DataFrame) -> list[Row]:
+    """Calibration errors of single shifts, and how many are larger than chance gives.
+
+    Returns:
+        For each model and intervention ``model``, ``intervention``, ``shifts``, ``larger`` (how many of the shifts have
+        an error that is larger) and ``rows``, those of the metrics.
+    """
+    known = metrics.filter(pl.col("calibration_error").is_not_null() & pl.col(BY_CHANCE).is_not_null())
+    return [
+        {
+            "model": model,
+            "intervention": intervention,
+            "shifts": len(own),
+            "larger": int((own["calibration_error"] > own[BY_CHANCE]).sum()),
+            "rows": own.to_dicts(),
+        }
+        for (model, intervention), own in known.group_by("model", "intervention", maintain_order=True)
+    ]
+
+
+def answers(tables: Tables) -> list[Row]:
+    """Rows of ``answers.csv`` that are shifts."""
+    return _of_shifts(tables.answers, tables.metrics)
+
+
+def tie_orders(tables: Tables) -> list[Row]:
+    """Rows of ``ties.csv`` that are shifts, those that move most first."""
+    rows = _of_shifts(tables.ties, tables.metrics)
+    return sorted(rows, key=lambda row: row["accuracy_least"] - row["accuracy_most"])
+
+
+def _of_shifts(frame: pl.DataFrame, metrics: pl.DataFrame) -> list[Row]:
+    shifts = metrics.select("source", "target").unique()
+    return frame.join(shifts, on=["source", "target"], how="semi", maintain_order="left").to_dicts()
+
+
+def tied_sites(sites: pl.DataFrame) -> dict[str, Any]:
+    """Fits that had to choose between equally accurate sites.
+
+    Returns:
+        ``fits``, how many fits are known to have chosen sites, and ``rows``, those of them where sites tie: ``model``,
+        ``intervention``, ``source``, ``tied`` and ``tied_kept``.
+    """
+    known = sites.filter(pl.col("tied").is_not_null())
+    fits = known.select("model", "intervention", "source", "tied", "tied_kept").unique(maintain_order=True)
+    return {"fits": len(fits), "rows": fits.filter(pl.col("tied") > 0).to_dicts()}
