@@ -69,13 +69,22 @@ differ from the rest of the run: `intervention_parameters: {mms: {protocol: pape
 
 | intervention | `paper` | `corrected` |
 |---|---|---|
-| all probes | ties between heads or layers go as NumPy's unstable sort leaves them | to the lower layer, then head |
+| all probes | ties between heads or layers go to the higher layer, then head; `ties.csv` has the spread over 20 other orders | to the lower layer, then head |
 | all probes | the regressions that rank heads or layers stop after 1,000 iterations | they reach their optimum |
-| mms, lat_stim_1, lat_stim_2, cra | directions from fit and validation pairs together | from fit pairs alone, so that the calibrator's data are unseen |
+| all probes | one fit: sites are chosen on validation pairs (30 %), directions come from all pairs, and the calibrator is fitted on the validation pairs, which both have seen | six fits: one for each of five folds, which scores the pairs of its fold, and a last one on all pairs. The calibrator is fitted on the scores of the folds, so it sees only pairs that the fit behind the score has not |
+| all probes | training pairs are divided by example | by prompt: examples with the same prompt stay together |
 | all probes | the calibrator has an intercept: p(a, b) + p(b, a) may differ from 1 | no intercept: it is 1 |
 | zero_shot, few_shot | probability 0, ½ or 1, by the sum of log-probabilities | softmax over the sums (or means, by `normalization`) |
-| ccs | first 100 examples, texts drawn with replacement, centred with the test set's own mean, the better of both signs on the test labels | all training texts, the source's means, sign fixed once on the source's training labels |
+| ccs | one seed; texts of the first 100 examples, and later the test texts, drawn with replacement; centred with the test set's own mean; the better of both signs on the test labels | the mean over ten seeds (`seeds`), whose spread is part of the interval; all training texts, the source's means, sign fixed once on the source's training labels |
 | lat_pca, logistic, mass_mean_whitened | not published; `paper` changes the shared steps alone | as described |
+
+The protocol of the run also decides, for all interventions alike:
+
+| what | `paper` | `corrected` |
+|---|---|---|
+| `framing: truthfulness` | a question about every response: of k responses k − 1 have the answer No, so always answering No is mostly right | one question about the best response and one about a worse one, so that always giving one answer scores 0.5 |
+| capability | the intervention that is most accurate on the reference's test pairs, and that accuracy | the intervention with the highest out-of-fold accuracy on the reference's training pairs (or by cross-fitting on the test pairs), and its accuracy on clean test pairs |
+| elicitation | accuracy on all test pairs ÷ capability | accuracy on clean test pairs ÷ capability |
 """
 
 

@@ -24,7 +24,8 @@ def config_schema() -> dict[str, Any]:
     properties = schema["properties"]
     # Editors offer examples as completions; other values stay valid, since files and folders have any name.
     properties["interventions"]["items"]["examples"] = available()
-    properties["capability_interventions"]["items"]["examples"] = available()
+    a_list = next(choice for choice in properties["capability_interventions"]["anyOf"] if "items" in choice)
+    a_list["items"]["examples"] = available()
     properties["shifts"]["items"]["examples"] = shifts.list_names()
     properties["intervention_parameters"]["properties"] = {name: {"type": "object"} for name in available()}
     return {

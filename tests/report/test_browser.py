@@ -12,7 +12,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 from test_page import (
-    ANSWERS, BROWSER, HOSTILE, OF_MMS, REMARK, TABLES, TIES, full_matrix, make_tables, planted,
+    ANSWERS,
+    BROWSER,
+    HOSTILE,
+    OF_MMS,
+    REMARK,
+    TABLES,
+    TIES,
+    full_matrix,
+    make_tables,
+    planted,
 )  # fmt: skip
 
 from genies.data.shifts import Shift
