@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genies.interventions.base import Protocols
 from genies.interventions.steps.calibration import sigmoid
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 LARGEST_HESSIAN = 1024
 """Numbers of a text, or texts, up to which Newton's method takes less time than steps without a Hessian."""
@@ -36,15 +41,21 @@ def site_accuracy(features: np.ndarray, fit: np.ndarray, validation: np.ndarray,
     Returns:
         Share of validation texts whose label is predicted, float64 (sites,).
     """
-    from threadpoolctl import threadpool_limits
-
     train, labels = texts_of(features[fit])
     held_out, held_out_labels = texts_of(features[validation])
     # The solver's matrices are so small that several threads wait for each other more than they compute.
-    with threadpool_limits(1):
+    with _threads().limit(limits=1):
         weights, intercepts = logistic_regressions(train.swapaxes(0, 1), labels, 1.0, protocol)
         scores = np.einsum("nsd,sd->sn", held_out, weights) + intercepts[:, None]
     return np.mean((scores > 0) == held_out_labels, axis=1)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Looks the libraries of this process up once, which takes longer than a small regression."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def logistic_regression(
