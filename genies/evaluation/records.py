@@ -19,7 +19,7 @@ SITES_FILE = "sites.csv"
 
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct"), pl.Int64),
+    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct", "merged"), pl.Int64),
     **dict.fromkeys(("intervention", "source"), pl.String),
     "dropped_shots": pl.Int64,
 }
@@ -29,6 +29,7 @@ examples of the split, or examples that it shortened.
 
 ``examples`` counts those drawn of the ``available`` ones in the file, all where there is no limit. ``left_out`` counts
 those of them that the model's context could not hold, ``indistinct`` those with responses that are the same tokens.
+``merged`` counts texts, not examples: those in which the end of the prompt is one token with the response.
 Under the framing ``truthfulness`` each question about an example counts as one."""
 CHECKS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
@@ -112,6 +113,7 @@ def _splits(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "left_out": len(manifest["left_out"][place]),
             "shortened": len(manifest["shortened"][place]),
             "indistinct": manifest["indistinct"][place],
+            "merged": manifest["merged"][place],
         }
 
 
