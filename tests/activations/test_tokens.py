@@ -207,7 +207,7 @@ def test_a_split_is_tokenized_in_parts_and_gives_the_same(
             assert len(parts) > 3
             for name, array in vars(whole).items():
                 assert np.array_equal(getattr(parts, name), array) and getattr(parts, name).dtype == array.dtype, name
-        assert max({*calls} - {len(VIEWS)}) == 3
+        assert max({*calls} - {len(VIEWS)}) <= 5, "a part is full at 3 texts, and its last example has 3 at most"
 
 
 def test_training_splits_hold_two_responses_per_example(tmp_path: Path) -> None:
