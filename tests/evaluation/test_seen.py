@@ -109,6 +109,7 @@ def test_texts_state_the_overlap_of_test_splits_and_of_shifts(files: dict[str, l
     write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
     examples = {f"{NORTH}/train": 8, f"{NORTH}/test": 5, f"{SOUTH}/train": 6, f"{SOUTH}/test": 1}
     tokens = {"model": "m", "examples": examples, "available": examples, "indistinct": dict.fromkeys(examples, 0)}
+    tokens["merged"] = tokens["indistinct"]
     tokens |= {kind: dict.fromkeys(examples, ()) for kind in ("left_out", "shortened")}
     write_json(tmp_path / "tokens.json", tokens)
     asked = ["--tokens", str(tmp_path / "tokens.json"), "--overlap", str(tmp_path / "overlap.parquet")]
