@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from genies.activations.forest import build_forest
-from genies.activations.tokenization import prompt_lengths, tokenize
+from genies.activations.tokenization import prompt_tokens, tokenize
 from genies.data.distributions import Example, read_split
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
@@ -47,7 +47,7 @@ def _training_texts(data: Path) -> Iterator[str]:
 
 def count(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> list[int]:
     """Texts, characters, tokens under ``plain``; then tokens as strings and as trees: of three views, and of four."""
-    prompts = prompt_lengths(tokenizer, texts)
+    prompts = prompt_tokens(tokenizer, texts)
     tokens = {view: tokenize(tokenizer, texts, VIEWS[view], prompts) for view in VIEWS}
     counts = [len(texts), sum(len(t.prompt_text) + len(t.response_text) for t in texts), len(tokens["plain"].ids)]
     for views in (MAIN_VIEWS, tuple(VIEWS)):

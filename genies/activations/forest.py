@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genies.activations.tokens import SCORED_VIEW, Tokens
+from genies.activations.tokens import SCORED_VIEW, Tokens, shared_prefix
 
 ROW_WIDTHS = (1, 1.25, 1.5, 2, 3, 4)
 """Widths of rows that are tried, as multiples of the largest tree."""
@@ -63,7 +63,7 @@ def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eo
     scores: list[np.ndarray] = []
     for index in order:
         text = np.asarray(texts[index], np.int32)
-        shared = _shared_prefix(previous, text)
+        shared = shared_prefix(previous, text)
         end[path[shared : len(previous)]] = size
         new = len(text) - shared
         path[shared : len(text)] = np.arange(size, size + new)
@@ -77,12 +77,6 @@ def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eo
     end[path[: len(previous)]] = size
     score = np.concatenate(scores, axis=1) if scores else np.zeros((3, 0), np.int32)
     return Tree(np.concatenate(tokens), np.concatenate(depth), end[:size], last, *score)
-
-
-def _shared_prefix(a: np.ndarray, b: np.ndarray) -> int:
-    length = min(len(a), len(b))
-    different = np.flatnonzero(a[:length] != b[:length])
-    return int(different[0]) if len(different) else length
 
 
 def _scores(index: int, text: np.ndarray, path: np.ndarray, start: int, eos_token: int) -> np.ndarray:

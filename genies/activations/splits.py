@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm import tqdm
 
-from genies.activations.tokenization import prompt_lengths, tokenize, tokens_digest, tokens_over
+from genies.activations.tokenization import prompt_tokens, tokenize, tokens_digest, tokens_over
 from genies.activations.tokens import (
     Tokens,
     empty_examples,
@@ -77,20 +79,24 @@ class ShownSplit:
         if view == "plain" and self.plain is not None:
             return self.plain
         return join_tokens(
-            [tokenize(self.tokenizer, part, VIEWS[view], self._prompt_lengths) for part in _parts(self.texts)]
+            [tokenize(self.tokenizer, part, VIEWS[view], self._prompt_tokens) for part in _parts(self.texts)]
         )
 
     @cached_property
-    def _prompt_lengths(self) -> dict[str, int]:
+    def _prompt_tokens(self) -> dict[str, np.ndarray]:
         return {
-            prompt: length
-            for part in _parts(self.texts)
-            for prompt, length in prompt_lengths(self.tokenizer, part).items()
+            prompt: ids for part in _parts(self.texts) for prompt, ids in prompt_tokens(self.tokenizer, part).items()
         }
 
 
-def _parts(texts: Sequence[Text]) -> list[Sequence[Text]]:
-    return [texts[begin : begin + PART] for begin in range(0, len(texts), PART)] or [texts]
+def _parts(texts: Sequence[Text]) -> list[list[Text]]:
+    """Parts of at least ``PART`` texts, but for the last one; texts of one example are in one part."""
+    parts: list[list[Text]] = [[]]
+    for _, of_example in itertools.groupby(texts, key=lambda text: text.example):
+        if len(parts[-1]) >= PART:
+            parts.append([])
+        parts[-1].extend(of_example)
+    return parts
 
 
 def shown_splits(
@@ -197,12 +203,12 @@ def tokenize_splits(
             (records with distribution, split, view, digest), and by ``distribution/split`` how many examples are
             ``available`` in the file, how many ``examples`` of them are drawn, those ``left_out``, the characters
             ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
-            tokens.
+            tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
     """
     reading = replace(reading, views=tuple(sorted({*reading.views, *views["train"], *views["test"]})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
-    entries, available, counts, left_out, shortened, indistinct = [], {}, {}, {}, {}, {}
+    entries, available, counts, left_out, shortened, indistinct, merged = [], {}, {}, {}, {}, {}, {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
         available[place], counts[place], left_out[place] = shown.available, shown.examples, shown.left_out
@@ -210,7 +216,8 @@ def tokenize_splits(
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
         for view, digest in digests.items():
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
-        indistinct[place] = indistinct_examples(read_tokens(tokens_path(cache, digests["plain"])))
+        plain = read_tokens(tokens_path(cache, digests["plain"]))
+        indistinct[place], merged[place] = indistinct_examples(plain), int(plain.merged.sum())
         if indistinct[place]:
             log.warning(
                 "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
@@ -228,6 +235,7 @@ def tokenize_splits(
         "left_out": left_out,
         "shortened": shortened,
         "indistinct": indistinct,
+        "merged": merged,
     }
     write_json(output, tokenized)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genies.activations.tokens import Tokens
+from genies.activations.tokens import Tokens, shared_prefix
 from genies.data.texts import Text, texts_digest
 from genies.data.views import VIEWS, View
 from genies.digests import own_code_digest, value_digest
@@ -35,35 +35,45 @@ def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> t
 
 
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], view: View, prompts: Mapping[str, int] | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    view: View,
+    prompts: Mapping[str, np.ndarray] | None = None,
 ) -> Tokens:
     """Tokenize each text as one string, with the tokenizer's default special tokens.
 
     Args:
         tokenizer: the model's.
-        texts: the texts.
+        texts: the texts; of an example either all that are read or none.
         view: what is read of each.
-        prompts: what ``prompt_lengths`` gave for them, which is the same under every view; None counts here.
+        prompts: what ``prompt_tokens`` gave for them, which is the same under every view; None asks here.
     """
-    ids = encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
-    lengths = prompt_lengths(tokenizer, texts) if prompts is None else prompts
+    ids = [
+        np.asarray(text, np.int32)
+        for text in encode(tokenizer, [view.text(text.prompt_text, text.response_text) for text in texts])
+    ]
+    alone = prompt_tokens(tokenizer, texts) if prompts is None else prompts
+    shared = [shared_prefix(alone[text.prompt_text], own) for text, own in zip(texts, ids, strict=True)]
+    of_example: dict[int, int] = {}
+    for text, length in zip(texts, shared, strict=True):
+        of_example[text.example] = min(of_example.get(text.example, length), length)
     return Tokens(
-        ids=np.concatenate([np.asarray(text, np.int32) for text in ids]) if ids else np.zeros(0, np.int32),
+        ids=np.concatenate([np.zeros(0, np.int32), *ids]),
         offsets=np.cumsum([0, *map(len, ids)], dtype=np.int64),
-        prompt_tokens=np.array([lengths[text.prompt_text] for text in texts], np.int32),
+        prompt_tokens=np.array([of_example[text.example] for text in texts], np.int32),
+        merged=np.array([n < len(alone[t.prompt_text]) for t, n in zip(texts, shared, strict=True)], np.bool_),
         example=np.array([text.example for text in texts], np.int32),
         response=np.array([text.response for text in texts], np.int32),
     )
 
 
-def prompt_lengths(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> dict[str, int]:
-    """Tokens of each prompt alone, without an EOS that the tokenizer sets at its end."""
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text]) -> dict[str, np.ndarray]:
+    """Token ids of each prompt alone, without an EOS that the tokenizer sets at its end, int32 (length,)."""
     prompts = list(dict.fromkeys(text.prompt_text for text in texts))
-    lengths = {}
-    for prompt, ids in zip(prompts, encode(tokenizer, prompts), strict=True):
-        closed = bool(ids) and ids[-1] == tokenizer.eos_token_id
-        lengths[prompt] = len(ids) - closed
-    return lengths
+    return {
+        prompt: np.asarray(ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids, np.int32)
+        for prompt, ids in zip(prompts, encode(tokenizer, prompts), strict=True)
+    }
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, strings: Sequence[str]) -> list[list[int]]:

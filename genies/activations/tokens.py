@@ -34,13 +34,17 @@ class Tokens:
     Attributes:
         ids: token ids of all texts, one after the other, int32 (offsets[-1],).
         offsets: text t is ``ids[offsets[t]:offsets[t + 1]]``, int64 (n + 1,).
-        prompt_tokens: how many tokens the prompt alone has, int32 (n,): the response begins at that position.
+        prompt_tokens: how many tokens all texts of the example share with the prompt alone, int32 (n,): from that
+            position on, tokens count as the response's. Where the end of a prompt and the beginning of a response
+            become one token, it is fewer than the prompt has, for all texts of the example alike.
+        merged: whether the end of the prompt became one token with the text's response, bool (n,).
         example, response: indices in the distribution's file, int32 (n,).
     """
 
     ids: np.ndarray
     offsets: np.ndarray
     prompt_tokens: np.ndarray
+    merged: np.ndarray
     example: np.ndarray
     response: np.ndarray
 
@@ -59,6 +63,7 @@ def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
         ids=np.concatenate([np.zeros(0, np.int32), *texts]),
         offsets=np.cumsum([0, *map(len, texts)], dtype=np.int64),
         prompt_tokens=tokens.prompt_tokens[rows],
+        merged=tokens.merged[rows],
         example=tokens.example[rows],
         response=tokens.response[rows],
     )
@@ -66,12 +71,19 @@ def select_tokens(tokens: Tokens, rows: Sequence[int]) -> Tokens:
 
 def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, one part after the other."""
-    names = ("ids", "prompt_tokens", "example", "response")
+    names = ("ids", "prompt_tokens", "merged", "example", "response")
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return Tokens(
         offsets=np.cumsum([0, *lengths], dtype=np.int64),
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
     )
+
+
+def shared_prefix(one: np.ndarray, other: np.ndarray) -> int:
+    """How many tokens two texts, int (length,) each, begin with alike."""
+    length = min(len(one), len(other))
+    different = np.flatnonzero(one[:length] != other[:length])
+    return int(different[0]) if len(different) else length
 
 
 def empty_examples(tokens: Tokens) -> list[int]:
@@ -110,7 +122,7 @@ def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None
 
 def tokens_bytes(tokens: int, texts: int) -> int:
     """Bytes of the file of so many texts with so many tokens together: arrays exactly, and ``METADATA_BYTES``."""
-    return 4 * tokens + 8 * (texts + 1) + 3 * 4 * texts + METADATA_BYTES
+    return 4 * tokens + 8 * (texts + 1) + (3 * 4 + 1) * texts + METADATA_BYTES
 
 
 def _user_block(data: bytes) -> bytes:

@@ -21,7 +21,7 @@ SITES_FILE = "sites.csv"
 
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct"), pl.Int64),
+    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct", "merged"), pl.Int64),
     **dict.fromkeys(("intervention", "source"), pl.String),
     "dropped_shots": pl.Int64,
     **dict.fromkeys(KINDS, pl.Int64),
@@ -32,6 +32,7 @@ examples of the split, or examples that it shortened; and a row, with ``source``
 
 ``examples`` counts those drawn of the ``available`` ones in the file, all where there is no limit. ``left_out`` counts
 those of them that the model's context could not hold, ``indistinct`` those with responses that are the same tokens.
+``merged`` counts texts, not examples: those in which the end of the prompt is one token with the response.
 Under the framing ``truthfulness`` each question about an example counts as one.
 
 ``same_prompt``, ``same_text`` and ``other_label`` count examples of the file, whatever the framing, that a training
@@ -138,6 +139,7 @@ def _splits(manifest: dict[str, Any], counts: Mapping[Place, Mapping[str, int]])
             "left_out": len(manifest["left_out"][place]),
             "shortened": len(manifest["shortened"][place]),
             "indistinct": manifest["indistinct"][place],
+            "merged": manifest["merged"][place],
             **(counts.get((distribution, distribution), {}) if split == "test" else {}),
         }
 

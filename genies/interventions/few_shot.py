@@ -157,6 +157,7 @@ class FewShot(TextIntervention):
 
     def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
         from genies.activations.tokenization import encode
+        from genies.activations.tokens import shared_prefix
         from genies.tuning.scoring import TextGroup
 
         befores = [
@@ -169,18 +170,21 @@ class FewShot(TextIntervention):
         flat = [before for group in befores for before in group]
         distinct = list(dict.fromkeys(flat))
         # A tokenizer that closes texts by EOS closes the prompt, too, but the response stands before that EOS.
-        start = {
-            before: len(ids) - (ids[-1:] == [self._model["eos_token"]])
+        alone = {
+            before: np.array(ids[:-1] if ids[-1:] == [self._model["eos_token"]] else ids, np.int32)
             for before, ids in zip(distinct, encode(self._tokenizer, distinct), strict=True)
         }
         responses = [response for group in texts for _, response in group]
-        tokens = iter(encode(self._tokenizer, [b + r for b, r in zip(flat, responses, strict=True)]))
-        return [
-            TextGroup(tuple(np.array(next(tokens), np.int32) for _ in group), tuple(start[before] for before in group))
-            for group in befores
-        ]
+        encoded = iter(encode(self._tokenizer, [b + r for b, r in zip(flat, responses, strict=True)]))
+        groups = []
+        for group in befores:
+            tokens = tuple(np.array(next(encoded), np.int32) for _ in group)
+            # Where the end of a prompt is one token with a response, all responses are scored from before it.
+            start = min(shared_prefix(alone[before], ids) for before, ids in zip(group, tokens, strict=True))
+            groups.append(TextGroup(tokens, (start,) * len(group)))
+        return groups
 
     def _scored_tokens(self, tokens: np.ndarray, start: int) -> int:
-        """As many as ``build_tree`` scores; a prompt may have more tokens than it has together with a response."""
+        """As many as ``build_tree`` scores."""
         scored = len(tokens) - min(max(1, start), len(tokens)) + int(tokens[-1] != self._model["eos_token"])
         return max(1, scored)  # the sum over none is 0

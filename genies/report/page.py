@@ -205,6 +205,7 @@ def _texts(texts: pl.DataFrame) -> dict[str, Any]:
         "left_out": int(splits["left_out"].sum()),
         "shortened": int(splits["shortened"].sum()),
         "indistinct": int(splits["indistinct"].sum()),
+        "merged": int(splits["merged"].sum()),
         "odd": odd.to_dicts(),
         "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
     }

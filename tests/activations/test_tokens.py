@@ -12,7 +12,7 @@ from helpers import save_model, write_distribution
 from genies.activations import splits
 from genies.activations.splits import tokenize_splits, tokens_path
 from genies.activations.tokenization import tokenize, tokens_digest
-from genies.activations.tokens import indistinct_examples, read_tokens, write_tokens
+from genies.activations.tokens import indistinct_examples, read_tokens, select_tokens, write_tokens
 from genies.data.distributions import read_split
 from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Text, split_texts
@@ -33,6 +33,30 @@ def test_the_response_begins_after_the_tokens_of_the_prompt_alone(model_folders:
         assert ids[: tokens.prompt_tokens[index]].tolist() == tokenizer(text.prompt_text)["input_ids"]
     assert tokens.example.tolist() == [0, 0, 3]
     assert tokens.response.tolist() == [0, 2, 1]
+
+
+def test_where_prompt_and_response_become_one_token_all_responses_count_from_before_it(tmp_path: Path) -> None:
+    """A byte-pair tokenizer that joins "a" and "b": "b" is no token of its own after a prompt that ends in "a"."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(models.BPE(vocab={"a": 0, "b": 1, "c": 2, "ab": 3}, merges=[("a", "b")]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces)
+    texts = [Text(0, 0, "ca", "bc"), Text(0, 1, "ca", "cc"), Text(1, 0, "cc", "ab"), Text(1, 1, "cc", "b")]
+    tokens = tokenize(tokenizer, texts, VIEWS["plain"])
+    assert [tokens.text(row).tolist() for row in range(2)] == [[2, 3, 2], [2, 0, 2, 2]]
+    assert tokens.prompt_tokens.tolist() == [1, 1, 2, 2]
+    assert tokens.merged.tolist() == [True, False, False, False]
+    assert select_tokens(tokens, [1, 2]).merged.tolist() == [False, False]
+
+
+def test_parts_of_a_split_hold_examples_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "PART", 3)
+    texts = [Text(example, response, "p", "r") for example in range(5) for response in range(2)]
+    parts = splits._parts(texts)
+    assert [text for part in parts for text in part] == texts
+    assert [[text.example for text in part] for part in parts] == [[0, 0, 1, 1], [2, 2, 3, 3], [4, 4]]
+    assert splits._parts([]) == [[]]
 
 
 def test_responses_that_a_tokenizer_cannot_tell_apart_are_counted(model_folders: dict[str, Path]) -> None:
@@ -183,7 +207,7 @@ def test_a_split_is_tokenized_in_parts_and_gives_the_same(
             assert len(parts) > 3
             for name, array in vars(whole).items():
                 assert np.array_equal(getattr(parts, name), array) and getattr(parts, name).dtype == array.dtype, name
-        assert max({*calls} - {len(VIEWS)}) == 3
+        assert max({*calls} - {len(VIEWS)}) <= 5, "a part is full at 3 texts, and its last example has 3 at most"
 
 
 def test_training_splits_hold_two_responses_per_example(tmp_path: Path) -> None:

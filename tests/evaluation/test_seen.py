@@ -109,6 +109,7 @@ def test_texts_state_the_overlap_of_test_splits_and_of_shifts(files: dict[str, l
     write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
     examples = {f"{NORTH}/train": 8, f"{NORTH}/test": 5, f"{SOUTH}/train": 6, f"{SOUTH}/test": 1}
     tokens = {"model": "m", "examples": examples, "available": examples, "indistinct": dict.fromkeys(examples, 0)}
+    tokens["merged"] = tokens["indistinct"]
     tokens |= {kind: dict.fromkeys(examples, ()) for kind in ("left_out", "shortened")}
     write_json(tmp_path / "tokens.json", tokens)
     asked = ["--tokens", str(tmp_path / "tokens.json"), "--overlap", str(tmp_path / "overlap.parquet")]
@@ -134,7 +135,7 @@ def test_cells_count_clean_pairs_of_the_examples_that_are_not_seen(tmp_path: Pat
     assert (own["accuracy"], own["clean_accuracy"], own["seen_difference"]) == (0.7, 0.5, 0.5)
     assert (own["clean_pairs"], own["clean_clusters"]) == (60, 30)
     ordinary = tables.cells(tmp_path, ["m"], {"mms": ["a"]})
-    assert ordinary.select(list(tables.CELL_COLUMNS)[11:]).null_count().row(0) == (2,) * 8
+    assert ordinary.select(list(tables.CELL_COLUMNS)[11:19]).null_count().row(0) == (2,) * 8
     assert [other[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")] == [
         *(other[name] for name in ("accuracy", "low", "high", "test_pairs")), 2,
     ]  # fmt: skip

@@ -11,7 +11,10 @@ from verbs import TRAINED
 
 from genies.activations.extraction import Settings, store_digest
 from genies.activations.tokenization import tokens_digest
+from genies.data.distributions import Example
+from genies.data.framing import Framed
 from genies.data.pairs import Pair
+from genies.data.reading import SplitPairs
 from genies.data.texts import Text
 from genies.data.views import VIEWS, View
 from genies.digests import value_digest
@@ -21,6 +24,7 @@ from genies.tuning.stage import tuning_digest
 
 TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red .")]
 PAIRS = [Pair(0, 0, 1, 0), Pair(1, 0, 0, 1)]
+EXAMPLES = [Example(prompt, ("a", "b"), 0, (1,)) for prompt in ("p", "q")]
 PARAMETERS = {"protocol": "corrected", "seed": 0}
 MODEL = {"weights_digest": "w", "tokenizer_digest": "t"}
 SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
@@ -45,9 +49,11 @@ def fit(
     parameters: dict = PARAMETERS,
     code: str = "c",
     pairs: list[Pair] = PAIRS,
+    examples: list[Example] = EXAMPLES,
     stores: dict[str, str] = {"plain": "s", "yes": "y"},  # noqa: B006  (never changed)
 ) -> tuple[str, dict]:
-    return fit_digest(intervention, parameters, code, pairs, stores)
+    split = SplitPairs("north", Framed(examples, examples), pairs, np.ones(len(pairs), bool))
+    return fit_digest(intervention, parameters, code, split, stores)
 
 
 def tuning(intervention: str = "lora", model: dict = MODEL, pairs: TextPairs = SHOWN, **parameters) -> tuple[str, dict]:
@@ -71,7 +77,8 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (fit, "intervention", {"intervention": "cra"}),
     (fit, "parameters", {"parameters": {**PARAMETERS, "seed": 1}}),
     (fit, "code", {"code": "d"}),
-    (fit, "pairs", {"pairs": PAIRS[:1]}),
+    (fit, "pairs", {"pairs": [PAIRS[0], Pair(1, 0, 1, 0)]}),
+    (fit, "clusters", {"examples": [EXAMPLES[0]] * 2}),
     (fit, "stores", {"stores": {"plain": "s", "yes": "z"}}),
     (tuning, "models", {"model": {**MODEL, "weights_digest": "v"}}),
     (tuning, "models", {"model": {**MODEL, "tokenizer_digest": "u"}}),

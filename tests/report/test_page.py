@@ -48,6 +48,7 @@ TEXTS = [
         "left_out": 0,
         "shortened": 0,
         "indistinct": 0,
+        "merged": 0,
     },
     {
         "distribution": "code",
@@ -57,6 +58,7 @@ TEXTS = [
         "left_out": 3,
         "shortened": 2,
         "indistinct": 4,
+        "merged": 1,
     },
     {"distribution": "hard", "split": "test", "source": "easy", "intervention": "few_shot", "dropped_shots": 17},
     {"distribution": "hard", "split": "test", "source": "easy", "same_prompt": 3, "same_text": 1, "other_label": 0},

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genies.interventions.base import Protocols
+from genies.interventions.steps.calibration import sigmoid
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 LARGEST_HESSIAN = 1024
 """Numbers of a text, or texts, up to which Newton's method takes less time than steps without a Hessian."""
 NEWTON_TOLERANCE = 1e-8
 """Largest gradient of the mean loss at which it ends."""
+NEWTON_STEPS, HALVINGS = 100, 30
+"""At most how many steps it takes, and how often a step that raises the loss is halved."""
 
 
 def texts_of(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,39 +41,58 @@ def site_accuracy(features: np.ndarray, fit: np.ndarray, validation: np.ndarray,
     Returns:
         Share of validation texts whose label is predicted, float64 (sites,).
     """
-    from threadpoolctl import threadpool_limits
-
     train, labels = texts_of(features[fit])
     held_out, held_out_labels = texts_of(features[validation])
-    accuracy = np.empty(features.shape[2])
-    # The solver's vectors are so short that several threads wait for each other more than they compute.
-    with threadpool_limits(1):
-        for site in range(features.shape[2]):
-            weights, intercept = logistic_regression(train[:, site], labels, 1.0, protocol)
-            predicted = held_out[:, site] @ weights + intercept > 0
-            accuracy[site] = np.mean(predicted == held_out_labels)
-    return accuracy
+    # The solver's matrices are so small that several threads wait for each other more than they compute.
+    with _threads().limit(limits=1):
+        weights, intercepts = logistic_regressions(train.swapaxes(0, 1), labels, 1.0, protocol)
+        scores = np.einsum("nsd,sd->sn", held_out, weights) + intercepts[:, None]
+    return np.mean((scores > 0) == held_out_labels, axis=1)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Looks the libraries of this process up once, which takes longer than a small regression."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def logistic_regression(
     texts: np.ndarray, labels: np.ndarray, strength: float, protocol: Protocols
 ) -> tuple[np.ndarray, float]:
-    """Weights (dim,) and intercept, float64, of an L2 logistic regression on texts (n, dim) with labels 0 / 1 (n,).
+    """Weights (dim,) and intercept of the regression on texts (n, dim); otherwise as ``logistic_regressions``."""
+    weights, intercepts = logistic_regressions(texts[None], labels, strength, protocol)
+    return weights[0], float(intercepts[0])
+
+
+def logistic_regressions(
+    texts: np.ndarray, labels: np.ndarray, strength: float, protocol: Protocols
+) -> tuple[np.ndarray, np.ndarray]:
+    """L2 logistic regressions of the same labels on the texts of several sites, each site by itself.
 
     Under ``paper`` the solver is that of the published code, which stops after 1,000 iterations; on an unscaled
     residual stream it often does. ``corrected`` finds the optimum, by Newton's method.
 
     Args:
-        texts: float (n, dim).
+        texts: float (sites, n, dim).
         labels: 0 or 1, int (n,).
         strength: scikit-learn's C, the inverse of the penalty's weight.
         protocol: ``paper`` or ``corrected``.
+
+    Returns:
+        Weights, float64 (sites, dim), and intercepts, float64 (sites,).
     """
+    if protocol == "corrected" and min(texts.shape[1:]) <= LARGEST_HESSIAN:
+        return _by_newton(texts.astype(np.float64), labels, strength)
+    found = [_by_scikit_learn(of_site, labels, strength) for of_site in texts]
+    return np.stack([weights for weights, _ in found]), np.array([intercept for _, intercept in found])
+
+
+def _by_scikit_learn(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    if protocol == "corrected" and min(texts.shape) <= LARGEST_HESSIAN:
-        return _by_newton(texts.astype(np.float64), labels, strength)
     # Until 1.4, and so in the published code, scikit-learn's loss was a sum over texts. It now is their mean, and the
     # default tolerance would stop on small activations before the first step.
     model = LogisticRegression(C=strength, tol=1e-4 / len(texts), max_iter=1000)
@@ -75,19 +102,52 @@ def logistic_regression(
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _by_newton(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    from sklearn.linear_model import LogisticRegression
-
+def _by_newton(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
     # The intercept is free, so centred texts have the same optimum; a number that is large in all of them, as residual
     # streams have some, would spoil the Hessian.
-    mean = texts.mean(axis=0)
+    mean = texts.mean(axis=1, keepdims=True)
     centred = texts - mean
     # With fewer texts than numbers the optimum is a sum of texts: it is sought among those alone.
-    basis, coordinates = np.linalg.qr(centred.T) if len(texts) < texts.shape[1] else (None, centred.T)
-    model = LogisticRegression(C=strength, tol=NEWTON_TOLERANCE, max_iter=100, solver="newton-cholesky")
-    model.fit(coordinates.T, labels)
-    weights = model.coef_[0] if basis is None else basis @ model.coef_[0]
-    return weights, float(model.intercept_[0] - mean @ weights)
+    few = texts.shape[1] < texts.shape[2]
+    basis, coordinates = np.linalg.qr(centred.swapaxes(1, 2)) if few else (None, centred.swapaxes(1, 2))
+    found = _newton(coordinates.swapaxes(1, 2), labels, 1 / (strength * len(labels)))
+    weights = found[:, :-1] if basis is None else np.einsum("sdk,sk->sd", basis, found[:, :-1])
+    return weights, found[:, -1] - np.einsum("sd,sd->s", mean[:, 0], weights)
+
+
+def _newton(texts: np.ndarray, labels: np.ndarray, penalty: float) -> np.ndarray:
+    """Weights and intercept of each site, float64 (sites, dim + 1): minima of mean loss + penalty / 2 · |weights|²."""
+    sites, n, dim = texts.shape
+    columns = np.concatenate([texts, np.ones((sites, n, 1))], axis=2)
+    ridge = penalty * np.append(np.ones(dim), 0.0)
+    sign = np.where(labels, 1.0, -1.0)
+    found = np.zeros((sites, dim + 1))
+
+    def losses(chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        margins = sign * np.einsum("snd,sd->sn", columns[chosen], weights)
+        return np.logaddexp(0, -margins).mean(axis=1) + weights**2 @ ridge / 2
+
+    open_sites = np.arange(sites)
+    for _ in range(NEWTON_STEPS):
+        probability = sigmoid(np.einsum("snd,sd->sn", columns[open_sites], found[open_sites]))
+        gradient = np.einsum("sn,snd->sd", probability - labels, columns[open_sites]) / n + ridge * found[open_sites]
+        steep = np.abs(gradient).max(axis=1) > NEWTON_TOLERANCE
+        open_sites, probability, gradient = open_sites[steep], probability[steep], gradient[steep]
+        if not len(open_sites):
+            break
+        weighted = (probability * (1 - probability) / n)[:, :, None] * columns[open_sites]
+        hessian = weighted.swapaxes(1, 2) @ columns[open_sites]
+        # Where the regression is sure of every text, the intercept's curvature vanishes; what is added is far below it.
+        hessian[:, range(dim + 1), range(dim + 1)] += ridge + np.finfo(np.float64).tiny
+        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        before = losses(open_sites, found[open_sites])
+        for _ in range(HALVINGS):
+            worse = losses(open_sites, found[open_sites] - step) > before
+            if not worse.any():
+                break
+            step[worse] /= 2
+        found[open_sites] -= step
+    return found
 
 
 def keep_best(accuracy: np.ndarray, kept: int, protocol: Protocols) -> np.ndarray:
