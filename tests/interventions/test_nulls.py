@@ -49,7 +49,7 @@ def floor(pairs: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for draw in range(draws):
         generator = np.random.default_rng([1, draw])
-        calibrator = fit_calibrator(generator.standard_normal(pairs), "corrected")
+        calibrator = fit_calibrator(generator.standard_normal(pairs), "corrected", directed=True)
         found.append(figures(calibrator.probability(generator.standard_normal(TEST))))
     return np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(draws)
 

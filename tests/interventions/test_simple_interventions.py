@@ -99,14 +99,14 @@ def test_weights_are_fitted_on_all_pairs_and_scores_of_corrected_are_scaled():
 
 
 @pytest.mark.parametrize("kind", [Logistic, MassMeanWhitened])
-def test_where_pairs_contradict_the_fits_without_them_scores_and_probabilities_turn_together(kind):
+def test_where_pairs_contradict_the_fits_without_them_nothing_is_sure(kind):
     contrary = np.concatenate(folds(np.arange(100), 42)[:2])
     features = np.random.default_rng(0).standard_normal((100, 2, 1, 4))
     features[:, 0, 0, 0] += np.where(np.isin(np.arange(100), contrary), -3, 3)
     pairs = ArrayPairs(residual={"plain": features})
     probe = kind().fit(pairs)
     scores, probability = probe.decision_function(pairs), probe.predict_proba(pairs)
-    assert probe.calibrator_.slope < 0
+    assert np.abs(probability - 0.5).max() < 1e-4 and probe.out_of_fold_accuracy() < 0.5
     assert np.array_equal(scores[:, 0] > scores[:, 1], probability > 0.5)
 
 

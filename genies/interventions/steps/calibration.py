@@ -47,7 +47,11 @@ class Calibrator:
         return cls(value["slope"], value["intercept"])
 
 
-def fit_calibrator(advantage: np.ndarray, protocol: Protocols) -> Calibrator:
+FAINTEST = 1e-6
+"""Slope per standard score of a calibrator whose pairs contradict a direction: all but ½, in the direction's order."""
+
+
+def fit_calibrator(advantage: np.ndarray, protocol: Protocols, directed: bool = False) -> Calibrator:
     """Fit the unpenalised logistic regression of "the first response is the best" on the advantage of the first.
 
     ``paper`` takes the pairs in alternating order (best minus worse first) and has an intercept, on the score
@@ -61,9 +65,16 @@ def fit_calibrator(advantage: np.ndarray, protocol: Protocols) -> Calibrator:
     Args:
         advantage: score of the best response minus score of the worse one, float (n,), n ≥ 2.
         protocol: ``paper`` or ``corrected``.
+        directed: whether the score's sign was fitted on labels before. Then ``corrected`` decides how sure the
+            score is, and does not turn it round: where the pairs contradict it, every probability is all but ½.
     """
     advantage = np.asarray(advantage, dtype=np.float64)
-    return _fit_published(advantage) if protocol == "paper" else _fit_symmetric(advantage)
+    if protocol == "paper":
+        return _fit_published(advantage)
+    calibrator = _fit_symmetric(advantage)
+    if not directed or calibrator.slope > 0 or not advantage.any():
+        return calibrator
+    return Calibrator(FAINTEST / float(np.sqrt(np.mean(advantage**2))), 0.0)
 
 
 def _fit_published(advantage: np.ndarray) -> Calibrator:

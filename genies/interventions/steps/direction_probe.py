@@ -94,7 +94,7 @@ class DirectionProbe(Intervention):
         self.directions_ = directions[-1][:count]
         advantages = [*(values.mean(axis=1) for values in cosines[:-1]), cosines[-1][:, :count].mean(axis=1)]
         advantage = np.concatenate(advantages)
-        self.calibrator_ = fit_calibrator(advantage, self.protocol)
+        self.calibrator_ = fit_calibrator(advantage, self.protocol, directed=True)
         self.out_of_fold_ = self.calibrator_.accuracy(advantage) if self.protocol == "corrected" else None
         if self.protocol == "paper":
             rows = np.flatnonzero(np.isin(wanted[-1], tied))
@@ -104,7 +104,7 @@ class DirectionProbe(Intervention):
     def decision_function(self, pairs: Pairs) -> np.ndarray:
         """½(1 + mean cosine of first − second) and one minus that, float64 (n, 2) in [0, 1].
 
-        The cosine's sign is turned where the calibrator's pairs contradict the directions, as the calibrator does.
+        Under ``paper`` the cosine's sign is turned where the calibrator's pairs contradict the directions.
         """
         score = 0.5 * (1 + self.calibrator_.sign * self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
         return np.stack([score, 1 - score], axis=1)

@@ -70,7 +70,7 @@ class LayerProbe(Intervention):
         self.ties_ = (tied, min(tied, 1))
 
         advantage = np.concatenate([of_part[:, 0] - of_part[:, 1] for of_part in scores])
-        self.calibrator_ = fit_calibrator(advantage, self.protocol)
+        self.calibrator_ = fit_calibrator(advantage, self.protocol, directed=True)
         self.out_of_fold_ = self.calibrator_.accuracy(advantage) if self.protocol == "corrected" else None
         return self
 
@@ -80,7 +80,7 @@ class LayerProbe(Intervention):
         return weights if self.protocol == "paper" or spread == 0 else weights / spread
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
-        """Weighted sums of (first, second), float64 (n, 2), negated where the calibrator's pairs contradict them."""
+        """Weighted sums of (first, second), float64 (n, 2); under ``paper`` negated where validation pairs say so."""
         return self.calibrator_.sign * self._scores(pairs)
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
