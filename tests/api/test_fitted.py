@@ -140,7 +140,8 @@ def test_a_fit_on_arrays_of_another_width_is_refused(kind: str, feature: str) ->
 
 def test_a_fit_on_more_layers_than_the_model_has_is_refused() -> None:
     probe = Logistic()
-    probe.set_state({"weights": np.zeros(32)}, {"layer": 7, "calibrator": {"slope": 1.0, "intercept": 0.0}})
+    values = {"layer": 7, "calibrator": {"slope": 1.0, "intercept": 0.0}, "out_of_fold": None, "ties": [0, 0]}
+    probe.set_state({"weights": np.zeros(32)}, values)
     genies.save_intervention(probe, "deep")
     with pytest.raises(StoreError, match="holds residual of the layers 0, 1, 2, 3, not 7"):
         genies.load_intervention("deep", "tiny").score(*NEW)

@@ -91,7 +91,7 @@ def test_under_truthfulness_the_limit_counts_examples_of_the_file(tmp_path: Path
     framed, indices = read_drawn(file, reading)
     chosen = drawn(read_split(file), 6, 0)
     assert {framed.origin[index][0] for index in indices} == set(chosen)
-    assert len(indices) == sum(len(read_split(file)[index].responses) for index in chosen)
+    assert len(indices) == 2 * len(chosen)
     asked = read_test(file, reading, ())
     assert {asked.framed.place(pair)[0] for pair in asked.pairs} == set(chosen)
 

@@ -177,7 +177,7 @@ def test_the_bootstrap_takes_little_more_memory_than_a_byte_for_each_count() -> 
     key = ("model", "mms", "north", "south")
     scores = {key: Scored(correct, np.arange(examples), correct)}
     place = dict(zip(("model", "intervention", "source", "target"), key, strict=True))
-    capability = {"target_reference": "south", "target_tuned_capability": 1.0}
+    capability = {"target_reference": "south", "target_tuned_capability": 1.0, bootstrap.ADJUSTED: 0.5}
     metrics = pl.DataFrame([{**place, **capability, "target_tuned_capability_intervention": "mms"}])
     tracemalloc.start()
     bootstrap.intervals(metrics, scores)
