@@ -57,7 +57,7 @@ test: $(VENV)/.installed-test
 torture: $(VENV)/.installed-test
 	rm -f $(FIGURES)
 	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
-		tests/reliability tests/workflow
+		tests/reliability tests/workflow tests/interventions
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)

@@ -23,10 +23,11 @@ from genies.interventions.steps.calibration import fit_calibrator
 DRAWS, TRAIN, TEST = 200, 60, 250
 Maker = Callable[[], Intervention]
 PROBES = [
-    pytest.param(lambda: MassMeanShift(kept=2), id="mms"),
-    pytest.param(lambda: LatStim1(kept=2), id="lat_stim_1"),
+    pytest.param(lambda: MassMeanShift(kept=2), id="mms", marks=pytest.mark.torture),
+    pytest.param(lambda: LatStim1(kept=2), id="lat_stim_1", marks=pytest.mark.torture),
     pytest.param(Logistic, id="logistic"),
 ]
+"""200 fits each take a while, so one of them is for every day."""
 
 
 def noise(generator: np.random.Generator, n: int, labelled: bool = False) -> ArrayPairs:
