@@ -8,7 +8,7 @@ import numpy as np
 
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored
-from genies.evaluation.uncertainty import accuracy_interval
+from genies.evaluation.uncertainty import accuracy_interval, clustered_variance
 
 FEWEST_PAIRS, FEWEST_CLUSTERS = 30, 20
 """With fewer clean pairs or clusters than these there is no clean figure."""
@@ -91,13 +91,7 @@ def _difference(seen: Scored, clean: Scored) -> tuple[float, tuple[float, float]
 
 
 def _variance(judged: Scored) -> tuple[float, int] | None:
-    """Variance of the accuracy over clusters, and its degrees of freedom; None for a single cluster.
-
-    It is the linearised variance of a ratio of sums (Cochran, Sampling Techniques, 1977, section 6).
-    """
+    """Variance of the accuracy over clusters, and its degrees of freedom; None for a single cluster."""
     cluster = np.unique(judged.cluster, return_inverse=True)[1]
-    k, n = int(cluster.max()) + 1, len(cluster)
-    if k < 2:
-        return None
-    residual = np.bincount(cluster, judged.correct - judged.correct.mean())
-    return float(k / (k - 1) * np.sum(residual**2) / n**2), k - 1
+    k = int(cluster.max()) + 1
+    return None if k < 2 else (clustered_variance(judged.correct, cluster), k - 1)

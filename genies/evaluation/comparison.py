@@ -26,7 +26,7 @@ from scipy import stats
 
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.tables import Benchmarks, read_evaluation, within
-from genies.evaluation.uncertainty import clustered_mean
+from genies.evaluation.uncertainty import clustered_mean, clustered_variance
 
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "other", "over", "source", "target"), pl.String),
@@ -91,11 +91,10 @@ def within_shift(difference: ArrayLike, clusters: ArrayLike, seed_variance: floa
     """
     values = np.asarray(difference, np.float64)
     cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    k, n, mean = cluster.max() + 1, len(values), float(values.mean())
+    k, mean = cluster.max() + 1, float(values.mean())
     if k < 2:
         return Paired(mean, None, None, None)
-    residual = np.bincount(cluster, values - mean)
-    variance = k / (k - 1) * np.sum(residual**2) / n**2 + seed_variance
+    variance = clustered_variance(values, cluster) + seed_variance
     return _student(mean, float(np.sqrt(variance)), float(k - 1), int(k))
 
 

@@ -83,13 +83,27 @@ def _effective_size(values: np.ndarray, cluster: np.ndarray, level: float) -> fl
         return float(n / full_agreement * t_ratio)
     if variance == 0:
         return float("inf")
-    between = k / (k - 1) * np.sum(np.bincount(cluster, values - mean) ** 2) / n**2
+    between = clustered_variance(values, cluster)
     deff = max(between / (variance / (n - 1)), 1.0)
     if deff < full_agreement:
         right = np.bincount(cluster, values)
         against = min(np.count_nonzero(right < sizes), np.count_nonzero(right > 0))
         deff = (against * deff + 0.5 * full_agreement) / (against + 0.5)
     return float(mean * (1 - mean) / variance * n / deff * t_ratio)
+
+
+def clustered_variance(values: np.ndarray, cluster: np.ndarray) -> float:
+    """Variance of a mean over n values in k clusters: k / (k − 1) · Σ (sum of a cluster's residuals)² / n².
+
+    The linearised variance of a ratio of sums (Cochran, Sampling Techniques, 1977, section 6).
+
+    Args:
+        values: float (n,).
+        cluster: number of each value's cluster, from 0 to k − 1, int (n,), k ≥ 2.
+    """
+    residual = np.bincount(cluster, values - values.mean())
+    k = len(residual)
+    return float(k / (k - 1) * np.sum(residual**2) / len(values) ** 2)
 
 
 @dataclass(frozen=True)

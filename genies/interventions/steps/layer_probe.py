@@ -60,12 +60,15 @@ class LayerProbe(Intervention):
             for row, part in enumerate(parts):
                 accuracies[row, column] = site_accuracy(features, part.fit, part.validation, self.protocol)[0]
 
-        scores = []
-        for part, accuracy in zip(parts, accuracies, strict=True):
-            self.layer_ = layers[int(keep_best(accuracy, 1, self.protocol)[0])]
-            features = self._read(pairs, self.layer_).astype(np.float64)
-            self.weights_ = self._scaled(features[part.shown])
-            scores.append(features[part.scored] @ self.weights_)
+        chosen = [layers[int(keep_best(accuracy, 1, self.protocol)[0])] for accuracy in accuracies]
+        scores = [np.empty((0, 2))] * len(parts)
+        # The layer that is kept, that of the last part, comes last; each is read once.
+        for layer in sorted(set(chosen), key=lambda layer: layer == chosen[-1]):
+            features = self._read(pairs, layer).astype(np.float64)
+            for row in (row for row, own in enumerate(chosen) if own == layer):
+                self.weights_ = self._scaled(features[parts[row].shown])
+                scores[row] = features[parts[row].scored] @ self.weights_
+        self.layer_ = chosen[-1]
         tied = len(tied_at_edge(accuracies[-1], 1))
         self.ties_ = (tied, min(tied, 1))
 
