@@ -783,7 +783,7 @@ def _add_overlap(verbs: argparse._SubParsersAction) -> None:
         targets = _targets(options.pairs) or dict.fromkeys(sources, names)
         write_overlap(options.train, options.test, targets, options.seed, options.limit, options.output)
 
-    verb = _verb(verbs, "overlap", run, "find the test examples that also stand in training splits")
+    verb = _verb(verbs, "overlap", run, "find the test examples that also appear in training splits")
     verb.add_argument(
         "pairs",
         nargs="*",

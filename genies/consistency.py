@@ -105,7 +105,7 @@ def _short(value: Any) -> str:
 
 
 def _overlap(plan: Plan) -> Product:
-    """Which test examples also stand in training splits."""
+    """Which test examples also appear in training splits."""
     inputs = _splits(plan, plan.fit_sources, plan.test_distributions)
     configured = {**plan.config.model_dump(include={"seed", "limit"}), "targets": plan.probe_targets}
     return Product(plan.overlap_file, plan.code("genies.evaluation.seen"), inputs, configured)

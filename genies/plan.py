@@ -538,7 +538,7 @@ class Plan:
 
     @property
     def overlap_file(self) -> Path:
-        """Which test examples also stand in training splits."""
+        """Which test examples also appear in training splits."""
         return self.results / "overlap.parquet"
 
     def evaluations(self, repeats: bool = False) -> list[Path]:

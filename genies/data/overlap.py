@@ -1,4 +1,4 @@
-"""Which test examples also stand in a training split. Prompts and texts are compared exactly as they are filed."""
+"""Which test examples also appear in a training split. Prompts and texts are compared exactly as they are filed."""
 
 from __future__ import annotations
 

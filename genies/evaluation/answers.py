@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import polars as pl
 from genies.data.framing import ANSWERS
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import scored
-from genies.evaluation.tables import evaluated
 from genies.evaluation.uncertainty import accuracy_interval
 
 FILE = "answers.csv"
@@ -28,21 +25,10 @@ example of which the best has the higher probability of Yes, a tie being half; a
 not change it. Its 95 % interval is over clusters of examples."""
 
 
-def answers(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
-    """Answers to questions, columns as in ``COLUMNS``; empty where no pair is one. Arguments as of ``tables.cells``.
-
-    Raises:
-        StoreError: a file is missing or damaged.
-    """
-    rows = [
-        {**place, **_row(pairs)}
-        for place, pairs in evaluated(evaluations, models, fits)
-        if not pairs["answer"].null_count() and not pairs["probability"].null_count()
-    ]
-    return pl.DataFrame(rows, schema=COLUMNS)
-
-
-def _row(pairs: pl.DataFrame) -> dict[str, Any]:
+def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
+    """The answers to the questions of one cell, as ``COLUMNS`` has them; None where its pairs are no questions."""
+    if pairs["answer"].null_count() or pairs["probability"].null_count():
+        return None
     yes = (pairs["answer"] == ANSWERS[0]).to_numpy()
     judged = scored(pairs)
     best, worse = _compared(pairs["example"].to_numpy(), yes)

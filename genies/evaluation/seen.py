@@ -1,4 +1,4 @@
-"""The stage ``overlap``: which test examples also stand in the training split that a fit has seen."""
+"""The stage ``overlap``: which test examples also appear in the training split that a fit has seen."""
 
 from __future__ import annotations
 

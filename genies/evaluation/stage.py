@@ -71,8 +71,9 @@ def write_tables(
     metrics = tables.generalization_metrics(cells, listed, capability_interventions, clean=clean, trained=trained)
     _write(cells, metrics, scores, benchmarks(listed), seed, output, clean)
     tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
-    tables.write_csv(answers.answers(evaluations, models, fits), output / answers.FILE)
-    tables.write_csv(ties.ties(evaluations, models, fits), output / ties.FILE)
+    kinds = [(answers.COLUMNS, answers.row), (ties.COLUMNS, ties.row)]
+    for frame, file in zip(tables.tabulate(evaluations, models, fits, kinds), (answers.FILE, ties.FILE), strict=True):
+        tables.write_csv(frame, output / file)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:

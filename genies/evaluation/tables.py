@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -178,11 +178,8 @@ def cells(
             pairs of one target.
     """
     rows = [
-        {"model": model, "intervention": intervention, "source": source, **cell}
-        for model in models
-        for intervention, sources in fits.items()
-        for source in sorted(sources)
-        for cell in _file_cells(evaluations / model / intervention / f"{source}.parquet", seen)
+        {**place, **_checked_cell(evaluations, place, pairs, seen)}
+        for place, pairs in evaluated(evaluations, models, fits)
     ]
     frame = pl.DataFrame(rows, schema=CELL_COLUMNS)
     counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
@@ -194,19 +191,20 @@ def cells(
     return frame
 
 
-def _file_cells(path: Path, seen: Seen | None) -> Iterable[dict[str, Any]]:
-    pairs = read_evaluation(path)
-    for (target,), rows in pairs.group_by("target", maintain_order=True):
-        place = path.stem, str(target)
-        if seen is not None and place not in seen:
-            raise StoreError(
-                f"{path}: nothing is known of the overlap of {target} with {path.stem}; delete overlap.parquet in the "
-                "run's folder and run snakemake again"
-            )
-        try:
-            yield {"target": target, **_cell(rows, None if seen is None else seen[place])}
-        except ValueError as error:
-            raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
+def _checked_cell(
+    evaluations: Path, place: Mapping[str, str], pairs: pl.DataFrame, seen: Seen | None
+) -> dict[str, Any]:
+    source, target = place["source"], place["target"]
+    path = evaluations / place["model"] / place["intervention"] / f"{source}.parquet"
+    if seen is not None and (source, target) not in seen:
+        raise StoreError(
+            f"{path}: nothing is known of the overlap of {target} with {source}; delete overlap.parquet in the run's "
+            "folder and run snakemake again"
+        )
+    try:
+        return _cell(pairs, None if seen is None else seen[source, target])
+    except ValueError as error:
+        raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
 
 
 def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
@@ -279,6 +277,31 @@ def evaluated(
                 pairs = read_evaluation(evaluations / model / intervention / f"{source}.parquet")
                 for (target,), rows in pairs.group_by("target", maintain_order=True):
                     yield dict(zip(PLACE, (model, intervention, source, str(target)), strict=True)), rows
+
+
+def tabulate(
+    evaluations: Path,
+    models: Sequence[str],
+    fits: Mapping[str, Collection[str]],
+    kinds: Sequence[tuple[Mapping[str, Any], Callable[[pl.DataFrame], Mapping[str, Any] | None]]],
+) -> list[pl.DataFrame]:
+    """Tables with a row per cell, from one reading of every evaluation.
+
+    Args:
+        evaluations: as ``cells`` takes it.
+        models: likewise.
+        fits: likewise.
+        kinds: of each table its columns, and what makes a row of a cell's pairs; None where the cell has none.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    rows: list[list[dict[str, Any]]] = [[] for _ in kinds]
+    for place, pairs in evaluated(evaluations, models, fits):
+        for of_kind, (_, row) in zip(rows, kinds, strict=True):
+            if (made := row(pairs)) is not None:
+                of_kind.append({**place, **made})
+    return [pl.DataFrame(of_kind, schema=columns) for of_kind, (columns, _) in zip(rows, kinds, strict=True)]
 
 
 def write_evaluation(path: Path, frames: Sequence[pl.DataFrame], stated: Mapping[str, Any]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from genies.evaluation.metrics import accuracy
-from genies.evaluation.tables import evaluated
 
 FILE = "ties.csv"
 COLUMNS = {
@@ -20,24 +17,13 @@ COLUMNS = {
 }
 """Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites, not all of them.
 ``accuracy`` is that of the documented order; the rest are mean, standard deviation (n − 1) and range over other ones.
-The protocol ``corrected`` predicts under no other orders; how many sites tie stands in ``sites.csv``."""
+The protocol ``corrected`` predicts under no other orders; ``sites.csv`` says how many sites tie."""
 
 
-def ties(evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]) -> pl.DataFrame:
-    """The spread over orders of tied sites, columns as in ``COLUMNS``. Arguments as of ``tables.cells``.
-
-    Raises:
-        StoreError: a file is missing or damaged.
-    """
-    rows = [
-        {**place, **_row(pairs)}
-        for place, pairs in evaluated(evaluations, models, fits)
-        if pairs["repeated_over"][0] == "tie orders"
-    ]
-    return pl.DataFrame(rows, schema=COLUMNS)
-
-
-def _row(pairs: pl.DataFrame) -> dict[str, Any]:
+def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
+    """The spread of one cell over orders of tied sites, as ``COLUMNS`` has it; None where there are no orders."""
+    if pairs["repeated_over"][0] != "tie orders":
+        return None
     accuracies = np.array([accuracy(drawn) for drawn in np.array(pairs["repeats"].to_list(), np.float64).T])
     return {
         "orders": len(accuracies),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,11 @@ def write(folder: Path, frame: pl.DataFrame) -> Path:
     return folder
 
 
+def table(kind: ModuleType, folder: Path) -> pl.DataFrame:
+    (frame,) = tables.tabulate(folder, ["m"], {"mms": ["a"]}, [(kind.COLUMNS, kind.row)])
+    return frame
+
+
 def pairs(probability: np.ndarray, **columns: object) -> pl.DataFrame:
     rows = len(probability)
     known = {"target": "b", "example": np.arange(rows) // 2, "pair": np.arange(rows) % 2, "probability": probability}
@@ -31,7 +37,7 @@ def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_cal
     """Of each example first the best response (Yes is right), then a worse one: No throughout, but less surely so."""
     right = np.tile([0.3, 0.9], 50)
     frame = pairs(right, answer=["Yes", "No"] * 50)
-    (row,) = answers.answers(write(tmp_path, frame), ["m"], {"mms": ["a"]}).to_dicts()
+    (row,) = table(answers, write(tmp_path, frame)).to_dicts()
     assert (row["accuracy_yes"], row["accuracy_no"], row["always_no"], row["items"]) == (0.0, 1.0, 0.5, 100)
     assert (row["higher"], row["higher_high"]) == (1.0, 1.0) and row["higher_low"] > 0.9
     assert metrics.accuracy(right) == 0.5
@@ -39,15 +45,15 @@ def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_cal
 
 def test_pairs_that_are_no_questions_have_no_answers(tmp_path: Path) -> None:
     folder = write(tmp_path, pairs(np.full(4, 0.7)))
-    for table in (answers, ties):
-        frame = (table.answers if table is answers else table.ties)(folder, ["m"], {"mms": ["a"]})
-        assert not len(frame) and dict(frame.schema) == table.COLUMNS
+    for kind in (answers, ties):
+        frame = table(kind, folder)
+        assert not len(frame) and dict(frame.schema) == kind.COLUMNS
 
 
 def test_the_spread_over_orders_of_equal_sites_is_that_of_their_accuracies(tmp_path: Path) -> None:
     repeats = np.random.default_rng(0).random((40, 20))
     frame = pairs(np.full(40, 0.7), repeated_over="tie orders", repeats=repeats.tolist())
-    (row,) = ties.ties(write(tmp_path, frame), ["m"], {"mms": ["a"]}).to_dicts()
+    (row,) = table(ties, write(tmp_path, frame)).to_dicts()
     accuracies = (repeats > 0.5).mean(axis=0)
     assert (row["orders"], row["accuracy"]) == (20, 1.0)
     assert row["accuracy_mean"] == pytest.approx(accuracies.mean())
