@@ -81,6 +81,7 @@ newest:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
@@ -90,7 +91,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/snakefmt Snakefile workflow
 
 docs: $(VENV)/.installed
-	$(BIN)/python -m genies.generated
+	$(BIN)/python -m genies.config.generated
 
 # After an upgrade in $(VENV) by hand: what it has becomes what everyone gets.
 constraints: $(VENV)/.installed-test

@@ -28,18 +28,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genies.activations import checks as checks_module
-from genies.activations.checks import Check, SelfTests, check_packing
-from genies.activations.decoder import Decoder
-from genies.activations.extraction import Extractor, Request, Settings, on_device
-from genies.activations.forest import build_forest, plan_batches
-from genies.activations.tokenization import tokenize
-from genies.activations.tokens import Tokens
 from genies.data.distributions import Example, read_split
 from genies.data.pairs import test_pairs, training_pairs
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
-from genies.models import load_tokenizer
+from genies.engine import self_test as checks_module
+from genies.engine.decoder import Decoder
+from genies.engine.forest import build_forest, plan_batches
+from genies.engine.self_test import Check, SelfTests, check_packing
+from genies.engine.tokenization import tokenize
+from genies.engine.tokens import Tokens
+from genies.models.load import load_tokenizer
+from genies.store.extraction import Extractor, Request, Settings, on_device
 
 METHODS = {
     "mms": ("plain",),

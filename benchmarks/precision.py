@@ -13,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from genies.activations import checks as checks_module
-from genies.activations.checks import Check
-from genies.activations.extraction import Extractor, Request, Settings
-from genies.activations.features import StoredPairs
-from genies.activations.store import ActivationStore
-from genies.activations.tokenization import tokenize
 from genies.data.distributions import read_split
 from genies.data.reading import Reading, read_test, read_training
 from genies.data.shifts import read_shifts
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
+from genies.engine import self_test as checks_module
+from genies.engine.self_test import Check
+from genies.engine.tokenization import tokenize
 from genies.interventions.registry import make
-from genies.models import describe_model, load_tokenizer
+from genies.models.describe import describe_model
+from genies.models.load import load_tokenizer
+from genies.store.activations import ActivationStore
+from genies.store.extraction import Extractor, Request, Settings
+from genies.store.pairs import StoredPairs
 
 DEMO = (
     Path("resources/demo/SmolLM2-135M-Instruct.Q4_1.gguf"),

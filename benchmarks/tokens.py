@@ -13,11 +13,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from genies.activations.forest import build_forest
-from genies.activations.tokenization import prompt_tokens, tokenize
 from genies.data.distributions import Example, read_split
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
+from genies.engine.forest import build_forest
+from genies.engine.tokenization import prompt_tokens, tokenize
 
 VOCABULARY = 32_000
 END = "</s>"

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genies.activations.extraction import Settings
-from genies.activations.store import StoreWriter, block_texts
 from genies.data.reading import Reading
 from genies.data.shifts import Shift, read_shifts
+from genies.store.activations import StoreWriter, block_texts
+from genies.store.extraction import Settings
 
 RESPONSES = 3
 METHODS = ("mms", "lat_stim_1", "cra", "ccs")

@@ -23,8 +23,8 @@ from genies import __version__
 from genies.errors import GeniesError, disk_full, harmless, not_permitted
 
 if TYPE_CHECKING:
-    from genies.activations.extraction import Settings
     from genies.data.limit import Limit
+    from genies.store.extraction import Settings
 
 Verb = Callable[[argparse.Namespace], None]
 
@@ -77,7 +77,7 @@ def _at_work(options: argparse.Namespace) -> AbstractContextManager[None]:
     pattern = getattr(options, "manifest", None)
     if pattern is None:
         return nullcontext()
-    from genies.users import at_work
+    from genies.store.users import at_work
 
     output = options.output.resolve()
     below_results = len(Path(pattern).parts) - 2
@@ -201,7 +201,7 @@ def _take_gpu(device: str) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    from genies.activations.extraction import Settings
+    from genies.store.extraction import Settings
 
     return Settings(
         dtype=options.dtype,
@@ -215,7 +215,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _add_init(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.config_template import write
+        from genies.config.template import write
 
         write(options.file)
         command = f"snakemake --cores 2 --configfile {shlex.quote(str(options.file))}"
@@ -296,7 +296,7 @@ def _add_estimate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from transformers import AutoModelForCausalLM  # noqa: F401
 
-        from genies.config import read_config
+        from genies.config.load import read_config
         from genies.costs.estimate import estimate
         from genies.costs.rates import UTILISATION, Rate
         from genies.costs.table import render
@@ -341,7 +341,7 @@ def _share(text: str) -> float:
 
 def _add_model(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.models import pin_model
+        from genies.stages.model import pin_model
 
         pin_model(options.model, options.revision, options.cache, options.output)
 
@@ -354,9 +354,9 @@ def _add_model(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tokenize(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.activations.splits import tokenize_splits
-        from genies.activations.stages import check_disk
         from genies.data.reading import Reading
+        from genies.stages.extract import check_disk
+        from genies.stages.tokenize import tokenize_splits
 
         reading = Reading(options.seed, options.framing, options.prompt_format, options.overlong, options.limit)
         files = [(split, file) for split in ("train", "test") for file in getattr(options, split)]
@@ -397,7 +397,7 @@ def _limit(verb: argparse.ArgumentParser) -> None:
 def _parsed_limit(text: str) -> Limit:
     from pydantic import ValidationError
 
-    from genies.config import Limit as Section
+    from genies.config.sections import Limit as Section
     from genies.data.limit import Limit
 
     try:
@@ -409,7 +409,7 @@ def _parsed_limit(text: str) -> Limit:
 def _add_extract(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         _take_gpu(options.device)
-        from genies.activations.stages import extract_distributions
+        from genies.stages.extract import extract_distributions
 
         extract_distributions(
             options.model, options.tokens, options.distributions, _views(options), _settings(options), options.device,
@@ -434,7 +434,7 @@ def _add_extract(verbs: argparse._SubParsersAction) -> None:
 
 def _add_fit(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.interventions.fit import fit_sources
+        from genies.stages.fit import fit_sources
 
         fit_sources(
             options.intervention, options.parameters, options.train, options.activations, options.cache,
@@ -453,7 +453,7 @@ def _add_fit(verbs: argparse._SubParsersAction) -> None:
 def _add_tune(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         _take_gpu(options.device)
-        from genies.tuning.stage import tune_sources
+        from genies.stages.tune import tune_sources
 
         tune_sources(
             options.intervention, options.parameters, options.model, options.tokens, options.train,
@@ -475,7 +475,7 @@ def _add_tune(verbs: argparse._SubParsersAction) -> None:
 
 def _add_gather(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.tuning.stage import gather_sources
+        from genies.stages.tune import gather_sources
 
         gather_sources(options.manifests, options.cache, options.output)
 
@@ -488,7 +488,7 @@ def _add_gather(verbs: argparse._SubParsersAction) -> None:
 def _add_sweep(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         _take_gpu(options.device)
-        from genies.tuning.sweep import sweep_source
+        from genies.stages.sweep import sweep_source
 
         sweep_source(
             options.intervention, options.parameters, options.values, tuple(options.counts), options.model,
@@ -510,7 +510,7 @@ def _add_sweep(verbs: argparse._SubParsersAction) -> None:
 
 def _add_join_sweeps(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.tuning.sweep import join_sweeps
+        from genies.stages.sweep import join_sweeps
 
         join_sweeps(options.tables, options.output)
 
@@ -522,7 +522,7 @@ def _add_join_sweeps(verbs: argparse._SubParsersAction) -> None:
 def _add_plugin(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         _take_gpu("auto")
-        from genies.tuning.plugin import run_plugin
+        from genies.stages.plugin import run_plugin
 
         run_plugin(
             options.folder, options.model, options.tokens, options.train, options.test, options.work, options.output
@@ -546,8 +546,8 @@ def _add_plugin(verbs: argparse._SubParsersAction) -> None:
 
 def _add_cache(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies import cache
-        from genies.users import alone
+        from genies.store import cache
+        from genies.store.users import alone
 
         deletes = options.action == "gc" and options.yes
         with alone(options.cache, options.without_locks) if deletes else nullcontext():
@@ -623,7 +623,7 @@ def _cache_explain(cache: ModuleType, everything: list, options: argparse.Namesp
 
 def _cache_gc(cache: ModuleType, everything: list, options: argparse.Namespace) -> None:
     from genies.errors import ConfigError
-    from genies.users import refresh
+    from genies.store.users import refresh
 
     unnamed = [entry for entry in everything if not entry.users]
     unused = [entry for entry in unnamed if entry.age >= options.age * 86400]
@@ -664,8 +664,8 @@ def _add_mix(verbs: argparse._SubParsersAction) -> None:
 
 def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.evaluation.evaluate import evaluate_fits
         from genies.files import read_json
+        from genies.stages.evaluate import evaluate_fits
 
         names = [file.parent.name for file in options.test]
         targets = _targets(options.pairs) or dict.fromkeys(read_json(options.fits)["fits"], names)
@@ -684,7 +684,7 @@ def _add_evaluate(verbs: argparse._SubParsersAction) -> None:
 
 def _add_metrics(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.evaluation.stage import write_tables
+        from genies.stages.metrics import write_tables
 
         write_tables(
             options.evaluations,
@@ -736,10 +736,10 @@ def _on_references(verb: argparse.ArgumentParser) -> None:
 
 def _add_published(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.evaluation.published import source_digest
-        from genies.evaluation.stage import write_published_tables
-        from genies.provenance import write_provenance
+        from genies.published.results import source_digest
         from genies.report.page import write_report_from_tables
+        from genies.stages.metrics import write_published_tables
+        from genies.stages.provenance import write_provenance
 
         told = list(write_published_tables(options.source, options.shifts, options.out))
         provenance = options.out / "provenance.json"
@@ -777,7 +777,7 @@ def _add_compare(verbs: argparse._SubParsersAction) -> None:
 
 def _add_overlap(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.evaluation.seen import write_overlap
+        from genies.stages.overlap import write_overlap
 
         sources, names = ([file.parent.name for file in files] for files in (options.train, options.test))
         targets = _targets(options.pairs) or dict.fromkeys(sources, names)
@@ -799,7 +799,7 @@ def _add_overlap(verbs: argparse._SubParsersAction) -> None:
 
 def _add_records(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.evaluation.records import write_records
+        from genies.stages.records import write_records
 
         shifts = [(source, target) for source, targets in _targets(options.pairs).items() for target in targets]
         write_records(
@@ -819,7 +819,7 @@ def _add_records(verbs: argparse._SubParsersAction) -> None:
 def _add_samples(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
         from genies.data.reading import Reading
-        from genies.evaluation.samples import write_samples
+        from genies.stages.samples import write_samples
 
         sources: dict[str, list[str]] = {}
         for pair in options.pairs:
@@ -849,10 +849,10 @@ def _add_samples(verbs: argparse._SubParsersAction) -> None:
 
 def _add_provenance(verbs: argparse._SubParsersAction) -> None:
     def run(options: argparse.Namespace) -> None:
-        from genies.config import Config
-        from genies.consistency import check_results
+        from genies.config.sections import Config
         from genies.plan import Plan
-        from genies.provenance import write_provenance
+        from genies.plan.products import check_results
+        from genies.stages.provenance import write_provenance
 
         plan = Plan(Config(**options.config))
         check_results(plan)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genies.digests import value_digest
-from genies.errors import REPAIR, StoreError
+from genies.errors import REPAIR, StoreError, not_permitted
 from genies.locks import lock
 
 PARTIAL = ".partial-"
@@ -206,3 +206,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
             if value.pop("seal", None) == value_digest(value) and whole:
                 return value
     raise StoreError(f"{path}: damaged; {REPAIR}")
+
+
+@contextmanager
+def unless_read_only() -> Iterator[None]:
+    """Leave the rest of the block out where a folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        if not not_permitted(error):
+            raise

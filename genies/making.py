@@ -2,7 +2,7 @@
 
 Snakemake compares parameters with those that it recorded when a job began. So after a job that failed, a run that was
 told to ignore changes, or files that were moved by hand, its record may hold what no file was made with. Therefore each
-manifest and evaluation states it itself, and ``genies.consistency`` compares.
+manifest and evaluation states it itself, and ``genies.plan.products`` compares.
 """
 
 from __future__ import annotations

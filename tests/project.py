@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import yaml
 from helpers import save_model, write_distribution
 
 REPOSITORY = Path(__file__).parents[1]
+WARM = Path(__file__).with_name("warm")
+"""See ``warm/server.py``."""
 HANG_SECONDS = 1800
 """Longer than any program of the tests takes on a slow machine: what runs on by then hangs."""
 
 
 class Project:
-    """A copy of the workflow and the package, so that both can be edited, with a small configuration."""
+    """A copy of the workflow and the package, so that both can be edited, with a small configuration.
+
+    Attributes:
+        warm: whether Snakemake and its jobs are forks of a process that has imported the libraries, which saves most of
+            the time that small jobs take. Where processes themselves are tested, or the environment at their imports,
+            they start as for users.
+    """
+
+    warm = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,8 +69,16 @@ class Project:
             # The profile keeps quiet of what each job reads and writes; tests read it.
             [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"},
+            env=self.environment,
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What programs find in their environment."""
+        plain = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        if not self.warm:
+            return plain
+        return plain | {"PYTHONPATH": f"{self.folder}{os.pathsep}{WARM}", "GENIES_WARM": warm_server()}
 
     def jobs(self, *options: str) -> Counter[str]:
         """Run to the end; which jobs were executed, as rule or rule:intervention."""
@@ -71,6 +93,25 @@ class Project:
     def forward_passes(self) -> int:
         log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+
+
+@cache
+def warm_server() -> str:
+    """The socket of this process's server, which is started when first asked for; it ends with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="genies-")
+    atexit.register(folder.cleanup)
+    place = f"{folder.name}/socket"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    server = subprocess.Popen(
+        [sys.executable, WARM / "server.py", place],
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not Path(place).exists():
+        assert server.poll() is None, "tests/warm/server.py has ended"
+        time.sleep(0.05)
+    return place
 
 
 def run_to_end(

@@ -19,20 +19,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import genies
-from genies import arithmetic as arithmetic_module
-from genies.activations.decoder import Decoder
-from genies.activations.extraction import Extractor, Request, Settings, on_device, store_digest
-from genies.activations.forest import Batch, build_forest, pack
-from genies.activations.store import ActivationStore
-from genies.activations.tokenization import tokenize
-from genies.arithmetic import announce, arithmetic, native_bfloat16
 from genies.data.texts import Text
 from genies.data.views import VIEWS
+from genies.engine import arithmetic as arithmetic_module
+from genies.engine.arithmetic import announce, arithmetic, native_bfloat16
+from genies.engine.decoder import Decoder
+from genies.engine.forest import Batch, build_forest, pack
+from genies.engine.tokenization import tokenize
 from genies.files import read_json
 from genies.interventions.registry import available
-from genies.models import load_tokenizer
-from genies.tuning.base import TextPairs
-from genies.tuning.stage import tuning_digest
+from genies.interventions.text import TextPairs
+from genies.models.load import load_tokenizer
+from genies.stages.tune import tuning_digest
+from genies.store.activations import ActivationStore
+from genies.store.extraction import Extractor, Request, Settings, on_device, store_digest
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHIFTS = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from project import REPOSITORY
 
-from genies.config import Config, load_config, read_config
+from genies.config.load import load_config, read_config
+from genies.config.sections import Config
 from genies.errors import ConfigError
 
 GOOD = {"run": "mine", "models": ["folder/model"], "shifts": ["shifts.yaml"]}

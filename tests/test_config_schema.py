@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from pydantic import ValidationError
 
-from genies.config import Config, Extraction, Folders, Sweep
-from genies.config_schema import config_schema, shifts_schema
+from genies.config.schema import config_schema, shifts_schema
+from genies.config.sections import Config, Extraction, Folders, Sweep
 from genies.data.shifts import KEYS, Shift, parse_shifts
 from genies.errors import DataError
 

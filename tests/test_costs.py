@@ -12,28 +12,29 @@ import yaml
 from helpers import FAMILY_SIZES, save_model, save_tokenizer, write_distribution
 from hub import COMMIT
 
-from genies.activations.counts import CHARACTERS_PER_TOKEN, Trees
-from genies.activations.decoder import Decoder
-from genies.activations.extraction import Extractor, Settings, stored_shapes
-from genies.activations.forest import build_tree
-from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.activations.splits import ShownSplit, tokenize_splits
-from genies.activations.stages import check_disk, extract_distributions
-from genies.activations.store import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
-from genies.activations.tokens import METADATA_BYTES as TOKENS_METADATA
 from genies.cli import main
-from genies.config import read_config as read_configuration
+from genies.config.load import read_config as read_configuration
+from genies.costs.counts import CHARACTERS_PER_TOKEN, Trees
 from genies.costs.estimate import Costs, estimate, operations
 from genies.costs.rates import UTILISATION, Rate
+from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.costs.table import render
 from genies.data.reading import Reading
+from genies.engine.decoder import Decoder
+from genies.engine.forest import build_tree
+from genies.engine.scoring import Scorer, lay_out
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import write_json
 from genies.interventions.registry import make
-from genies.models import describe_model
+from genies.models.describe import describe_model
 from genies.plan import Plan
-from genies.tuning.scoring import Scorer, lay_out
-from genies.tuning.stage import tune_sources
+from genies.stages.extract import check_disk, extract_distributions
+from genies.stages.tokenize import tokenize_splits
+from genies.stages.tune import tune_sources
+from genies.store.activations import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
+from genies.store.extraction import Extractor, Settings, stored_shapes
+from genies.store.splits import ShownSplit
+from genies.store.tokens import METADATA_BYTES as TOKENS_METADATA
 
 SOURCES = ("north", "south")
 LORA = {"steps": 6, "pairs_per_step": 4, "rank": 2}
@@ -80,7 +81,7 @@ class Run:
         check_disk(model, tokens, views, settings, plan.cache)
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
-            patched.setattr("genies.activations.stages.Extractor", remember)
+            patched.setattr("genies.stages.extract.Extractor", remember)
             output = plan.results / "activations.json"
             extract_distributions(model, tokens, SOURCES, views, settings, "cpu", plan.cache, output)
         return made[0]
@@ -160,8 +161,8 @@ def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: p
         read += sum(len(build_tree(group.tokens, group.score_from, -1)) for group in groups)
         return lay_out(groups, *arguments)
 
-    for module in ("trainer", "scoring"):
-        monkeypatch.setattr(f"genies.tuning.{module}.lay_out", counting)
+    for module in ("interventions.training.loop", "engine.scoring"):
+        monkeypatch.setattr(f"genies.{module}.lay_out", counting)
     monkeypatch.setattr(Scorer, "may_pack", lambda *_: True)  # the self-test's passes are not counted
     plan = run.plan()
     sources = plan.evaluated_sources("lora")
@@ -347,11 +348,11 @@ def test_stores_of_another_arithmetic_are_not_asked_room_for(
 ) -> None:
     # One node extracts and another one tokenizes; only one of them multiplies in bfloat16.
     settings = Settings(dtype="bfloat16", attention="auto", batch_tokens=300)
-    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _: native)
+    monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: native)
     run.make(settings)
     plan = run.plan()
     model, tokens = (plan.results / name / "tiny.json" for name in ("models", "tokens"))
-    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _: not native)
+    monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: not native)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     check_disk(model, tokens, plan.views, settings, plan.cache)
     for other in (replace(settings, dtype="float32"), replace(settings, heads=())):

@@ -14,15 +14,13 @@ from helpers import SHARED_DATA, save_model, write_distribution
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from genies.activations.counts import Pieces, Sampling, SplitCounts, count_splits
-from genies.activations.sampling import DRAWS, error_of, ratio_totals, value_of
-from genies.activations.splits import shown_splits
-from genies.activations.tokenization import tokens_digest
 from genies.cli import main
-from genies.config import read_config
+from genies.config.load import read_config
+from genies.costs.counts import Pieces, Sampling, SplitCounts, count_splits
 from genies.costs.data import read_splits
 from genies.costs.estimate import estimate
 from genies.costs.rates import Rate, _measured
+from genies.costs.sampling import DRAWS, error_of, ratio_totals, value_of
 from genies.costs.table import render
 from genies.data.archive import published_digests, read_listed, unpack
 from genies.data.distributions import Example, parse_split, write_split
@@ -31,6 +29,8 @@ from genies.data.reading import Reading, draw
 from genies.data.views import VIEWS
 from genies.errors import DataError
 from genies.plan import Plan
+from genies.store.splits import shown_splits
+from genies.store.tokens import tokens_digest
 
 ARCHIVE = SHARED_DATA / "genies-datasets.tar.xz"
 REAL = ("truthful_qa", "code_easy")
@@ -157,7 +157,7 @@ def test_texts_over_the_context_are_found_though_few_are_tokenized(tmp_path: Pat
     else:
         from helpers import save_tokenizer
 
-        from genies.models import load_tokenizer
+        from genies.models.load import load_tokenizer
 
         save_tokenizer(tmp_path / "words")
         words = load_tokenizer(tmp_path / "words")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from genies.config import Config
+from genies.config.sections import Config
 from genies.data.shifts import LISTS, list_names
 
 REPOSITORY = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genies.config import load_config
+from genies.config.generated import generated
+from genies.config.load import load_config
 from genies.data.shifts import list_names
-from genies.generated import generated
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

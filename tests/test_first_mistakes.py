@@ -11,8 +11,9 @@ from helpers import save_model, write_distribution
 from project import Project
 
 from genies.cli import main
-from genies.config import Config, load_config
-from genies.config_template import render
+from genies.config.load import load_config
+from genies.config.sections import Config
+from genies.config.template import render
 from genies.errors import GeniesError
 from genies.plan import Plan
 

@@ -20,29 +20,23 @@ from project import REPOSITORY
 from transformers import AutoModelForCausalLM
 
 import genies
-from genies import cache, gguf
-from genies.activations.decoder import Decoder
-from genies.activations.sketch import Sketch, read_config
 from genies.cli import main
-from genies.config import load_config
+from genies.config.load import load_config
 from genies.costs.estimate import estimate
 from genies.costs.rates import Rate
+from genies.costs.sketch import Sketch, read_config
 from genies.costs.table import render
 from genies.digests import file_sha256
+from genies.engine.decoder import Decoder
 from genies.errors import ConfigError, ModelError, StoreError
 from genies.files import write_json
-from genies.models import (
-    describe_model,
-    find_here,
-    hashes_file,
-    is_local,
-    load_tokenizer,
-    model_files,
-    model_name,
-    revision_of,
-    tokenizer_digest,
-)
+from genies.models import gguf
+from genies.models.describe import describe_model, find_here
+from genies.models.files import hashes_file, model_files, tokenizer_digest
+from genies.models.find import is_local, model_name, revision_of
+from genies.models.load import load_tokenizer
 from genies.plan import Plan
+from genies.store import cache
 
 TEXT = "Paris is the capital of France"
 
@@ -117,10 +111,10 @@ def test_what_lies_next_to_the_file_has_no_part_in_it(file: Path, converted_cach
 
 def test_a_second_time_nothing_is_converted_nor_imported(described: dict) -> None:
     program = (
-        "import sys; from pathlib import Path; from genies.gguf import converted_folder\n"
+        "import sys; from pathlib import Path; from genies.models.gguf import converted_folder\n"
         "print(converted_folder(Path(sys.argv[1]), sys.argv[2], Path('cache/models')))\n"
         "assert not {'gguf', 'torch', 'transformers'} & set(sys.modules), 'imported'\n"
-        "from genies.models import describe_model, hashes_file\n"
+        "from genies.models.load import describe_model, hashes_file\n"
         "describe_model(sys.argv[1], None, hashes_file(Path('cache')))\n"
         "assert 'gguf' not in sys.modules, 'imported'\n"
     )
@@ -149,7 +143,7 @@ def test_another_version_of_what_reads_the_file_or_other_bytes_give_another_name
 @pytest.mark.parametrize(
     "killed_in",
     [
-        "genies.gguf.write_sealed",  # before the record
+        "genies.models.gguf.write_sealed",  # before the record
         "genies.files.shutil.move",  # while files go to their place
     ],
 )

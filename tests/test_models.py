@@ -17,19 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from genies.activations.decoder import Decoder
-from genies.errors import ConfigError, DiskError, ModelError
-from genies.models import (
-    INDEX,
-    PinnedFiles,
-    describe_model,
-    is_local,
-    load_tokenizer,
-    model_files,
-    model_name,
-    readable,
-    tokenizer_digest,
-)
+from genies.engine.decoder import Decoder
+from genies.errors import ConfigError, DiskError, ModelError, readable
+from genies.models.describe import describe_model
+from genies.models.files import INDEX, PinnedFiles, model_files, tokenizer_digest
+from genies.models.find import is_local, model_name
+from genies.models.load import load_tokenizer
 
 
 def test_the_manifest_changes_with_the_weights_and_the_tokenizer_apart(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from genies import progress
-from genies.progress import Progress, earlier_seconds
+from genies.report import progress
+from genies.report.progress import Progress, earlier_seconds
 from genies.report.summary import cost, stored_bytes
 
 BENCHMARK = "s\th:m:s\tmax_rss\tmean_load\tcpu_time\n{seconds}\t0:00:10\t100\t90\t{cpu}\n"

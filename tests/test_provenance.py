@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from helpers import write_distribution
 
-from genies.config import load_config
+from genies.config.load import load_config
 from genies.digests import file_sha256
 from genies.files import read_json, write_json
 from genies.plan import Plan
-from genies.provenance import package_versions, source_state, write_provenance
+from genies.stages.provenance import package_versions, source_state, write_provenance
 
 
 def test_everything_that_a_result_depends_on_is_stated(tmp_path: Path) -> None:

@@ -16,17 +16,19 @@ from genies.data.prompts import Presentation
 from genies.data.texts import Text
 from genies.data.views import VIEWS
 from genies.errors import ConfigError, DataError, ModelError
-from genies.evaluation.evaluate import checked_prediction
+from genies.evaluation.judge import checked_prediction
 from genies.files import read_json
 from genies.interventions.base import Intervention
-from genies.interventions.fit import fits_folder
-from genies.interventions.registry import load, read_origin, save
-from genies.models import describe_model, hashes_file, load_tokenizer
-from genies.tuning.base import TextIntervention, TextPairs
+from genies.interventions.registry import load, save
+from genies.interventions.text import TextIntervention, TextPairs
+from genies.models.describe import describe_model
+from genies.models.files import hashes_file
+from genies.models.load import load_tokenizer
+from genies.store.fits import fits_folder, read_origin
 
 if TYPE_CHECKING:
-    from genies.activations.extraction import Extractor
-    from genies.activations.tokens import Tokens
+    from genies.engine.tokens import Tokens
+    from genies.store.extraction import Extractor
 
 SCORE_COLUMNS = dict.fromkeys(("probability", "score_first", "score_second"), pl.Float64)
 """Columns of ``FittedIntervention.score``: the probability that the first response is the better one, and raw scores of
@@ -91,10 +93,11 @@ class FittedIntervention:
         return pl.DataFrame([probability, scores[:, 0], scores[:, 1]], schema=SCORE_COLUMNS)
 
     def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
-        from genies.activations.extraction import Request
-        from genies.activations.features import StoredPairs
-        from genies.activations.store import ActivationStore
-        from genies.activations.tokenization import tokenize, tokens_digest
+        from genies.engine.tokenization import tokenize
+        from genies.store.activations import ActivationStore
+        from genies.store.extraction import Request
+        from genies.store.pairs import StoredPairs
+        from genies.store.tokens import tokens_digest
 
         texts = [Text(e, r, ex.prompt, ex.responses[r]) for e, ex in enumerate(examples) for r in (0, 1)]
         self._check_texts(texts)
@@ -109,7 +112,7 @@ class FittedIntervention:
             return checked_prediction(self.intervention, StoredPairs(pairs, stores, first, labelled=False), "new texts")
 
     def _extract(self, root: Path, request: Any) -> dict[str, str]:
-        from genies.activations.extraction import Extractor, Settings
+        from genies.store.extraction import Extractor, Settings
 
         if self._extractor is None:
             chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
@@ -118,8 +121,8 @@ class FittedIntervention:
         return self._extractor.extract(request)
 
     def _check_texts(self, texts: Sequence[Text]) -> None:
-        from genies.activations.tokenization import tokenize
-        from genies.activations.tokens import empty_examples
+        from genies.engine.tokenization import tokenize
+        from genies.engine.tokens import empty_examples
 
         context, plain = self._manifest["context"], tokenize(self._tokenizer, texts, VIEWS["plain"])
         if empty := empty_examples(plain):
@@ -132,7 +135,7 @@ class FittedIntervention:
             )
 
     def _over(self, texts: Sequence[Text], plain: Tokens, context: int) -> dict[int, int]:
-        from genies.activations.tokenization import tokens_over
+        from genies.engine.tokenization import tokens_over
 
         return tokens_over(self._tokenizer, texts, plain, context, self.intervention.predict_views)
 

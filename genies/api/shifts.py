@@ -15,7 +15,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from genies.config import Config, load_config
+from genies.config.load import load_config
+from genies.config.sections import Config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
 from genies.errors import ConfigError, DataError
 from genies.evaluation.tables import METRIC_COLUMNS, METRICS_FILE, read_csv
@@ -24,7 +25,7 @@ from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked
 from genies.plan import Plan
-from genies.users import at_work
+from genies.store.users import at_work
 
 CONFIG_FILE = "config.yaml"
 """The configuration of a call, in its run's folder. No run of the workflow has such a file."""
@@ -165,9 +166,9 @@ def _provide_data(plan: Plan) -> None:
 
 def _evaluate(plan: Plan, name: str) -> None:
     """Every stage from the model to its evaluations, with the files that the rules name."""
-    from genies.activations.splits import tokenize_splits
-    from genies.activations.stages import extract_distributions
-    from genies.models import pin_model
+    from genies.stages.extract import extract_distributions
+    from genies.stages.model import pin_model
+    from genies.stages.tokenize import tokenize_splits
 
     config, cache = plan.config, plan.cache
     model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
@@ -188,8 +189,8 @@ def _evaluate(plan: Plan, name: str) -> None:
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Sequence[Path]) -> None:
-    from genies.evaluation.evaluate import evaluate_fits
-    from genies.interventions.fit import fit_sources
+    from genies.stages.evaluate import evaluate_fits
+    from genies.stages.fit import fit_sources
 
     train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
     test = [plan.distribution_file(target, "test") for target in plan.test_distributions]
@@ -201,8 +202,8 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Seque
 
 
 def _evaluate_text_interventions(plan: Plan, name: str, model: Path, tokens: Path) -> None:
-    from genies.tuning.loaded import LoadedModel
-    from genies.tuning.stage import gather_sources, tune_sources
+    from genies.interventions.training.loaded import LoadedModel
+    from genies.stages.tune import gather_sources, tune_sources
 
     manifests = plan.tuning_manifests(name)
     outputs = iter(manifests)
@@ -220,7 +221,7 @@ def _evaluate_text_interventions(plan: Plan, name: str, model: Path, tokens: Pat
 
 
 def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str, model: Path, tokens: Path) -> None:
-    from genies.tuning.plugin import run_plugin
+    from genies.stages.plugin import run_plugin
 
     train = plan.distribution_file(source, "train")
     test = [plan.distribution_file(target, "test") for target in plan.targets[source]]
@@ -230,8 +231,8 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str, model: Pat
 
 
 def _tabulate(plan: Plan) -> pl.DataFrame:
-    from genies.evaluation.seen import write_overlap
-    from genies.evaluation.stage import write_tables
+    from genies.stages.metrics import write_tables
+    from genies.stages.overlap import write_overlap
 
     train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
     test = [plan.distribution_file(target, "test") for target in plan.test_distributions]

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from genies.activations.manifest import Activations
-from genies.activations.splits import tokens_path
-from genies.activations.store import ActivationStore
-from genies.activations.tokens import read_attributes
 from genies.data.distributions import Example
 from genies.data.framing import FRAMINGS, read_framed
 from genies.data.texts import Split, Text, texts_digest
 from genies.errors import ConfigError, DataError, StoreError
 from genies.files import PARTIAL, read_json
-from genies.tuning.shown import ShownTexts
+from genies.stages.shown import ShownTexts
+from genies.store.activations import ActivationStore
+from genies.store.manifest import Activations
+from genies.store.tokens import read_attributes, tokens_path
 
 TEXT_COLUMNS = {
     "row": pl.Int64,

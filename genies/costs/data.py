@@ -14,7 +14,7 @@ from genies.demo.place import DISTRIBUTIONS_FOLDER
 from genies.errors import DataError
 
 if TYPE_CHECKING:
-    from genies.activations.counts import ReadSplit
+    from genies.costs.counts import ReadSplit
     from genies.plan import Plan
 
 MAKE_IT = "let the workflow make it, with the same --configfile and --config: snakemake"

@@ -11,39 +11,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genies import trial
-from genies.activations.counts import Pieces, Sampling, SplitCounts, Trees, count_splits
-from genies.activations.decoder import resolve_device
-from genies.activations.estimate import ROOM, free_bytes
-from genies.activations.extraction import Settings, store_digest, stored_shapes
-from genies.activations.sampling import Count, value_of
-from genies.activations.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.activations.stages import settled
-from genies.activations.store import is_complete, store_bytes
-from genies.activations.tokens import tokens_bytes
-from genies.arithmetic import arithmetic
-from genies.config import Config
+from genies.config.sections import Config
+from genies.costs.counts import Pieces, Sampling, SplitCounts, Trees, count_splits
 from genies.costs.data import MAKE_IT, read_splits
+from genies.costs.extraction import ROOM, free_bytes
 from genies.costs.rates import Here, Rate
+from genies.costs.sampling import Count, value_of
+from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.data.texts import Split
+from genies.engine.arithmetic import arithmetic, resolve_device
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json
-from genies.gguf import is_gguf, try_metadata
 from genies.interventions.registry import make
-from genies.models import (
-    context_of,
-    find_here,
-    hashes_file,
-    load_tokenizer,
-    tokenizer_digest,
-    try_tokenizer,
-)
+from genies.models import trial
+from genies.models.describe import find_here
+from genies.models.files import hashes_file, tokenizer_digest
+from genies.models.gguf import is_gguf, try_metadata
+from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
+from genies.store.activations import is_complete, store_bytes
+from genies.store.extraction import Settings, settled, store_digest, stored_shapes
+from genies.store.tokens import tokens_bytes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-    from genies.tuning.base import TextIntervention
+    from genies.interventions.text import TextIntervention
 
 CONVERTED_BYTES = 4
 """Of a weight in the conversion of a GGUF file, which is in float32."""

@@ -1,24 +1,16 @@
-"""The stage ``records``: what a run read and how its trainings went, as tables."""
+"""What a run keeps of its making (texts, self-tests, trainings, sites, samples): files and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
 import polars as pl
 
-from genies.errors import StoreError
-from genies.evaluation.seen import KINDS, Place, read_kinds
-from genies.evaluation.tables import write_csv
-from genies.files import read_json
-from genies.interventions.registry import name_of
+from genies.evaluation.seen import KINDS
 
 TEXTS_FILE = "texts.csv"
 CHECKS_FILE = "checks.csv"
 TRAINING_FILE = "training.csv"
 SITES_FILE = "sites.csv"
-
+SAMPLES_FILE = "samples.json"
 TEXTS_COLUMNS = {
     **dict.fromkeys(("model", "distribution", "split"), pl.String),
     **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct", "merged"), pl.Int64),
@@ -47,15 +39,13 @@ CHECKS_COLUMNS = {
     "reason": pl.String,
     "longest": pl.Int64,
 }
-"""Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.activations.checks.Check``."""
+"""Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.engine.self_test.Check``."""
 TRAINING_COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source"), pl.String),
     "step": pl.Int64,
     **dict.fromkeys(("loss", "learning_rate"), pl.Float64),
 }
 """Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
-
-
 SITES_COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source"), pl.String),
     **dict.fromkeys(("layer", "head"), pl.Int64),
@@ -65,111 +55,3 @@ SITES_COLUMNS = {
 """Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
 sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
 their order decided nothing."""
-
-
-def write_records(
-    tokens: Sequence[Path],
-    activations: Sequence[Path],
-    fits: Sequence[Path],
-    tuned: Sequence[Path],
-    output: Path,
-    overlap: Path | None = None,
-    shifts: Sequence[Place] = (),
-) -> None:
-    """Write ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
-
-    Args:
-        tokens: manifests of ``genies tokenize``.
-        activations: manifests of ``genies extract``.
-        fits: manifests of ``genies fit``, each in a folder with the name of its model.
-        tuned: manifests of ``genies tune``.
-        output: folder of the tables.
-        overlap: ``overlap.parquet`` of the run; without it no overlap is stated.
-        shifts: (source, target) of those whose overlap is stated.
-
-    Raises:
-        StoreError: a manifest or the table of overlaps is missing, damaged, or lacks what is asked for.
-    """
-    counts = {} if overlap is None else read_kinds(overlap)
-    trained = [read_json(path, "fits", "training_log", "counts") for path in tuned]
-    read = [read_json(path, "available", "examples", "left_out") for path in tokens]
-    texts = [row for manifest in read for row in _splits(manifest, counts)]
-    texts += [row for fit in trained for row in _changes(fit)]
-    if overlap is not None:
-        texts += [row for manifest in read for row in _shifts(manifest["model"], shifts, counts, overlap)]
-    training = [
-        {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
-        for fit in trained
-        for step in fit["training_log"]
-    ]
-    extracted = [read_json(path, "model", "checks") for path in activations]
-    checks = [{"model": manifest["model"], **check} for manifest in extracted for check in manifest["checks"]]
-    write_csv(pl.DataFrame(_sites(fits), schema=SITES_COLUMNS), output / SITES_FILE)
-    write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
-    write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
-    write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
-
-
-def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
-    return [
-        {
-            "model": path.parent.name,
-            "intervention": name_of(manifest["intervention"]),
-            "source": source,
-            **dict(zip(("layer", "head", "accuracy"), site, strict=True)),
-            **dict(zip(("tied", "tied_kept"), manifest["edge_ties"][source] or (None, None), strict=True)),
-        }
-        for path in fits
-        for manifest in [read_json(path, "intervention", "sites", "edge_ties")]
-        for source, sites in manifest["sites"].items()
-        for site in sites
-    ]
-
-
-def _splits(manifest: dict[str, Any], counts: Mapping[Place, Mapping[str, int]]) -> Iterator[dict[str, Any]]:
-    for place, examples in manifest["examples"].items():
-        distribution, _, split = place.rpartition("/")
-        yield {
-            **dict.fromkeys(TEXTS_COLUMNS),
-            "model": manifest["model"],
-            "distribution": distribution,
-            "split": split,
-            "examples": examples,
-            "available": manifest["available"][place],
-            "left_out": len(manifest["left_out"][place]),
-            "shortened": len(manifest["shortened"][place]),
-            "indistinct": manifest["indistinct"][place],
-            "merged": manifest["merged"][place],
-            **(counts.get((distribution, distribution), {}) if split == "test" else {}),
-        }
-
-
-def _shifts(
-    model: str, shifts: Sequence[Place], counts: Mapping[Place, Mapping[str, int]], file: Path
-) -> Iterator[dict[str, Any]]:
-    for source, target in shifts:
-        if (source, target) not in counts:
-            raise StoreError(
-                f"{file}: nothing is known of the overlap of {target} with {source}; delete it and run snakemake again"
-            )
-        place = {"model": model, "distribution": target, "split": "test", "source": source}
-        yield {**dict.fromkeys(TEXTS_COLUMNS), **place, **counts[source, target]}
-
-
-def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for target, counts in fit["counts"].items():
-        if any(counts.values()):
-            yield {
-                **dict.fromkeys(TEXTS_COLUMNS),
-                "model": fit["model"],
-                "distribution": target,
-                "split": "test",
-                "intervention": name_of(fit["intervention"]),
-                "source": _source(fit),
-                **counts,
-            }
-
-
-def _source(fit: dict[str, Any]) -> str:
-    """The one source of a fit of ``genies tune``."""
-    return next(iter(fit["fits"]))

@@ -1,24 +1,13 @@
-"""The stage ``overlap``: which test examples also appear in the training split that a fit has seen."""
+"""Which test examples also appear in the training split that a fit has seen: the tables of it, and their reading."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from genies.data.distributions import Example
-from genies.data.limit import Limit
-from genies.data.overlap import Overlap, TrainingTexts, overlap
-from genies.data.reading import Reading, read_drawn
-from genies.digests import code_digest
-from genies.errors import DataError, StoreError
-from genies.evaluation.tables import METADATA, read_making, write_csv
-from genies.files import whole_file
-from genies.making import MADE_OF, data_roles, made_of
+from genies.errors import StoreError
+from genies.evaluation.tables import read_making
 
 KINDS = ("same_prompt", "same_text", "other_label")
 FILE = "overlap.parquet"
@@ -36,46 +25,8 @@ COUNTS_COLUMNS = {
 }
 """Columns of ``overlap.csv``: a row per source and target; ``examples`` counts the test examples that are read, the
 others those of them that are seen in any way, in each of the ways, and completely."""
-
 Place = tuple[str, str]
 """(source, target)."""
-
-
-def write_overlap(
-    train: Sequence[Path],
-    test: Sequence[Path],
-    targets: Mapping[str, Sequence[str]],
-    seed: int,
-    limit: Limit,
-    output: Path,
-) -> None:
-    """Compare test splits with training splits, and write ``overlap.parquet`` and ``overlap.csv``.
-
-    Args:
-        train: ``<distribution>/train.json`` of every source.
-        test: ``<distribution>/test.json`` of every target.
-        targets: target names by source.
-        seed: of the run; it draws the examples that are read.
-        limit: how many of each split are read.
-        output: folder of the two files.
-
-    Raises:
-        DataError: a file is missing or breaks the format, or the split of a source or target was not given.
-    """
-    # Examples of the files are compared, whatever the framing makes of them.
-    compared = list(_compare(train, test, targets, Reading(seed, limit=limit)))
-    seen = [_seen(place, found) for place, found in compared]
-    stated = {
-        MADE_OF: made_of(code_digest(__name__), data_roles([*train, *test])),
-        "seed": seed,
-        "limit": asdict(limit),
-        "targets": targets,
-    }
-    with whole_file(output / FILE) as partial:
-        frame = pl.concat([pl.DataFrame(schema=COLUMNS), *seen])
-        frame.write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
-    counts = [_counts(place, found) for place, found in compared]
-    write_csv(pl.DataFrame(counts, schema=COUNTS_COLUMNS), output / COUNTS_FILE)
 
 
 def read_seen(path: Path) -> dict[Place, frozenset[int]]:
@@ -109,37 +60,3 @@ def _read_rows(path: Path) -> dict[Place, pl.DataFrame]:
     rows = frame.partition_by("source", "target", as_dict=True)
     places = [(source, target) for source, names in targets.items() for target in names]
     return {place: rows.get(place, frame.clear()) for place in places}
-
-
-def _compare(
-    train: Sequence[Path], test: Sequence[Path], targets: Mapping[str, Sequence[str]], reading: Reading
-) -> Iterator[tuple[Place, Overlap]]:
-    trains = {file.parent.name: file for file in train}
-    tests = {file.parent.name: _read(file, reading) for file in test}
-    for source, names in targets.items():
-        if source not in trains:
-            raise DataError(f"{source}: is a source, but its train.json was not given; name it after --train")
-        known = TrainingTexts.of(*_read(trains[source], reading))
-        for target in names:
-            if target not in tests:
-                raise DataError(f"{target}: target of {source}, but its test.json was not given; name it after --test")
-            yield (source, target), overlap(*tests[target], known)
-
-
-def _read(file: Path, reading: Reading) -> tuple[list[Example], list[int]]:
-    framed, read = read_drawn(file, reading)
-    return framed.examples, read
-
-
-def _seen(place: Place, found: Overlap) -> pl.DataFrame:
-    """Rows of ``overlap.parquet``."""
-    rows = {"example": found.example, **{kind: getattr(found, kind) for kind in KINDS}}
-    source, target = (pl.lit(name).alias(column) for column, name in zip(("source", "target"), place, strict=True))
-    return pl.DataFrame(rows).filter(found.seen).select(source, target, *rows)
-
-
-def _counts(place: Place, found: Overlap) -> dict[str, Any]:
-    """A row of ``overlap.csv``."""
-    kinds = ("seen", *KINDS, "complete")
-    counts = {kind: int(getattr(found, kind).sum()) for kind in kinds}
-    return {"source": place[0], "target": place[1], "examples": len(found.example), **counts}

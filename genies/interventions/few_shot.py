@@ -13,14 +13,14 @@ from genies.data.pairs import text_seed
 from genies.errors import ConfigError, DataError
 from genies.interventions.steps.calibration import sigmoid
 from genies.interventions.steps.checks import check_count, check_training_pairs
+from genies.interventions.text import TextIntervention, TextPairs, check_choice
 from genies.interventions.zero_shot import Normalization
-from genies.tuning.base import TextIntervention, TextPairs, check_choice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from genies.activations.forest import PackedBatch
-    from genies.tuning.scoring import Scorer, TextGroup
+    from genies.engine.forest import PackedBatch
+    from genies.engine.scoring import Scorer, TextGroup
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class FewShot(TextIntervention):
         Raises:
             DataError: a prompt and a response alone are longer than the model's context.
         """
-        from genies.tuning.scoring import distinct_texts
+        from genies.interventions.training.rewards import distinct_texts
 
         if self._scorer is None:
             key = ("few_shot", self._model["path"], self.dtype, self._device, self.attention, self.batch_tokens)
@@ -118,10 +118,10 @@ class FewShot(TextIntervention):
 
     def _load(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
         """The model and its tokenizer; neither depends on the examples."""
-        from genies.activations.decoder import DTYPES, Decoder, resolve_device
-        from genies.arithmetic import announce, arithmetic
-        from genies.models import load_tokenizer
-        from genies.tuning.scoring import Reading, Scorer
+        from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
+        from genies.engine.decoder import Decoder
+        from genies.engine.scoring import Reading, Scorer
+        from genies.models.load import load_tokenizer
 
         folder = Path(self._model["path"])
         place = resolve_device(self._device)
@@ -141,7 +141,7 @@ class FewShot(TextIntervention):
         self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]
     ) -> tuple[list[TextGroup], np.ndarray]:
         """Tokens of each example's texts after as many shots as fit, and how many those are, int64 (examples,)."""
-        from genies.tuning.scoring import check_lengths
+        from genies.engine.scoring import check_lengths
 
         context = self._model["context"]
         groups: list[TextGroup | None] = [None] * len(texts)
@@ -156,9 +156,9 @@ class FewShot(TextIntervention):
         return groups, kept
 
     def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
-        from genies.activations.tokenization import encode
-        from genies.activations.tokens import shared_prefix
-        from genies.tuning.scoring import TextGroup
+        from genies.engine.scoring import TextGroup
+        from genies.engine.tokenization import encode
+        from genies.engine.tokens import shared_prefix
 
         befores = [
             [

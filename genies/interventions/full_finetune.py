@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genies.tuning.tuned import TunedReward
+from genies.interventions.training.tuned import TunedReward
 
 
 class FullFinetune(TunedReward):

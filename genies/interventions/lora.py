@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from genies.errors import ConfigError
 from genies.interventions.steps.checks import check_count
-from genies.tuning.tuned import AdaptedReward, check_positive
+from genies.interventions.training.tuned import AdaptedReward, check_positive
 
 if TYPE_CHECKING:
     from peft import LoraConfig

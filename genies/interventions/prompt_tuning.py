@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from genies.interventions.steps.checks import check_count
-from genies.tuning.base import check_choice
-from genies.tuning.tuned import AdaptedReward
+from genies.interventions.text import check_choice
+from genies.interventions.training.tuned import AdaptedReward
 
 if TYPE_CHECKING:
     from peft import PromptTuningConfig

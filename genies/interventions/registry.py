@@ -16,19 +16,16 @@ import numpy as np
 
 from genies.data.views import VIEWS
 from genies.digests import file_sha256, value_digest
-from genies.errors import REPAIR, ConfigError, GeniesError, StoreError
-from genies.files import read_sealed, whole_file, write_json, write_sealed
+from genies.errors import ConfigError, GeniesError, StoreError
+from genies.files import whole_file, write_json, write_sealed
 from genies.interventions.base import Intervention
+from genies.store.fits import FORMAT, RECORD_FILE, check_files
 
-FORMAT = 3
-"""Version of the folder that ``save`` writes."""
-RECORD_FILE = "intervention.json"
 LARGEST = 2**63
 """Parameters that are numbers are smaller."""
-
 _FOLDER = Path(__file__).parent
 _PACKAGE = __name__.rpartition(".")[0]
-_NOT_INTERVENTIONS = frozenset({"__init__", "arrays", "base", "fit", "registry"})
+_NOT_INTERVENTIONS = frozenset({"__init__", "arrays", "base", "plugins", "registry", "text"})
 """Modules of this folder beside the interventions; what interventions share is in ``steps``."""
 
 
@@ -179,11 +176,6 @@ def save(
     write_sealed(folder / RECORD_FILE, record)
 
 
-def is_saved(folder: Path) -> bool:
-    """Whether ``save`` finished writing to the folder."""
-    return (Path(folder) / RECORD_FILE).is_file()
-
-
 def load(folder: Path, name_or_path: str | None = None) -> Intervention:
     """Read what ``save`` wrote. Predictions are those of the saved one, bit for bit.
 
@@ -206,42 +198,6 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
         return intervention.set_state(load_file(folder / record["weights_file"]), record["values"])
     except (SafetensorError, KeyError) as error:
         raise StoreError(f"{folder}: does not fit {type(intervention).__name__} ({error!r}); fit again") from error
-
-
-def read_origin(folder: Path) -> dict[str, Any] | None:
-    """The ``origin`` that ``save`` was given.
-
-    Raises:
-        StoreError: the record is missing or damaged.
-    """
-    return read_sealed(Path(folder) / RECORD_FILE).get("origin")
-
-
-def check_files(folder: Path) -> dict[str, Any]:
-    """The record of a saved intervention, after comparing its files with the checksums in it.
-
-    Raises:
-        StoreError: a file is missing or damaged, or was written by a version with another format.
-    """
-    record = read_sealed(folder / RECORD_FILE)
-    if record.get("format") != FORMAT:
-        raise StoreError(f"{folder / RECORD_FILE}: not format {FORMAT} of a fitted intervention; {REPAIR}")
-    for name, expected in record["files"].items():
-        if not (folder / name).is_file() or file_sha256(folder / name) != expected:
-            raise StoreError(f"{folder / name}: missing, or not the file that {RECORD_FILE} names; {REPAIR}")
-    return record
-
-
-def check_test(parquet: Path) -> dict[str, Any]:
-    """The record beside a test that was kept with a fit, after comparing the test's bytes with the checksum in it.
-
-    Raises:
-        StoreError: one of the two is missing or damaged.
-    """
-    record = read_sealed(parquet.with_suffix(".json"))
-    if not parquet.is_file() or file_sha256(parquet) != record["sha256"]:
-        raise StoreError(f"{parquet}: missing or damaged; {REPAIR}")
-    return record
 
 
 def _is_path(name_or_path: str) -> bool:

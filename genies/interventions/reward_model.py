@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 import numpy as np
 
 from genies.errors import ConfigError
-from genies.gguf import is_gguf
-from genies.tuning.base import TextIntervention, TextPairs, check_choice
+from genies.interventions.text import TextIntervention, TextPairs, check_choice
+from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
-    from genies.tuning.rewards import RewardScorer
+    from genies.interventions.training.rewards import RewardScorer
 
 Overlong = Literal["error", "shorten"]
 
@@ -84,9 +84,10 @@ class RewardModel(TextIntervention):
         self._scorer: RewardScorer | None = None
 
     def _load(self) -> RewardScorer:
-        from genies.models import fetch, model_files
-        from genies.tuning.classifier import finished_reader
-        from genies.tuning.rewards import finished_scorer
+        from genies.engine.classifier import finished_reader
+        from genies.interventions.training.rewards import finished_scorer
+        from genies.models.files import model_files
+        from genies.models.find import fetch
 
         folder = fetch(self.model, self.revision)
         model_files(folder)

@@ -15,7 +15,7 @@ from genies.errors import StoreError
 from genies.evaluation.tables import ALL_LABELS, DISTINCT, LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json
-from genies.progress import benchmark_rows, number, readable
+from genies.report.progress import benchmark_rows, number, readable
 
 ROWS = 12
 """Interventions that a model's table shows at most; the rest is in the file."""

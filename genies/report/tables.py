@@ -11,10 +11,9 @@ import polars as pl
 
 from genies.errors import ConfigError
 from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, ties
-from genies.evaluation import samples as samples_stage
 from genies.evaluation import tables as evaluation
-from genies.evaluation.published import NAMES
 from genies.files import read_json
+from genies.published.results import NAMES
 from genies.report.sizes import by_size
 
 SWEEP_FILE = "sweep.csv"
@@ -38,15 +37,15 @@ class Tables:
         metrics: of ``tables.generalization_metrics``.
         leaderboard: of ``tables.leaderboard``.
         by_category: of ``tables.by_category``.
-        texts, training, checks, sites: of ``genies.evaluation.records``; empty where nothing of it is known.
+        texts, training, checks, sites: of ``genies.stages.records``; empty where nothing of it is known.
         seeds: of ``genies.evaluation.seeds``; empty where there was one seed.
         comparisons: of ``genies.evaluation.comparison``.
         reliability: of ``genies.evaluation.reliability``.
         cells: of ``tables.cells``.
         intervals: of ``genies.evaluation.bootstrap``.
-        samples: of ``genies.evaluation.samples``; empty where texts are not known.
+        samples: of ``genies.stages.samples``; empty where texts are not known.
         overlap: counts of ``genies.evaluation.seen``; likewise.
-        sweep: of ``genies.tuning.sweep``, if there was one.
+        sweep: of ``genies.stages.sweep``, if there was one.
         answers: of ``genies.evaluation.answers``; empty where the pairs are no questions.
         ties: of ``genies.evaluation.ties``; empty where the order of equals decided nothing.
     """
@@ -81,7 +80,7 @@ class Tables:
             StoreError: one is missing or damaged.
         """
         records = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
-        samples = folder / samples_stage.FILE
+        samples = folder / records.SAMPLES_FILE
         return cls(
             *evaluation.read_tables(folder),
             *records,

@@ -1,1 +1,1 @@
-"""Interventions that read texts with a model of their own: what they are given, training, and scoring."""
+"""Public names for the interventions of users; all of them are defined in ``genies.interventions``."""

@@ -12,20 +12,21 @@ import pytest
 import torch
 from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
 
-from genies.activations import decoder as decoder_module
-from genies.activations.checks import PACKING_TOLERANCE, SelfTests, check_packing, leak
-from genies.activations.decoder import Decoder, Features
-from genies.activations.estimate import tell_costs
-from genies.activations.extraction import Extractor, Request, Settings, token_budget
-from genies.activations.forest import Batch, PackedBatch, build_forest, build_tree, pack, plan_batches
-from genies.activations.store import ActivationStore
-from genies.activations.tokenization import tokenize
-from genies.activations.tokens import Tokens
+from genies.costs.extraction import tell_costs
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
+from genies.engine import decoder as decoder_module
+from genies.engine.decoder import Decoder, Features
+from genies.engine.forest import Batch, PackedBatch, build_forest, build_tree, pack, plan_batches
+from genies.engine.self_test import PACKING_TOLERANCE, SelfTests, check_packing, leak
+from genies.engine.tokenization import tokenize
+from genies.engine.tokens import Tokens
 from genies.errors import DiskError, ModelError, StoreError
-from genies.models import describe_model, load_tokenizer
+from genies.models.describe import describe_model
+from genies.models.load import load_tokenizer
+from genies.store.activations import ActivationStore
+from genies.store.extraction import Extractor, Request, Settings, token_budget
 
 EOS = 2
 PACKED_FAMILIES = (
@@ -219,7 +220,7 @@ def test_of_a_small_split_an_earlier_one_tells_unless_its_texts_are_longer(
         return check.examples
 
     assert [tested(name) for name in ("short", "short", "long", "long", "short")] == [2, 0, 2, 0, 0]
-    monkeypatch.setattr("genies.activations.checks.SHARE", 1e9)
+    monkeypatch.setattr("genies.engine.self_test.SHARE", 1e9)
     assert tested("short") == 2
 
 
@@ -227,7 +228,7 @@ def test_of_a_small_split_an_earlier_one_tells_unless_its_texts_are_longer(
 def test_bfloat16_keeps_its_bits_in_the_store(
     family: str, model_folders: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _device: True)
+    monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _device: True)
     tokens = all_tokens(model_folders[family], data, ("plain",))
     settings = Settings(dtype="bfloat16", batch_tokens=10_000)
     digest = Extractor(manifest(model_folders[family]), tmp_path, settings, "cpu").extract(request(tokens))["plain"]
@@ -372,7 +373,7 @@ def test_a_store_that_was_begun_keeps_its_plan(
     tokens = all_tokens(model_folders["llama"], data, ("plain",))
     described = manifest(model_folders["llama"])
     with monkeypatch.context() as patched:
-        patched.setattr("genies.activations.store.StoreWriter.finish", lambda *_: 1 / 0)
+        patched.setattr("genies.store.activations.StoreWriter.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Extractor(described, tmp_path, Settings(batch_tokens=150), "cpu").extract(request(tokens))
     again = Extractor(described, tmp_path, Settings(batch_tokens=5000), "cpu")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genies.activations.forest import Batch, Tree, build_tree, pack, plan_batches
+from genies.engine.forest import Batch, Tree, build_tree, pack, plan_batches
 
 EOS = 9
 texts_strategy = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), min_size=1, max_size=8)

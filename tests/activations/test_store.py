@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genies.activations.store import (
+from genies.errors import StoreError
+from genies.store.activations import (
     ActivationStore,
     StoreWriter,
     block_texts,
@@ -17,7 +18,6 @@ from genies.activations.store import (
     reopen,
     to_bits,
 )
-from genies.errors import StoreError
 
 TEXTS, BLOCK = 10, 4
 SHAPES = {"heads": (2, 3, 4), "residual": (3, 8), "log_probability": (), "scored_tokens": ()}

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 from helpers import save_model, write_distribution
 
-from genies.activations import splits
-from genies.activations.splits import tokenize_splits, tokens_path
-from genies.activations.tokenization import tokenize, tokens_digest
-from genies.activations.tokens import indistinct_examples, read_tokens, select_tokens, write_tokens
 from genies.data.distributions import read_split
 from genies.data.reading import Reading, read_drawn
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
+from genies.engine.tokenization import tokenize
+from genies.engine.tokens import indistinct_examples, select_tokens
 from genies.errors import DataError, StoreError
 from genies.files import write_json
-from genies.models import describe_model, load_tokenizer
+from genies.models.describe import describe_model
+from genies.models.load import load_tokenizer
+from genies.stages.tokenize import tokenize_splits
+from genies.store import splits
+from genies.store.tokens import read_tokens, tokens_digest, tokens_path, write_tokens
 
 TEXTS = [Text(0, 0, "what is red ?\n", "red ."), Text(0, 2, "what is red ?\n", ""), Text(3, 1, "", "blue")]
 

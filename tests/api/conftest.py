@@ -60,5 +60,5 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("genies.activations.decoder.Decoder.load", refused)
-    monkeypatch.setattr("genies.tuning.classifier.new_reader", refused)
+    monkeypatch.setattr("genies.engine.decoder.Decoder.load", refused)
+    monkeypatch.setattr("genies.engine.classifier.new_reader", refused)

@@ -55,7 +55,7 @@ def test_new_text_gets_the_scores_that_the_run_gave_to_it(name: str) -> None:
 
 
 def test_a_fit_is_read_from_its_folder_too_and_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from genies.activations.decoder import Decoder
+    from genies.engine.decoder import Decoder
 
     loaded, load = [], Decoder.load
     monkeypatch.setattr(Decoder, "load", lambda *given, **named: loaded.append(1) or load(*given, **named))

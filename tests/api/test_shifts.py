@@ -12,7 +12,6 @@ import yaml
 from polars.testing import assert_frame_equal
 
 import genies
-from genies.cache import KINDS
 from genies.cli import main
 from genies.errors import ConfigError, DataError, GeniesError, ModelError
 from genies.evaluation.tables import METRIC_COLUMNS, read_csv
@@ -20,6 +19,7 @@ from genies.files import read_json
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.random import Random
 from genies.interventions.registry import load_class
+from genies.store.cache import KINDS
 
 NORTH_SOUTH = {"source": "north", "target": "south"}
 DISTRIBUTIONS = ["data/north", "data/south"]

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 
 import genies
-from genies.activations.store import ActivationStore, reopen
 from genies.api.stores import TEXT_COLUMNS
 from genies.data.distributions import read_split
 from genies.data.views import QUESTION
 from genies.errors import ConfigError, DataError, StoreError
 from genies.files import read_json
+from genies.store.activations import ActivationStore, reopen
 
 MANIFEST = Path("results/python/activations/tiny/0.json")
 

@@ -10,7 +10,7 @@ import pytest
 from genies.data.distributions import Example
 from genies.data.prompts import Presentation, characters_over
 from genies.errors import ModelError
-from genies.models import load_tokenizer
+from genies.models.load import load_tokenizer
 
 EXAMPLES = [Example("red green blue", ("Yes", "No"), 0, (1,)), Example("one two", ("No", "Yes"), 1, (0,))]
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant] "

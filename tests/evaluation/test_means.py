@@ -13,8 +13,8 @@ from genies.data.shifts import Shift
 from genies.evaluation import bootstrap, correlation, means, tables
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored
-from genies.evaluation.stage import write_tables
 from genies.evaluation.uncertainty import clustered_mean, two_way_mean
+from genies.stages.metrics import write_tables
 
 SHIFTS = [
     Shift("a", "b", "b", "extreme", "skill", 1, benchmark="GENIES"),

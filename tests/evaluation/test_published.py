@@ -24,10 +24,11 @@ from genies.cli import main
 from genies.data.shifts import Shift, read_shifts
 from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
-from genies.evaluation import published
-from genies.evaluation.published import COMPARED, examples, read_results, recompute, source_digest
-from genies.evaluation.stage import write_published_tables
 from genies.evaluation.tables import LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
+from genies.published import results as published
+from genies.published.recomputed import examples, recompute
+from genies.published.results import COMPARED, read_results, source_digest
+from genies.stages.metrics import write_published_tables
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
 SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"

@@ -10,14 +10,14 @@ import pytest
 from helpers import write_distribution, write_evaluation
 
 from genies.cli import main
-from genies.config import load_config
+from genies.config.load import load_config
 from genies.data.distributions import read_split
 from genies.data.pairs import training_pairs
 from genies.data.reading import Reading
-from genies.evaluation.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
 from genies.evaluation.tables import PAIR_COLUMNS
 from genies.files import read_json
 from genies.plan import Plan
+from genies.stages.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
 
 
 def test_the_most_disputed_come_first_and_the_others_are_drawn() -> None:

@@ -13,9 +13,11 @@ from genies.cli import main
 from genies.data.distributions import read_split
 from genies.data.limit import Limit, drawn
 from genies.errors import DataError, StoreError
-from genies.evaluation import records, tables
-from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, read_kinds, read_seen, write_overlap
+from genies.evaluation import tables
+from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, read_kinds, read_seen
 from genies.files import write_json
+from genies.stages import records
+from genies.stages.overlap import write_overlap
 
 NORTH, SOUTH = "north", "=south"
 """A name that tables put an apostrophe in front of."""

@@ -15,8 +15,8 @@ from genies.data.shifts import Shift
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation import tables
-from genies.evaluation.stage import write_tables
 from genies.evaluation.uncertainty import accuracy_interval, clustered_mean
+from genies.stages.metrics import write_tables
 
 SHIFTS = [
     Shift("a", "b", "b", "extreme", "skill", 1),

@@ -23,15 +23,15 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  (imported once, before the forks)
 
-from genies.activations import store
-from genies.activations.extraction import Extractor, Request, Settings
-from genies.activations.store import StoreWriter
-from genies.activations.tokenization import tokenize
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
+from genies.engine.tokenization import tokenize
 from genies.errors import GeniesError
-from genies.models import load_tokenizer
+from genies.models.load import load_tokenizer
+from genies.store import activations as store
+from genies.store.activations import StoreWriter
+from genies.store.extraction import Extractor, Request, Settings
 
 VIEWS_READ = ("plain", "yes", "no")
 PASS_TOKENS = 200

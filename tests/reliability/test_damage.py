@@ -11,13 +11,14 @@ import pytest
 from figures import tell
 from verbs import Verbs, contents, restore
 
-from genies import cache
-from genies.activations.extraction import Extractor
-from genies.activations.store import ActivationStore
-from genies.activations.tokens import read_tokens
 from genies.cli import main
 from genies.errors import StoreError
-from genies.interventions.registry import check_test, load
+from genies.interventions.registry import load
+from genies.store import cache
+from genies.store.activations import ActivationStore
+from genies.store.extraction import Extractor
+from genies.store.fits import check_test
+from genies.store.tokens import read_tokens
 
 CACHE, RESULTS = Path("cache"), Path("results")
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from verbs import TRAINED
 
-from genies.activations.extraction import Settings, store_digest
-from genies.activations.tokenization import tokens_digest
 from genies.data.distributions import Example
 from genies.data.framing import Framed
 from genies.data.pairs import Pair
@@ -18,9 +16,11 @@ from genies.data.reading import SplitPairs
 from genies.data.texts import Text
 from genies.data.views import VIEWS, View
 from genies.digests import value_digest
-from genies.interventions.fit import fit_digest
-from genies.tuning.base import TextPairs
-from genies.tuning.stage import tuning_digest
+from genies.interventions.text import TextPairs
+from genies.stages.fit import fit_digest
+from genies.stages.tune import tuning_digest
+from genies.store.extraction import Settings, store_digest
+from genies.store.tokens import tokens_digest
 
 TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red .")]
 PAIRS = [Pair(0, 0, 1, 0), Pair(1, 0, 0, 1)]
@@ -33,7 +33,7 @@ SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
 @pytest.fixture(autouse=True)
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU multiplies in the type that is asked for, whatever the machine has."""
-    monkeypatch.setattr("genies.arithmetic.native_bfloat16", lambda _device: True)
+    monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _device: True)
 
 
 def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["plain"]) -> tuple[str, dict]:
@@ -106,8 +106,8 @@ def test_every_field_is_among_the_changes(digest: Callable) -> None:
 @pytest.mark.parametrize(
     ("digest", "place"),
     [
-        (tokens, "genies.activations.tokenization.TOKENIZATION_VERSION"),
-        (store, "genies.activations.extraction.EXTRACTION_VERSION"),
+        (tokens, "genies.store.tokens.TOKENIZATION_VERSION"),
+        (store, "genies.store.extraction.EXTRACTION_VERSION"),
     ],
 )
 def test_another_version_of_the_code_is_a_miss(monkeypatch: pytest.MonkeyPatch, digest: Callable, place: str) -> None:
@@ -118,7 +118,7 @@ def test_another_version_of_the_code_is_a_miss(monkeypatch: pytest.MonkeyPatch, 
 
 def test_edited_code_and_another_intervention_are_misses_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
     before = tuning()[0]
-    monkeypatch.setattr("genies.tuning.stage.code_digest", lambda *_: "edited")
+    monkeypatch.setattr("genies.stages.tune.code_digest", lambda *_: "edited")
     assert tuning()[0] != before
 
 

@@ -15,8 +15,8 @@ from figures import tell
 from verbs import Verbs, contents
 
 from genies import files
-from genies.activations.store import is_complete
 from genies.errors import DiskError, disk_full
+from genies.store.activations import is_complete
 
 SIZES = (1, 600, 3000, 12_000, 60_000)
 """Bytes that a file may have, in turn: each stops another kind of file."""

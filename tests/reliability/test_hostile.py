@@ -17,11 +17,11 @@ from gguf_files import write_gguf
 from helpers import save_model, write_distribution
 from safetensors.torch import load_file, save_file
 
-from genies import trial
 from genies.cli import main
 from genies.errors import ModelError, StoreError, harmless
 from genies.evaluation import tables
 from genies.evaluation.runs import COLUMNS
+from genies.models import trial
 
 ESCAPE = "\x1b]0;owned\x07"
 FORMULA = '=HYPERLINK("http://example.org","x")'

@@ -16,8 +16,8 @@ from figures import tell
 from helpers import save_model, write_distribution
 from project import HANG_SECONDS
 
-from genies.activations.extraction import WAITING_BATCHES
 from genies.files import write_json
+from genies.store.extraction import WAITING_BATCHES
 
 EXAMPLES = 240
 VIEWS = 3

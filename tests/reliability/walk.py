@@ -28,9 +28,9 @@ from helpers import save_model
 from project import Project, run_to_end
 from tqdm import tqdm
 
-from genies.activations.store import ActivationStore
 from genies.evaluation.tables import PAIR_COLUMNS
 from genies.files import read_json, write_json
+from genies.store.activations import ActivationStore
 
 FOLDERS = ("a", "b")
 RUN = Path("results/mini")

@@ -20,7 +20,7 @@ import pytest
 
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
-from genies.evaluation import answers, bootstrap, comparison, records, reliability, samples, seeds, seen, tables, ties
+from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, tables, ties
 from genies.evaluation.seeds import PLACE
 from genies.files import write_json
 from genies.report import figures, sizes
@@ -409,7 +409,7 @@ def write_run(folder: Path, run: Tables, seed: int) -> Path:
     """A run's results as its stages write them; returns the file of its provenance."""
     for name, file in FILES.items():
         tables.write_csv(getattr(run, name), folder / file)
-    write_json(folder / samples.FILE, run.samples)
+    write_json(folder / records.SAMPLES_FILE, run.samples)
     provenance = folder / "provenance.json"
     stated = {"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": seed}}
     provenance.write_text(json.dumps(stated))

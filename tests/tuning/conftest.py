@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers import one_thread_of_torch
 
-from genies.models import describe_model
-from genies.tuning.base import TextPairs
+from genies.interventions.text import TextPairs
+from genies.models.describe import describe_model
 
 PLACES = ["Paris", "Rome", "Oslo", "Lima", "Cairo", "France", "Italy", "Norway", "Peru", "Egypt", "river", "mountain"]
 MARKER, OTHER = "green", "red"

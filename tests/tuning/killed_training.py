@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from genies.interventions.registry import make
-from genies.tuning.base import TextPairs
+from genies.interventions.text import TextPairs
 
 job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
 clip = torch.nn.utils.clip_grad_norm_

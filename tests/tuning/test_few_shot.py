@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from helpers import save_model
 
-from genies.activations.decoder import Decoder
+from genies.engine.decoder import Decoder
 from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions import registry
-from genies.models import describe_model
+from genies.models.describe import describe_model
 
 
 def make(manifest, **parameters):

@@ -17,16 +17,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from genies.activations.splits import tokenize_splits
 from genies.cli import main
 from genies.data.reading import Reading
 from genies.errors import ConfigError, DataError, ModelError, StoreError
 from genies.files import read_json, write_json
 from genies.interventions import registry
-from genies.models import describe_model
-from genies.tuning.base import TextIntervention, TextPairs
-from genies.tuning.loaded import LoadedModel
-from genies.tuning.stage import gather_sources, tune_sources
+from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.training.loaded import LoadedModel
+from genies.models.describe import describe_model
+from genies.stages.tokenize import tokenize_splits
+from genies.stages.tune import gather_sources, tune_sources
 
 SOURCES = tuple("abcdefgh")
 STEPS = 3
@@ -247,8 +247,8 @@ def test_progress_names_model_intervention_and_source(folder: Path, monkeypatch:
         labels.append(options["desc"])
         return tqdm(*arguments, **options)
 
-    for module in ("trainer", "scoring"):
-        monkeypatch.setattr(f"genies.tuning.{module}.tqdm", noted)
+    for module in ("interventions.training.loop", "engine.scoring"):
+        monkeypatch.setattr(f"genies.{module}.tqdm", noted)
     tune("lora", "ab", Path("cache"), Path("tuned.json"))
     assert labels == [
         "tiny lora on a", "tiny lora on a → a", "tiny lora on a → b",

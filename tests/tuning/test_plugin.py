@@ -14,7 +14,8 @@ from genies.data.distributions import read_split
 from genies.data.pairs import test_pairs as pairs_of
 from genies.errors import ConfigError, Interrupted
 from genies.evaluation.tables import cells
-from genies.tuning.plugin import PluginError, check_plugin, run_plugin
+from genies.interventions.plugins import check_plugin
+from genies.stages.plugin import PluginError, run_plugin
 
 TRAIN = """
 import argparse, ast, json, pathlib

@@ -75,7 +75,7 @@ def test_models_that_give_no_reward_are_refused(finished, model_folders, held_ou
 
 
 def test_training_on_a_finished_reward_model_starts_with_a_new_head(finished):
-    from genies.tuning.classifier import finished_reader, new_reader
+    from genies.engine.classifier import finished_reader, new_reader
 
     old = finished_reader(finished["llama"], "auto", "cpu", "auto").classifier.score.weight
     new, again = (

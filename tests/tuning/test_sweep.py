@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 from helpers import write_distribution
 
-from genies.activations.splits import tokenize_splits
 from genies.data.reading import Reading
 from genies.errors import DataError
 from genies.files import write_json
-from genies.models import describe_model
-from genies.tuning.grid import grid
-from genies.tuning.shown import ShownTexts
-from genies.tuning.sweep import COLUMNS, divided, join_sweeps, sweep_source
+from genies.interventions.training.grid import grid
+from genies.models.describe import describe_model
+from genies.stages.shown import ShownTexts
+from genies.stages.sweep import COLUMNS, divided, join_sweeps, sweep_source
+from genies.stages.tokenize import tokenize_splits
 
 
 def test_a_grid_has_every_combination_and_log_grids_keep_their_ends() -> None:

@@ -8,7 +8,7 @@ import pytest
 from genies.data.distributions import Example
 from genies.data.pairs import test_pairs as pairs_of_test_split
 from genies.errors import DataError
-from genies.tuning.base import TextPairs
+from genies.interventions.text import TextPairs
 
 
 def test_the_order_of_responses_is_the_callers():
@@ -24,7 +24,7 @@ def test_the_order_of_responses_is_the_callers():
 
 
 def test_each_text_of_an_example_is_read_once_whatever_the_order():
-    from genies.tuning.scoring import distinct_texts
+    from genies.interventions.training.rewards import distinct_texts
 
     pairs = TextPairs(("p", "p", "q"), ("c", "a", "a"), ("a", "b", "c"), np.array([4, 4, 2]))
     texts, rows = distinct_texts(pairs)

@@ -67,7 +67,7 @@ def test_trainings_take_one_device_where_extractions_are_spread(manifests, train
 def test_packed_and_separate_rows_give_the_same_rewards(
     name, family, manifests, training, held_out, monkeypatch, caplog
 ):
-    from genies.tuning import scoring
+    from genies.engine import scoring
 
     with caplog.at_level(logging.INFO, logger="genies"):
         fitted = make(name, manifests[family], steps=2).fit(training)
@@ -84,7 +84,7 @@ def test_packed_and_separate_rows_give_the_same_rewards(
 def test_a_wrong_mask_is_found_by_the_self_test_and_changes_nothing(lora, manifests, held_out, monkeypatch, caplog):
     import torch
 
-    from genies.tuning import classifier
+    from genies.engine import classifier
 
     right = lora.decision_function(held_out)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from project import Project
 
-from genies import cache
 from genies.cli import main
 from genies.errors import StoreError
+from genies.store import cache
 
 YOUNG_TOO = ("--age", "0")
 

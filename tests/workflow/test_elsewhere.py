@@ -30,6 +30,7 @@ def scratch() -> Iterator[Path]:
 def project(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Project:
     """A project that has run once, on a hub's model, and whose folders but resources are on the other disk."""
     project = Project(tmp_path_factory.mktemp("elsewhere"))
+    project.warm = False  # the hub's library reads its environment when it is imported
     remote = save_model(tmp_path_factory.mktemp("remote") / "tiny", "llama")
     project.config |= {
         "models": ["owner/tiny"],

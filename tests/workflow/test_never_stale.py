@@ -17,12 +17,12 @@ import pytest
 from helpers import save_model
 from project import Project
 
-from genies.config import load_config
-from genies.consistency import check_results, products
+from genies.config.load import load_config
 from genies.data.limit import Limit
 from genies.errors import StoreError
-from genies.evaluation.seen import write_overlap
 from genies.plan import Plan
+from genies.plan.products import check_results, products
+from genies.stages.overlap import write_overlap
 
 MANIFESTS = Path("results/mini")
 
@@ -65,7 +65,7 @@ def other_seed(project: Project) -> None:
 
 
 def other_code(project: Project) -> None:
-    file = project.folder / "genies/evaluation/evaluate.py"
+    file = project.folder / "genies/evaluation/judge.py"
     file.write_text(file.read_text() + "\nEDITED = True\n")
 
 

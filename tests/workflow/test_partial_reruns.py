@@ -163,11 +163,9 @@ ROWS = {
         fits=6,
     ),
     "the tokenization's code": Row(
-        code("genies/activations/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2
+        code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2
     ),
-    "the extraction's code": Row(
-        code("genies/activations/extraction.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2
-    ),
+    "the extraction's code": Row(code("genies/store/extraction.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "a view's template that no intervention of the run reads": Row(template),
 }
 

@@ -28,7 +28,7 @@ def no_model(*_: object, **__: object) -> None:
 
 
 def test_a_call_takes_what_the_workflow_computed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genies.activations.decoder.Decoder.load", no_model)
+    monkeypatch.setattr("genies.engine.decoder.Decoder.load", no_model)
     before = {path.name for path in Path(project.folder / "cache").glob("[!u]*/*")}  # but for users
     table = called(project, monkeypatch)
     theirs = read_csv(project.folder / "results/mini/generalization_metrics.csv", METRIC_COLUMNS)

@@ -23,7 +23,8 @@ from project import REPOSITORY, Project
 from pydantic import BaseModel
 
 from genies.cli import parse
-from genies.config import Config, load_config
+from genies.config.load import load_config
+from genies.config.sections import Config
 from genies.data.limit import Limit
 from genies.demo.place import MODEL, distribution_names
 from genies.errors import GeniesError

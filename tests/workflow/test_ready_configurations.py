@@ -11,7 +11,7 @@ import pytest
 import yaml
 from project import REPOSITORY, run_to_end
 
-from genies.models import model_name
+from genies.models.find import model_name
 
 READY = sorted((REPOSITORY / "config").glob("*.yaml"))
 

@@ -17,7 +17,7 @@ rule model:
         revision=lambda wildcards: plan.revision_option(wildcards.model),
         cache=plan.cache,
         files=lambda wildcards: plan.identities(plan.model_files(wildcards.model)),
-        code=plan.code("genies.models"),
+        code=plan.code("genies.stages.model"),
     shell:
         "genies --log={log:q} model {params.revision:q} --cache={params.cache:q} --output={output:q} "
         "-- {params.identifier:q}"
@@ -49,7 +49,7 @@ rule tokenize:
         limit=plan.limit_json,
         cache=plan.cache,
         data=[plan.data_digest("train", plan.train_distributions), plan.data_digest("test", plan.test_distributions)],
-        code=plan.code("genies.activations.splits"),
+        code=plan.code("genies.stages.tokenize"),
     shell:
         further(train="input.train", test="input.test")
         + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
@@ -82,7 +82,7 @@ rule extract:
         test_views=plan.views["test"],
         options=plan.extraction_options,
         cache=plan.cache,
-        code=plan.code("genies.activations.stages"),
+        code=plan.code("genies.stages.extract"),
     shell:
         further("params.distributions")
         + "genies --stdin --log={log:q} extract --model={input.model:q} --tokens={input.tokens:q} "

@@ -13,14 +13,14 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 try:
-    from genies.config import load_config
-    from genies.consistency import products
+    from genies.config.load import load_config
     from genies.demo.place import distributions_digest
     from genies.devices import gpus_of_job, visible_gpus
     from genies.errors import GeniesError
     from genies.plan import Plan, find_programs_beside, one_of
-    from genies.progress import Progress
-    from genies.users import at_work
+    from genies.plan.products import products
+    from genies.report.progress import Progress
+    from genies.store.users import at_work
 except ModuleNotFoundError as error:
     raise WorkflowError(
         f"{error}: install the package genies where Snakemake runs, with pip and the folder or URL of its repository"

@@ -25,7 +25,7 @@ rule evaluate:
         folder=subpath(output[0], parent=True),
         cache=plan.cache,
         data=plan.data_digest("test", plan.test_distributions),
-        code=lambda wildcards: plan.code("genies.evaluation.evaluate", intervention=wildcards.intervention),
+        code=lambda wildcards: plan.code("genies.stages.evaluate", intervention=wildcards.intervention),
     shell:
         further("params.pairs", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} evaluate --fits={input.fits:q} --cache={params.cache:q} "
@@ -51,7 +51,7 @@ rule overlap:
         limit=plan.limit_json,
         folder=plan.results,
         data=[plan.data_digest("train", plan.fit_sources), plan.data_digest("test", plan.test_distributions)],
-        code=plan.code("genies.evaluation.seen"),
+        code=plan.code("genies.stages.overlap"),
     shell:
         further("params.pairs", train="input.train", test="input.test")
         + "genies --stdin --log={log:q} overlap --seed={params.seed:q} --limit={params.limit:q} "
@@ -79,7 +79,7 @@ rule records:
     params:
         shifts=[f"{shift.source}:{shift.target}" for shift in plan.shifts],
         folder=plan.results,
-        code=plan.code("genies.evaluation.records"),
+        code=plan.code("genies.stages.records"),
     shell:
         further(
             "params.shifts",
@@ -130,7 +130,7 @@ rule metrics:
         trained=plan.trained,
         on_references=plan.on_references,
         seed=plan.config.seed,
-        code=plan.code("genies.evaluation.stage"),
+        code=plan.code("genies.stages.metrics"),
     shell:
         further("params.evaluations", shifts="params.shifts", fits="input.fits")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
@@ -162,7 +162,7 @@ rule samples:
         limit=plan.limit_json,
         seed=plan.config.seed,
         data=plan.data_digest("test", plan.test_distributions),
-        code=plan.code("genies.evaluation.samples"),
+        code=plan.code("genies.stages.samples"),
     shell:
         further("params.pairs", references="params.references", test="input.test")
         + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "

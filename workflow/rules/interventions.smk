@@ -19,7 +19,7 @@ rule fit:
         parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
         cache=plan.cache,
         data=plan.data_digest("train", plan.fit_sources),
-        code=lambda wildcards: plan.code("genies.interventions.fit", intervention=wildcards.intervention),
+        code=lambda wildcards: plan.code("genies.stages.fit", intervention=wildcards.intervention),
     shell:
         further("params.intervention", train="input.train", activations="input.activations")
         + "genies --stdin --log={log:q} fit --parameters={params.parameters:q} --cache={params.cache:q} "
@@ -64,7 +64,7 @@ rule tune:
             plan.data_digest("test", plan.tuning_tests(wildcards.intervention, wildcards.group)),
         ],
         other_files=lambda wildcards: plan.identities(plan.other_model_files(wildcards.intervention)),
-        code=lambda wildcards: plan.code("genies.tuning.stage", intervention=wildcards.intervention),
+        code=lambda wildcards: plan.code("genies.stages.tune", intervention=wildcards.intervention),
     shell:
         further("params.intervention", "params.pairs", train="input.train", test="input.test")
         + "genies --stdin --log={log:q} tune --parameters={params.parameters:q} --model={input.model:q} "
@@ -89,7 +89,7 @@ if plan.text_interventions:
         params:
             cache=plan.cache,
             folder=plan.results,
-            code=plan.code("genies.tuning.stage"),
+            code=plan.code("genies.stages.tune"),
         shell:
             further("input") + "genies --stdin --log={log:q} gather --cache={params.cache:q} --output={params.folder:q}"
 
@@ -119,7 +119,7 @@ rule plugin:
             plan.data_digest("train", [wildcards.source]),
             plan.data_digest("test", plan.targets[wildcards.source]),
         ],
-        code=plan.code("genies.tuning.plugin"),
+        code=plan.code("genies.stages.plugin"),
     shell:
         further("params.folder", test="input.test")
         + "genies --stdin --log={log:q} plugin --model={input.model:q} --tokens={input.tokens:q} "
@@ -149,7 +149,7 @@ rule sweep_source:
         held_out=plan.config.sweep.held_out if plan.config.sweep else None,
         work=subpath(output[0], strip_suffix=".csv"),
         data=lambda wildcards: plan.data_digest("train", [wildcards.source]),
-        code=lambda wildcards: plan.code("genies.tuning.sweep", intervention=wildcards.intervention),
+        code=lambda wildcards: plan.code("genies.stages.sweep", intervention=wildcards.intervention),
     shell:
         "genies --log={log:q} sweep --parameters={params.parameters:q} --values={params.values:q} "
         "--counts {params.train:q} {params.held_out:q} --model={input.model:q} --tokens={input.tokens:q} "
@@ -167,6 +167,6 @@ rule sweep:
     localrule: True
     threads: 1
     params:
-        code=plan.code("genies.tuning.sweep"),
+        code=plan.code("genies.stages.sweep"),
     shell:
         further("input") + "genies --stdin --log={log:q} join-sweeps --output={output:q}"

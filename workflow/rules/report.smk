@@ -23,7 +23,7 @@ rule provenance:
     threads: 1
     params:
         config=plan.config.model_dump_json(),
-        code=plan.code("genies.provenance"),
+        code=plan.code("genies.stages.provenance"),
     shell:
         further("input.results", config="params.config") + "genies --stdin --log={log:q} provenance --output={output:q}"
 

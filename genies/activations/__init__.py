@@ -1,1 +1,0 @@
-"""Tokens, token trees, the packed forward pass and the activation store."""

@@ -1,0 +1,168 @@
+"""The configuration's documentation, generated from its schema."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from genies.config.load import load_config
+from genies.config.sections import Config, Extraction, Folders, Limit, Mixture, Sweep
+from genies.data.shifts import list_names
+from genies.interventions.base import Intervention
+from genies.interventions.registry import available, load_class
+from genies.interventions.text import TextIntervention
+
+HEAD = """# Configuration
+
+A configuration is a YAML file that names its `run`. `config.yaml` is the demo and the default; another is taken with
+`snakemake --configfile FILE`, and single keys with `--config key=value`. Unknown keys are refused. Paths are relative
+to the folder in which Snakemake runs.
+
+With the first line `# yaml-language-server: $schema=schema.json`, as the files here have it, an editor completes keys and
+marks mistakes (`shifts.schema.json` is for shift lists).
+
+A plain name under `shifts` stands for `config/shifts/<name>.yaml` in the folder in which Snakemake runs, or else for the
+list of that name that comes with the package: {lists}. So it means something in every folder.
+
+The tables below are generated from the files of this folder and from the schema in `genies/config/sections.py`.
+
+## Ready configurations
+
+| file | what | models | shifts | interventions |
+|---|---|---|---|---|
+{ready}
+`data_archive` is yours to name in all but the demo, and so is the model where the table has folders that begin with `./`.
+
+## In another workflow
+
+The package must be installed where Snakemake runs (`pip install` with the folder or URL of the repository). Then
+
+- `snakedeploy deploy-workflow URL FOLDER --tag TAG` copies this folder and writes a Snakefile that uses genies as a
+  module. It always loads `config/config.yaml`, the demo's: copy the configuration that you want over it. (A second file,
+  given with `--configfile`, would be mixed with the first.)
+- a workflow of your own takes the rules with a configuration that it brings itself:
+
+```python
+module genies:
+    snakefile: "path/to/genies/workflow/Snakefile"  # or github("owner/genies", path="workflow/Snakefile", tag="…")
+    config: config["genies"]
+
+
+use rule * from genies as genies_*
+```
+
+[docs/deployment.md](../docs/deployment.md) has more: containers, environments, clusters.
+"""
+
+# Rows of a Markdown table cannot be broken.
+# ruff: noqa: E501
+PROTOCOLS = """## `protocol`
+
+`corrected` is the default. `paper` does what was published, for comparison with published figures. One intervention can
+differ from the rest of the run: `intervention_parameters: {mms: {protocol: paper}}`.
+
+| intervention | `paper` | `corrected` |
+|---|---|---|
+| all probes | ties between heads or layers go to the higher layer, then head; `ties.csv` has the spread over 20 other orders | to the lower layer, then head |
+| all probes | the regressions that rank heads or layers stop after 1,000 iterations | they reach their optimum |
+| all probes | one fit: sites are chosen on validation pairs (30 %), directions come from all pairs, and the calibrator is fitted on the validation pairs, which both have seen | six fits: one for each of five folds, which scores the pairs of its fold, and a last one on all pairs. The calibrator is fitted on the scores of the folds, so it sees only pairs that the fit behind the score has not |
+| all probes | training pairs are divided by example | by prompt: examples with the same prompt stay together |
+| all probes | the calibrator has an intercept: p(a, b) + p(b, a) may differ from 1 | no intercept: it is 1 |
+| zero_shot, few_shot | probability 0, ½ or 1, by the sum of log-probabilities | softmax over the sums (or means, by `normalization`) |
+| ccs | one seed; texts of the first 100 examples, and later the test texts, drawn with replacement; centred with the test set's own mean; the better of both signs on the test labels | the mean over ten seeds (`seeds`), whose spread is part of the interval; all training texts, the source's means, sign fixed once on the source's training labels |
+| lat_pca, logistic, mass_mean_whitened | not published; `paper` changes the shared steps alone | as described |
+
+The protocol of the run also decides, for all interventions alike:
+
+| what | `paper` | `corrected` |
+|---|---|---|
+| `framing: truthfulness` | a question about every response: of k responses k − 1 have the answer No, so always answering No is mostly right | one question about the best response and one about a worse one, so that always giving one answer scores 0.5 |
+| capability | the intervention that is most accurate on the reference's test pairs, and that accuracy | the intervention with the highest out-of-fold accuracy on the reference's training pairs (or by cross-fitting on the test pairs), and its accuracy on clean test pairs |
+| elicitation | accuracy on all test pairs ÷ capability | accuracy on clean test pairs ÷ capability |
+"""
+
+
+PARAMETERS = """## `intervention_parameters`
+
+What each intervention takes, with the defaults. All take `protocol` and `seed`, which are those of the run unless set.
+Those that read texts with a model of their own also take {text}.
+The docstrings of `genies/interventions/<name>.py` say what each one means.
+
+| intervention | parameters |
+|---|---|
+"""
+SECTIONS: dict[str, type[BaseModel]] = {
+    "limit": Limit,
+    "extraction": Extraction,
+    "mixtures.<name>": Mixture,
+    "sweep": Sweep,
+    "folders": Folders,
+}
+
+
+def render(folder: Path) -> str:
+    """The text of ``config/README.md``, the file in the folder of the ready configurations."""
+    lists = ", ".join(f"`{name}`" for name in list_names())
+    ready = "".join(map(_ready, sorted(folder.glob("*.yaml"))))
+    parts = [HEAD.format(lists=lists, ready=ready), _table("Keys", Config), PROTOCOLS, _parameters()]
+    parts += [_table(f"`{name}`", section) for name, section in SECTIONS.items()]
+    return "\n".join(parts)
+
+
+def _ready(file: Path) -> str:
+    """Row of a ready configuration; what it is, is the first sentence of its comment."""
+    text = file.read_text(encoding="utf-8")
+    config = load_config(yaml.safe_load(text))
+    comment = [line.removeprefix("# ") for line in text.split("\nrun:")[0].splitlines()[1:]]
+    what, _, _ = " ".join(comment).partition(". ")
+    models = ", ".join(f"`{model}`" for model in config.models)
+    shifts = ", ".join(f"`{Path(name).stem}`" for name in config.shifts)
+    return f"| `{file.name}` | {what.removesuffix('.')} | {models} | {shifts} | {len(config.interventions)} |\n"
+
+
+def _parameters() -> str:
+    """Parameters of every intervention, those of each shared base once."""
+    shared, of_texts = _defaults(Intervention), _defaults(TextIntervention)
+    rows = []
+    for name in available():
+        kind = load_class(name)
+        general = of_texts if issubclass(kind, TextIntervention) else shared
+        own = {key: value for key, value in _defaults(kind).items() if key not in general}
+        rows.append(f"| `{name}` | {_values(own) or 'none'} |\n")
+    return PARAMETERS.format(text=_values({k: v for k, v in of_texts.items() if k not in shared})) + "".join(rows)
+
+
+def _defaults(kind: type[Intervention]) -> dict[str, Any]:
+    """Default of each parameter, the most special class's; null also stands for one that has to be given."""
+    defaults: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if "__init__" in vars(base):
+            signature = inspect.signature(base.__init__).parameters
+            defaults |= {name: p.default for name, p in signature.items() if p.kind is p.KEYWORD_ONLY}
+    return {name: defaults[name] for name in kind.parameter_names()}
+
+
+def _values(defaults: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}: {json.dumps(value)}`" for name, value in defaults.items())
+
+
+def _table(title: str, section: type[BaseModel]) -> str:
+    rows = ["| key | default | meaning |", "|---|---|---|"]
+    for name, field in section.model_fields.items():
+        rows.append(f"| `{name}` | {_default(field)} | {field.description} |")
+    return "\n".join([f"## {title}", "", *rows, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return "see below"
+    return f"`{json.dumps(field.default)}`"

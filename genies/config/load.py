@@ -1,0 +1,120 @@
+"""Reading of configurations; unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+
+from genies.config.sections import Config
+from genies.errors import ConfigError
+
+WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"})
+"""Keys whose lists and mappings hold numbers."""
+
+
+def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -> Config:
+    """Check a configuration.
+
+    Args:
+        values: as Snakemake has them.
+        command_line: keys that ``--config`` gave. What stands in lists and mappings there, Snakemake reads as text, so
+            numbers are made of it where numbers belong.
+
+    Raises:
+        ConfigError: one line that names the key and, for an unknown one, the nearest known key.
+    """
+    typed = {key: _typed(values[key]) for key in WITH_NUMBERS & set(command_line) & set(values)}
+    try:
+        return Config.model_validate({**values, **typed})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+
+
+def _typed(value: Any) -> Any:
+    """A value with the numbers, flags and nulls that its texts spell."""
+    if isinstance(value, Mapping):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        spelled = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return spelled if spelled is None or isinstance(spelled, bool | int | float) else value
+
+
+def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
+    """The configuration that Snakemake would have with ``--configfile`` and ``--config``.
+
+    Args:
+        files: configuration files, later ones going over earlier ones.
+        entries: ``key=value``.
+
+    Raises:
+        ConfigError: as ``load_config``; or a file or an entry cannot be read.
+    """
+    for file in files:
+        if not Path(file).is_file():
+            raise ConfigError(
+                f"{Path(file).absolute()}: no such configuration file; correct the path, or write one to start from "
+                f"with `genies init {file}`"
+            )
+    from snakemake.cli import parse_config
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings.types import ConfigSettings
+
+    try:
+        given = parse_config(entries)
+        return load_config(ConfigSettings(given, files).overwrite_config, given)
+    except (OSError, ValueError, WorkflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"config: {', '.join(map(str, files))} or --config cannot be read ({reason})") from None
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    shown = ".".join(part if part.isprintable() else repr(part) for part in path)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"config: unknown key {shown}{hint}"
+    if problem["type"] == "missing":
+        return f"config: {shown} is missing"
+    where = f"{shown}: " if path else ""
+    return f"config: {where}{problem['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    sections: list[type[BaseModel]] = [Config]
+    for part in path:
+        annotations = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
+        # What is no field is a key of a dictionary, or pydantic's name for one of several types.
+        sections = [inner for annotation in annotations for inner in _sections_in(annotation)] or sections
+    return [key for section in sections for key in section.model_fields]
+
+
+def _sections_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_in(inner)]
+
+
+def check_readable(path: Path, what: str) -> Path:
+    """The path, if it is a readable file.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path.absolute()}: {what} not found")
+    return path

@@ -1,0 +1,395 @@
+"""Sequence classifiers with one output: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
+
+Rewards are read from the backbone's last hidden state at a last token that the batch names, not by the classifier's own
+forward pass: that one looks for the last token that is not padding, which fails where padding and EOS are one token.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import logging
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
+from genies.engine.forest import PackedBatch
+from genies.engine.masks import separate_inputs, tree_masks
+from genies.engine.quantization import quantization_config
+from genies.engine.scoring import Reading
+from genies.errors import ConfigError, ModelError, StoreError, readable
+from genies.models.load import load_weights, refuse_lacking
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+HEAD = "score"
+"""Name of the linear layer that decoder classifiers of transformers put on the last hidden state."""
+
+
+def load_classifier(
+    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None = None
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load a sequence classifier with one output; safetensors only, no remote code.
+
+    Args:
+        folder: a folder in the format of ``save_pretrained``: of a classifier, or of a language model.
+        dtype: type of the weights.
+        device: where to put them.
+        attention: attention implementation of transformers.
+        quantization: ``nf4`` for 4-bit weights by bitsandbytes (QLoRA, arXiv 2305.14314), or None.
+
+    Returns:
+        The model, and the names of weights that the folder lacks and that are therefore random.
+
+    Raises:
+        ModelError: the folder holds no model that transformers can load as a sequence classifier.
+        ConfigError: 4-bit weights without CUDA or without bitsandbytes.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    options: dict[str, Any] = {}
+    if quantization is not None:
+        config = quantization_config(quantization, torch.bfloat16, device)
+        options = {"quantization_config": config, "device_map": {"": device}}
+    with _quiet():
+        model, missing = load_weights(
+            AutoModelForSequenceClassification,
+            folder,
+            "a sequence classifier",
+            num_labels=1,
+            dtype=dtype,
+            attn_implementation=None if attention == "auto" else attention,
+            **options,
+        )
+    if quantization is None:
+        with readable(folder, "cannot be moved to its device"):
+            model = model.to(device)
+    return model.eval(), missing
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of missing weights: that the head is new is known, and all else is checked."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
+
+
+class RewardReader:
+    """A sequence classifier, maybe with an adapter, ready to read the rewards of batches of texts.
+
+    Attributes:
+        classifier: the model.
+        adapted: its wrapper by PEFT, or None.
+        dtype: type of the arithmetic up to the last hidden state; the head works in float32.
+        virtual_tokens: trained embeddings before each text.
+    """
+
+    def __init__(self, classifier: PreTrainedModel, dtype: torch.dtype, adapted: PeftModel | None = None) -> None:
+        """See the attributes."""
+        self.classifier = classifier
+        self.adapted = adapted
+        self.dtype = dtype
+        self.device = next(classifier.parameters()).device
+        self.virtual_tokens = 0
+        if adapted is not None and adapted.active_peft_config.is_prompt_learning:
+            self.virtual_tokens = adapted.active_peft_config.num_virtual_tokens
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the reward is a linear head's on the last token, as decoders have it; else rows cannot be packed."""
+        return isinstance(getattr(self.classifier, HEAD, None), torch.nn.Module)
+
+    def __call__(self, batch: PackedBatch, packed: bool) -> Reading:
+        """Rewards of the batch's texts, float32, and last hidden states; see ``genies.engine.scoring.Read``."""
+        if not self.is_decoder:
+            rewards = self.classifier(**separate_inputs(batch, self.device)).logits[:, 0].float()
+            return Reading(rewards, rewards[:, None])
+        inputs = self._tree_inputs(batch) if packed else self._separate_inputs(batch)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            hidden = self.classifier.base_model(**inputs, use_cache=False).last_hidden_state
+        hidden = hidden[:, self.virtual_tokens :].reshape(-1, hidden.shape[-1])
+        # In bfloat16 a reward would have 8 bits, and close responses would tie.
+        states = hidden[torch.as_tensor(batch.last, device=self.device)].float()
+        return Reading(getattr(self.classifier, HEAD)(states)[:, 0], states)
+
+    def adapter_config(self) -> dict[str, Any] | None:
+        """The content of PEFT's ``adapter_config.json`` (without the place of the base model); None without adapter."""
+        if self.adapted is None:
+            return None
+        config = self.adapted.active_peft_config.to_dict() | {"base_model_name_or_path": None}
+        return {name: _json_value(value) for name, value in config.items()}
+
+    def training(self, on: bool) -> None:
+        """Turn dropout on or off."""
+        (self.classifier if self.adapted is None else self.adapted).train(on)
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What training changes, by name."""
+        model = self.classifier if self.adapted is None else self.adapted
+        return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What training changes, float32; an adapter's by the names of PEFT's ``adapter_model.safetensors``."""
+        state = self.trainable()
+        if self.adapted is not None:
+            from peft import get_peft_model_state_dict
+
+            state = get_peft_model_state_dict(self.adapted, save_embedding_layers=False)
+        return {name: tensor.detach().float().cpu().numpy().copy() for name, tensor in state.items()}
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set what ``state`` gave.
+
+        Raises:
+            StoreError: the arrays are those of another model or adapter.
+        """
+        own = self.state()
+        if {n: a.shape for n, a in own.items()} != {n: a.shape for n, a in arrays.items()}:
+            raise StoreError(
+                f"weights of {len(arrays)} tensors do not fit the {len(own)} trained ones of "
+                f"{type(self.classifier).__name__}; fit again with this model"
+            )
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        if self.adapted is not None:
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.adapted, tensors)
+            return
+        with torch.no_grad():
+            for name, parameter in self.trainable().items():
+                parameter.copy_(tensors[name])
+
+    def _tree_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+        """Inputs of packed rows. Virtual tokens stand once, at the start of each row, and every tree sees them."""
+        tokens, position, end = (
+            torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
+        )
+        virtual = self.virtual_tokens
+        if virtual:
+            rows, width = tokens.shape
+            before = torch.arange(virtual, device=self.device).expand(rows, virtual)
+            position = torch.cat([before, position + virtual], dim=1)
+            end = torch.cat([torch.full_like(before, virtual + width), end + virtual], dim=1)
+        mask = tree_masks(self.classifier.config.get_text_config(), end, position, self.dtype)
+        return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
+
+    def _separate_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+        inputs = separate_inputs(batch, self.device)
+        real = inputs["attention_mask"]
+        mask = torch.cat([real.new_ones(len(real), self.virtual_tokens), real], dim=1)
+        return {**self._embedded(inputs["input_ids"]), "attention_mask": mask}
+
+    def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        if not self.virtual_tokens:
+            return {"input_ids": tokens}
+        embedded = self.classifier.get_input_embeddings()(tokens)
+        virtual = self.adapted.get_prompt(batch_size=len(tokens)).to(embedded.dtype)
+        return {"inputs_embeds": torch.cat([virtual, embedded], dim=1)}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A decoder with a new reward head, as it was loaded: adapters are put on copies that share its weights.
+
+    Attributes:
+        model: the decoder; none of its weights is trainable.
+        random_state: of torch's generators (the CPU's, CUDA's or None) after loading: adapters are drawn from it on.
+        fingerprint: of the weights.
+    """
+
+    model: PreTrainedModel
+    random_state: tuple[torch.Tensor, torch.Tensor | None]
+    fingerprint: tuple
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> Base:
+        """The base that a model is which has just been loaded."""
+        cuda = torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else None
+        model.requires_grad_(False)
+        return cls(model, (torch.get_rng_state(), cuda), _fingerprint(model))
+
+    def is_untouched(self) -> bool:
+        """Whether the weights are those that were loaded: some adapters train or replace some of them in place."""
+        return _fingerprint(self.model) == self.fingerprint
+
+    def copy(self) -> PreTrainedModel:
+        """A model with the same frozen weights in memory and a trainable head of its own.
+
+        Sets torch's generators to the state after loading, so that what is drawn next does not depend on what came
+        before.
+        """
+        head = set(map(id, getattr(self.model, HEAD).parameters()))
+        shared = {id(weight): weight for weight in self.model.parameters() if id(weight) not in head}
+        model = copy.deepcopy(self.model, shared)
+        getattr(model, HEAD).requires_grad_(True)
+        cpu, cuda = self.random_state
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, self.model.device)
+        return model
+
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def _fingerprint(model: PreTrainedModel) -> tuple:
+    """Name, whether trainable, shape and sum of the bits, as integers, of every weight."""
+    return tuple(
+        (
+            name,
+            weight.requires_grad,
+            tuple(weight.shape),
+            int(weight.detach().contiguous().view(_INTEGERS[weight.element_size()]).sum(dtype=torch.int64)),
+        )
+        for name, weight in model.named_parameters()
+    )
+
+
+def load_anew(_: Hashable, load: Callable[[], Base], __: Callable[[Base], bool]) -> Base:
+    """Load at every call: for models that nobody else uses."""
+    return load()
+
+
+def new_reader(
+    folder: Path,
+    adapter: PeftConfig | None,
+    dtype: str,
+    device: str,
+    attention: str,
+    seed: int,
+    quantization: str | None,
+    load_once: Callable[[Hashable, Callable[[], Base], Callable[[Base], bool]], Base] = load_anew,
+) -> RewardReader:
+    """A decoder with a new reward head and a new adapter, or with all its weights trainable.
+
+    The head is normal with the deviation that the model's configuration gives new weights, and the adapter starts as
+    PEFT starts it, both drawn by ``seed``. What is trained is float32.
+
+    Args:
+        folder: the model's folder.
+        adapter: PEFT's configuration; None trains every weight.
+        dtype: ``auto``, ``float32`` or ``bfloat16``: of frozen weights and of the arithmetic; see
+            ``genies.engine.arithmetic.arithmetic``.
+        device: torch device, or ``auto``.
+        attention: attention implementation of transformers.
+        seed: of the head and the adapter.
+        quantization: as ``load_classifier`` takes it.
+        load_once: ``TextIntervention.load_once`` of who shares the frozen model under an adapter with others; the bits
+            are those of a model that is loaded anew. Where every weight is trained, the model is always loaded anew.
+
+    Raises:
+        ModelError: no decoder, or its weights do not fit its configuration.
+        ConfigError: as ``load_classifier``; or PEFT cannot put the adapter on this model.
+    """
+    place = resolve_device(device)
+    announce(dtype, place)
+    compute = DTYPES[arithmetic(dtype, place)]
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
+        if adapter is None:
+            model = _load_decoder(folder, torch.float32, place, attention, quantization, seed)
+            return RewardReader(model.requires_grad_(True), compute)
+        key = ("base", str(folder), compute, place, attention, quantization, seed)
+        base = load_once(
+            key,
+            lambda: Base.of(_load_decoder(folder, compute, place, attention, quantization, seed)),
+            Base.is_untouched,
+        )
+        model = base.copy()
+        adapted = adapt(model, adapter)
+    reader = RewardReader(model, compute, adapted)
+    for parameter in reader.trainable().values():
+        parameter.data = parameter.data.float()
+    return reader
+
+
+def _load_decoder(
+    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None, seed: int
+) -> PreTrainedModel:
+    """A decoder as a sequence classifier, with a new head drawn by ``seed``."""
+    torch.manual_seed(seed)
+    model, missing = load_classifier(folder, dtype, device, attention, quantization)
+    head = getattr(model, HEAD, None)
+    if not isinstance(head, torch.nn.Linear):
+        raise ModelError(f"{folder}: {type(model).__name__} has no head on its last token; use a decoder-only model")
+    others = [name for name in missing if not name.startswith(f"{HEAD}.")]
+    refuse_lacking(folder, others, "give a whole model")
+    _draw_head(head, getattr(model.config.get_text_config(), "initializer_range", None) or 0.02, seed)
+    return model
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, set):
+        return sorted(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        head.weight.copy_(deviation * torch.randn(head.weight.shape, generator=generator))
+        if head.bias is not None:
+            head.bias.zero_()
+
+
+def adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
+    """The model with an adapter; where PEFT has no default layers for the architecture, on every linear layer."""
+    attempts = [adapter]
+    if getattr(adapter, "target_modules", "none are asked for") is None:
+        attempts.append(dataclasses.replace(adapter, target_modules="all-linear"))
+    for attempt in attempts:
+        try:
+            adapted = _peft_model(model, attempt)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            continue
+        if attempt is not adapter:
+            log.info("%s: PEFT has no default layers for it; every linear layer gets an adapter", type(model).__name__)
+        return adapted
+    raise ConfigError(f"{type(model).__name__}: PEFT cannot adapt it ({reason}); set other parameters")
+
+
+def _peft_model(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():
+        # PEFT asks transformers for an attribute's old name, and mends a setting for GPT-2's transposed layers.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out", UserWarning)
+        return get_peft_model(model, copy.deepcopy(adapter)).eval()
+
+
+def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> RewardReader:
+    """A finished reward model: any sequence classifier with one output.
+
+    Raises:
+        ModelError: no sequence classifier, or one whose head or other weights are missing.
+    """
+    place = resolve_device(device)
+    announce(dtype, place)
+    compute = DTYPES[arithmetic(dtype, place)]
+    model, missing = load_classifier(folder, compute, place, attention)
+    refuse_lacking(folder, missing, "give a finished reward model, not a language model")
+    reader = RewardReader(model.requires_grad_(False), compute)
+    if reader.is_decoder:
+        getattr(model, HEAD).float()
+    return reader

@@ -1,0 +1,295 @@
+"""A causal language model as extraction sees it: blocks, attention output projections, and one hooked forward pass.
+
+The parts are found by structure: blocks are the list of equal modules as long as the configuration's number of layers;
+the output projection of an attention module is the last linear layer that runs inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from genies.engine.arithmetic import DTYPES, resolve_device
+from genies.engine.forest import PackedBatch
+from genies.engine.masks import separate_inputs, tree_masks
+from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
+from genies.engine.quantization import quantization_config
+from genies.errors import ModelError, readable
+from genies.models.load import load_weights, refuse_lacking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedModel
+
+
+LOGITS_AT_ONCE = 2**21
+"""Numbers of the output head's result that are worked on at a time."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one pass gives for its T texts, in the order of the batch.
+
+    Attributes:
+        heads: inputs of attention output projections at the last token, (T, head layers, heads, head_dim); None where
+            none are read.
+        residual: inputs of blocks at the last token, and the state after the final norm, (T, layers, hidden).
+        log_probability: natural logarithm, summed over the scored tokens, float64 (T,); 0 where none is scored.
+        scored_tokens: number of tokens summed over, int64 (T,).
+    """
+
+    heads: torch.Tensor | None
+    residual: torch.Tensor
+    log_probability: torch.Tensor
+    scored_tokens: torch.Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """Features of several passes as of one."""
+        columns = {name: [getattr(part, name) for part in parts] for name in cls.__dataclass_fields__}
+        return cls(**{name: None if column[0] is None else torch.cat(column) for name, column in columns.items()})
+
+
+class Decoder:
+    """A loaded decoder-only model with its parts found, ready to read features of packed batches.
+
+    Attributes:
+        shape: what is read.
+        without_heads: why no heads can be read of this model; None where they can.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+    ) -> None:
+        """Find the parts.
+
+        Args:
+            model: a causal language model.
+            layers: layers to read, from 0 (embedding) to the number of blocks (after the final norm), and the heads of
+                the blocks of these numbers; None for all.
+            heads: heads to read; None for all.
+
+        Raises:
+            ModelError: the model has no blocks or no output head, or they do not all run once on a residual stream of
+                one width; or it has not the layers and heads asked for.
+        """
+        self.model = model.eval().requires_grad_(False)
+        self.device = model.get_input_embeddings().weight.device
+        self.dtype = model.get_input_embeddings().weight.dtype
+        config = model.config.get_text_config()
+        self.blocks = find_blocks(model, config.num_hidden_layers)
+        self.output_head = model.get_output_embeddings()
+        if self.output_head is None:
+            raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
+        projections, self._head_is_more = self._try_out()
+        count = getattr(config, "num_attention_heads", None) or 0
+        self.without_heads = self._no_heads(projections, config, count)
+        name = type(model).__name__
+        chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
+        width = 0 if self.without_heads else head_width(config, count)
+        self.shape = Shape(blocks=len(self.blocks), **chosen, head_dim=width, hidden=config.hidden_size)
+        self.projections = [projections[layer] for layer in self.shape.head_layers]
+        self._heads = count
+
+    def _no_heads(self, projections: dict[int, torch.nn.Module], config: Any, count: int) -> str | None:
+        name = type(self.model).__name__
+        lacking = [index for index in range(len(self.blocks)) if index not in projections]
+        if lacking or not count:
+            return f"{name} has blocks without attention heads (the first is block {lacking[0] if lacking else 0})"
+        widths = {input_width(module) for module in projections.values()}
+        if widths != {count * head_width(config, count)}:
+            return (
+                f"the attention outputs of {name} ({sorted(widths)} wide) are not {count} heads of "
+                f"{head_width(config, count)}"
+            )
+        return None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        dtype: str,
+        device: str,
+        attention: str,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        quantization: str | None = None,
+    ) -> Decoder:
+        """Load a causal language model from a folder; safetensors only, no remote code.
+
+        Args:
+            folder: a folder in the format of ``save_pretrained``.
+            dtype: "float32" or "bfloat16".
+            device: a torch device; "auto" for the first CUDA device where there is one, else the CPU; "balanced" to
+                spread the blocks over all CUDA devices.
+            attention: attention implementation of transformers: "sdpa" or "eager".
+            layers: as the constructor takes them.
+            heads: likewise.
+            quantization: weights in 8 (``int8``) or 4 bits (``nf4``), by bitsandbytes on CUDA; or None.
+
+        Raises:
+            ModelError: the folder holds no model that transformers can load as a causal language model, or not all of
+                its weights.
+            ConfigError: quantized weights without CUDA or without bitsandbytes.
+        """
+        from transformers import AutoModelForCausalLM
+
+        spread = device == "balanced"
+        place = None if spread else resolve_device(device)
+        options: dict[str, Any] = {"device_map": "balanced"} if spread else {}
+        if quantization is not None:
+            options |= {"device_map": "balanced" if spread else {"": place}}
+            options |= {"quantization_config": quantization_config(quantization, DTYPES[dtype], place)}
+        model, missing = load_weights(
+            AutoModelForCausalLM,
+            folder,
+            "a causal language model",
+            dtype=DTYPES[dtype],
+            attn_implementation=attention,
+            **options,
+        )
+        refuse_lacking(folder, missing, "give a whole causal language model, its output head included")
+        with readable(folder, "its configuration and its weights do not run as a causal language model"):
+            return cls(model if options else model.to(place), layers, heads)
+
+    @torch.inference_mode()
+    def read(self, batch: PackedBatch) -> Features:
+        """Features of the batch's texts in one forward pass; they stay on the model's device."""
+        tokens, position, end = (
+            torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
+        )
+        masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype)
+        return self._pass(batch, input_ids=tokens, position_ids=position, attention_mask=masks)
+
+    @torch.inference_mode()
+    def read_separately(self, batch: PackedBatch) -> Features:
+        """The same for rows that hold one text each and right padding: ordinary causal attention."""
+        return self._pass(batch, **separate_inputs(batch, self.device))
+
+    def _pass(self, batch: PackedBatch, **inputs: torch.Tensor) -> Features:
+        last = torch.as_tensor(batch.last, device=self.device)
+        shape = self.shape
+        # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.
+        nodes, inverse = torch.as_tensor(batch.score_node, device=self.device).unique(return_inverse=True)
+        heads: list[torch.Tensor] = []
+        residual: list[torch.Tensor] = []
+        scored: list[torch.Tensor] = []
+
+        def rows(hidden: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            """Hidden states at flat indices, on the device of the first block: blocks may be spread over several."""
+            return hidden.reshape(-1, hidden.shape[-1])[index.to(hidden.device)].to(self.device)
+
+        def at_block(_: Any, args: tuple, kwargs: dict) -> None:
+            residual.append(rows(hidden_states(args, kwargs), last))
+
+        def at_projection(_: Any, args: tuple) -> None:
+            of_all = rows(args[0], last).unflatten(-1, (self._heads, shape.head_dim))
+            heads.append(of_all if len(shape.heads) == self._heads else of_all[:, list(shape.heads)])
+
+        def at_output_head(_: Any, args: tuple) -> tuple:
+            hidden = args[0]
+            if shape.layers[-1:] == (shape.blocks,):
+                residual.append(rows(hidden, last))
+            flat = hidden.reshape(-1, hidden.shape[-1])
+            scored.append(flat[nodes.to(hidden.device)])
+            return (scored[0] if len(nodes) and self._head_is_more else flat[:1])[None], *args[1:]
+
+        read = [self.blocks[layer] for layer in shape.layers if layer < shape.blocks]
+        with _hooks(
+            *(block.register_forward_pre_hook(at_block, with_kwargs=True) for block in read),
+            *(projection.register_forward_pre_hook(at_projection) for projection in self.projections),
+            self.output_head.register_forward_pre_hook(at_output_head),
+        ):
+            logits = self.model(**inputs, use_cache=False).logits[0]
+        text = torch.as_tensor(batch.score_text, device=self.device)
+        token = torch.as_tensor(batch.score_token, device=self.device)
+        log_probability = torch.zeros(len(last), dtype=torch.float64, device=self.device)
+        log_probability.index_add_(0, text, self._log_probabilities(scored[0], logits, inverse, token))
+        scored_tokens = torch.bincount(text, minlength=len(last))
+        return Features(
+            torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), log_probability, scored_tokens
+        )
+
+    def _log_probabilities(
+        self, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor, token: torch.Tensor
+    ) -> torch.Tensor:
+        """Log-probability of ``token[i]`` after ``hidden[node[i]]``, float64 (S,), in pieces that stay in the cache.
+
+        ``logits`` are those of all of ``hidden`` where the model does more than its output head, else unused.
+        """
+        order = torch.argsort(node)
+        node, token = node[order], token[order]
+        value = torch.zeros(len(node), dtype=torch.float64, device=self.device)
+        rows = max(1, LOGITS_AT_ONCE // self.output_head.weight.shape[0])
+        for start in range(0, len(hidden), rows):
+            piece = (
+                logits[start : start + rows] if self._head_is_more else self.output_head(hidden[start : start + rows])
+            )
+            here = slice(*torch.searchsorted(node, torch.tensor([start, start + rows], device=self.device)).tolist())
+            chosen = (node[here] - start).to(piece.device), token[here].to(piece.device)
+            value[here] = piece.float().log_softmax(-1)[chosen].double().to(self.device)
+        return torch.empty_like(value).index_copy_(0, order, value)
+
+    def _try_out(self) -> tuple[dict[int, torch.nn.Module], bool]:
+        """Run some tokens through the model to see its parts at work.
+
+        Returns:
+            The attention output projection by block, where it has one (the last linear layer that runs in its attention
+            module), and whether logits are more than the output head's result (scaled, or capped).
+        """
+        ran: list[tuple[int, torch.nn.Module]] = []
+        seen: list[tuple[int, int]] = []
+        plain: list[torch.Tensor] = []
+
+        def at_layer(layer: int) -> Callable:
+            return lambda _module, args, kwargs: seen.append((layer, hidden_states(args, kwargs).shape[-1]))
+
+        def at_linear(index: int) -> Callable:
+            return lambda module, _args: ran.append((index, module))
+
+        handles = [self.output_head.register_forward_hook(lambda _module, _args, output: plain.append(output))]
+        for index, layer in enumerate((*self.blocks, self.output_head)):
+            handles.append(layer.register_forward_pre_hook(at_layer(index), with_kwargs=True))
+        for index, block in enumerate(self.blocks):
+            handles += [module.register_forward_pre_hook(at_linear(index)) for module in attention_layers(block)]
+        with _hooks(*handles), torch.inference_mode():
+            # Not token 0: where it is padding its embedding is zero, and so would be all that follows from it.
+            tokens = torch.arange(1, 5, device=self.device)[None]
+            logits = self.model(tokens, use_cache=False).logits
+        self._check_layers(seen)
+        # The last one of each block stays.
+        return dict(ran), not torch.equal(plain[0].float(), logits.float())
+
+    def _check_layers(self, seen: Sequence[tuple[int, int]]) -> None:
+        """Raise ModelError unless every block and then the output head ran once, on the residual stream's width."""
+        name, hidden = type(self.model).__name__, self.model.config.get_text_config().hidden_size
+        for layer in range(len(self.blocks) + 1):
+            part = f"block {layer}" if layer < len(self.blocks) else "the output head"
+            widths = [width for index, width in seen if index == layer]
+            if len(widths) != 1:
+                raise ModelError(f"{name}: {part} runs {len(widths)} times in a pass; its layers cannot be read")
+            if widths[0] != hidden:
+                raise ModelError(
+                    f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
+                    "cannot be read"
+                )
+
+
+def hidden_states(args: tuple, kwargs: dict[str, Any]) -> torch.Tensor:
+    """The residual stream among the arguments of a block or an output head."""
+    return args[0] if args else kwargs["hidden_states"]
+
+
+@contextmanager
+def _hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,186 @@
+"""The interface of interventions that read texts with a model of their own, and the pairs of texts they are given."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+
+from genies.data.distributions import Example
+from genies.data.pairs import Pair
+from genies.errors import ConfigError, DataError
+from genies.interventions.base import Intervention
+from genies.interventions.steps.calibration import sigmoid
+from genies.interventions.steps.checks import check_count
+from genies.interventions.training.loaded import Loaded, LoadedModel
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+Attention = Literal["auto", "sdpa", "eager"]
+
+
+@dataclass(frozen=True)
+class TextPairs:
+    """n pairs of responses (first, second), each to one prompt. Training pairs come best response first.
+
+    Attributes:
+        prompt, first, second: n texts each.
+        example: index of each pair's example in its file, int64 (n,). Pairs of one example have the same prompt.
+        label: True where the first response is the best one, bool (n,); None when it is withheld.
+
+    Raises:
+        DataError: the parts differ in length.
+    """
+
+    prompt: tuple[str, ...]
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    example: np.ndarray
+    label: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        parts = [self.prompt, self.first, self.second, self.example, *([] if self.label is None else [self.label])]
+        if len({len(part) for part in parts}) != 1:
+            raise DataError(f"TextPairs: parts of {', '.join(str(len(p)) for p in parts)} pairs; give as many of each")
+
+    def __len__(self) -> int:
+        return len(self.prompt)
+
+    @classmethod
+    def of(
+        cls, examples: Sequence[Example], pairs: Sequence[Pair], best_first: np.ndarray, labelled: bool = True
+    ) -> Self:
+        """The texts of ``pairs``, which index into ``examples``.
+
+        Args:
+            examples: all examples of the split.
+            pairs: the pairs.
+            best_first: whether the best response is the first of the pair, bool (n,).
+            labelled: whether ``label`` is given.
+        """
+        texts = []
+        for pair, straight in zip(pairs, best_first, strict=True):
+            example = examples[pair.example]
+            best, worse = example.responses[pair.best], example.responses[pair.worse]
+            texts.append((example.prompt, best, worse) if straight else (example.prompt, worse, best))
+        return cls(
+            *(tuple(text[part] for text in texts) for part in range(3)),
+            example=np.array([pair.example for pair in pairs], np.int64),
+            label=np.array(best_first, bool) if labelled else None,
+        )
+
+
+class TextIntervention(Intervention):
+    """An intervention that reads texts with a model, which it loads once, when first needed, and then keeps.
+
+    ``bind`` comes before ``fit`` and ``decision_function``; ``genies.interventions.registry`` saves and loads it like
+    any other. The batch size changes scores by rounding alone: the score of a text is read at its last token, padding
+    is masked by explicit masks, and packed passes are compared with separate ones before they are relied on.
+
+    Args:
+        dtype: type of the frozen weights and of the arithmetic; ``auto`` is bfloat16 on CUDA, else float32. A CPU
+            without native bfloat16 computes in float32, whatever is asked for.
+        attention: attention implementation of transformers; ``auto`` is sdpa where the architecture has it.
+        batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone).
+        **parameters: those of ``Intervention``.
+
+    Attributes:
+        loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None
+            (the default) keeps none.
+        progress_label: stands on progress bars.
+        training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
+        counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
+            ``shortened`` examples.
+    """
+
+    features: ClassVar = ()
+    fit_views: ClassVar = ()
+    predict_views: ClassVar = ()
+    spreads: ClassVar[bool] = False
+    """Whether ``device: balanced`` spreads the model over all GPUs; else it is on one."""
+
+    training_log_: Sequence[Mapping[str, float]] = ()
+    counts_: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(
+        self, *, dtype: Dtype = "auto", attention: Attention = "auto", batch_tokens: int = 4096, **parameters: Any
+    ) -> None:
+        super().__init__(**parameters)
+        check_choice("dtype", dtype, get_args(Dtype))
+        check_choice("attention", attention, get_args(Attention))
+        self.dtype = dtype
+        self.attention = attention
+        self.batch_tokens = check_count("batch_tokens", batch_tokens)
+        self.loaded_model: LoadedModel | None = None
+        self.progress_label = type(self).__name__
+        self._manifest: Mapping[str, Any] | None = None
+        self._device = "auto"
+        self._folder: Path | None = None
+
+    def bind(self, model: Mapping[str, Any], device: str = "auto", folder: Path | None = None) -> Self:
+        """Name the run's model, and where to compute and to keep things. Returns self.
+
+        Args:
+            model: the model's manifest, as ``genies.models.describe.describe_model`` returns it.
+            device: torch device; ``auto`` takes the first CUDA device, else the CPU.
+            folder: for checkpoints and ``training_log.jsonl``; None keeps neither.
+        """
+        self._manifest, self._device = model, device
+        self._folder = None if folder is None else Path(folder)
+        self._forget_model()
+        return self
+
+    def load_once(
+        self, key: Hashable, load: Callable[[], Loaded], usable: Callable[[Loaded], bool] = lambda _: True
+    ) -> Loaded:
+        """What ``load`` returns, taken from ``loaded_model`` where that has it; see ``LoadedModel.get``.
+
+        A job that fits an intervention on several sources loads its model once where the intervention loads it so. What
+        is loaded is shared, so it must not be changed; ``usable`` may check that.
+        """
+        return load() if self.loaded_model is None else self.loaded_model.get(key, load, usable)
+
+    @abstractmethod
+    def fit(self, pairs: TextPairs) -> Self:
+        """Fit on training pairs, best response first. Returns self."""
+
+    @abstractmethod
+    def decision_function(self, pairs: TextPairs) -> np.ndarray:
+        """Raw scores of (first, second), float64 (n, 2); the higher one is the response that is preferred."""
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """σ(score of the first − score of the second), float64 (n,): Bradley and Terry's model of a preference."""
+        return sigmoid(scores[:, 0] - scores[:, 1])
+
+    def predict_proba(self, pairs: TextPairs) -> np.ndarray:
+        """Probability that the first response is the better one, float64 (n,)."""
+        return self.probability(self.decision_function(pairs))
+
+    def predict(self, pairs: TextPairs) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities and scores from one reading of the texts."""
+        scores = self.decision_function(pairs)
+        return self.probability(scores), scores
+
+    def remove_checkpoint(self) -> None:
+        """Delete what ``fit`` keeps against a kill; to be called once what it learned is saved."""
+
+    def _forget_model(self) -> None:
+        """Drop a loaded model: another one was bound, or another state set."""
+
+    @property
+    def _model(self) -> Mapping[str, Any]:
+        if self._manifest is None:
+            raise ConfigError(
+                f"{type(self).__name__}: reads texts with a model; call bind(model, device, folder) first"
+            )
+        return self._manifest
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raise ConfigError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ConfigError(f"parameter {name}: {value!r} is unknown; choose one of {', '.join(map(str, choices))}")

@@ -1,0 +1,1 @@
+"""What trained interventions share: a reward model trained on pairs of texts."""

@@ -1,0 +1,178 @@
+"""Whether the files of a run were made as it is configured today, of the inputs and by the code that are there now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genies.digests import file_sha256
+from genies.errors import StoreError
+from genies.files import read_json
+from genies.making import MADE_OF, data_roles, stem_roles
+from genies.plan import Plan
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file of a run that states what it was made of, and what it should state.
+
+    Attributes:
+        file: a manifest (JSON), an evaluation, or the overlaps (parquet).
+        code: digest of the code of its rule.
+        inputs: its inputs by their roles.
+        configured: further fields that it should hold.
+    """
+
+    file: Path
+    code: str
+    inputs: Mapping[str, Path]
+    configured: Mapping[str, Any] = field(default_factory=dict)
+
+
+def products(plan: Plan) -> Iterator[Product]:
+    """Every manifest and evaluation of a run, and its overlaps."""
+    for model in plan.models:
+        yield from _manifests(plan, model)
+        for name in plan.probes:
+            yield from _probe(plan, model, name)
+        for name in plan.text_interventions:
+            yield from _trained(plan, model, name)
+        for name in plan.plugins:
+            yield from _plugin(plan, model, name)
+    yield _overlap(plan)
+
+
+def check_results(plan: Plan) -> None:
+    """Compare what every file of a run states with the configuration, the code and the files that are there now.
+
+    Raises:
+        StoreError: one states something else, or is missing; the message says which to delete.
+    """
+    hashes = _Hashes()
+    problems = [(p.file, problem) for p in products(plan) if (problem := _problem(p, hashes))]
+    if problems:
+        file, problem = problems[0]
+        others = f", as were {len(problems) - 1} other files" if len(problems) > 1 else ""
+        folders = dict.fromkeys(str(plan.results / f.relative_to(plan.results).parts[0]) for f, _ in problems)
+        what = file if len(problems) == 1 else " and ".join(folders)
+        raise StoreError(
+            f"{file}: {problem}{others}; delete {what} and run snakemake again (what is still right is taken from the "
+            "cache)"
+        )
+
+
+class _Hashes(dict[Path, str]):
+    """SHA-256 by file, each read once; empty where there is no file."""
+
+    def __missing__(self, path: Path) -> str:
+        self[path] = file_sha256(path) if path.is_file() else ""
+        return self[path]
+
+
+def _problem(product: Product, hashes: _Hashes) -> str | None:
+    """In what a file differs from what it should state."""
+    if not product.file.is_file():
+        return "is missing"
+    told = _told(product.file)
+    for name, wanted in product.configured.items():
+        wanted = json.loads(json.dumps(wanted))
+        if told.get(name) != wanted:
+            return f"was made with {name} = {_short(told.get(name))}, configured is {_short(wanted)}"
+    stated = told.get(MADE_OF) or {}
+    if stated.get("code") != product.code:
+        return "was made by other code than is installed now"
+    inputs = stated["inputs"]
+    if differing := sorted(inputs.keys() ^ product.inputs.keys()):
+        return f"was made {'with' if differing[0] in inputs else 'without'} {differing[0]}"
+    changed = next((path for role, path in sorted(product.inputs.items()) if inputs[role] != hashes[path]), None)
+    return f"was made of another {changed}" if changed else None
+
+
+def _told(file: Path) -> Mapping[str, Any]:
+    if file.suffix == ".json":
+        return read_json(file, MADE_OF)
+    from genies.evaluation.tables import read_making
+
+    return read_making(file)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else f"{text[:200]} …"
+
+
+def _overlap(plan: Plan) -> Product:
+    """Which test examples also appear in training splits."""
+    inputs = _splits(plan, plan.fit_sources, plan.test_distributions)
+    configured = {**plan.config.model_dump(include={"seed", "limit"}), "targets": plan.probe_targets}
+    return Product(plan.overlap_file, plan.code("genies.stages.overlap"), inputs, configured)
+
+
+def _manifests(plan: Plan, model: str) -> Iterator[Product]:
+    """The model, its tokens and its activations."""
+    described, tokens = plan.model_manifest(model), plan.tokens_manifest(model)
+    identifier = {"identifier": plan.models[model], "asked_revision": plan.revision(model)}
+    yield Product(described, plan.code("genies.stages.model"), {}, identifier)
+    yield Product(
+        tokens,
+        plan.code("genies.stages.tokenize"),
+        {"model": described, **data_roles(plan.distribution_files())},
+        {"reading": plan.reading_fields, "templates": plan.templates()},
+    )
+    for batch, manifest in zip(plan.batches, plan.activations_manifests(model), strict=True):
+        chosen = {"distributions": plan.batch(batch), **plan.extraction_fields}
+        code = plan.code("genies.stages.extract")
+        yield Product(manifest, code, {"model": described, "tokens": tokens}, chosen)
+
+
+def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
+    """The fits of an intervention that reads features, and their evaluations."""
+    activations = stem_roles("activations", plan.activations_manifests(model))
+    fits = plan.results / "interventions" / model / f"{name}.json"
+    inputs = {**activations, **_splits(plan, plan.fit_sources, [])}
+    yield Product(fits, plan.code("genies.stages.fit", intervention=name), inputs, _intervention(plan, name))
+    code = plan.code("genies.stages.evaluate", intervention=name)
+    for source in plan.fit_sources:
+        targets = plan.probe_targets[source]
+        inputs = {"fits": fits, **activations, **_splits(plan, [], targets)}
+        yield Product(plan.evaluation(model, name, source), code, inputs, {"targets": targets})
+
+
+def _trained(plan: Plan, model: str, name: str) -> Iterator[Product]:
+    """The fits of an intervention that reads texts, and their evaluations."""
+    manifests = {"model": plan.model_manifest(model), "tokens": plan.tokens_manifest(model)}
+    code, configured = plan.code("genies.stages.tune", intervention=name), _intervention(plan, name)
+    for number, sources in enumerate(plan.tuning_groups(name)):
+        tests = plan.tuning_tests(name, str(number))
+        group = plan.tuning_manifest(model, name, number)
+        yield Product(group, code, {**manifests, **_splits(plan, sources, tests)}, configured)
+        for source in sources:
+            targets = plan.targets[source]
+            inputs = {**manifests, **_splits(plan, [source], targets)}
+            yield Product(plan.results / "interventions" / model / name / f"{source}.json", code, inputs, configured)
+            yield Product(plan.evaluation(model, name, source), code, inputs, configured | {"targets": targets})
+
+
+def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
+    """The evaluations of a plug-in."""
+    programs = {f"programs/{file.relative_to(plan.plugins[name])}": file for file in plan.plugin_files(name)}
+    manifests = {"model": plan.model_manifest(model), "tokens": plan.tokens_manifest(model)}
+    for source in plan.evaluated_sources(name):
+        targets = plan.targets[source]
+        inputs = {**manifests, **programs, **_splits(plan, [source], targets)}
+        yield Product(
+            plan.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
+        )
+
+
+def _intervention(plan: Plan, name: str) -> dict[str, Any]:
+    return {"intervention": plan.interventions[name], "parameters": plan.parameters(name)}
+
+
+def _splits(plan: Plan, sources: Iterable[str], targets: Iterable[str]) -> dict[str, Path]:
+    """Files of training and test splits, by their roles."""
+    train = [plan.distribution_file(source, "train") for source in sources]
+    return data_roles([*train, *(plan.distribution_file(target, "test") for target in targets)])

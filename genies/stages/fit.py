@@ -1,0 +1,100 @@
+"""The stage ``fit``: an intervention fitted on the training pairs of every source, kept by digest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from genies.data.reading import SplitPairs, read_training
+from genies.digests import code_digest, value_digest
+from genies.errors import DataError
+from genies.files import write_json
+from genies.interventions.registry import load, make, module_of, name_of, save
+from genies.locks import locked
+from genies.making import MADE_OF, data_roles, made_of, stem_roles
+from genies.store.fits import fits_folder, is_saved
+from genies.store.manifest import Activations
+from genies.store.pairs import StoredPairs
+
+log = logging.getLogger(__name__)
+
+
+def fit_sources(
+    intervention: str,
+    parameters: dict[str, Any],
+    files: Sequence[Path],
+    manifests: Sequence[Path],
+    cache: Path,
+    output: Path,
+) -> None:
+    """Fit an intervention on each source; a fit whose digest is in the cache is taken from there.
+
+    Args:
+        intervention: name, or path of a Python file.
+        parameters: keyword arguments of its class.
+        files: ``<distribution>/train.json`` of every source.
+        manifests: manifests of ``genies extract``; they say how splits are read.
+        cache: the cache folder.
+        output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
+            chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs)
+            and the ``origin`` of the features.
+    """
+    activations = Activations(manifests, cache)
+    unfitted = make(intervention, parameters)
+    views = unfitted.fit_views
+    code = code_digest(__name__, module_of(intervention))
+    fits, sites, ties, out_of_fold, reused = {}, {}, {}, {}, 0
+    for file in files:
+        source = file.parent.name
+        split = read_training(file, activations.reading, activations.left_out(source, "train"))
+        stores = {view: activations.digest(source, "train", view) for view in views}
+        digest, fields = fit_digest(intervention, unfitted.get_params(), code, split, stores)
+        folder = fits_folder(cache, digest)
+        known = is_saved(folder)
+        with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
+            if known or is_saved(folder):  # by another job, for which this one waited
+                reused += 1
+                fitted = load(folder, intervention)
+            else:
+                opened = activations.stores(source, "train", views)
+                stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
+                try:
+                    fitted = make(intervention, parameters).fit(stored)
+                except DataError as error:
+                    raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
+                # A fit that reads no features is that of every model.
+                save(fitted, folder, fields, activations.origin if views else None)
+        fits[source], sites[source] = digest, fitted.chosen_sites()
+        ties[source], out_of_fold[source] = fitted.edge_ties(), fitted.out_of_fold_accuracy()
+    write_json(
+        output,
+        {
+            MADE_OF: made_of(code, {**stem_roles("activations", manifests), **data_roles(files)}),
+            "intervention": intervention,
+            "parameters": parameters,
+            "fits": fits,
+            "sites": sites,
+            "edge_ties": ties,
+            "out_of_fold_accuracy": out_of_fold,
+            "origin": activations.origin,
+        },
+    )
+    log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
+
+
+def fit_digest(
+    intervention: str, parameters: dict[str, Any], code: str, split: SplitPairs, stores: dict[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """Name of a fit, and the fields that it is the digest of: class, code, parameters, pairs and stores of texts."""
+    fields = {
+        "intervention": name_of(intervention),
+        "parameters": parameters,
+        "code": code,
+        "pairs": value_digest([[pair.example, pair.best, pair.worse] for pair in split.pairs]),
+        "clusters": value_digest(split.cluster.tolist()),
+        "stores": stores,
+    }
+    return value_digest(fields), fields

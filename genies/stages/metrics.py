@@ -1,0 +1,136 @@
+"""The stage ``metrics``: tables of a run from its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genies.data.archive import printable
+from genies.data.shifts import benchmarks, read_shifts
+from genies.evaluation import answers, bootstrap, comparison, correlation, reliability, seeds, tables, ties
+from genies.evaluation import means as means_table
+from genies.evaluation.capability import CleanCapabilities
+from genies.evaluation.comparison import read_scores
+from genies.evaluation.scored import Key, Scored
+from genies.evaluation.seen import read_seen
+from genies.files import read_json
+from genies.interventions.registry import by_intervention, name_of
+from genies.published.recomputed import recompute
+from genies.published.results import read_results
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from genies.interventions.base import Protocols
+
+
+def write_tables(
+    evaluations: Path,
+    output: Path,
+    *,
+    models: Sequence[str],
+    interventions: Sequence[str],
+    shifts: Sequence[Path],
+    protocol: Protocols,
+    capability_interventions: Sequence[str],
+    on_references: Sequence[str],
+    trained: Sequence[str] = (),
+    repeats: Sequence[str] = (),
+    manifests: Sequence[Path] = (),
+    overlap: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Write the cells of every source and target, the metrics of every shift, and their averages.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``; what else lies in it, from an earlier
+            configuration, is not read.
+        output: folder of the tables.
+        models: those of the run, in its order.
+        interventions: likewise.
+        shifts: shift lists.
+        protocol: how capabilities are chosen and measured.
+        capability_interventions: the best of them on a reference gives the capability there.
+        on_references: interventions that were fitted on references as well as on sources.
+        trained: interventions with a training of their own.
+        repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
+        manifests: those of ``genies fit`` for ``capability_interventions``, each in a folder with the name of its
+            model; for their accuracies on training pairs.
+        overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
+        seed: of the bootstrap.
+    """
+    listed = read_shifts(*shifts)
+    sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
+    fits = {name: sources | references if name in on_references else sources for name in interventions}
+    seen = None if overlap is None else read_seen(overlap)
+    cells = tables.cells(evaluations, models, fits, seen)
+    scores = read_scores(evaluations, cells)
+    clean = None
+    if protocol == "corrected":
+        clean = CleanCapabilities(scores, seen or {}, capability_interventions, _out_of_fold(manifests))
+    metrics = tables.generalization_metrics(cells, listed, capability_interventions, clean=clean, trained=trained)
+    _write(cells, metrics, scores, benchmarks(listed), seed, output, clean)
+    tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
+    kinds = [(answers.COLUMNS, answers.row), (ties.COLUMNS, ties.row)]
+    for frame, file in zip(tables.tabulate(evaluations, models, fits, kinds), (answers.FILE, ties.FILE), strict=True):
+        tables.write_csv(frame, output / file)
+
+
+def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:
+    """Accuracy on training pairs of fits that had not seen them, where known, by (model, intervention, source)."""
+    return {
+        (path.parent.name, name_of(manifest["intervention"]), source): accuracy
+        for path in manifests
+        for manifest in [read_json(path, "intervention", "out_of_fold_accuracy")]
+        for source, accuracy in manifest["out_of_fold_accuracy"].items()
+        if accuracy is not None
+    }
+
+
+def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
+    """Write the same tables from the paper's own results, and tell how they compare with the published ones.
+
+    Args:
+        source: folder or archive of published results, as ``genies.published.results`` reads them.
+        shifts: shift lists, for labels and categories.
+        output: folder of the tables.
+
+    Yields:
+        Lines to print.
+    """
+    results = read_results(source)
+    listed = read_shifts(*shifts)
+    made = recompute(results, listed)
+    metrics = made.metrics
+    _write(made.cells, metrics, made.scores, benchmarks(listed), 0, output)
+    for (model,), rows in metrics.group_by("model", maintain_order=True):
+        counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
+        found = ", ".join(f"{printable(name)} {count}" for name, count in counts)
+        yield f"{printable(str(model))}: rows of {found}"
+    yield from made.lines()
+    for kind, paths in sorted(results.oddities.items()):
+        yield f"{len(paths)} odd: {kind}"
+        yield from (f"  {printable(path)}" for path in paths)
+
+
+def _write(
+    cells: pl.DataFrame,
+    metrics: pl.DataFrame,
+    scores: Mapping[Key, Scored],
+    sets: tables.Benchmarks,
+    seed: int,
+    output: Path,
+    clean: CleanCapabilities | None = None,
+) -> None:
+    tables.write_csv(cells, output / tables.CELLS_FILE)
+    tables.write_csv(metrics, output / tables.METRICS_FILE)
+    intervals = bootstrap.intervals(metrics, scores, seed, clean=clean)
+    examples = bootstrap.DrawnMeans(metrics, scores, seed, clean=clean)
+    tables.write_csv(tables.leaderboard(metrics, sets, examples), output / tables.LEADERBOARD_FILE)
+    tables.write_csv(means_table.means(metrics, examples, sets), output / means_table.FILE)
+    tables.write_csv(tables.by_category(metrics, intervals, examples), output / tables.CATEGORIES_FILE)
+    tables.write_csv(correlation.correlations(metrics), output / correlation.FILE)
+    tables.write_csv(comparison.compare(metrics, scores, sets), output / comparison.FILE)
+    tables.write_csv(intervals, output / bootstrap.FILE)
+    tables.write_csv(reliability.reliability(metrics, scores), output / reliability.FILE)

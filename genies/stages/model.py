@@ -1,0 +1,24 @@
+"""The stage ``model``: the manifest that pins a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genies.digests import code_digest
+from genies.files import write_json
+from genies.making import MADE_OF, made_of
+from genies.models.describe import describe_model
+from genies.models.files import hashes_file
+
+
+def pin_model(identifier: str, revision: str | None, cache: Path, output: Path) -> None:
+    """Write the manifest of a model, which later stages read.
+
+    Args:
+        identifier: as ``describe_model`` takes it.
+        revision: likewise.
+        cache: the cache folder.
+        output: manifest to write: what it is ``made_of``, and what ``describe_model`` gives.
+    """
+    described = describe_model(identifier, revision, hashes_file(cache))
+    write_json(output, {MADE_OF: made_of(code_digest(__name__), {}), **described})

@@ -1,0 +1,133 @@
+"""The stage ``records``: what a run read and how its trainings went, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.errors import StoreError
+from genies.evaluation.records import (
+    CHECKS_COLUMNS,
+    CHECKS_FILE,
+    SITES_COLUMNS,
+    SITES_FILE,
+    TEXTS_COLUMNS,
+    TEXTS_FILE,
+    TRAINING_COLUMNS,
+    TRAINING_FILE,
+)
+from genies.evaluation.seen import Place, read_kinds
+from genies.evaluation.tables import write_csv
+from genies.files import read_json
+from genies.interventions.registry import name_of
+
+
+def write_records(
+    tokens: Sequence[Path],
+    activations: Sequence[Path],
+    fits: Sequence[Path],
+    tuned: Sequence[Path],
+    output: Path,
+    overlap: Path | None = None,
+    shifts: Sequence[Place] = (),
+) -> None:
+    """Write ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
+
+    Args:
+        tokens: manifests of ``genies tokenize``.
+        activations: manifests of ``genies extract``.
+        fits: manifests of ``genies fit``, each in a folder with the name of its model.
+        tuned: manifests of ``genies tune``.
+        output: folder of the tables.
+        overlap: ``overlap.parquet`` of the run; without it no overlap is stated.
+        shifts: (source, target) of those whose overlap is stated.
+
+    Raises:
+        StoreError: a manifest or the table of overlaps is missing, damaged, or lacks what is asked for.
+    """
+    counts = {} if overlap is None else read_kinds(overlap)
+    trained = [read_json(path, "fits", "training_log", "counts") for path in tuned]
+    read = [read_json(path, "available", "examples", "left_out") for path in tokens]
+    texts = [row for manifest in read for row in _splits(manifest, counts)]
+    texts += [row for fit in trained for row in _changes(fit)]
+    if overlap is not None:
+        texts += [row for manifest in read for row in _shifts(manifest["model"], shifts, counts, overlap)]
+    training = [
+        {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}
+        for fit in trained
+        for step in fit["training_log"]
+    ]
+    extracted = [read_json(path, "model", "checks") for path in activations]
+    checks = [{"model": manifest["model"], **check} for manifest in extracted for check in manifest["checks"]]
+    write_csv(pl.DataFrame(_sites(fits), schema=SITES_COLUMNS), output / SITES_FILE)
+    write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
+    write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
+    write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
+
+
+def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": path.parent.name,
+            "intervention": name_of(manifest["intervention"]),
+            "source": source,
+            **dict(zip(("layer", "head", "accuracy"), site, strict=True)),
+            **dict(zip(("tied", "tied_kept"), manifest["edge_ties"][source] or (None, None), strict=True)),
+        }
+        for path in fits
+        for manifest in [read_json(path, "intervention", "sites", "edge_ties")]
+        for source, sites in manifest["sites"].items()
+        for site in sites
+    ]
+
+
+def _splits(manifest: dict[str, Any], counts: Mapping[Place, Mapping[str, int]]) -> Iterator[dict[str, Any]]:
+    for place, examples in manifest["examples"].items():
+        distribution, _, split = place.rpartition("/")
+        yield {
+            **dict.fromkeys(TEXTS_COLUMNS),
+            "model": manifest["model"],
+            "distribution": distribution,
+            "split": split,
+            "examples": examples,
+            "available": manifest["available"][place],
+            "left_out": len(manifest["left_out"][place]),
+            "shortened": len(manifest["shortened"][place]),
+            "indistinct": manifest["indistinct"][place],
+            "merged": manifest["merged"][place],
+            **(counts.get((distribution, distribution), {}) if split == "test" else {}),
+        }
+
+
+def _shifts(
+    model: str, shifts: Sequence[Place], counts: Mapping[Place, Mapping[str, int]], file: Path
+) -> Iterator[dict[str, Any]]:
+    for source, target in shifts:
+        if (source, target) not in counts:
+            raise StoreError(
+                f"{file}: nothing is known of the overlap of {target} with {source}; delete it and run snakemake again"
+            )
+        place = {"model": model, "distribution": target, "split": "test", "source": source}
+        yield {**dict.fromkeys(TEXTS_COLUMNS), **place, **counts[source, target]}
+
+
+def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for target, counts in fit["counts"].items():
+        if any(counts.values()):
+            yield {
+                **dict.fromkeys(TEXTS_COLUMNS),
+                "model": fit["model"],
+                "distribution": target,
+                "split": "test",
+                "intervention": name_of(fit["intervention"]),
+                "source": _source(fit),
+                **counts,
+            }
+
+
+def _source(fit: dict[str, Any]) -> str:
+    """The one source of a fit of ``genies tune``."""
+    return next(iter(fit["fits"]))

@@ -1,0 +1,112 @@
+"""The stage ``samples``: some pairs of all that is tested on, with every intervention's verdict, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.data.pairs import text_seed
+from genies.data.reading import Reading, SplitPairs, read_test
+from genies.evaluation.tables import read_evaluation
+from genies.files import write_json
+
+DISPUTED, DRAWN = 12, 8
+"""Pairs of each target: those on which interventions disagree most, and others drawn at random."""
+LONGEST = 3_000
+"""Characters of a text that are kept."""
+
+Column = tuple[str, str, str]
+"""(model, intervention, source)."""
+Place = tuple[int, int]
+"""(example, pair), as in evaluations."""
+
+
+def write_samples(
+    evaluations: Path,
+    models: Sequence[str],
+    fits: Mapping[str, Collection[str]],
+    sources: Mapping[str, Sequence[str]],
+    tests: Sequence[Path],
+    reading: Reading,
+    output: Path,
+) -> None:
+    """Choose pairs of every target and write their texts and verdicts; a source may be shown as its own target.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
+        models: those of the run.
+        fits: sources to read by intervention.
+        sources: by target, the sources that it is shown with.
+        tests: ``<target>/test.json`` of each target.
+        reading: how splits are read.
+        output: JSON to write: by target ``columns`` ([model, intervention, source] of each verdict) and ``pairs``, each
+            with ``prompt``, ``best`` and ``worse`` (texts), ``example`` and ``pair`` (as in evaluations), ``disputed``
+            and ``verdicts`` (the probability of the best response by column; null where there is none).
+
+    Raises:
+        StoreError: an evaluation is missing or damaged.
+    """
+    frames: dict[Column, pl.DataFrame] = {
+        (model, intervention, source): read_evaluation(evaluations / model / intervention / f"{source}.parquet")
+        for model in models
+        for intervention, names in fits.items()
+        for source in sorted(names)
+    }
+    targets = {}
+    for test in tests:
+        name = test.parent.name
+        judged = {
+            column: {(e, p): v for e, p, v in rows.select("example", "pair", "probability").iter_rows()}
+            for column, frame in frames.items()
+            if column[2] in sources.get(name, ()) and len(rows := frame.filter(target=name))
+        }
+        if judged:
+            targets[name] = _target(read_test(test, reading, ()), judged, reading.seed)
+    write_json(output, targets)
+
+
+def _target(split: SplitPairs, judged: Mapping[Column, Mapping[Place, float | None]], seed: int) -> dict[str, Any]:
+    places = [split.framed.place(pair) for pair in split.pairs]
+    verdicts = np.array([[of.get(place) for of in judged.values()] for place in places], np.float64)
+    disputed, drawn = choose(verdicts, text_seed(seed, split.name))
+    rows = []
+    for number in (*disputed, *drawn):
+        pair = split.pairs[number]
+        example = split.framed.examples[pair.example]
+        texts = {"prompt": example.prompt, "best": example.responses[pair.best], "worse": example.responses[pair.worse]}
+        rows.append(
+            {
+                **{name: _shortened(text) for name, text in texts.items()},
+                "example": places[number][0],
+                "pair": places[number][1],
+                "disputed": number in disputed,
+                "verdicts": [None if np.isnan(value) else round(float(value), 3) for value in verdicts[number]],
+            }
+        )
+    return {"columns": [list(column) for column in judged], "pairs": rows}
+
+
+def choose(verdicts: np.ndarray, seed: int) -> tuple[list[int], list[int]]:
+    """Rows to show: those on which verdicts disagree most, the most first, and others drawn at random.
+
+    A tie is on neither side, so that ``random`` disputes nothing.
+
+    Args:
+        verdicts: probability of the best response by pair and column, float (n, columns); NaN where there is none.
+        seed: of the draw.
+    """
+    known = ~np.isnan(verdicts).all(1)
+    split = np.minimum((verdicts > 0.5).sum(1), (verdicts < 0.5).sum(1))  # how many are in the minority
+    order = sorted(range(len(verdicts)), key=lambda row: (-split[row], row))
+    disputed = [row for row in order[:DISPUTED] if split[row] > 0]
+    others = [row for row in range(len(verdicts)) if row not in disputed and known[row]]
+    drawn = np.random.default_rng(seed).permutation(others)[:DRAWN].tolist()
+    return disputed, sorted(drawn)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} characters more)"

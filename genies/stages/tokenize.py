@@ -1,0 +1,113 @@
+"""The stage ``tokenize``: splits as a model is shown them, and their tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genies.data.reading import Reading
+from genies.data.texts import Split
+from genies.data.views import VIEWS, templates_digest
+from genies.digests import code_digest
+from genies.engine.tokens import empty_examples, indistinct_examples
+from genies.errors import DataError
+from genies.files import write_json
+from genies.making import MADE_OF, data_roles, made_of
+from genies.models.describe import read_model
+from genies.models.files import PinnedFiles, tokenizer_files
+from genies.models.load import load_tokenizer
+from genies.store.splits import ShownSplit, shown_splits
+from genies.store.tokens import read_tokens, tokens_digest, tokens_path, write_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+
+def tokenize_splits(
+    model: Path,
+    files: Sequence[tuple[Split, Path]],
+    views: dict[Split, Sequence[str]],
+    reading: Reading,
+    cache: Path,
+    output: Path,
+) -> None:
+    """Tokenize the texts of the splits under the views that the run reads, into ``cache/tokens``.
+
+    Args:
+        model: the model's manifest.
+        files: split and file (``<distribution>/<split>.json``) of all that is read.
+        views: views by split; ``plain`` is always added, since it tells which examples are too long.
+        reading: how the texts are read.
+        cache: the cache folder.
+        output: manifest to write: what it is ``made_of``, the ``reading``, a digest of the ``templates``, ``tokens``
+            (records with distribution, split, view, digest), and by ``distribution/split`` how many examples are
+            ``available`` in the file, how many ``examples`` of them are drawn, those ``left_out``, the characters
+            ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
+            tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
+    """
+    reading = replace(reading, views=tuple(sorted({*reading.views, *views["train"], *views["test"]})))
+    described = read_model(model)
+    tokenizer = _pinned_tokenizer(described)
+    entries, available, counts, left_out, shortened, indistinct, merged = [], {}, {}, {}, {}, {}, {}
+    for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
+        place = f"{shown.distribution}/{shown.split}"
+        available[place], counts[place], left_out[place] = shown.available, shown.examples, shown.left_out
+        shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
+        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
+        for view, digest in digests.items():
+            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
+        plain = read_tokens(tokens_path(cache, digests["plain"]))
+        indistinct[place], merged[place] = indistinct_examples(plain), int(plain.merged.sum())
+        if indistinct[place]:
+            log.warning(
+                "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
+                "can tell them apart; take a model that knows their words",
+                shown.file, indistinct[place], shown.examples, described["name"],
+            )  # fmt: skip
+    tokenized = {
+        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles(file for _, file in files)}),
+        "model": described["name"],
+        "templates": templates_digest(reading.views, reading.framing),
+        "reading": asdict(reading),
+        "tokens": entries,
+        "available": available,
+        "examples": counts,
+        "left_out": left_out,
+        "shortened": shortened,
+        "indistinct": indistinct,
+        "merged": merged,
+    }
+    write_json(output, tokenized)
+
+
+def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:
+    """The tokenizer that a model's manifest pins."""
+    names = [file.name for file in tokenizer_files(Path(described["path"]))]
+    files = PinnedFiles(Path(described["path"]), {name: described["files"].get(name, "") for name in names})
+    files.check()
+    tokenizer = load_tokenizer(Path(described["path"]))
+    files.check()
+    return tokenizer
+
+
+def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:
+    digest, fields = tokens_digest(model["tokenizer_digest"], shown.texts, VIEWS[view])
+    path = tokens_path(cache, digest)
+    if not path.exists():
+        attributes = {
+            "model": model["name"], "distribution": shown.distribution, "split": shown.split, "view": view,
+            "fields": fields,
+        }  # fmt: skip
+        tokens = shown.tokens(view)
+        if empty := empty_examples(tokens):
+            raise DataError(
+                f"{shown.file}: record {empty[0]} (counted from 0): prompt and response together are no token to the "
+                f"tokenizer of {model['name']}; write a prompt"
+            )
+        write_tokens(path, tokens, attributes)
+    return digest

@@ -1,0 +1,297 @@
+"""The stage ``tune``: an intervention that reads texts with a model, fitted on sources and tested on their targets."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genies.data.reading import SplitPairs
+from genies.digests import code_digest, file_sha256, value_digest
+from genies.errors import REPAIR, DataError, GeniesError, StoreError
+from genies.evaluation.judge import judge
+from genies.evaluation.tables import read_evaluation, write_evaluation
+from genies.files import read_json, whole_file, write_json, write_sealed
+from genies.interventions.registry import load, make, module_of, name_of, save
+from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.training.loaded import LoadedModel
+from genies.locks import locked
+from genies.making import MADE_OF, data_roles, made_of
+from genies.models.describe import read_model
+from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
+from genies.stages.shown import ShownTexts
+from genies.store.fits import check_test, fits_folder, is_saved
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all sources of one job have in common."""
+
+    intervention: str
+    parameters: dict[str, Any]
+    model: dict[str, Any]
+    shown: ShownTexts
+    device: str
+    cache: Path
+    loaded: LoadedModel
+    files: Sequence[PinnedFiles]
+
+    def check_files(self) -> None:
+        """Refuse a model whose files are not those that the fit's name is made of."""
+        for files in self.files:
+            files.check()
+
+    @property
+    def label(self) -> str:
+        return f"{self.model['name']} {name_of(self.intervention)}"
+
+    def bound(self, intervention: TextIntervention, folder: Path, label: str) -> TextIntervention:
+        """The intervention with the job's model, and what stands on its progress bars."""
+        intervention.bind(self.model, self.device, folder)
+        intervention.loaded_model, intervention.progress_label = self.loaded, label
+        return intervention
+
+
+def tune_sources(
+    intervention: str,
+    parameters: dict[str, Any],
+    model: Path,
+    tokens: Path,
+    train: Sequence[Path],
+    targets: Mapping[str, Sequence[str]],
+    tests: Sequence[Path],
+    device: str,
+    cache: Path,
+    output: Path,
+    loaded: LoadedModel | None = None,
+) -> None:
+    """Fit on each source unless the cache has that fit, then test on every target that the cache has no test of.
+
+    The sources come one after the other. The model is loaded when the first fit or test needs it, and then serves all
+    sources; where every weight is trained, each source that is not in the cache loads it. What a source has made is in
+    the cache before the next one begins.
+
+    Args:
+        intervention: name, or path of a Python file.
+        parameters: keyword arguments of its class.
+        model: the model's manifest.
+        tokens: the manifest of ``tokenize``; it says how splits are read.
+        train: ``<source>/train.json`` of each source.
+        targets: target names by source.
+        tests: ``<target>/test.json`` of each target.
+        device: torch device, or "auto".
+        cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
+        output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what
+            of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and
+            ``tests`` (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
+        loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
+
+    Raises:
+        GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
+    """
+    described, shown = read_model(model), ShownTexts(tokens, model)
+    files = [PinnedFiles.of(described), *_other_files(intervention, parameters, cache)]
+    job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel(), files)
+    by_name = {test.parent.name: test for test in tests}
+    code = code_digest(__name__, module_of(intervention))
+    kinds = ("made_of_source", "arithmetic", "fits", "tests", "training_log", "counts")
+    made: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    for number, file in enumerate(train, start=1):
+        source = file.parent.name
+        log.info("%s on %s (%d of %d)", job.label, source, number, len(train))
+        own = [by_name[target] for target in targets[source]]
+        made["made_of_source"][source] = made_of(code, {"model": model, "tokens": tokens, **data_roles([file, *own])})
+        try:
+            for key, value in _tune(job, file, own).items():
+                made[key][source] = value
+        except GeniesError as error:
+            raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
+        # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
+        gc.collect()
+    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *tests])}
+    common = {"model": described["name"], "intervention": intervention, "parameters": parameters}
+    write_json(output, {MADE_OF: made_of(code, inputs), **common, **made})
+
+
+def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> None:
+    """Write the evaluation and the manifest of every source, as jobs of ``tune_sources`` left them in the cache.
+
+    Args:
+        manifests: those of ``tune_sources``, each ``<intervention>/groups/<group>.json``.
+        cache: the cache folder.
+        results: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
+            ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
+            ``arithmetic``, ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
+
+    Raises:
+        StoreError: a test that a manifest names is missing or damaged.
+    """
+    for folder in {path.parent for path in manifests}:
+        # Other groups of an earlier configuration would keep their fits in use.
+        for stale in set(folder.glob("*.json")).difference(manifests):
+            stale.unlink()
+    for path in manifests:
+        manifest = read_json(path, "model", "intervention", "parameters", "made_of_source", "fits", "tests")
+        common = {key: manifest[key] for key in ("model", "intervention", "parameters")}
+        place = Path(manifest["model"]) / path.parents[1].name
+        for source, fit in manifest["fits"].items():
+            tests = manifest["tests"][source]
+            folder = fits_folder(cache, fit) / "tests"
+            frames = [_known_test(folder / f"{test}.parquet", path) for test in tests.values()]
+            stated = {MADE_OF: manifest["made_of_source"][source], **common}
+            evaluation = results / "evaluations" / place / f"{source}.parquet"
+            write_evaluation(evaluation, frames, stated | {"targets": list(tests)})
+            own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
+            write_json(results / "interventions" / place / f"{source}.json", stated | {"fits": {source: fit}} | own)
+
+
+def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
+    try:
+        check_test(test)
+        return read_evaluation(test)
+    except StoreError:
+        if not test.parents[1].is_dir():
+            raise StoreError(f"{test.parents[1]}: the fit that {manifest} names is missing; {REPAIR}") from None
+        raise StoreError(
+            f"{test}: missing or damaged; delete {manifest}, which names it, and run snakemake again"
+        ) from None
+
+
+def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
+    """Fit on one source and test on its targets. Returns its part of the manifest."""
+    source = train.parent.name
+    pairs = job.shown.texts(job.shown.training(train), "train")
+    digest, fields = tuning_digest(job.intervention, job.parameters, job.model, pairs, job.device, job.cache)
+    folder, label = fits_folder(job.cache, digest), f"{job.label} on {source}"
+    fitted = _loaded(job, folder, label) if is_saved(folder) else None
+    tested = _known_tests(fitted, job.shown, tests, folder / "tests") if fitted else None
+    if tested is None:
+        with locked(folder.parent, [digest], label):
+            fitted, tested = fitted or _fitted(job, pairs, folder, train, fields), {}
+            for test in tests:
+                target = test.parent.name
+                fitted.progress_label = f"{label} → {target}"
+                tested[target] = _tested(job, fitted, test, folder / "tests")
+    digests = {target: name for target, (name, _) in tested.items()}
+    counts = {target: counted for target, (_, counted) in tested.items()}
+    made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
+    return {"arithmetic": fields["dtype"], **made}
+
+
+def tuning_digest(
+    intervention: str, parameters: dict[str, Any], model: dict[str, Any], pairs: TextPairs, device: str, cache: Path
+) -> tuple[str, dict[str, Any]]:
+    """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
+    from genies.engine.arithmetic import arithmetic, resolve_device
+
+    kind = make(intervention, parameters)
+    others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
+    fields = {
+        "intervention": name_of(intervention),
+        "parameters": kind.get_params(),
+        "code": code_digest(module_of(intervention)),
+        "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
+        "dtype": arithmetic(kind.dtype, resolve_device(device)),
+        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
+    }
+    return value_digest(fields), fields
+
+
+def _tested(job: _Job, fitted: TextIntervention, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
+    """Name of the test of a target, which is in ``folder`` afterwards, and the intervention's counts."""
+    target, texts, digest = _shown_test(fitted, job.shown, test)
+    kept = folder / f"{digest}.parquet"
+    if (counts := _kept_counts(kept)) is not None:
+        return digest, counts
+    job.check_files()
+    frame = judge(fitted, texts, target)
+    job.check_files()
+    with whole_file(kept) as partial:
+        frame.write_parquet(partial)
+    counts = dict(fitted.counts_)
+    write_sealed(kept.with_suffix(".json"), {"sha256": file_sha256(kept), "counts": counts})
+    return digest, counts
+
+
+def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
+    """Files of the models that an intervention reads beside the run's."""
+    others = make(intervention, parameters).other_models(parameters)
+    return [pinned_files(*other, hashes_file(cache)) for other in others]
+
+
+def _known_tests(
+    fitted: TextIntervention, shown: ShownTexts, tests: Sequence[Path], folder: Path
+) -> dict[str, tuple[str, dict[str, int]]] | None:
+    """What ``_tested`` would return, by target, if every test is in ``folder``; nothing is written."""
+    known = {}
+    for test in tests:
+        _, _, digest = _shown_test(fitted, shown, test)
+        counts = _kept_counts(folder / f"{digest}.parquet")
+        if counts is None:
+            return None
+        known[test.parent.name] = digest, counts
+    return known
+
+
+def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> tuple[SplitPairs, TextPairs, str]:
+    """A target's test pairs, their texts, and the name of the test."""
+    target = shown.test(test)
+    texts = shown.texts(target, "test", fitted.reads_test_labels)
+    return target, texts, _test_digest(target, texts)
+
+
+def _kept_counts(kept: Path) -> dict[str, int] | None:
+    """The counts that were kept with a test; None where the test is not there, or damaged."""
+    if not kept.with_suffix(".json").is_file():
+        return None
+    try:
+        counts = check_test(kept)["counts"]
+        read_evaluation(kept)
+    except StoreError as error:
+        log.warning("%s; testing again", error)
+        return None
+    return counts
+
+
+def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
+    """What decides a test beside the fit."""
+    return value_digest(
+        {
+            "target": target.name,
+            "places": [target.framed.place(pair) for pair in target.pairs],
+            "texts": [texts.prompt, texts.first, texts.second, texts.example.tolist(), target.best_first.tolist()],
+            "code": code_digest("genies.evaluation.judge"),
+        }
+    )
+
+
+def _loaded(job: _Job, folder: Path, label: str) -> TextIntervention:
+    log.info("%s: in the cache", label)
+    return job.bound(load(folder, job.intervention), folder, label)
+
+
+def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict[str, Any]) -> TextIntervention:
+    label = f"{job.label} on {train.parent.name}"
+    if is_saved(folder):
+        return _loaded(job, folder, label)
+    fresh = job.bound(make(job.intervention, job.parameters), folder, label)
+    job.check_files()
+    try:
+        fresh.fit(pairs)
+    except DataError as error:
+        raise DataError(f"{train}: cannot be fitted: {error}") from None
+    origin = {key: job.model[key] for key in ("weights_digest", "tokenizer_digest")}
+    origin |= {"model": job.model["name"], "reading": job.shown.reading.presentation()}
+    job.check_files()
+    save(fresh, folder, fields, origin)
+    fresh.remove_checkpoint()
+    log.info("%s: fitted", label)
+    return fresh

@@ -1,0 +1,1 @@
+"""The cache: tokens, activations, fitted interventions, and who uses them."""

@@ -1,0 +1,466 @@
+"""Extraction: the missing stores of a split, all their views in one packed forward pass per example."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from genies.digests import own_code_digest, value_digest
+from genies.engine.arithmetic import announce, arithmetic, resolve_device
+from genies.engine.decoder import Decoder, Features
+from genies.engine.forest import Batch, Forest, build_forest, halves, pack, plan_batches
+from genies.engine.parts import Shape
+from genies.engine.self_test import Check, SelfTests, too_large
+from genies.engine.tokens import SCORED_VIEW, Tokens
+from genies.errors import Interrupted
+from genies.locks import locked
+from genies.models.files import PinnedFiles
+from genies.stopping import asked_to_stop
+from genies.store.activations import (
+    ITEM_BYTES,
+    SCALARS,
+    StoreWriter,
+    block_texts,
+    describe_store,
+    has_begun,
+    is_complete,
+    reopen,
+)
+
+DECIDING = (
+    *(f"genies.engine.{name}" for name in ("bits", "decoder", "forest", "masks", "parts", "tokens")),
+    "genies.store.extraction",
+)
+"""Modules whose code decides what is stored: an edit of one makes another store."""
+EXTRACTION_VERSION = 3
+"""To be raised when an edit of another module makes other features of the same model and tokens."""
+CPU_BATCH_NUMBERS = 2**20
+"""Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
+WAITING_BATCHES = 2
+"""Batches whose features wait to be written while the next ones are computed."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a store's bytes beside the model and the tokens, and how the work is cut.
+
+    Attributes:
+        dtype: "float32" or "bfloat16", of the stored features.
+        arithmetic: likewise, of the weights and of what is computed; None for ``dtype``. See ``on_device``.
+        attention: attention implementation of transformers: "sdpa" or "eager".
+        layers, heads: which to store, as ``genies.engine.decoder.Decoder`` takes them; None for all.
+        quantization: weights in 8 (``int8``) or 4 bits (``nf4``), or None.
+        batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone); None for as many
+            as free memory allows.
+    """
+
+    dtype: str = "float32"
+    arithmetic: str | None = None
+    attention: str = "sdpa"
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    quantization: str | None = None
+    batch_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """The stores of one split: its tokens under each view, and the digests of those tokens."""
+
+    distribution: str
+    split: str
+    tokens: Mapping[str, Tokens]
+    tokens_digests: Mapping[str, str]
+
+
+@dataclass
+class Statistics:
+    """What an extraction did.
+
+    Attributes:
+        forward_passes: batches that passed through the model.
+        computed_tokens: tokens of those batches, padding counted.
+        tree_tokens: distinct tokens of their trees.
+        text_tokens: tokens of the same texts, each by itself.
+    """
+
+    forward_passes: int = 0
+    computed_tokens: int = 0
+    tree_tokens: int = 0
+    text_tokens: int = 0
+
+    def add(self, other: Statistics) -> None:
+        """Add another's counts to these."""
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+def on_device(settings: Settings, device: str) -> Settings:
+    """The settings with the arithmetic that a device computes in: bfloat16 only where it multiplies it natively."""
+    return replace(settings, arithmetic=arithmetic(settings.arithmetic or settings.dtype, resolve_device(device)))
+
+
+def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
+
+    Of the model's manifest the weights and the end-of-sequence token, whose log-probability is stored, are fields.
+    """
+    fields = {
+        "weights": model["weights_digest"],
+        "eos_token": model["eos_token"],
+        "tokens": tokens_digest,
+        "dtype": settings.dtype,
+        "arithmetic": settings.arithmetic or settings.dtype,
+        "attention": settings.attention,
+        "layers": "all" if settings.layers is None else sorted(set(settings.layers)),
+        "heads": "all" if settings.heads is None else sorted(set(settings.heads)),
+        "quantization": settings.quantization,
+        "version": EXTRACTION_VERSION,
+        "code": own_code_digest(*DECIDING),
+    }
+    return value_digest(fields), fields
+
+
+def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, request: Request) -> list[str]:
+    """Views of a request whose stores are not complete."""
+    return [
+        view
+        for view, digest in request.tokens_digests.items()
+        if not is_complete(root, store_digest(model, digest, settings)[0])
+    ]
+
+
+def stored_shapes(shape: Shape, view: str) -> dict[str, tuple[int, ...]]:
+    """What a store holds of each text under a view: shape by name, ``()`` for single numbers."""
+    return {**shape.sizes, **(dict.fromkeys(SCALARS, ()) if view == SCORED_VIEW else {})}
+
+
+def cpu_budget(hidden: int) -> int:
+    """Tokens of one forward pass on a CPU, a power of two from 2¹⁰ to 2¹², for a residual stream of this width."""
+    return 2 ** int(np.clip(np.log2(CPU_BATCH_NUMBERS / hidden), 10, 12))
+
+
+def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int) -> int:
+    """Tokens of one forward pass that this much memory holds, a power of two from 2¹⁰ to 2¹⁶.
+
+    A token in work takes some ten vectors of the residual stream's width, three of the feed-forward layer's, and a row
+    of the mask, which is as wide as the largest example; half the memory is left for what else there is.
+    """
+    mask = 2 * 4096
+    per_token = itemsize * (10 * hidden + 3 * intermediate + mask)
+    return 2 ** int(np.clip(np.log2(max(1, free_bytes / 2 / per_token)), 10, 16))
+
+
+class Extractor:
+    """Computes the missing stores of one model, which is loaded when the first missing store is met."""
+
+    def __init__(self, model: Mapping[str, Any], root: Path, settings: Settings, device: str = "auto") -> None:
+        """Prepare.
+
+        Args:
+            model: the model's manifest, as ``genies model`` writes it.
+            root: folder of the stores.
+            settings: what decides the stores' bytes; the arithmetic is settled here, see ``on_device``.
+            device: torch device, "auto" or "balanced".
+        """
+        self.model = model
+        self.root = Path(root)
+        self.settings = on_device(settings, device)
+        self.device = device
+        self.statistics = Statistics()
+        self._decoder: Decoder | None = None
+        self._files = PinnedFiles.of(model)
+        self._budget = settings.batch_tokens
+        self._packs: bool | None = None
+        self._self_tests = SelfTests()
+
+    def extract(self, request: Request) -> dict[str, str]:
+        """Make the request's stores complete. Returns the name of each view's store."""
+        named = {
+            view: store_digest(self.model, digest, self.settings) for view, digest in request.tokens_digests.items()
+        }
+        digests = {view: digest for view, (digest, _) in named.items()}
+        split = f"{self.model['name']}: {request.distribution} {request.split}"
+        if not missing_views(self.model, self.root, self.settings, request):
+            self._remember(digests)
+            log.info("%s: complete in the store", split)
+            return digests
+        with locked(self.root, sorted(set(digests.values())), split):
+            missing = missing_views(self.model, self.root, self.settings, request)
+            for view in missing:
+                reopen(self.root, digests[view])
+            for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
+                self._compute(request, {view: named[view] for view in missing if view in views}, begun)
+            if not missing:  # another job has made them, for which this one waited
+                self._remember(digests)
+                log.info("%s: complete in the store", split)
+        return digests
+
+    def _begun_together(self, request: Request, digests: Mapping[str, str]) -> list[tuple[list[str], dict | None]]:
+        """Missing views by how their stores were begun: (views, description of such a store, None for new ones).
+
+        Views that share trees are computed together, so that a store goes on with the rows that it was begun with, even
+        where the others of its trees are complete by now.
+        """
+        found: dict[str, tuple[list[str], dict | None]] = {}
+        for view, digest in digests.items():
+            begun = describe_store(self.root, digest)
+            if begun is None:
+                # Its description is lost, or a kill came between the making of these stores: a neighbour's tells.
+                neighbours = request.tokens_digests if has_begun(self.root, digest) else digests
+                told = (describe_store(self.root, self._digest(request, neighbour)) for neighbour in neighbours)
+                begun = next((other for other in told if other and view in other["computed_with"]), None)
+            if begun and not set(begun["computed_with"]) <= set(request.tokens_digests):
+                begun = None
+            found.setdefault(value_digest(begun and begun["computed_with"]), ([], begun))[0].append(view)
+        return list(found.values())
+
+    def _remember(self, digests: Mapping[str, str]) -> None:
+        """Take in the self-tests of complete stores, so that a job that goes on tests the splits it would have."""
+        for digest in digests.values():
+            if described := describe_store(self.root, digest):
+                self._self_tests.remember(Check(**described["check"]))
+
+    def _digest(self, request: Request, view: str) -> str:
+        return store_digest(self.model, request.tokens_digests[view], self.settings)[0]
+
+    def decoder(self) -> Decoder:
+        """The model, loaded when first asked for."""
+        if self._decoder is None:
+            s = self.settings
+            announce(s.dtype, resolve_device(self.device))
+            self._files.check()
+            self._decoder = Decoder.load(
+                Path(self.model["path"]), s.arithmetic, self.device, s.attention, s.layers, s.heads, s.quantization
+            )
+            if self._decoder.without_heads:
+                log.warning("%s; the stores hold the residual stream alone", self._decoder.without_heads)
+            if self._budget is None:
+                self._budget = self._free_budget(self._decoder)
+        return self._decoder
+
+    def _free_budget(self, decoder: Decoder) -> int:
+        config = decoder.model.config.get_text_config()
+        hidden = config.hidden_size
+        if decoder.device.type != "cuda":
+            return cpu_budget(hidden)
+        intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
+        free = torch.cuda.mem_get_info(decoder.device)[0]
+        budget = token_budget(free, hidden, intermediate, decoder.dtype.itemsize)
+        log.info("%.1f GiB free on the device: %d tokens per forward pass", free / 2**30, budget)
+        return budget
+
+    def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]], begun: dict[str, Any] | None) -> None:
+        """Complete some stores; those that were begun keep their plan, since other rows would round otherwise."""
+        tokens = {view: request.tokens[view] for view in (begun["computed_with"] if begun else sorted(named))}
+        decoder = self.decoder()
+        forest = build_forest(tokens, self.model["eos_token"])
+        if begun:
+            check, budget = Check(**begun["check"]), begun["batch_tokens"]
+            self._self_tests.remember(check)
+        else:
+            check = self._self_tests.check(
+                decoder, tokens, forest, self.model["eos_token"], whole=request.split == "test"
+            )
+            budget = self._budget
+        self._tell(check)
+        if not check.packed:
+            forest = build_forest(tokens, self.model["eos_token"], merge=False)
+        sizes, attention_cost = [len(tree) for tree in forest.trees], 1 / (6 * decoder.shape.hidden)
+        plan = plan_batches(sizes, budget, share_rows=check.packed, attention_cost=attention_cost)
+        description = {"batch_tokens": budget, "packed": check.packed, "computed_with": list(tokens)}
+        writers = {
+            view: self._writer(view, request, named[view], _order(view, plan, forest), description, check)
+            for view in named
+        }
+        counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
+        self._fill(writers, plan, forest, check.packed, counted, request)
+        if sum(_drop_damaged(writer) for writer in writers.values()):
+            self._fill(writers, plan, forest, check.packed, counted, request)
+        # The weights in memory may be the file's own pages.
+        self._files.check()
+        for writer in writers.values():
+            writer.finish()
+        self.statistics.add(counted)
+        log.info("%s %s (%s): %s", request.distribution, request.split, ", ".join(named), describe(counted))
+
+    def _fill(
+        self,
+        writers: Mapping[str, StoreWriter],
+        plan: Sequence[Batch],
+        forest: Forest,
+        packed: bool,
+        counted: Statistics,
+        request: Request,
+    ) -> None:
+        """Compute the batches of which a store lacks a text; writing goes on beside the next forward pass.
+
+        Raises:
+            Interrupted: SIGTERM came; the blocks that were begun are finished and kept.
+        """
+        missing = {view: writer.missing() for view, writer in writers.items()}
+        position = dict.fromkeys(writers, 0)
+        ends: dict[str, int] | None = None  # where the blocks end that were begun when SIGTERM came
+        label = f"{self.model['name']}: {request.distribution} {request.split}"
+        total = sum(len(mask) for mask in missing.values())
+        with (
+            asked_to_stop() as asked,
+            tqdm(total=total, desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress,
+            _one_by_one() as later,
+        ):
+            for batch in plan:
+                views = np.array([view for tree in batch.trees for view, _ in forest.members[tree]])
+                span = {view: slice(position[view], position[view] + int((views == view).sum())) for view in writers}
+                if any(missing[view][span[view]].any() for view in writers):
+                    counted.tree_tokens += sum(len(forest.trees[tree]) for tree in batch.trees)
+                    features = self._read(batch, forest, packed, counted)
+                    later(_write, writers, features, views, dict(position))
+                position = {view: span[view].stop for view in writers}
+                progress.update(sum(rows.stop - rows.start for rows in span.values()))
+                if asked.is_set() and ends is None:
+                    ends = {view: writer.end_of_block(position[view]) for view, writer in writers.items()}
+                if ends and all(position[view] >= end for view, end in ends.items()):
+                    break
+        if asked.is_set():
+            raise Interrupted(f"{label}: ended by SIGTERM; finished blocks are kept, the same command goes on")
+
+    def _read(self, batch: Batch, forest: Forest, packed: bool, counted: Statistics) -> Features:
+        """Features of a batch; where memory does not suffice, of its halves one after the other."""
+        arrays = pack(batch, forest.trees)
+        try:
+            features = self.decoder().read(arrays) if packed else self.decoder().read_separately(arrays)
+        except torch.OutOfMemoryError:
+            parts = halves(batch, [len(tree) for tree in forest.trees])
+            if parts is None:
+                raise too_large(self.model["name"], batch.width) from None
+        else:
+            counted.forward_passes += 1
+            counted.computed_tokens += batch.computed_tokens
+            return features
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._budget = max(batch.width, batch.computed_tokens // 2)
+        log.warning("out of memory at %d tokens: going on with %d", batch.computed_tokens, self._budget)
+        return Features.joined([self._read(part, forest, packed, counted) for part in parts])
+
+    def _tell(self, check: Check) -> None:
+        """Say which way is taken when it is first known, and whenever it changes."""
+        if check.packed == self._packs:
+            return
+        self._packs = check.packed
+        if check.packed:
+            log.info(
+                "self-test: packed and separate passes agree (relative difference %.1e)", check.relative_difference
+            )
+        else:
+            log.warning(
+                "self-test: packed and separate passes differ (%s) with %s attention; going on with one text per row, "
+                "padded on the right",
+                check.reason,
+                self.settings.attention,
+            )
+
+    def _writer(
+        self,
+        view: str,
+        request: Request,
+        named: tuple[str, dict],
+        order: Sequence[int],
+        how: Mapping[str, Any],
+        check: Check,
+    ) -> StoreWriter:
+        shape = self.decoder().shape
+        table = request.tokens[view]
+        description = {
+            "digest": named[1],
+            "model": self.model["name"],
+            "distribution": request.distribution,
+            "split": request.split,
+            "view": view,
+            "dtype": self.settings.dtype,
+            "arithmetic": self.settings.arithmetic,
+            **how,
+            "blocks": shape.blocks,
+            "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
+            "heads": list(shape.heads),
+            "without_heads": self.decoder().without_heads,
+            "block_texts": block_texts(shape.values, ITEM_BYTES[self.settings.dtype], len(order)),
+            "example": table.example[order].tolist(),
+            "response": table.response[order].tolist(),
+        }
+        notes = {"check": asdict(check), "device": self.decoder().device.type}
+        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), notes)
+
+
+def describe(counted: Statistics) -> str:
+    """One line for people: passes, and how near the work came to the distinct tokens."""
+    trees = max(1, counted.tree_tokens)
+    return (
+        f"{counted.forward_passes} forward passes; tokens computed ÷ distinct tree tokens = "
+        f"{counted.computed_tokens / trees:.4f}; as separate texts {counted.text_tokens / trees:.2f}"
+    )
+
+
+@contextmanager
+def _one_by_one() -> Iterator[Any]:
+    """Calls that run beside the caller, in their order; at most ``WAITING_BATCHES`` wait, and errors come out."""
+    waiting: list[Future] = []
+    with ThreadPoolExecutor(max_workers=1) as pool:
+
+        def later(call: Any, *arguments: Any) -> None:
+            while len(waiting) >= WAITING_BATCHES:
+                waiting.pop(0).result()
+            waiting.append(pool.submit(call, *arguments))
+
+        yield later
+        for future in waiting:
+            future.result()
+
+
+def _write(
+    writers: Mapping[str, StoreWriter], features: Features, views: np.ndarray, position: Mapping[str, int]
+) -> None:
+    """Hand the features of a batch to the stores; ``position`` is where each view's texts begin."""
+    for view, writer in writers.items():
+        rows = np.flatnonzero(views == view)
+        if len(rows):
+            writer.append(position[view], _to_numpy(features, rows, writer.shapes))
+
+
+def _drop_damaged(writer: StoreWriter) -> int:
+    """How many blocks of an earlier process do not read back; they are to be computed again."""
+    damaged = writer.drop_damaged()
+    for block, problem in damaged.items():
+        log.warning("%s: block %d is computed again: %s", writer.folder, block, problem)
+    return len(damaged)
+
+
+def _order(view: str, plan: Sequence[Batch], forest: Forest) -> list[int]:
+    """Texts of a view in the order in which the plan computes them."""
+    return [i for batch in plan for tree in batch.trees for v, i in forest.members[tree] if v == view]
+
+
+def _to_numpy(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple]) -> dict[str, np.ndarray]:
+    index = torch.as_tensor(rows, device=features.residual.device)
+    arrays = {name: getattr(features, name)[index] for name in shapes}
+    return {n: (a.float() if n in ("heads", "residual") else a).cpu().numpy() for n, a in arrays.items()}
+
+
+def settled(settings: Settings, model: Mapping[str, Any], device: str) -> Settings:
+    """The settings with the attention that ``auto`` means for the model, and the arithmetic of the device."""
+    return on_device(_with_attention(settings, model), device)
+
+
+def _with_attention(settings: Settings, model: Mapping[str, Any]) -> Settings:
+    return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings

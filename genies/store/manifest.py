@@ -1,0 +1,95 @@
+"""Manifests of tokens and activations: small JSON files that name what a run uses in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from genies.data.reading import Reading
+from genies.errors import StoreError
+from genies.files import read_json
+from genies.store.activations import ActivationStore
+
+StoreKey = tuple[str, str, str]
+"""(distribution, split, view)."""
+SETTINGS = ("dtype", "arithmetic", "attention", "layers", "heads", "quantization")
+"""What a manifest states of ``genies.store.extraction.Settings`` that decides features."""
+
+
+class Activations:
+    """The stores that manifests of extraction name, opened on demand.
+
+    A manifest holds the ``reading``, ``stores`` (records with distribution, split, view, digest) and ``left_out``
+    (examples over the model's context, by ``distribution/split``).
+
+    Attributes:
+        reading: how the splits were read; the defaults where no manifest is given, that is where nothing is extracted.
+        origin: what the features come from, for fits to remember: ``model`` with its ``weights_digest`` and
+            ``tokenizer_digest``, ``reading``, and the settings of ``extraction``; None where no manifest is given.
+    """
+
+    def __init__(self, manifests: Sequence[Path], cache: Path) -> None:
+        """Read the manifests.
+
+        Args:
+            manifests: files that ``genies extract`` wrote for one model.
+            cache: the cache folder.
+
+        Raises:
+            StoreError: one is missing, damaged, or of an older version.
+        """
+        self.root = Path(cache) / "activations"
+        self._digests: dict[StoreKey, str] = {}
+        self._left_out: dict[str, frozenset[int]] = {}
+        self.reading = Reading()
+        self.origin: dict[str, Any] | None = None
+        for path in manifests:
+            manifest = read_json(path, "model", "reading", "stores", "left_out")
+            if not {"weights_digest", "arithmetic"} <= manifest.keys():
+                raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
+            self.reading = Reading.of(manifest["reading"])
+            self.origin = {
+                **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest")},
+                "reading": self.reading.presentation(),
+                "extraction": {key: manifest[key] for key in SETTINGS},
+            }
+            for entry in manifest["stores"]:
+                self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]
+            self._left_out |= {key: frozenset(examples) for key, examples in manifest["left_out"].items()}
+        self._open = lru_cache(maxsize=None)(lambda digest: ActivationStore(self.root / digest))
+
+    def digest(self, distribution: str, split: str, view: str) -> str:
+        """Name of a store.
+
+        Raises:
+            StoreError: the run has not extracted it.
+        """
+        try:
+            return self._digests[distribution, split, view]
+        except KeyError:
+            raise StoreError(
+                f"{distribution} {split}: view {view} was not extracted; declare it in the intervention's fit_views "
+                "or predict_views and run snakemake again"
+            ) from None
+
+    def views(self, distribution: str, split: str) -> list[str]:
+        """Views under which a split was extracted, sorted.
+
+        Raises:
+            StoreError: the run has not extracted it under any.
+        """
+        views = sorted(v for name, part, v in self._digests if (name, part) == (distribution, split))
+        if not views:
+            known = ", ".join(sorted({f"{name} {part}" for name, part, _ in self._digests})) or "nothing"
+            raise StoreError(f"{distribution} {split}: not among the splits that were extracted ({known})")
+        return views
+
+    def stores(self, distribution: str, split: str, views: Iterable[str]) -> dict[str, ActivationStore]:
+        """Open stores by view."""
+        return {view: self._open(self.digest(distribution, split, view)) for view in views}
+
+    def left_out(self, distribution: str, split: str) -> frozenset[int]:
+        """Examples of the split that the model's context cannot hold."""
+        return self._left_out.get(f"{distribution}/{split}", frozenset())
