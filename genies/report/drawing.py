@@ -1,4 +1,4 @@
-"""What the report's figures have in common: their class, colours, shapes and sizes.
+"""What the report's figures have in common: their class, colours, shapes, sizes and the parts that several draw.
 
 Names of models, interventions and distributions are data wherever they occur; no expression is built from them. Rows
 and filters go by index instead. Colours are CSS variables of the page, so that figures follow light and dark themes.
@@ -6,6 +6,7 @@ and filters go by index instead. Colours are CSS variables of the page, so that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,10 @@ MODEL_SHAPES = (
 )
 MODEL_SIGNS = "●■▲◆▼✚▶◀"
 """The same shapes as characters, for keys."""
+ACCURACY_STEPS = tuple(round(0.05 + 0.1 * step, 2) for step in range(10))
+"""Edges of the eleven colours of accuracies; the colour in the middle, 0.45 to 0.55, stands for guessing."""
+CORRELATION_STEPS = tuple(round(-0.9 + 0.2 * step, 1) for step in range(10))
+"""Edges of the eleven colours of correlations, the middle one around 0."""
 
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -58,33 +63,36 @@ class Figure:
 
 @dataclass
 class Figures:
-    """All figures of a page with the tables that they share (rows as JSON values, by name)."""
+    """All figures of a page with the tables that they share (rows as JSON values, by name).
+
+    Attributes:
+        data: the tables.
+        spokes: what the numbers around the radars stand for.
+    """
 
     data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    leaderboard: list[Figure] = field(default_factory=list)
-    heatmaps: list[Figure] = field(default_factory=list)
-    categories: list[Figure] = field(default_factory=list)
-    labels: list[Figure] = field(default_factory=list)
-    sizes: list[Figure] = field(default_factory=list)
-    correlations: list[Figure] = field(default_factory=list)
-    matrices: list[Figure] = field(default_factory=list)
-    reliability: list[Figure] = field(default_factory=list)
-    radars: list[Figure] = field(default_factory=list)
     spokes: list[str] = field(default_factory=list)
-    """What the numbers around the radars stand for."""
-    sites: list[Figure] = field(default_factory=list)
-    heads: list[Figure] = field(default_factory=list)
-    training: list[Figure] = field(default_factory=list)
+    _drawn: dict[str, list[Figure]] = field(default_factory=dict)
+
+    def add(self, place: str, figure: Figure) -> None:
+        """Add a figure to a place of the page."""
+        self._drawn.setdefault(place, []).append(figure)
+
+    def __getitem__(self, place: str) -> list[Figure]:
+        """The figures of a place of the page."""
+        return self._drawn.get(place, [])
 
     def all(self) -> list[Figure]:
-        return [
-            *self.leaderboard, *self.labels, *self.sizes, *self.radars, *self.heatmaps, *self.matrices,
-            *self.categories, *self.correlations, *self.reliability, *self.sites, *self.heads, *self.training,
-        ]  # fmt: skip
+        return [figure for figures in self._drawn.values() for figure in figures]
 
 
 def data_source(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
+
+
+def rows_of(name: str, index: int) -> alt.Chart:
+    """A chart of those rows of a table that belong to one of several figures."""
+    return alt.Chart(data_source(name)).transform_filter(f"datum.index === {index}")
 
 
 def model_scales(models: list[str]) -> tuple[alt.Scale, alt.Scale]:
@@ -101,3 +109,61 @@ def sized(chart: alt.LayerChart, height: int) -> dict[str, Any]:
 
 def group_name(label: str, category: str) -> str:
     return category if label == category else f"{label} · {category}"
+
+
+def tip(name: str, title: str | None = None) -> alt.Tooltip:
+    """A tooltip of a field with three decimals."""
+    options = {} if title is None else {"title": title}
+    return alt.Tooltip(f"{name}:Q", format=".3f", **options)
+
+
+def interval_tips(name: str = "") -> list[alt.Tooltip]:
+    """Tooltips of the ends of a 95 % interval, ``<name>_low`` and ``<name>_high``."""
+    before = f"{name}_" if name else ""
+    return [tip(f"{before}low", "95 % from"), tip(f"{before}high", "95 % to")]
+
+
+def words(*names: str) -> list[alt.Tooltip]:
+    """Tooltips of fields that hold texts."""
+    return [alt.Tooltip(f"{name}:N") for name in names]
+
+
+def dots(
+    base: alt.Chart, metric: str, x: alt.X, models: list[str], order: list[str], tooltip: list[alt.Tooltip]
+) -> tuple[alt.Chart, alt.Chart]:
+    """Intervals and dots of ``metric``, a row per intervention, within it one per model."""
+    colors, shapes = model_scales(models)
+    base = base.encode(
+        y=alt.Y("intervention:N", sort=None, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelLimit=160)),
+        yOffset=alt.YOffset("model:N", sort=None, scale=alt.Scale(domain=models)),
+        color=alt.Color("model:N", scale=colors, legend=None),
+        tooltip=tooltip,
+    )
+    intervals = base.mark_rule(strokeWidth=2, clip=True).encode(x=x, x2=alt.X2(f"{metric}_high"))
+    marks = base.mark_point(filled=True, size=60, opacity=1, clip=True).encode(
+        x=alt.X(f"{metric}:Q"), shape=alt.Shape("model:N", scale=shapes, legend=None)
+    )
+    return intervals, marks
+
+
+def dots_height(models: list[str], order: list[str]) -> int:
+    return len(order) * max(24, 12 * len(models))
+
+
+def colored_cells(base: alt.Chart, value: str, steps: Sequence[float], numbers: bool = True) -> list[alt.Chart]:
+    """Rectangles in eleven colours, and in them their numbers with two decimals.
+
+    Args:
+        base: with the places of the rectangles.
+        value: the field that colour and number show.
+        steps: edges of the colours.
+        numbers: whether there is room for them.
+    """
+    options = {"domain": list(steps), "type": "threshold"}
+    fill, ink = (alt.Scale(range=[f"var(--{name}-{i})" for i in range(11)], **options) for name in ("heat", "heat-ink"))
+    layers = [base.mark_rect().encode(color=alt.Color(f"{value}:Q", scale=fill, legend=None))]
+    if numbers:
+        text = alt.Text(f"{value}:Q", format=".2f")
+        color = alt.Color(f"{value}:Q", scale=ink, legend=None)
+        layers.append(base.mark_text(fontSize=11).encode(text=text, color=color))
+    return layers

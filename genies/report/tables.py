@@ -79,11 +79,11 @@ class Tables:
         Raises:
             StoreError: one is missing or damaged.
         """
-        records = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
+        kept = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
         samples = folder / records.SAMPLES_FILE
         return cls(
             *evaluation.read_tables(folder),
-            *records,
+            *kept,
             evaluation.read_csv(folder / comparison.FILE, comparison.COLUMNS),
             evaluation.read_csv(folder / reliability.FILE, reliability.COLUMNS),
             evaluation.read_csv(folder / evaluation.CELLS_FILE, evaluation.CELL_COLUMNS),

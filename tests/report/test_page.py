@@ -23,7 +23,7 @@ from genies.errors import ConfigError
 from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, tables, ties
 from genies.evaluation.seeds import PLACE
 from genies.files import write_json
-from genies.report import figures, sizes
+from genies.report import drawing, sizes
 from genies.report.page import render, write_report, write_report_from_tables
 from genies.report.tables import Tables
 
@@ -261,7 +261,7 @@ def test_figures_show_what_guessing_gives(page):
     assert '"x": 0.5' in by_id["figure-leaderboard"] and "strokeDash" in by_id["figure-leaderboard"]
     assert all("random_elicitation" in spec for name, spec in by_id.items() if "category" in name)
     # An odd number of colours, the middle one around 0.5.
-    assert figures.ACCURACY_STEPS[4:6] == (0.45, 0.55) and len(figures.ACCURACY_STEPS) == 10
+    assert drawing.ACCURACY_STEPS[4:6] == (0.45, 0.55) and len(drawing.ACCURACY_STEPS) == 10
 
 
 def test_policy_allows_only_what_the_page_holds(page):

@@ -9,7 +9,17 @@ import altair as alt
 import polars as pl
 
 from genies.evaluation.tables import new_shifts, within_range
-from genies.report.drawing import RANDOM_ACCURACY, Figure, Figures, data_source, group_name, model_scales
+from genies.report.drawing import (
+    RANDOM_ACCURACY,
+    Figure,
+    Figures,
+    data_source,
+    group_name,
+    interval_tips,
+    model_scales,
+    tip,
+)
+from genies.report.figures.subject import Subject
 
 MOST_SHIFTS = 16
 """With more shifts a spoke is a category."""
@@ -20,9 +30,9 @@ REACH = 1.18
 """Where the drawing ends; accuracy 1 is at radius 1, the spokes' numbers are beyond it."""
 
 
-def add_radars(figures: Figures, metrics: pl.DataFrame, models: list[str], order: list[str]) -> None:
+def draw(figures: Figures, subject: Subject) -> None:
     """One radar per intervention, a line per model; none where capability is not known everywhere."""
-    rows, spokes = _spokes(metrics)
+    rows, spokes = _spokes(subject.tables.metrics)
     if len(spokes) < FEWEST_SPOKES or not rows:
         return
     figures.spokes = spokes
@@ -38,16 +48,18 @@ def add_radars(figures: Figures, metrics: pl.DataFrame, models: list[str], order
         for number in range(len(spokes))
         for x, y in [_place(1, number, len(spokes))]
     ]
-    for index, intervention in enumerate(name for name in order if any(row["intervention"] == name for row in rows)):
+    known = [name for name in subject.order if any(row["intervention"] == name for row in rows)]
+    for index, intervention in enumerate(known):
         own = [row for row in rows if row["intervention"] == intervention]
         figures.data["radar"] += [{**point, "index": index} for row in own for point in _points(row, len(spokes))]
-        figures.radars.append(
+        figures.add(
+            "radars",
             Figure(
                 f"figure-radar-{index}",
                 intervention,
                 "A radar with a spoke per shift or category: accuracy as a line, capability as a filled shape.",
-                _radar(index, models),
-            )
+                _radar(index, subject.models),
+            ),
         )
 
 
@@ -134,10 +146,9 @@ def _radar(index: int, models: list[str]) -> dict[str, Any]:
         tooltip=[
             alt.Tooltip("spoke:N", title="shifts"),
             alt.Tooltip("model:N"),
-            alt.Tooltip("accuracy:Q", format=".3f"),
-            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
-            alt.Tooltip("capability:Q", format=".3f"),
+            tip("accuracy"),
+            *interval_tips(),
+            tip("capability"),
         ],
     )
     chart = alt.layer(rings, spokes, guess, shape, whiskers, line, dots, numbers)

@@ -1,0 +1,79 @@
+"""Mean accuracy by model size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from genies.evaluation.tables import DISTINCT
+from genies.report.drawing import Figure, Figures, interval_tips, rows_of, sized, tip
+from genies.report.figures.subject import Subject
+from genies.report.sizes import UNITS, family, parameters
+
+LABELS = ("extreme", "probing")
+HEIGHT = 170
+
+
+def draw(figures: Figures, subject: Subject) -> None:
+    """Mean accuracy by size, a figure per intervention that models of different sizes were run with."""
+    sizes = {model: parameters(model) for model in subject.models if parameters(model)}
+    columns = ["model", "intervention", "label", *(f"generalization_accuracy{end}" for end in ("", "_low", "_high"))]
+    means = subject.tables.leaderboard.filter(
+        pl.col("label").is_in(LABELS), pl.col("model").is_in(list(sizes)), averaged_over=DISTINCT
+    )
+    figures.data["sizes"] = []
+    for index, intervention in enumerate(subject.order):
+        rows = means.filter(intervention=intervention).select(columns).to_dicts()
+        if len({sizes[row["model"]] for row in rows}) < 2:
+            continue
+        # Only models of one family, of names that differ in the size alone, are joined by a line.
+        figures.data["sizes"] += [
+            {**row, "index": index, "size": sizes[row["model"]], "family": family(row["model"])} for row in rows
+        ]
+        figures.add(
+            "sizes",
+            Figure(
+                f"figure-size-{index}",
+                intervention,
+                "Mean accuracy with 95 % intervals for new shifts, by model size: a line for extreme shifts, another "
+                "for probing ones.",
+                _by_size(index, sorted({sizes[row["model"]] for row in rows})),
+            ),
+        )
+
+
+def _by_size(index: int, sizes: list[int]) -> dict[str, Any]:
+    def by_label(channel: type, values: list[Any]) -> Any:
+        return channel("label:N", scale=alt.Scale(domain=list(LABELS), range=values), legend=None)
+
+    axis = alt.Axis(values=sizes, labelExpr="labels[datum.value]", grid=False, labelOverlap=True)
+    span = alt.Scale(type="log", domain=[sizes[0] / 1.2, sizes[-1] * 1.2], nice=False)
+    x = alt.X("size:Q", title="parameters", scale=span, axis=axis)
+    up = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".4~f", grid=True)}
+    y = alt.Y("generalization_accuracy:Q", title="mean accuracy", **up)
+    base = rows_of("sizes", index).encode(x=x, color=by_label(alt.Color, ["var(--model-1)", "var(--model-0)"]))
+    lines = base.mark_line(strokeWidth=1.5).encode(
+        y=y, strokeDash=by_label(alt.StrokeDash, [[1, 0], [5, 3]]), detail="family:N"
+    )
+    intervals = base.mark_rule(opacity=0.6, strokeWidth=1.5, clip=True).encode(
+        y=alt.Y("generalization_accuracy_low:Q", **up), y2="generalization_accuracy_high:Q"
+    )
+    dots = base.mark_point(filled=True, size=50, opacity=1).encode(
+        y=y,
+        shape=by_label(alt.Shape, ["circle", "square"]),
+        tooltip=[
+            alt.Tooltip("model:N"),
+            alt.Tooltip("label:N", title="shifts"),
+            tip("generalization_accuracy", "mean accuracy"),
+            *interval_tips("generalization_accuracy"),
+        ],
+    )
+    names = {str(size): _shown(size) for size in sizes}
+    return sized(alt.layer(lines, intervals, dots).add_params(alt.param(name="labels", value=names)), HEIGHT)
+
+
+def _shown(size: int) -> str:
+    unit = next(unit for unit in ("t", "b", "m", "k", "") if size >= UNITS.get(unit, 1))
+    return f"{size / UNITS.get(unit, 1):.3g}{unit.upper()}"
