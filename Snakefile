@@ -6,7 +6,7 @@ include: "workflow/rules/common.smk"
 
 rule all:
     input:
-        plan.final_files,
+        plan.files.final,
         rules.provenance.input.made,
         rules.provenance.input.results,
     localrule: True

@@ -33,13 +33,15 @@ from genies.data.pairs import test_pairs, training_pairs
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine import self_test as checks_module
+from genies.engine.arithmetic import arithmetic, resolve_device
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_forest, plan_batches
+from genies.engine.options import Extraction
 from genies.engine.self_test import Check, SelfTests, check_packing
 from genies.engine.tokenization import tokenize
 from genies.engine.tokens import Tokens
 from genies.models.load import load_tokenizer
-from genies.store.extraction import Extractor, Request, Settings, on_device
+from genies.store.extraction import Extractor, Request
 
 METHODS = {
     "mms": ("plain",),
@@ -151,14 +153,14 @@ def bucketed(decoder: Decoder, work: Work, budget: int) -> dict:
     return {"tokens": computed, "seconds": time.perf_counter() - begin}
 
 
-def packed(decoder: Decoder, model: Path, work: Work, settings: Settings, check_seconds: float) -> dict:
+def packed(decoder: Decoder, model: Path, work: Work, options: Extraction, check_seconds: float) -> dict:
     """(c) above."""
     passed = Check(True, 0, 0, 0.0, None, 0, 0)
     checks_module.check_packing = lambda *_: passed
     with tempfile.TemporaryDirectory() as root:
         described = {"name": model.name, "path": str(model), "files": {}, "weights_digest": "bench", "eos_token": EOS}
-        extractor = Extractor(described, Path(root), settings)
-        extractor._decoder, extractor._budget = decoder, settings.batch_tokens or extractor._free_budget(decoder)
+        extractor = Extractor(described, Path(root), options)
+        extractor._decoder, extractor._budget = decoder, extractor._free_budget(decoder)
         begin = time.perf_counter()
         for (name, split), (_, tokens) in work.parts.items():
             extractor.extract(Request(name, split, tokens, {view: f"{name} {split} {view}" for view in tokens}))
@@ -205,10 +207,11 @@ def _wait() -> None:
 def run_way(options: argparse.Namespace) -> None:
     """One way, in this process; prints JSON."""
     dtype = "bfloat16" if options.kind == "7b" else "float32"
-    settings = on_device(Settings(dtype=dtype), "auto")
+    extraction = Extraction(dtype=dtype)
+    computed = arithmetic(dtype, resolve_device("auto"))
     splits = SPLITS if options.limit is None else ("test",)
     work = Work(options.model, options.data, options.names, splits, options.limit)
-    decoder = Decoder.load(options.model, settings.arithmetic, "auto", "sdpa")
+    decoder = Decoder.load(options.model, computed, "auto", "sdpa")
     # The first passes of a process are slow: threads start, memory is taken.
     first = next(iter(work.parts.values()))[1]
     check_packing(decoder, first, build_forest(first, EOS), EOS)
@@ -217,7 +220,7 @@ def run_way(options: argparse.Namespace) -> None:
     elif options.way == "bucketed":
         result = bucketed(decoder, work, 4096)
     else:
-        result = packed(decoder, options.model, work, settings, self_test_seconds(decoder, work))
+        result = packed(decoder, options.model, work, extraction, self_test_seconds(decoder, work))
         weights = sum(p.numel() for block in decoder.blocks for p in block.parameters() if p.ndim > 1)
         rate = product_rate(decoder.device, decoder.dtype, 8192 if decoder.device.type == "cuda" else 2048)
         result["utilisation"] = 2 * weights * result["tokens"] / result["seconds"] / rate

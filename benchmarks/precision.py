@@ -14,18 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from genies.data.distributions import read_split
-from genies.data.reading import Reading, read_test, read_training
+from genies.data.options import Reading
+from genies.data.reading import read_test, read_training
 from genies.data.shifts import read_shifts
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine import self_test as checks_module
+from genies.engine.options import Extraction
 from genies.engine.self_test import Check
 from genies.engine.tokenization import tokenize
 from genies.interventions.registry import make
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request, Settings
+from genies.store.extraction import Extractor, Request
 from genies.store.pairs import StoredPairs
 
 DEMO = (
@@ -42,7 +44,7 @@ CHECKS = {
 def stores(way: str, model: dict, data: Path, places: set[tuple[str, str]], root: Path) -> dict:
     """Stores of the plain view by (distribution, split), computed the given way."""
     checks_module.check_packing = lambda *_: CHECKS[way]
-    extractor = Extractor(model, root / way, Settings(dtype="bfloat16", attention=model["attention"]))
+    extractor = Extractor(model, root / way, Extraction(dtype="bfloat16"))
     tokenizer = load_tokenizer(Path(model["path"]))
     found = {}
     for name, split in sorted(places):

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from genies.data.reading import Reading
+from genies.data.options import Reading
 from genies.data.shifts import Shift, read_shifts
+from genies.engine.options import Extraction
 from genies.store.activations import StoreWriter, block_texts
-from genies.store.extraction import Settings
+from genies.store.extraction import Settled
 
 RESPONSES = 3
 METHODS = ("mms", "lat_stim_1", "cra", "ccs")
@@ -96,7 +97,7 @@ def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
             for (split, view), digest in stores.items()
         ],
         "left_out": {},
-        **asdict(Settings()),
+        "extraction": Settled(Extraction(), "sdpa", "float32").deciding(),
     }
     (folder / "activations.json").write_text(json.dumps(manifest))
     targets = {(shift.source, shift.target) for shift in shifts} | {(s.source, s.source) for s in shifts}

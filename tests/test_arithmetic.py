@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from genies.engine import arithmetic as arithmetic_module
 from genies.engine.arithmetic import announce, arithmetic, native_bfloat16
 from genies.engine.decoder import Decoder
 from genies.engine.forest import Batch, build_forest, pack
+from genies.engine.options import Extraction
 from genies.engine.tokenization import tokenize
 from genies.files import read_json
 from genies.interventions.registry import available
@@ -32,7 +34,7 @@ from genies.interventions.text import TextPairs
 from genies.models.load import load_tokenizer
 from genies.stages.tune import tuning_digest
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request, Settings, on_device, store_digest
+from genies.store.extraction import Extractor, Request, Settled, settled, store_digest
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHIFTS = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
@@ -236,8 +238,8 @@ def test_a_product_planted_in_a_pass_is_found(world: Path, no_native: None, monk
 def test_what_is_computed_in_float32_is_rounded_when_it_is_stored(world: Path, no_native: None) -> None:
     texts = [Text(0, r, "What is the capital of Peru ?\n", f"{city} .") for r, city in enumerate(("Lima", "Rome"))]
     tokens = {"plain": tokenize(load_tokenizer(Path("tiny")), texts, VIEWS["plain"])}
-    model = {"name": "tiny", "path": "tiny", "files": {}, "weights_digest": "w", "eos_token": 2}
-    extractor = Extractor(model, world / "stores", Settings(dtype="bfloat16"), "cpu")
+    model = {"name": "tiny", "path": "tiny", "files": {}, "weights_digest": "w", "eos_token": 2, "attention": "sdpa"}
+    extractor = Extractor(model, world / "stores", Extraction(dtype="bfloat16", device="cpu"))
     store = ActivationStore(world / "stores" / extractor.extract(Request("d", "test", tokens, {"plain": "t"}))["plain"])
     forest = build_forest(tokens, 2)
     want = Decoder.load(Path("tiny"), "float32", "cpu", "sdpa").read(
@@ -250,24 +252,26 @@ def test_what_is_computed_in_float32_is_rounded_when_it_is_stored(world: Path, n
     np.testing.assert_array_equal(store.log_probability(), want.log_probability)
 
 
-def names(settings: Settings) -> str:
-    return store_digest({"weights_digest": "w", "eos_token": 2}, "t", settings)[0]
+def named(chosen: Settled) -> str:
+    return store_digest({"weights_digest": "w", "eos_token": 2}, "t", chosen)[0]
 
 
 def test_stores_are_named_by_their_arithmetic_and_keep_that_of_a_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = Settings(dtype="bfloat16")
+    model = {"attention": "sdpa"}
+    half, whole = (Extraction(dtype=dtype, device="cpu") for dtype in ("bfloat16", "float32"))
+    elsewhere = replace(half, device="cuda")
     fast, slow = [], []
     for found, has in ((fast, True), (slow, False)):
         monkeypatch.setattr(arithmetic_module, "native_bfloat16", lambda d, has=has: has or d.type != "cpu")
-        found += [on_device(s, "cpu") for s in (asked, Settings(dtype="bfloat16", arithmetic="bfloat16"), Settings())]
-        found += [on_device(Settings(dtype="bfloat16", arithmetic="float32"), device) for device in ("cpu", "cuda")]
-        assert on_device(asked, "cuda").arithmetic == "bfloat16"
+        found += [settled(half, model), settled(half, model, "bfloat16"), settled(whole, model)]
+        found += [settled(options, model, "float32") for options in (half, elsewhere)]
+        assert settled(elsewhere, model).arithmetic == "bfloat16"
     assert [s.arithmetic for s in fast] == ["bfloat16", "bfloat16", "float32", "float32", "float32"]
     assert {s.arithmetic for s in slow} == {"float32"}
-    assert names(fast[0]) != names(slow[0]) and names(fast[2]) == names(slow[2])
-    assert names(asked) == names(fast[0])
+    assert named(fast[0]) != named(slow[0]) and named(fast[2]) == named(slow[2])
+    assert named(Settled(half, "sdpa", "bfloat16")) == named(fast[0])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "auto"])

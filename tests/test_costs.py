@@ -19,12 +19,12 @@ from genies.costs.estimate import Costs, estimate, operations
 from genies.costs.rates import UTILISATION, Rate
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.costs.table import render
-from genies.data.reading import Reading
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_tree
+from genies.engine.options import Extraction
 from genies.engine.scoring import Scorer, lay_out
 from genies.errors import ConfigError, DiskError, ModelError
-from genies.files import write_json
+from genies.files import read_json, write_json
 from genies.interventions.registry import make
 from genies.models.describe import describe_model
 from genies.plan import Plan
@@ -32,7 +32,7 @@ from genies.stages.extract import check_disk, extract_distributions
 from genies.stages.tokenize import tokenize_splits
 from genies.stages.tune import tune_sources
 from genies.store.activations import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
-from genies.store.extraction import Extractor, Settings, stored_shapes
+from genies.store.extraction import Extractor, stored_shapes
 from genies.store.splits import ShownSplit
 from genies.store.tokens import METADATA_BYTES as TOKENS_METADATA
 
@@ -67,23 +67,20 @@ class Run:
     def costs(self, *entries: str, shapes: tuple[str, ...] = (), tokenizer: Path | None = None) -> Costs:
         return estimate(read_configuration([Path("config.yaml")], entries), shapes, tokenizer, Rate())
 
-    def make(self, settings: Settings) -> Extractor:
+    def make(self, options: Extraction) -> Extractor:
         """Tokenize and extract. Returns the extractor, which counts."""
         made: list[Extractor] = []
-        plan, views = self.plan(), self.plan().views
-        model, tokens = (plan.results / name / "tiny.json" for name in ("models", "tokens"))
-        write_json(model, describe_model("tiny", None, plan.cache / "sha256.json"))
-        files = [
-            *(("train", plan.distribution_file(name, "train")) for name in plan.train_distributions),
-            *(("test", plan.distribution_file(name, "test")) for name in plan.test_distributions),
-        ]
-        tokenize_splits(model, files, views, Reading(), plan.cache, tokens)
-        check_disk(model, tokens, views, settings, plan.cache)
+        plan = self.plan()
+        views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+        model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
+        write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
+        train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+        tokenize_splits(model=model, train=train, test=test, **views, extraction=options, output=tokens)
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
             patched.setattr("genies.stages.extract.Extractor", remember)
-            output = plan.results / "activations.json"
-            extract_distributions(model, tokens, SOURCES, views, settings, "cpu", plan.cache, output)
+            output = plan.files.results / "activations.json"
+            extract_distributions(*SOURCES, model=model, tokens=tokens, **views, extraction=options, output=output)
         return made[0]
 
 
@@ -103,8 +100,8 @@ def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_ma
 ) -> None:
     entry = f"extraction={{dtype: {dtype}, heads: {heads}}}"
     (costs,) = run.costs(entry).models
-    chosen = {"all": None, "none": (), "[0, 2]": (0, 2)}[heads]
-    made = run.make(Settings(dtype=dtype, attention="auto", heads=chosen, batch_tokens=300))
+    chosen = (0, 2) if heads == "[0, 2]" else heads
+    made = run.make(Extraction(dtype=dtype, heads=chosen, batch_tokens=300, device="cpu"))
 
     counted = made.statistics
     assert counted.tree_tokens == sum(split.trees.tokens for split in costs.splits) > 0
@@ -140,7 +137,7 @@ def test_examples_beyond_the_limit_are_not_counted(run: Run) -> None:
 
 def test_what_the_cache_has_is_read_from_it_and_needs_no_more_disk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run.costs()
-    run.make(Settings(attention="auto", batch_tokens=300))
+    run.make(Extraction(batch_tokens=300, device="cpu"))
     with monkeypatch.context() as patched:
         patched.setattr(ShownSplit, "tokens", lambda *_: 1 / 0)
         after = run.costs()
@@ -153,7 +150,7 @@ def test_what_the_cache_has_is_read_from_it_and_needs_no_more_disk(run: Run, mon
 def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = run.costs()
     lora = next(part for part in costs.models[0].parts if part.name == "lora")
-    run.make(Settings(attention="auto", heads=()))
+    run.make(Extraction(heads="none", device="cpu"))
     read = 0
 
     def counting(groups: list, *arguments: object) -> object:
@@ -165,12 +162,13 @@ def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: p
         monkeypatch.setattr(f"genies.{module}.lay_out", counting)
     monkeypatch.setattr(Scorer, "may_pack", lambda *_: True)  # the self-test's passes are not counted
     plan = run.plan()
-    sources = plan.evaluated_sources("lora")
-    train = [plan.distribution_file(source, "train") for source in sources]
-    tests = [plan.distribution_file(target, "test") for target in plan.test_distributions]
+    sources = plan.jobs.sources("lora")
+    train = [plan.data.file(source, "train") for source in sources]
+    tests = [plan.data.file(target, "test") for target in plan.selection.tested]
+    pairs = [f"{source}:{target}" for source in sources for target in plan.selection.targets[source]]
     tune_sources(
-        "lora", plan.parameters("lora"), plan.results / "models/tiny.json", plan.results / "tokens/tiny.json",
-        train, plan.targets, tests, "cpu", plan.cache, Path("tuned.json"),
+        "lora", *pairs, parameters=plan.methods.parameters("lora"), model=plan.files.model("tiny"),
+        tokens=plan.files.tokens("tiny"), train=train, test=tests, device="cpu", output=Path("tuned.json"),
     )  # fmt: skip
     # 6 steps of 4 pairs are the 12 training examples of a source, twice each.
     assert lora.tokens == pytest.approx(read, rel=1e-12)
@@ -327,19 +325,19 @@ def test_what_disk_the_extraction_takes_is_told_before_it_and_refused_where_too_
     monkeypatch.setattr(logging.getLogger("genies"), "propagate", True)
     monkeypatch.setattr(logging.getLogger("genies"), "handlers", [])  # those of verbs that other tests ran
     caplog.set_level(logging.INFO, logger="genies")
-    settings = Settings(attention="auto", batch_tokens=300)
-    run.make(settings)
+    options = Extraction(batch_tokens=300, device="cpu")
+    run.make(options)
     needed = run.costs().models[0].disk["activations"] / 2**30
     texts = sum(split.texts * len(split.extracted) for split in run.costs().models[0].splits)
     assert f"tiny: {texts} texts to extract take {needed:.2f} GiB under cache/activations (" in caplog.text
 
     caplog.clear()
-    run.make(settings)
+    run.make(options)
     assert "to extract" not in caplog.text  # all of it is there
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
-        run.make(Settings(dtype="bfloat16", attention="auto"))
+        run.make(Extraction(dtype="bfloat16", device="cpu"))
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -347,14 +345,14 @@ def test_stores_of_another_arithmetic_are_not_asked_room_for(
     run: Run, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One node extracts and another one tokenizes; only one of them multiplies in bfloat16.
-    settings = Settings(dtype="bfloat16", attention="auto", batch_tokens=300)
+    options = Extraction(dtype="bfloat16", batch_tokens=300, device="cpu")
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: native)
-    run.make(settings)
+    run.make(options)
     plan = run.plan()
-    model, tokens = (plan.results / name / "tiny.json" for name in ("models", "tokens"))
+    described, tokenized = (read_json(plan.files.results / name / "tiny.json") for name in ("models", "tokens"))
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: not native)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    check_disk(model, tokens, plan.views, settings, plan.cache)
-    for other in (replace(settings, dtype="float32"), replace(settings, heads=())):
+    check_disk(described, tokenized, plan.methods.views, options, plan.files.cache)
+    for other in (replace(options, dtype="float32"), replace(options, heads="none")):
         with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
-            check_disk(model, tokens, plan.views, other, plan.cache)
+            check_disk(described, tokenized, plan.methods.views, other, plan.files.cache)

@@ -25,7 +25,8 @@ from genies.costs.table import render
 from genies.data.archive import published_digests, read_listed, unpack
 from genies.data.distributions import Example, parse_split, write_split
 from genies.data.mixture import mix
-from genies.data.reading import Reading, draw
+from genies.data.options import Reading
+from genies.data.reading import draw
 from genies.data.views import VIEWS
 from genies.errors import DataError
 from genies.plan import Plan
@@ -228,7 +229,7 @@ def test_a_mixture_is_counted_before_it_is_made(run: Path) -> None:
     for split in ("train", "test"):
         made = Path("made/blend") / f"{split}.json"
         assert read[split, "blend"] == parse_split(made.read_bytes(), made)
-    assert set(read) == {(file.parent.name, split)[::-1] for split, file in plan.split_files()}
+    assert set(read) == {(file.parent.name, split)[::-1] for split, file in plan.data.splits}
 
 
 def rows_of(table: str) -> dict[str, str]:

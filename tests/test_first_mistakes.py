@@ -16,6 +16,7 @@ from genies.config.sections import Config
 from genies.config.template import render
 from genies.errors import GeniesError
 from genies.plan import Plan
+from genies.plan.checks import beside_files
 
 SHIFT = {"source": "north", "target": "south"}
 
@@ -56,7 +57,7 @@ def test_parameters_of_an_unknown_intervention_are_refused_with_the_nearest_name
 
 
 def test_parameters_of_an_intervention_that_the_run_leaves_out_may_stay(folder: Path) -> None:
-    assert plan(intervention_parameters={"lora": {"steps": 3}}).methods == ["zero_shot", "mms"]
+    assert plan(intervention_parameters={"lora": {"steps": 3}}).methods.names == ["zero_shot", "mms"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_a_run_to_show_beside_must_share_a_shift(folder: Path) -> None:
     table.write_text("model,intervention,source,target\nm,mms,east,west\n")
     assert f"{table}: has no shift that this run has" in refusal(beside=["results/other"])
     table.write_text("model,intervention,source,target\nm,mms,north,south\n")
-    assert plan(beside=["results/other"]).beside_files() == [Path("results/other/generalization_metrics.csv")]
+    assert beside_files(plan(beside=["results/other"])) == [Path("results/other/generalization_metrics.csv")]
 
 
 def test_a_missing_configuration_file_is_one_line(

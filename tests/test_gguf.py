@@ -426,12 +426,12 @@ def test_the_demos_own_model_may_be_a_file_that_is_not_there_yet(
     monkeypatch.chdir(tmp_path)
     demo = "resources/demo/tiny.gguf"
     values = yaml.safe_load(configured(models=[demo]).read_text())
-    assert Plan(load_config(values)).model_files("tiny") == []  # as a file of the hub's repository resources/demo
-    monkeypatch.setattr(Plan, "demo_model", Path(demo))
-    assert Plan(load_config(values)).model_files("tiny") == [Path(demo)]
+    assert Plan(load_config(values)).models.files("tiny") == []  # as a file of the hub's repository resources/demo
+    monkeypatch.setattr("genies.plan.models.MODEL_FILE", "tiny.gguf")
+    assert Plan(load_config(values)).models.files("tiny") == [Path(demo)]
     Path(demo).parent.mkdir(parents=True)
     Path(demo).write_bytes(b"")  # not whole yet
-    assert Plan(load_config(values)).model_files("tiny") == [Path(demo)]
+    assert Plan(load_config(values)).models.files("tiny") == [Path(demo)]
 
 
 def test_probes_and_trainings_from_python_give_what_the_folder_gives(

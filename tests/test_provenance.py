@@ -67,7 +67,7 @@ def test_own_code_is_that_of_interventions_and_plugins(tmp_path: Path, monkeypat
     chosen = {"run": "mine", "models": ["owner/m"], "shifts": ["shifts.yaml"], "interventions": ["mms", "probe.py"]}
     folders = ["data/north", "data/south"]
     plan = Plan(load_config({**chosen, "distributions": folders, "plugins": {"own": "method"}, "further_seeds": [1]}))
-    assert plan.own_code == [Path("probe.py"), *programs]
+    assert plan.methods.own_code == [Path("probe.py"), *programs]
 
 
 def test_commit_and_uncommitted_changes_of_a_checkout(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class FittedIntervention:
         self.model: str = model["name"]
         self._manifest = model
         self._reading: Mapping[str, Any] = (origin or {}).get("reading", {})
-        self._extraction: Mapping[str, Any] = (origin or {}).get("extraction") or {"attention": model["attention"]}
+        self._extraction: Mapping[str, Any] = (origin or {}).get("extraction") or {}
         self._device = device
         self._extractor: Extractor | None = None
         self._tokenizer = load_tokenizer(Path(model["path"]))
@@ -112,11 +112,14 @@ class FittedIntervention:
             return checked_prediction(self.intervention, StoredPairs(pairs, stores, first, labelled=False), "new texts")
 
     def _extract(self, root: Path, request: Any) -> dict[str, str]:
-        from genies.store.extraction import Extractor, Settings
+        from genies.engine.options import Extraction
+        from genies.store.extraction import Extractor
 
         if self._extractor is None:
             chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
-            self._extractor = Extractor(self._manifest, root, Settings(**chosen), self._device)
+            computed = chosen.pop("arithmetic", None)
+            options = Extraction(**chosen, device=self._device)
+            self._extractor = Extractor(self._manifest, root, options, computed)
         self._extractor.root = root
         return self._extractor.extract(request)
 

@@ -154,12 +154,12 @@ def _provide_data(plan: Plan) -> None:
     from genies.data.mixture import mix
 
     archive = plan.config.data_archive
-    if archive and not all(file.is_file() for file in plan.published_files()):
-        unpack(archive, plan.resources / "genies", published_digests(), downloads=plan.cache / "downloads")
+    if archive and not all(file.is_file() for file in plan.data.published):
+        unpack(archive, plan.files.resources / "genies", published_digests(), downloads=plan.files.cache / "downloads")
     for name, mixture in plan.config.mixtures.items():
-        source, other = (files[0].parent for files in plan.mixture_parts(name).values())
-        mix(source, other, mixture.percent, plan.config.seed, plan.results / "mixtures" / name)
-    for file in plan.distribution_files():
+        source, other = (files[0].parent for files in plan.data.mixture_parts(name).values())
+        mix(source, other, mixture.percent, plan.config.seed, plan.files.results / "mixtures" / name)
+    for file in plan.data.files:
         if not file.is_file():
             raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
 
@@ -170,86 +170,95 @@ def _evaluate(plan: Plan, name: str) -> None:
     from genies.stages.model import pin_model
     from genies.stages.tokenize import tokenize_splits
 
-    config, cache = plan.config, plan.cache
-    model, tokens = (plan.results / stage / f"{name}.json" for stage in ("models", "tokens"))
-    pin_model(plan.models[name], plan.revision(name), cache, model)
-    tokenize_splits(model, plan.split_files(), plan.views, plan.reading, cache, tokens)
-    activations = [plan.results / "activations" / name / f"{batch}.json" for batch in plan.batches]
-    for batch, output in zip(plan.batches, activations, strict=True):
+    files, cache = plan.files, plan.files.cache
+    model, tokens = files.model(name), files.tokens(name)
+    views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+    pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
+    train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+    tokenize_splits(
+        model=model, train=train, test=test, **views, reading=plan.reading, extraction=plan.config.extraction,
+        cache=cache, output=tokens,
+    )  # fmt: skip
+    for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            model, tokens, plan.batch(batch), plan.views, plan.settings, config.extraction.device, cache, output
-        )
-    for intervention in plan.probes:
-        _evaluate_probe(plan, name, intervention, activations)
-    if plan.text_interventions:
-        _evaluate_text_interventions(plan, name, model, tokens)
-    for plugin in plan.plugins:
-        for source in plan.evaluated_sources(plugin):
-            _evaluate_plugin(plan, name, plugin, source, model, tokens)
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **views, extraction=plan.config.extraction,
+            cache=cache, output=output,
+        )  # fmt: skip
+    for intervention in plan.methods.probes:
+        _evaluate_probe(plan, name, intervention)
+    if plan.methods.texts:
+        _evaluate_text_interventions(plan, name)
+    for plugin in plan.methods.plugins:
+        for source in plan.jobs.sources(plugin):
+            _evaluate_plugin(plan, name, plugin, source)
 
 
-def _evaluate_probe(plan: Plan, name: str, intervention: str, activations: Sequence[Path]) -> None:
+def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     from genies.stages.evaluate import evaluate_fits
     from genies.stages.fit import fit_sources
 
-    train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
-    test = [plan.distribution_file(target, "test") for target in plan.test_distributions]
-    fits = plan.results / "interventions" / name / f"{intervention}.json"
-    spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
-    fit_sources(spec, parameters, train, activations, plan.cache, fits)
-    output = plan.results / "evaluations" / name / intervention
-    evaluate_fits(fits, plan.probe_targets, test, activations, plan.cache, output)
+    fits, activations = plan.files.fits(name, intervention), plan.files.activations(name)
+    fit_sources(
+        plan.methods.specs[intervention], parameters=plan.methods.parameters(intervention),
+        train=plan.data.train(plan.selection.fitted_on), activations=activations, cache=plan.files.cache, output=fits,
+    )  # fmt: skip
+    evaluate_fits(
+        *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
+        cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
+    )  # fmt: skip
 
 
-def _evaluate_text_interventions(plan: Plan, name: str, model: Path, tokens: Path) -> None:
+def _evaluate_text_interventions(plan: Plan, name: str) -> None:
     from genies.interventions.training.loaded import LoadedModel
     from genies.stages.tune import gather_sources, tune_sources
 
-    manifests = plan.tuning_manifests(name)
-    outputs = iter(manifests)
-    for intervention in plan.text_interventions:
+    for intervention in plan.methods.texts:
         loaded = LoadedModel()  # as a job has it: what one intervention loaded would be in the way of the next one's
-        spec, parameters = plan.interventions[intervention], plan.parameters(intervention)
-        device = plan.tuning_device(intervention)
-        for group, sources in enumerate(plan.tuning_groups(intervention)):
-            train = [plan.distribution_file(source, "train") for source in sources]
-            test = [plan.distribution_file(target, "test") for target in plan.tuning_tests(intervention, str(group))]
+        for number, sources in enumerate(plan.jobs.groups(intervention)):
             tune_sources(
-                spec, parameters, model, tokens, train, plan.targets, test, device, plan.cache, next(outputs), loaded
-            )
-    gather_sources(manifests, plan.cache, plan.results)
+                plan.methods.specs[intervention], *plan.jobs.pairs(intervention, str(number)),
+                parameters=plan.methods.parameters(intervention),
+                model=plan.files.model(name), tokens=plan.files.tokens(name),
+                train=plan.data.train(sources), test=plan.data.test(plan.jobs.tests(intervention, str(number))),
+                device=plan.jobs.device(intervention), cache=plan.files.cache,
+                output=plan.files.training(name, intervention, number), _loaded=loaded,
+            )  # fmt: skip
+    gather_sources(*plan.files.trainings(name), cache=plan.files.cache, output=plan.files.results)
 
 
-def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str, model: Path, tokens: Path) -> None:
+def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     from genies.stages.plugin import run_plugin
 
-    train = plan.distribution_file(source, "train")
-    test = [plan.distribution_file(target, "test") for target in plan.targets[source]]
-    work = plan.results / "plugins" / name / plugin / source
-    output = plan.results / "evaluations" / name / plugin / f"{source}.parquet"
-    run_plugin(plan.plugins[plugin], model, tokens, train, test, work, output)
+    run_plugin(
+        plan.methods.plugins[plugin], model=plan.files.model(name), tokens=plan.files.tokens(name),
+        train=plan.data.file(source, "train"), test=plan.data.test(plan.selection.targets[source]),
+        work=plan.files.results / "plugins" / name / plugin / source,
+        output=plan.files.evaluation(name, plugin, source),
+    )  # fmt: skip
 
 
 def _tabulate(plan: Plan) -> pl.DataFrame:
     from genies.stages.metrics import write_tables
     from genies.stages.overlap import write_overlap
 
-    train = [plan.distribution_file(source, "train") for source in plan.fit_sources]
-    test = [plan.distribution_file(target, "test") for target in plan.test_distributions]
-    write_overlap(train, test, plan.probe_targets, plan.config.seed, plan.limit, plan.results)
+    results = plan.files.results
+    write_overlap(
+        *plan.selection.probe_pairs, train=plan.data.train(plan.selection.fitted_on),
+        test=plan.data.test(plan.selection.tested), reading=plan.reading, output=results,
+    )  # fmt: skip
     write_tables(
-        plan.results / "evaluations",
-        plan.results,
+        plan.files.evaluations_folder,
         models=list(plan.models),
-        interventions=plan.methods,
+        interventions=plan.methods.names,
         shifts=[Path(path) for path in plan.config.shifts],
         protocol=plan.config.protocol,
-        capability_interventions=plan.capability_interventions,
-        on_references=plan.on_references,
-        trained=plan.trained,
-        repeats=list(plan.repeats),
-        manifests=plan.capability_fits,
-        overlap=plan.overlap_file,
+        capability=plan.methods.capability,
+        fits=plan.files.capability_fits,
+        trained=plan.methods.trained,
+        on_references=plan.jobs.on_references,
+        repeats=list(plan.methods.repeats),
+        overlap=plan.files.overlap,
         seed=plan.config.seed,
+        output=results,
     )
-    return read_csv(plan.results / METRICS_FILE, METRIC_COLUMNS)
+    return read_csv(results / METRICS_FILE, METRIC_COLUMNS)

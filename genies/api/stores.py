@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from genies.data.distributions import Example
-from genies.data.framing import FRAMINGS, read_framed
-from genies.data.texts import Split, Text, texts_digest
+from genies.data.framing import read_framed
+from genies.data.options import FRAMINGS, Split
+from genies.data.texts import Text, texts_digest
 from genies.errors import ConfigError, DataError, StoreError
 from genies.files import PARTIAL, read_json
 from genies.stages.shown import ShownTexts

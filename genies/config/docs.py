@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from genies.config.load import load_config
-from genies.config.sections import Config, Extraction, Folders, Limit, Mixture, Sweep
+from genies.config.sections import Config, Folders, Mixture, Sweep
+from genies.data.options import Limit
 from genies.data.shifts import list_names
+from genies.engine.options import Extraction
 from genies.interventions.base import Intervention
 from genies.interventions.registry import available, load_class
 from genies.interventions.text import TextIntervention
+from genies.options import default_of, options_of
 
 HEAD = """# Configuration
 
@@ -98,7 +102,7 @@ The docstrings of `genies/interventions/<name>.py` say what each one means.
 | intervention | parameters |
 |---|---|
 """
-SECTIONS: dict[str, type[BaseModel]] = {
+SECTIONS: dict[str, type] = {
     "limit": Limit,
     "extraction": Extraction,
     "mixtures.<name>": Mixture,
@@ -153,16 +157,24 @@ def _values(defaults: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}: {json.dumps(value)}`" for name, value in defaults.items())
 
 
-def _table(title: str, section: type[BaseModel]) -> str:
-    rows = ["| key | default | meaning |", "|---|---|---|"]
-    for name, field in section.model_fields.items():
-        rows.append(f"| `{name}` | {_default(field)} | {field.description} |")
-    return "\n".join([f"## {title}", "", *rows, ""])
+def _table(title: str, section: type) -> str:
+    rows = [f"| `{name}` | {_shown(default)} | {meaning} |" for name, default, meaning in _keys(section)]
+    return "\n".join([f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""])
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
+def _keys(section: type) -> Iterator[tuple[str, Any, str]]:
+    """Name, default and meaning of every key of a section."""
+    if is_dataclass(section):
+        for one in options_of(section):
+            yield one.name, default_of(one), one.metadata["description"]
+        return
+    for name, key in section.model_fields.items():
+        yield name, key.get_default(call_default_factory=True), str(key.description)
+
+
+def _shown(default: Any) -> str:
+    if default is PydanticUndefined:
         return "required"
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+    if is_dataclass(default) or isinstance(default, BaseModel):
         return "see below"
-    return f"`{json.dumps(field.default)}`"
+    return f"`{json.dumps(default)}`"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
 from genies.config.sections import Config
 from genies.errors import ConfigError
 
 WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"})
 """Keys whose lists and mappings hold numbers."""
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's types of errors about a key that a section does not have."""
 
 
 def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -> Config:
@@ -84,7 +84,7 @@ def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
 def _message(problem: Mapping[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
     shown = ".".join(part if part.isprintable() else repr(part) for part in path)
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in UNKNOWN:
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"config: unknown key {shown}{hint}"
@@ -95,16 +95,24 @@ def _message(problem: Mapping[str, Any]) -> str:
 
 
 def _known_keys(path: list[str]) -> list[str]:
-    sections: list[type[BaseModel]] = [Config]
+    sections: list[type] = [Config]
     for part in path:
-        annotations = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
+        annotations = [keys[part] for keys in map(_keys, sections) if part in keys]
         # What is no field is a key of a dictionary, or pydantic's name for one of several types.
         sections = [inner for annotation in annotations for inner in _sections_in(annotation)] or sections
-    return [key for section in sections for key in section.model_fields]
+    return [key for section in sections for key in _keys(section)]
 
 
-def _sections_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _keys(section: type) -> dict[str, Any]:
+    """Types of a section's keys, by name."""
+    if is_dataclass(section):
+        types = get_type_hints(section)
+        return {one.name: types[one.name] for one in fields(section)}
+    return {name: field.annotation for name, field in section.model_fields.items()}
+
+
+def _sections_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return [annotation]
     return [section for inner in get_args(annotation) for section in _sections_in(inner)]
 

@@ -1,77 +1,40 @@
-"""The configuration: one typed schema with its defaults."""
+"""The configuration: one typed schema with its defaults. Unknown keys are refused.
+
+Sections that stages take are plain classes of their own (``genies.data.options``, ``genies.engine.options``); the keys
+of ``Reading`` stand at the top.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model, model_validator
 
-from genies.data.prompts import PromptFormat
+from genies.data.options import Reading
+from genies.engine.options import END, Extraction
 from genies.interventions.registry import name_of
 from genies.models.find import model_name
+from genies.options import Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
 
-# JSON schemas repeat these patterns. Python's `$` would let a line break at the end pass.
-END = r"(?![\s\S])"
-PLAIN_NAME = rf"^\w[\w.-]*{END}"
-DEVICE = rf"^[a-z]+(:[0-9]+)?{END}"
-PLACE = rf"^[^{{}}\0]*{END}"
-IMAGE = rf"^[\w.~/][\w.~/@%+=:,-]*{END}"
-
-
-def _plain_name(name: str) -> str:
-    if not re.match(PLAIN_NAME, name):
-        raise ValueError(
-            f"{name!r} is not a plain name: letters, digits, '.', '_' and '-' only, '.' and '-' not in front"
-        )
-    return name
-
-
-def _device(name: str) -> str:
-    if not re.match(DEVICE, name):
-        raise ValueError(f"{name!r} is no device: write auto, balanced, cpu, cuda or cuda:1")
-    return name
-
-
-def _place(path: str) -> str:
-    if not re.match(PLACE, path):
-        raise ValueError(f"{path!r} has a brace, which Snakemake takes for a wildcard, or a NUL; take another name")
-    return path
-
-
-def _image(name: str) -> str:
-    if not re.match(IMAGE, name):
-        raise ValueError(
-            f"{name!r} is no image: Snakemake gives it to a shell as it is, so write letters, digits and .~/@%+=:,_- "
-            "only, none of @%+=:,- in front"
-        )
-    return name
-
-
-def _number(value: Any) -> Any:
-    """Neither true nor "7" is a number, to people or to JSON schemas; pydantic would take both."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("should be a number")
-    return value
-
-
-PlainName = Annotated[str, AfterValidator(_plain_name), WithJsonSchema({"type": "string", "pattern": PLAIN_NAME})]
-Place = Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": PLACE})]
-Image = Annotated[str, AfterValidator(_image), WithJsonSchema({"type": "string", "pattern": IMAGE})]
-Device = Annotated[str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": DEVICE})]
+PLAIN_NAME = Matching(
+    rf"^\w[\w.-]*{END}", "is not a plain name: letters, digits, '.', '_' and '-' only, '.' and '-' not in front"
+)
+PlainName = Annotated[str, PLAIN_NAME]
+Place = Annotated[
+    str,
+    Matching(rf"^[^{{}}\0]*{END}", "has a brace, which Snakemake takes for a wildcard, or a NUL; take another name"),
+]
+Image = Annotated[
+    str,
+    Matching(
+        rf"^[\w.~/][\w.~/@%+=:,-]*{END}",
+        "is no image: Snakemake gives it to a shell as it is, so write letters, digits and .~/@%+=:,_- only, none of "
+        "@%+=:,- in front",
+    ),
+]
 Flag = Annotated[bool, Strict()]
-Real = Annotated[float, BeforeValidator(_number)]
-NonNegativeInt = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_number)]
-PositiveInt = Annotated[int, Field(ge=1, lt=2**63), BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(a_number)]
 
 
 class Section(BaseModel):
@@ -80,57 +43,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Extraction(Section):
-    """How activations are extracted."""
-
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="Type of stored features and of the arithmetic; a CPU without native bfloat16 computes in float32 "
-        "and rounds what it stores.",
-    )
-    attention: Literal["auto", "sdpa", "eager"] = Field(
-        "auto", description="Attention implementation of transformers; auto takes sdpa where the architecture has it."
-    )
-    quantization: Literal["int8", "nf4"] | None = Field(
-        None, description="Weights in 8 or 4 bits (CUDA, with the extra `quantization`)."
-    )
-    layers: Literal["all"] | tuple[NonNegativeInt, ...] = Field(
-        "all",
-        description="Layers to store: 0 is the embedding, the last is after the final norm; also the heads of the "
-        "blocks that begin at them.",
-    )
-    heads: Literal["all", "none"] | tuple[NonNegativeInt, ...] = Field(
-        "all", description="Heads of each layer to store."
-    )
-    device: Device = Field(
-        "auto",
-        description="torch device; auto takes the first CUDA device, else the CPU; balanced spreads a model over all "
-        "(trainings take one).",
-    )
-    batch_tokens: PositiveInt | Literal["auto"] = Field(
-        "auto", description="Tokens of one forward pass, padding counted; auto asks the device's free memory."
-    )
-    jobs_per_model: PositiveInt = Field(
-        1, le=10_000, description="Jobs among which the distributions of a model are shared; each loads the model once."
-    )
-
-
-class Limit(Section):
-    """How many examples of each split are read."""
-
-    train: PositiveInt | None = Field(None, description="At most so many training examples of each distribution.")
-    test: PositiveInt | None = Field(None, description="At most so many test examples of each.")
-    distributions: dict[str, dict[Literal["train", "test"], PositiveInt | None]] = Field(
-        {}, description="Other limits for single distributions: `{name: {train: 100, test: null}}`; null reads all."
-    )
-
-
 class LogGrid(Section):
     """Values evenly spaced on a logarithmic scale."""
 
     low: Real = Field(gt=0, description="Smallest value.")
     high: Real = Field(gt=0, description="Largest value.")
-    count: PositiveInt = Field(le=1_000, description="How many values.")
+    count: Annotated[int, Whole(1, 1_000)] = Field(description="How many values.")
 
 
 class Sweep(Section):
@@ -159,8 +77,8 @@ class Folders(Section):
     results: Place = Field("results", description="Tables, figures and reports, by run.")
 
 
-class Config(Section):
-    """Everything a run can be told."""
+class _Subjects(Section):
+    """What a run is about."""
 
     run: PlainName = Field(description="Name of the run; its results lie in results/<run>.")
     models: tuple[Place, ...] = Field(
@@ -184,21 +102,26 @@ class Config(Section):
         {},
         description="Mixed sources by name, each with `source`, `other` and `percent` of training examples replaced.",
     )
-    limit: Limit = Field(
-        default_factory=Limit,
-        description="At most how many examples of each split are read, drawn by `seed` and their texts; see below.",
-    )
-    framing: Literal["response", "truthfulness"] = Field(
-        "response",
-        description="What is judged: the `response`, or the `truthfulness` of a claim about it (Yes or No). Claims are "
-        "about the best response of each example and about one worse one; under the protocol `paper` about every one.",
-    )
-    prompt_format: PromptFormat = Field(
-        "published", description="Prompts as `published`, or as the user's turn in the tokenizer's `chat` template."
-    )
-    overlong: Literal["leave_out", "shorten"] = Field(
-        "leave_out", description="Examples over the model's context: left out, or their prompts shortened in front."
-    )
+
+
+def _keys_of(section: type) -> dict[str, Any]:
+    """The options of a section, as fields for a model of Pydantic."""
+    types = get_type_hints(section, include_extras=True)
+    keys = {}
+    for one in options_of(section):
+        default = (
+            {"default": one.default} if one.default_factory is MISSING else {"default_factory": one.default_factory}
+        )
+        keys[one.name] = (types[one.name], Field(**default, description=one.metadata["description"]))
+    return keys
+
+
+_Read = create_model("_Read", __base__=_Subjects, **_keys_of(Reading))
+
+
+class Config(_Read):
+    """Everything a run can be told."""
+
     interventions: tuple[Place, ...] = Field(
         ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),
         min_length=1,
@@ -221,7 +144,6 @@ class Config(Section):
     protocol: Literal["paper", "corrected"] = Field(
         "corrected", description="Methods as published, or with their flaws corrected (see methods)."
     )
-    seed: NonNegativeInt = Field(0, description="Seed of everything drawn: pairs, order, fits.")
     further_seeds: tuple[NonNegativeInt, ...] = Field(
         (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
     )
@@ -251,7 +173,7 @@ class Config(Section):
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
         for name in (*names, *map(name_of, self.interventions)):
-            _plain_name(name)
+            PLAIN_NAME.checked(name)
         seeds = [self.seed, *self.further_seeds]
         if len(set(seeds)) < len(seeds):
             raise ValueError("further_seeds: a seed stands twice, or is the run's own `seed`")
@@ -261,3 +183,11 @@ class Config(Section):
     def chosen_models(self) -> tuple[str, ...]:
         """The models of the run: `model` alone where it is given."""
         return (self.model,) if self.model else self.models
+
+    @property
+    def reading(self) -> Reading:
+        """How the run's splits are read: under the protocol ``paper``, claims are those that were published."""
+        published = self.framing == "truthfulness" and self.protocol == "paper"
+        framing = "truthfulness_per_response" if published else self.framing
+        keys = {one.name: getattr(self, one.name) for one in options_of(Reading)}
+        return Reading(**{**keys, "framing": framing})

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from genies.costs.sampling import Count, ratio_totals, value_of
 from genies.data.distributions import Example
 from genies.data.framing import Framed
+from genies.data.options import SPLITS, Reading, Split
 from genies.data.pairs import text_seed
 from genies.data.prompts import Presentation
-from genies.data.reading import Reading
-from genies.data.texts import SPLITS, Split, Text, split_texts
+from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
 from genies.engine.forest import build_forest
 from genies.engine.tokenization import context_room

@@ -26,9 +26,9 @@ def read_splits(plan: Plan) -> Iterator[ReadSplit]:
     Raises:
         DataError: a file is neither there nor in an archive on this machine, or breaks its format.
     """
-    files = {file: split for split, file in plan.split_files()}
+    files = {file: split for split, file in plan.data.splits}
     mixtures = [name for name in plan.config.mixtures if _unmade(plan, name) & set(files)]
-    parts = {name: plan.mixture_parts(name) for name in mixtures}
+    parts = {name: plan.data.mixture_parts(name) for name in mixtures}
     needed = {file for both in parts.values() for some in both.values() for file in some}
     held: dict[Path, list[Example]] = {}
     unmade = set().union(*(_unmade(plan, name) for name in mixtures))
@@ -44,12 +44,12 @@ def read_splits(plan: Plan) -> Iterator[ReadSplit]:
 
 def _unmade(plan: Plan, mixture: str) -> set[Path]:
     """Files of a mixture that the workflow has not made yet."""
-    return {file for split in ("train", "test") if not (file := plan.distribution_file(mixture, split)).is_file()}
+    return {file for split in ("train", "test") if not (file := plan.data.file(mixture, split)).is_file()}
 
 
 def _mixed(plan: Plan, name: str, split: str, held: dict[Path, list[Example]]) -> list[Example]:
     mixture = plan.config.mixtures[name]
-    source, other = (plan.distribution_file(part, split) for part in (mixture.source, mixture.other))
+    source, other = (plan.data.file(part, split) for part in (mixture.source, mixture.other))
     if split == "test":
         return held[source]
     return mixed(held[source], held[other], mixture.percent, plan.config.seed, mixture.source, other)
@@ -57,8 +57,8 @@ def _mixed(plan: Plan, name: str, split: str, held: dict[Path, list[Example]]) -
 
 def _read(plan: Plan, files: list[Path]) -> Iterator[tuple[Path, list[Example]]]:
     """Examples of each file: of those that are there, then of those that only the archive has."""
-    published, packed = plan.resources / "genies", {}
-    demo = set(plan.demo_files())
+    published, packed = plan.files.resources / "genies", {}
+    demo = set(plan.data.demo)
     for file in files:
         name = file.relative_to(published).as_posix() if file.is_relative_to(published) else ""
         if name in published_digests() and not file.is_file():
@@ -80,7 +80,7 @@ def _shipped(file: Path) -> Path:
 def _archive(plan: Plan, file: Path) -> Path:
     """The archive on this machine."""
     source = plan.config.data_archive
-    archive = Path(source) if plan.local_archive else downloaded(source, plan.cache / "downloads")
+    archive = Path(source) if plan.data.archive else downloaded(source, plan.files.cache / "downloads")
     if not archive.is_file():
         raise DataError(
             f"{file}: not there yet, and {source} is not downloaded; {MAKE_IT} --cores 1 --until unpack, or give the "

@@ -18,7 +18,7 @@ from genies.costs.extraction import ROOM, free_bytes
 from genies.costs.rates import Here, Rate
 from genies.costs.sampling import Count, value_of
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.data.texts import Split
+from genies.data.options import Split
 from genies.engine.arithmetic import arithmetic, resolve_device
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json
@@ -30,7 +30,7 @@ from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
 from genies.store.activations import is_complete, store_bytes
-from genies.store.extraction import Settings, settled, store_digest, stored_shapes
+from genies.store.extraction import settled, store_digest, stored_shapes
 from genies.store.tokens import tokens_bytes
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def estimate(
         config = config.model_copy(update={"models": tuple(shapes), "model": None})
     plan = Plan(config)
     models = [_Planned.of(plan, name, bool(shapes), tokenizer) for name in plan.models]
-    sampling = Sampling() if exact else Sampling.over(len(plan.split_files()), config.seed)
+    sampling = Sampling() if exact else Sampling.over(len(plan.data.splits), config.seed)
     counted = _count(plan, models, sampling)
     here = Here.of(resolve_device(config.extraction.device), start)
     run_jobs = _run_jobs(plan)
@@ -222,8 +222,8 @@ def estimate(
         rate=rate,
         here=here,
         left_out=_left_out(plan),
-        cache=plan.cache,
-        free=free_bytes(plan.cache),
+        cache=plan.files.cache,
+        free=free_bytes(plan.files.cache),
     )
 
 
@@ -242,10 +242,10 @@ class _Planned:
 
     @classmethod
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
-        identifier = plan.models[name]
+        identifier = plan.models.identifiers[name]
         folder = None if published else _folder(plan, name)
-        tokenizer, source, digest = _tokenizer(folder, given, plan.cache)
-        manifest = plan.results / "models" / f"{name}.json"
+        tokenizer, source, digest = _tokenizer(folder, given, plan.files.cache)
+        manifest = plan.files.results / "models" / f"{name}.json"
         return cls(
             name=name,
             config=published_config(identifier) if published else read_config(folder),
@@ -264,10 +264,10 @@ class _Planned:
 
 def _folder(plan: Plan, name: str) -> Path:
     """The model's folder, or its GGUF file where that is not converted yet."""
-    identifier = plan.models[name]
-    if Path(identifier) == plan.demo_model and not plan.demo_model.exists():
+    identifier = plan.models.identifiers[name]
+    if Path(identifier) == plan.models.demo and not plan.models.demo.exists():
         raise ModelError(f"{identifier}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
-    folder = find_here(identifier, plan.revision(name), hashes_file(plan.cache))
+    folder = find_here(identifier, plan.models.revision(name), hashes_file(plan.files.cache))
     if folder is None:
         raise ModelError(
             f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "
@@ -312,18 +312,18 @@ def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[l
         # Stores are looked for by the names of their tokens, where a model's manifest says what else names them.
         digest = model.tokenizer_digest if any(other.manifest for other in models) else None
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, digest, model.context, read_splits(plan), len(plan.split_files()), plan.views,
-            plan.reading, plan.cache, f"{model.name}: count", sampling,
+            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), plan.methods.views,
+            plan.reading, plan.files.cache, f"{model.name}: count", sampling,
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
 
 
 def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: Rate, here: Here) -> ModelCosts:
-    settings = plan.settings
-    sketch = Sketch.of(model.config, settings.layers, settings.heads)
+    options = plan.config.extraction
+    sketch = Sketch.of(model.config, options.layer_numbers, options.head_numbers)
     stores = {
         (split.distribution, split.split, view): store_bytes(
-            stored_shapes(sketch.shape, view), settings.dtype, split.texts
+            stored_shapes(sketch.shape, view), options.dtype, split.texts
         )
         for split in splits
         for view in split.extracted
@@ -334,9 +334,9 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
         *(_reading_texts(plan, name, sketch, splits, here) for name in _counted_texts(plan)),
     ]
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
-    present = [stores[store] for store in _complete(plan, model, settings, splits)]
+    present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
-    other_jobs = PROBE_JOBS * len(plan.probes) + MODEL_JOBS + bool(plan.text_interventions)
+    other_jobs = PROBE_JOBS * len(plan.methods.probes) + MODEL_JOBS + bool(plan.methods.texts)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -358,11 +358,11 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
 
 def _run_jobs(plan: Plan) -> int:
     """Jobs that a run has once: its last ones, and those that unpack, place and mix what it reads."""
-    needed = {*plan.distribution_files(), *map(Path, plan.models.values())}
-    mixtures = set(plan.config.mixtures) & set(plan.distributions)
-    needed |= {file for name in mixtures for files in plan.mixture_parts(name).values() for file in files}
-    unpacked = plan.published_files() if plan.config.data_archive else []
-    placed = (unpacked, plan.demo_files(), [plan.demo_model])
+    needed = {*plan.data.files, *map(Path, plan.models.identifiers.values())}
+    mixtures = set(plan.config.mixtures) & set(plan.selection.all)
+    needed |= {file for name in mixtures for files in plan.data.mixture_parts(name).values() for file in files}
+    unpacked = plan.data.published if plan.config.data_archive else []
+    placed = (unpacked, plan.data.demo, [plan.models.demo])
     return RUN_JOBS + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
 
 
@@ -379,8 +379,8 @@ def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here:
     scored = sum(value_of(split.scored) for split in splits if "plain" in split.extracted)
     tests = sum(split.self_test for split in splits)
     reading = operations(sketch, trees) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
-    dtype = plan.settings.dtype
-    jobs = sum(bool(plan.batch(batch)) for batch in plan.batches)
+    dtype = plan.config.extraction.dtype
+    jobs = sum(bool(plan.jobs.batch(batch)) for batch in plan.jobs.batches)
     return Part(EXTRACTION, trees.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))
 
 
@@ -396,19 +396,19 @@ def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 
 
 def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
     """What an intervention passes that reads texts: by those of its parameters that are known here."""
-    kind = make(plan.interventions[name], plan.parameters(name))
+    kind = make(plan.methods.specs[name], plan.methods.parameters(name))
     given = kind.get_params()
     shots, virtual = given.get("shots", 0), given.get("virtual_tokens", 0)
     pairs = given.get("steps", 0) * given.get("pairs_per_step", 0)
     found = {(split.distribution, split.split): split for split in splits}
-    sources = plan.evaluated_sources(name)
+    sources = plan.jobs.sources(name)
     trained, tested, scored, tests = Trees(), Trees(), 0.0, 0.0
     for source in sources:
         train = found[source, "train"]
         trained += _closed(train, virtual).times(pairs / train.plain.count)
         tests += train.plain_self_test if pairs else 0
         before = shots * train.tokens["plain"] / train.texts
-        for target in plan.targets[source]:
+        for target in plan.selection.targets[source]:
             test = found[target, "test"]
             tested += test.plain.enlarged(before) if shots else _closed(test, virtual)
             scored += value_of(test.scored) if shots else 0
@@ -416,7 +416,7 @@ def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[Split
     trains_all = pairs and _adapter(kind) is None
     # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
     weights = 3 if trains_all else 2
-    jobs = len(plan.tuning_groups(name))
+    jobs = len(plan.jobs.groups(name))
     return Part(
         name=name,
         tokens=trained.tokens + tested.tokens,
@@ -438,28 +438,26 @@ def _adapter(kind: TextIntervention) -> Any | None:
     return kind.adapter() if hasattr(kind, "adapter") else None
 
 
-def _complete(
-    plan: Plan, model: _Planned, settings: Settings, splits: Sequence[SplitCounts]
-) -> list[tuple[str, Split, str]]:
+def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> list[tuple[str, Split, str]]:
     """Stores (distribution, split, view) that are in the cache; known where the run has the model's manifest."""
     if model.manifest is None:
         return []
-    settings = settled(settings, model.manifest, plan.config.extraction.device)
-    root = plan.cache / "activations"
+    chosen = settled(plan.config.extraction, model.manifest)
+    root = plan.files.cache / "activations"
     return [
         (split.distribution, split.split, view)
         for split in splits
         for view in split.extracted
-        if view in split.digests and is_complete(root, store_digest(model.manifest, split.digests[view], settings)[0])
+        if view in split.digests and is_complete(root, store_digest(model.manifest, split.digests[view], chosen)[0])
     ]
 
 
 def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
     """Bytes of the fits: what trainings learn, exactly (float32), and of probes at most (float64 vectors)."""
     total = 0
-    for name in plan.interventions:
-        kind = make(plan.interventions[name], plan.parameters(name))
-        sources = len(plan.evaluated_sources(name))
+    for name in plan.methods.specs:
+        kind = make(plan.methods.specs[name], plan.methods.parameters(name))
+        sources = len(plan.jobs.sources(name))
         if hasattr(kind, "adapter"):
             total += 4 * trained_weights(model.config, kind.adapter()) * sources
         elif kind.fit_views:
@@ -469,15 +467,15 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
 
 def _counted_texts(plan: Plan) -> list[str]:
     """Interventions that read texts with the run's own model."""
-    return [name for name in plan.text_interventions if name not in _other_models(plan)]
+    return [name for name in plan.methods.texts if name not in _other_models(plan)]
 
 
 def _other_models(plan: Plan) -> list[str]:
-    kinds = {name: make(plan.interventions[name], plan.parameters(name)) for name in plan.text_interventions}
-    return [name for name, kind in kinds.items() if kind.other_models(plan.parameters(name))]
+    kinds = {name: make(plan.methods.specs[name], plan.methods.parameters(name)) for name in plan.methods.texts}
+    return [name for name, kind in kinds.items() if kind.other_models(plan.methods.parameters(name))]
 
 
 def _left_out(plan: Plan) -> list[str]:
     left_out = [f"{name}, which reads a model of its own" for name in _other_models(plan)]
-    left_out += [f"the plug-in {name}" for name in plan.plugins]
+    left_out += [f"the plug-in {name}" for name in plan.methods.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]

@@ -15,7 +15,7 @@ from genies.engine.forest import build_forest
 from genies.engine.parts import Shape
 from genies.errors import DiskError, ModelError
 from genies.store.activations import PARTIAL, store_bytes
-from genies.store.extraction import Extractor, Request, Settings, missing_views, store_digest, stored_shapes
+from genies.store.extraction import Extractor, Request, Settled, missing_views, store_digest, stored_shapes
 
 ROOM = "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
 """What helps where the disk is too small."""
@@ -53,7 +53,7 @@ class Outstanding:
 
 
 def outstanding(
-    model: Mapping[str, Any], root: Path, settings: Sequence[Settings], requests: Iterable[Request]
+    model: Mapping[str, Any], root: Path, settings: Sequence[Settled], requests: Iterable[Request]
 ) -> Outstanding:
     """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split.
 
@@ -86,11 +86,11 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
     Raises:
         DiskError: the stores would not fit on the disk.
     """
-    found = outstanding(extractor.model, extractor.root, [extractor.settings], requests)
+    found = outstanding(extractor.model, extractor.root, [extractor.settled], requests)
     if not found.splits:
         return
     decoder = extractor.decoder()
-    needed, free = found.bytes(decoder.shape, extractor.settings.dtype), free_bytes(extractor.root)
+    needed, free = found.bytes(decoder.shape, extractor.options.dtype), free_bytes(extractor.root)
     distinct = found.distinct * found.text_tokens
     weights = multiplied_weights(decoder.blocks, decoder.model.config.get_text_config())
     rate = operations_per_second(decoder.shape.hidden, decoder.dtype, decoder.device)
@@ -107,7 +107,7 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
         )
 
 
-def tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settings], requests: Iterable[Request]) -> None:
+def tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settled], requests: Iterable[Request]) -> None:
     """Log what all of a model's stores take on the disk, before any of them is begun.
 
     The model's configuration suffices for it. What is in the stores already, under any of the settings, does not count;
@@ -120,11 +120,12 @@ def tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settings]
     if not found.splits:
         return
     try:
-        shape = Sketch.of(read_config(Path(model["path"])), settings[0].layers, settings[0].heads).shape
+        options = settings[0].options
+        shape = Sketch.of(read_config(Path(model["path"])), options.layer_numbers, options.head_numbers).shape
     except ModelError as error:
         log.warning("%s: what its activations take on the disk is told when it is loaded (%s)", model["name"], error)
         return
-    needed, free = found.bytes(shape, settings[0].dtype), free_bytes(root)
+    needed, free = found.bytes(shape, options.dtype), free_bytes(root)
     told = f"{model['name']}: {found.texts} texts to extract take {needed / 2**30:.2f} GiB under {root}"
     if needed > free:
         raise DiskError(f"{told}, where {free / 2**30:.1f} GiB are free: {ROOM}")

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 
 from genies.data.clusters import prompt_clusters
 from genies.data.distributions import Example, read_split
+from genies.data.options import Framing
 from genies.data.pairs import Pair, training_pairs
 from genies.data.views import QUESTION
 
-Framing = Literal["response", "truthfulness", "truthfulness_per_response"]
-FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 ANSWERS = ("Yes", "No")
 
 

@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from genies.data.distributions import Example
 from genies.data.pairs import text_seed
-
-
-@dataclass(frozen=True)
-class Limit:
-    """At most how many examples of each split are read; None for all of them.
-
-    Attributes:
-        train, test: of every distribution.
-        distributions: by distribution and split, in place of those.
-    """
-
-    train: int | None = None
-    test: int | None = None
-    distributions: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
-
-    def of(self, distribution: str, split: str) -> int | None:
-        """The limit of one split."""
-        return self.distributions.get(distribution, {}).get(split, getattr(self, split))
 
 
 def drawn(examples: Sequence[Example], limit: int | None, seed: int) -> list[int]:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from genies.data.distributions import Example
+from genies.data.options import PromptFormat
 from genies.errors import ModelError, readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PromptFormat = Literal["published", "chat"]
 CHAT_TIME = datetime(2024, 7, 26)
 """Now, to chat templates that write the date, so that a prompt is the same on every day; Llama 3's own default."""
 STILL_CLOCK = (
@@ -25,7 +25,6 @@ STILL_CLOCK = (
 """Put before a chat template, hides the function by which transformers tells it the time.
 
 It ends with an expression, after which, other than after a block, the white space of what follows stays."""
-PROMPT_FORMATS: tuple[PromptFormat, ...] = get_args(PromptFormat)
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,18 @@
-"""How the splits of a run are read, the same for every intervention, and the pairs that are drawn from them so."""
+"""The pairs that are drawn from the splits of a run, the same for every intervention."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
 
 import numpy as np
 
 from genies.data.distributions import Example, read_split
-from genies.data.framing import Framed, Framing, frame
-from genies.data.limit import Limit, drawn
+from genies.data.framing import Framed, frame
+from genies.data.limit import drawn
+from genies.data.options import Reading
 from genies.data.pairs import Pair, test_pairs, text_seed, training_pairs
-from genies.data.prompts import PromptFormat
-
-Overlong = Literal["leave_out", "shorten"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How splits are read. The manifest of ``tokenize`` states it, and all later stages take it from there.
-
-    Attributes:
-        seed: draws the examples, the training pairs and the order of test pairs.
-        framing: of the distributions; under the protocol ``paper``, ``truthfulness`` is
-            ``truthfulness_per_response``.
-        prompt_format: of their prompts.
-        overlong: what becomes of examples over the model's context: left out, or their prompts shortened in front.
-        limit: how many examples of each split are read.
-        views: those that the run reads, sorted; the model's context has to hold an example under each of them.
-    """
-
-    seed: int = 0
-    framing: Framing = "response"
-    prompt_format: PromptFormat = "published"
-    overlong: Overlong = "leave_out"
-    limit: Limit = field(default_factory=Limit)
-    views: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, stated: Mapping[str, Any]) -> Self:
-        """What a manifest states as its ``reading``."""
-        return cls(**{**stated, "limit": Limit(**stated.get("limit", {})), "views": tuple(stated.get("views", ()))})
-
-    def presentation(self) -> dict[str, Any]:
-        """What fits remember of it: how a text is shown, not which texts are drawn and kept."""
-        return {name: value for name, value in asdict(self).items() if name not in ("limit", "views")}
 
 
 @dataclass(frozen=True)

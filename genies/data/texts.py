@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from genies.data.distributions import Example
+from genies.data.options import Split
 from genies.data.pairs import Pair, test_pairs, training_pairs
 from genies.digests import value_digest
-
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)

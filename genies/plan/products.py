@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from genies.digests import file_sha256
 from genies.errors import StoreError
 from genies.files import read_json
 from genies.making import MADE_OF, data_roles, stem_roles
-from genies.plan import Plan
+from genies.options import deciding
+from genies.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ def products(plan: Plan) -> Iterator[Product]:
     """Every manifest and evaluation of a run, and its overlaps."""
     for model in plan.models:
         yield from _manifests(plan, model)
-        for name in plan.probes:
+        for name in plan.methods.probes:
             yield from _probe(plan, model, name)
-        for name in plan.text_interventions:
+        for name in plan.methods.texts:
             yield from _trained(plan, model, name)
-        for name in plan.plugins:
+        for name in plan.methods.plugins:
             yield from _plugin(plan, model, name)
     yield _overlap(plan)
 
@@ -56,7 +57,8 @@ def check_results(plan: Plan) -> None:
     if problems:
         file, problem = problems[0]
         others = f", as were {len(problems) - 1} other files" if len(problems) > 1 else ""
-        folders = dict.fromkeys(str(plan.results / f.relative_to(plan.results).parts[0]) for f, _ in problems)
+        results = plan.files.results
+        folders = dict.fromkeys(str(results / file.relative_to(results).parts[0]) for file, _ in problems)
         what = file if len(problems) == 1 else " and ".join(folders)
         raise StoreError(
             f"{file}: {problem}{others}; delete {what} and run snakemake again (what is still right is taken from the "
@@ -106,73 +108,75 @@ def _short(value: Any) -> str:
 
 def _overlap(plan: Plan) -> Product:
     """Which test examples also appear in training splits."""
-    inputs = _splits(plan, plan.fit_sources, plan.test_distributions)
-    configured = {**plan.config.model_dump(include={"seed", "limit"}), "targets": plan.probe_targets}
-    return Product(plan.overlap_file, plan.code("genies.stages.overlap"), inputs, configured)
+    inputs = _splits(plan, plan.selection.fitted_on, plan.selection.tested)
+    read = {"seed": plan.reading.seed, "limit": asdict(plan.reading.limit)}
+    configured = {**read, "targets": plan.selection.probe_targets}
+    return Product(plan.files.overlap, plan.code("genies.stages.overlap"), inputs, configured)
 
 
 def _manifests(plan: Plan, model: str) -> Iterator[Product]:
     """The model, its tokens and its activations."""
-    described, tokens = plan.model_manifest(model), plan.tokens_manifest(model)
-    identifier = {"identifier": plan.models[model], "asked_revision": plan.revision(model)}
+    described, tokens = plan.files.model(model), plan.files.tokens(model)
+    identifier = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
     yield Product(described, plan.code("genies.stages.model"), {}, identifier)
     yield Product(
         tokens,
         plan.code("genies.stages.tokenize"),
-        {"model": described, **data_roles(plan.distribution_files())},
-        {"reading": plan.reading_fields, "templates": plan.templates()},
+        {"model": described, **data_roles(plan.data.files)},
+        {"reading": asdict(plan.reading), "templates": plan.templates()},
     )
-    for batch, manifest in zip(plan.batches, plan.activations_manifests(model), strict=True):
-        chosen = {"distributions": plan.batch(batch), **plan.extraction_fields}
+    for batch, manifest in zip(plan.jobs.batches, plan.files.activations(model), strict=True):
+        chosen = {"distributions": plan.jobs.batch(batch), "options": deciding(plan.config.extraction)}
         code = plan.code("genies.stages.extract")
         yield Product(manifest, code, {"model": described, "tokens": tokens}, chosen)
 
 
 def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
     """The fits of an intervention that reads features, and their evaluations."""
-    activations = stem_roles("activations", plan.activations_manifests(model))
-    fits = plan.results / "interventions" / model / f"{name}.json"
-    inputs = {**activations, **_splits(plan, plan.fit_sources, [])}
+    activations = stem_roles("activations", plan.files.activations(model))
+    fits = plan.files.fits(model, name)
+    inputs = {**activations, **_splits(plan, plan.selection.fitted_on, [])}
     yield Product(fits, plan.code("genies.stages.fit", intervention=name), inputs, _intervention(plan, name))
     code = plan.code("genies.stages.evaluate", intervention=name)
-    for source in plan.fit_sources:
-        targets = plan.probe_targets[source]
+    for source in plan.selection.fitted_on:
+        targets = plan.selection.probe_targets[source]
         inputs = {"fits": fits, **activations, **_splits(plan, [], targets)}
-        yield Product(plan.evaluation(model, name, source), code, inputs, {"targets": targets})
+        yield Product(plan.files.evaluation(model, name, source), code, inputs, {"targets": targets})
 
 
 def _trained(plan: Plan, model: str, name: str) -> Iterator[Product]:
     """The fits of an intervention that reads texts, and their evaluations."""
-    manifests = {"model": plan.model_manifest(model), "tokens": plan.tokens_manifest(model)}
+    manifests = {"model": plan.files.model(model), "tokens": plan.files.tokens(model)}
     code, configured = plan.code("genies.stages.tune", intervention=name), _intervention(plan, name)
-    for number, sources in enumerate(plan.tuning_groups(name)):
-        tests = plan.tuning_tests(name, str(number))
-        group = plan.tuning_manifest(model, name, number)
+    for number, sources in enumerate(plan.jobs.groups(name)):
+        tests = plan.jobs.tests(name, str(number))
+        group = plan.files.training(model, name, number)
         yield Product(group, code, {**manifests, **_splits(plan, sources, tests)}, configured)
         for source in sources:
-            targets = plan.targets[source]
+            targets = plan.selection.targets[source]
             inputs = {**manifests, **_splits(plan, [source], targets)}
-            yield Product(plan.results / "interventions" / model / name / f"{source}.json", code, inputs, configured)
-            yield Product(plan.evaluation(model, name, source), code, inputs, configured | {"targets": targets})
+            yield Product(plan.files.trained(model, name, source), code, inputs, configured)
+            yield Product(plan.files.evaluation(model, name, source), code, inputs, configured | {"targets": targets})
 
 
 def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
     """The evaluations of a plug-in."""
-    programs = {f"programs/{file.relative_to(plan.plugins[name])}": file for file in plan.plugin_files(name)}
-    manifests = {"model": plan.model_manifest(model), "tokens": plan.tokens_manifest(model)}
-    for source in plan.evaluated_sources(name):
-        targets = plan.targets[source]
+    folder = plan.methods.plugins[name]
+    programs = {f"programs/{file.relative_to(folder)}": file for file in plan.methods.plugin_files(name)}
+    manifests = {"model": plan.files.model(model), "tokens": plan.files.tokens(model)}
+    for source in plan.jobs.sources(name):
+        targets = plan.selection.targets[source]
         inputs = {**manifests, **programs, **_splits(plan, [source], targets)}
         yield Product(
-            plan.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
+            plan.files.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
         )
 
 
 def _intervention(plan: Plan, name: str) -> dict[str, Any]:
-    return {"intervention": plan.interventions[name], "parameters": plan.parameters(name)}
+    return {"intervention": plan.methods.specs[name], "parameters": plan.methods.parameters(name)}
 
 
 def _splits(plan: Plan, sources: Iterable[str], targets: Iterable[str]) -> dict[str, Path]:
     """Files of training and test splits, by their roles."""
-    train = [plan.distribution_file(source, "train") for source in sources]
-    return data_roles([*train, *(plan.distribution_file(target, "test") for target in targets)])
+    train = [plan.data.file(source, "train") for source in sources]
+    return data_roles([*train, *(plan.data.file(target, "test") for target in targets)])

@@ -39,16 +39,16 @@ WIDE = 0.05
 
 
 def write_report_from_tables(
-    folder: Path, run: str, provenance: Path, output: Path, beside: Sequence[Path] = ()
+    folder: Path, *, title: str, provenance: Path, beside: Sequence[Path] = (), output: Path
 ) -> None:
-    """Write the report of a run from its tables.
+    """Draw the report page of a run from its tables.
 
     Args:
         folder: of the tables that ``genies metrics`` and ``genies records`` wrote.
-        run: name of the run, the page's title.
+        title: the page's, the name of the run.
         provenance: what ``genies provenance`` wrote; stated at the page's end.
-        output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
         beside: folders of other runs' results, to show on the same page.
+        output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
     """
     stated = read_json(provenance, "configuration")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
@@ -58,7 +58,7 @@ def write_report_from_tables(
     tables = tables.by_size()
     figures = draw(tables)
     write_figures(figures, output.parent / FIGURES)
-    _write(_page(run, tables, figures, stated), output)
+    _write(_page(title, tables, figures, stated), output)
 
 
 def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output: Path) -> None:

@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from genies.costs.extraction import tell_costs, tell_disk
-from genies.data.texts import Split
+from genies.data.options import Split
+from genies.devices import claim_gpus
 from genies.digests import code_digest
+from genies.engine.options import Extraction
 from genies.engine.tokens import Tokens
 from genies.files import read_json, write_json
 from genies.making import MADE_OF, made_of
 from genies.models.describe import read_model
-from genies.store.extraction import Extractor, Request, Settings, _with_attention, describe, settled
+from genies.options import deciding
+from genies.store.extraction import Extractor, Request, describe, settled
 from genies.store.tokens import read_tokens, tokens_path
 
 log = logging.getLogger(__name__)
 
 
 def extract_distributions(
+    *distributions: str,
     model: Path,
     tokens: Path,
-    distributions: Sequence[str],
-    views: dict[Split, Sequence[str]],
-    settings: Settings,
-    device: str,
-    cache: Path,
+    train_views: Sequence[str] = (),
+    test_views: Sequence[str] = (),
+    extraction: Extraction = Extraction(),
+    cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Make the activation stores of the distributions complete; the model is loaded only if one is missing.
+    """Compute the activation stores that are missing.
+
+    The model is loaded only if one is missing.
 
     Args:
+        *distributions: names of distributions in the token manifest.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``.
-        distributions: which of its distributions to extract.
-        views: views by split.
-        settings: what decides the stores' bytes.
-        device: torch device, or "auto".
+        train_views: views of training splits.
+        test_views: views of test splits.
+        extraction: what is stored of each text, and how it is computed.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, the ``model`` with its digests, the ``distributions``, the
             ``reading``, ``stores`` (records with distribution, split, view, digest), ``checks`` of how exact packing
-            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, and the
-            settings.
+            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, the
+            ``options`` that decided them, and the ``extraction``, that is the same as settled.
     """
+    claim_gpus(extraction.device)
     described, tokenized = read_model(model), read_json(tokens, "reading", "tokens", "left_out")
-    settings = settled(settings, described, device)
     root = Path(cache) / "activations"
-    extractor = Extractor(described, root, settings, device)
+    views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
+    extractor = Extractor(described, root, extraction)
     tell_costs(extractor, _requests(tokenized, distributions, views, cache))
     stores, checks, devices = [], [], set()
     for request in _requests(tokenized, distributions, views, cache):
@@ -73,33 +79,32 @@ def extract_distributions(
             "checks": checks,
             "devices": sorted(devices),
             "left_out": left_out,
-            **asdict(settings),
+            "options": deciding(extraction),
+            "extraction": extractor.settled.deciding(),
         },
     )
     log.info("%s: %s", described["name"], describe(extractor.statistics))
 
 
 def check_disk(
-    model: Path,
-    tokens: Path,
+    described: Mapping[str, Any],
+    tokenized: Mapping[str, Any],
     views: Mapping[Split, Sequence[str]],
-    settings: Settings,
+    extraction: Extraction,
     cache: Path,
 ) -> None:
-    """Log what disk the extraction of all that was tokenized for a model takes.
+    """Log what disk the extraction of all that was tokenized for a model takes, by the manifests of both.
 
     Extraction may run on another machine, with another arithmetic. So a store counts as there already if it is complete
-    in any arithmetic that a device may have for the settings' dtype.
+    in any arithmetic that a device may have for the dtype.
 
     Raises:
         DiskError: it would not fit.
     """
-    described, tokenized = read_model(model), read_json(tokens, "tokens")
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
-    settings = _with_attention(settings, described)
-    arithmetics = dict.fromkeys((settings.dtype, "float32"))
-    anywhere = [replace(settings, arithmetic=arithmetic) for arithmetic in arithmetics]
+    here = settled(extraction, described)
+    anywhere = [replace(here, arithmetic=computed) for computed in dict.fromkeys((extraction.dtype, "float32"))]
     tell_disk(described, Path(cache) / "activations", anywhere, requests)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,33 +24,36 @@ log = logging.getLogger(__name__)
 
 def fit_sources(
     intervention: str,
-    parameters: dict[str, Any],
-    files: Sequence[Path],
-    manifests: Sequence[Path],
-    cache: Path,
+    *,
+    parameters: Mapping[str, Any] = {},
+    train: Sequence[Path],
+    activations: Sequence[Path] = (),
+    cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Fit an intervention on each source; a fit whose digest is in the cache is taken from there.
+    """Fit an intervention on the training pairs of its sources.
+
+    A fit whose digest is in the cache is taken from there.
 
     Args:
         intervention: name, or path of a Python file.
         parameters: keyword arguments of its class.
-        files: ``<distribution>/train.json`` of every source.
-        manifests: manifests of ``genies extract``; they say how splits are read.
+        train: ``<distribution>/train.json`` of every source.
+        activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
             chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs)
             and the ``origin`` of the features.
     """
-    activations = Activations(manifests, cache)
+    extracted = Activations(activations, cache)
     unfitted = make(intervention, parameters)
     views = unfitted.fit_views
     code = code_digest(__name__, module_of(intervention))
     fits, sites, ties, out_of_fold, reused = {}, {}, {}, {}, 0
-    for file in files:
+    for file in train:
         source = file.parent.name
-        split = read_training(file, activations.reading, activations.left_out(source, "train"))
-        stores = {view: activations.digest(source, "train", view) for view in views}
+        split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
+        stores = {view: extracted.digest(source, "train", view) for view in views}
         digest, fields = fit_digest(intervention, unfitted.get_params(), code, split, stores)
         folder = fits_folder(cache, digest)
         known = is_saved(folder)
@@ -59,27 +62,27 @@ def fit_sources(
                 reused += 1
                 fitted = load(folder, intervention)
             else:
-                opened = activations.stores(source, "train", views)
+                opened = extracted.stores(source, "train", views)
                 stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
                 try:
                     fitted = make(intervention, parameters).fit(stored)
                 except DataError as error:
                     raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
                 # A fit that reads no features is that of every model.
-                save(fitted, folder, fields, activations.origin if views else None)
+                save(fitted, folder, fields, extracted.origin if views else None)
         fits[source], sites[source] = digest, fitted.chosen_sites()
         ties[source], out_of_fold[source] = fitted.edge_ties(), fitted.out_of_fold_accuracy()
     write_json(
         output,
         {
-            MADE_OF: made_of(code, {**stem_roles("activations", manifests), **data_roles(files)}),
+            MADE_OF: made_of(code, {**stem_roles("activations", activations), **data_roles(train)}),
             "intervention": intervention,
-            "parameters": parameters,
+            "parameters": dict(parameters),
             "fits": fits,
             "sites": sites,
             "edge_ties": ties,
             "out_of_fold_accuracy": out_of_fold,
-            "origin": activations.origin,
+            "origin": extracted.origin,
         },
     )
     log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)

@@ -15,6 +15,7 @@ from genies.evaluation.comparison import read_scores
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.seen import read_seen
 from genies.files import read_json
+from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
 from genies.published.recomputed import recompute
 from genies.published.results import read_results
@@ -22,58 +23,57 @@ from genies.published.results import read_results
 if TYPE_CHECKING:
     import polars as pl
 
-    from genies.interventions.base import Protocols
 
 
 def write_tables(
     evaluations: Path,
-    output: Path,
     *,
     models: Sequence[str],
     interventions: Sequence[str],
     shifts: Sequence[Path],
-    protocol: Protocols,
-    capability_interventions: Sequence[str],
-    on_references: Sequence[str],
+    protocol: Protocols = "corrected",
+    capability: Sequence[str] = (),
+    fits: Sequence[Path] = (),
     trained: Sequence[str] = (),
+    on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
-    manifests: Sequence[Path] = (),
     overlap: Path | None = None,
     seed: int = 0,
+    output: Path,
 ) -> None:
-    """Write the cells of every source and target, the metrics of every shift, and their averages.
+    """Compute the metrics of every shift and the leaderboard.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``; what else lies in it, from an earlier
             configuration, is not read.
-        output: folder of the tables.
         models: those of the run, in its order.
         interventions: likewise.
         shifts: shift lists.
         protocol: how capabilities are chosen and measured.
-        capability_interventions: the best of them on a reference gives the capability there.
-        on_references: interventions that were fitted on references as well as on sources.
+        capability: interventions of which the best on a reference gives the capability there.
+        fits: manifests of ``genies fit`` for those, each in a folder with the name of its model; for their accuracies
+            on training pairs.
         trained: interventions with a training of their own.
+        on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
-        manifests: those of ``genies fit`` for ``capability_interventions``, each in a folder with the name of its
-            model; for their accuracies on training pairs.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         seed: of the bootstrap.
+        output: folder of the tables.
     """
     listed = read_shifts(*shifts)
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
-    fits = {name: sources | references if name in on_references else sources for name in interventions}
+    fitted = {name: sources | references if name in on_references else sources for name in interventions}
     seen = None if overlap is None else read_seen(overlap)
-    cells = tables.cells(evaluations, models, fits, seen)
+    cells = tables.cells(evaluations, models, fitted, seen)
     scores = read_scores(evaluations, cells)
     clean = None
     if protocol == "corrected":
-        clean = CleanCapabilities(scores, seen or {}, capability_interventions, _out_of_fold(manifests))
-    metrics = tables.generalization_metrics(cells, listed, capability_interventions, clean=clean, trained=trained)
+        clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
+    metrics = tables.generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     _write(cells, metrics, scores, benchmarks(listed), seed, output, clean)
     tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
     kinds = [(answers.COLUMNS, answers.row), (ties.COLUMNS, ties.row)]
-    for frame, file in zip(tables.tabulate(evaluations, models, fits, kinds), (answers.FILE, ties.FILE), strict=True):
+    for frame, file in zip(tables.tabulate(evaluations, models, fitted, kinds), (answers.FILE, ties.FILE), strict=True):
         tables.write_csv(frame, output / file)
 
 

@@ -11,12 +11,12 @@ from genies.models.describe import describe_model
 from genies.models.files import hashes_file
 
 
-def pin_model(identifier: str, revision: str | None, cache: Path, output: Path) -> None:
-    """Write the manifest of a model, which later stages read.
+def pin_model(identifier: str, *, revision: str | None = None, cache: Path = Path("cache"), output: Path) -> None:
+    """Find or download a model and write the manifest that pins it.
 
     Args:
-        identifier: as ``describe_model`` takes it.
-        revision: likewise.
+        identifier: local folder, ``.gguf`` file, hub id, or ``owner/name/file.gguf`` on the hub.
+        revision: hub revision: branch, tag or commit.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, and what ``describe_model`` gives.
     """

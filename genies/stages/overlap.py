@@ -11,45 +11,42 @@ from typing import Any
 import polars as pl
 
 from genies.data.distributions import Example
-from genies.data.limit import Limit
+from genies.data.options import Reading
 from genies.data.overlap import Overlap, TrainingTexts, overlap
-from genies.data.reading import Reading, read_drawn
+from genies.data.reading import read_drawn
 from genies.digests import code_digest
 from genies.errors import DataError
 from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, COUNTS_FILE, FILE, KINDS, Place
 from genies.evaluation.tables import METADATA, write_csv
 from genies.files import whole_file
 from genies.making import MADE_OF, data_roles, made_of
+from genies.stages.targets import targets_of
 
 
 def write_overlap(
-    train: Sequence[Path],
-    test: Sequence[Path],
-    targets: Mapping[str, Sequence[str]],
-    seed: int,
-    limit: Limit,
-    output: Path,
+    *pairs: str, train: Sequence[Path], test: Sequence[Path], reading: Reading = Reading(), output: Path
 ) -> None:
-    """Compare test splits with training splits, and write ``overlap.parquet`` and ``overlap.csv``.
+    """Find the test examples that also appear in training splits.
 
     Args:
+        *pairs: ``SOURCE:TARGET`` of what is compared; default: every training with every test split.
         train: ``<distribution>/train.json`` of every source.
         test: ``<distribution>/test.json`` of every target.
-        targets: target names by source.
-        seed: of the run; it draws the examples that are read.
-        limit: how many of each split are read.
-        output: folder of the two files.
+        reading: which examples are read; examples of the files are compared, whatever the framing makes of them.
+        output: folder of ``overlap.parquet`` and ``overlap.csv``.
 
     Raises:
         DataError: a file is missing or breaks the format, or the split of a source or target was not given.
     """
-    # Examples of the files are compared, whatever the framing makes of them.
-    compared = list(_compare(train, test, targets, Reading(seed, limit=limit)))
+    reading = Reading(reading.seed, limit=reading.limit)
+    sources, names = ([file.parent.name for file in files] for files in (train, test))
+    targets = targets_of(pairs, sources, names)
+    compared = list(_compare(train, test, targets, reading))
     seen = [_seen(place, found) for place, found in compared]
     stated = {
         MADE_OF: made_of(code_digest(__name__), data_roles([*train, *test])),
-        "seed": seed,
-        "limit": asdict(limit),
+        "seed": reading.seed,
+        "limit": asdict(reading.limit),
         "targets": targets,
     }
     with whole_file(output / FILE) as partial:

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genies.data.distributions import write_split
+from genies.data.options import SPLITS
 from genies.data.reading import SplitPairs
-from genies.data.texts import SPLITS
+from genies.devices import claim_gpus
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
@@ -56,24 +57,25 @@ class PluginError(GeniesError):
 
 def run_plugin(
     folder: Path,
+    *,
     model: Path,
     tokens: Path,
     train: Path,
-    tests: Sequence[Path],
+    test: Sequence[Path],
     work: Path,
     output: Path,
 ) -> None:
-    """Train a plug-in on a source, test it on the targets, and check what it says.
+    """Run a plug-in's train.py and eval.py on one source and its targets, and check what it says.
 
     What it said before of the same model and the same examples is taken from ``work``, unless its own files changed.
 
     Args:
-        folder: the plug-in.
+        folder: the plug-in's, with train.py and eval.py.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``; it says how splits are read.
         train: ``<source>/train.json``.
-        tests: ``<target>/test.json`` of each target.
-        work: folder for the plug-in's model and outputs; emptied before it runs.
+        test: ``<target>/test.json`` of each target.
+        work: folder for what the plug-in writes; emptied before it begins.
         output: parquet file to write.
 
     Raises:
@@ -81,21 +83,22 @@ def run_plugin(
     """
     from genies.evaluation.tables import write_evaluation
 
+    claim_gpus("auto")
     described, shown = read_model(model), ShownTexts(tokens, model)
-    results = [(work / "evaluations" / f"{test.parent.name}.json").resolve() for test in tests]
-    digest = _digest(folder, described, shown, [train, *tests])
+    results = [(work / "evaluations" / f"{file.parent.name}.json").resolve() for file in test]
+    digest = _digest(folder, described, shown, [train, *test])
     if not _is_done(work, digest, results):
         shutil.rmtree(work, ignore_errors=True)
         (work / "evaluations").mkdir(parents=True)
         files = PinnedFiles.of(described)
         files.check()
-        _run_programs(folder, Path(described["path"]).resolve(), shown, train, tests, work, results)
+        _run_programs(folder, Path(described["path"]).resolve(), shown, train, test, work, results)
         files.check()
-    frames = [_frame(result, shown.test(test)) for result, test in zip(results, tests, strict=True)]
+    frames = [_frame(result, shown.test(file)) for result, file in zip(results, test, strict=True)]
     write_sealed(work / DONE_FILE, {"digest": digest, "results": _hashes(results)})
     programs = {f"programs/{file.relative_to(folder)}": file for file in program_files(folder)}
-    inputs = {"model": model, "tokens": tokens, **programs, **data_roles([train, *tests])}
-    stated = {MADE_OF: made_of(code_digest(__name__), inputs), "targets": [test.parent.name for test in tests]}
+    inputs = {"model": model, "tokens": tokens, **programs, **data_roles([train, *test])}
+    stated = {MADE_OF: made_of(code_digest(__name__), inputs), "targets": [file.parent.name for file in test]}
     write_evaluation(output, frames, stated)
 
 

@@ -11,9 +11,38 @@ from pathlib import Path
 from typing import Any
 
 from genies import __version__
+from genies.config.sections import Config
 from genies.digests import PACKAGE_FOLDER, file_sha256
 from genies.files import read_json, write_json
 from genies.interventions.registry import name_of
+from genies.plan.plan import Plan
+from genies.plan.products import check_results
+
+
+def state_provenance(*results: Path, config: Mapping[str, Any], output: Path) -> None:
+    """Check that results are what is configured, and state what they come from.
+
+    Args:
+        *results: files to bind to the statement.
+        config: the run's configuration.
+        output: JSON to write.
+
+    Raises:
+        StoreError: a file of the run was made otherwise.
+    """
+    plan = Plan(Config(**config))
+    check_results(plan)
+    write_provenance(
+        config,
+        [plan.files.model(model) for model in plan.models],
+        plan.data.files,
+        plan.methods.own_code,
+        results,
+        output,
+        tokens=[plan.files.tokens(model) for model in plan.models],
+        activations=[manifest for model in plan.models for manifest in plan.files.activations(model)],
+        tuned=plan.files.all_trained,
+    )
 
 
 def write_provenance(
@@ -78,8 +107,8 @@ def _examples(tokens: Path) -> dict[str, dict[str, int]]:
 def _of_activations(manifests: Sequence[Path]) -> list[dict[str, Any]]:
     """What each model's activations were computed in, on which devices, and what they are stored in."""
     devices: dict[tuple[str, str, str], set[str]] = {}
-    for manifest in (read_json(path, "model", "arithmetic", "dtype", "devices") for path in manifests):
-        kind = manifest["model"], manifest["arithmetic"], manifest["dtype"]
+    for manifest in (read_json(path, "model", "extraction", "devices") for path in manifests):
+        kind = manifest["model"], manifest["extraction"]["arithmetic"], manifest["extraction"]["dtype"]
         devices.setdefault(kind, set()).update(manifest["devices"])
     return [
         {"model": model, "of": "activations", "computed": computed, "devices": sorted(used), "stored": stored}

@@ -23,27 +23,28 @@ from genies.evaluation.seen import Place, read_kinds
 from genies.evaluation.tables import write_csv
 from genies.files import read_json
 from genies.interventions.registry import name_of
+from genies.stages.targets import targets_of
 
 
 def write_records(
+    *pairs: str,
     tokens: Sequence[Path],
-    activations: Sequence[Path],
-    fits: Sequence[Path],
-    tuned: Sequence[Path],
-    output: Path,
+    activations: Sequence[Path] = (),
+    fits: Sequence[Path] = (),
+    tuned: Sequence[Path] = (),
     overlap: Path | None = None,
-    shifts: Sequence[Place] = (),
+    output: Path,
 ) -> None:
-    """Write ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
+    """Count the texts that a run read, and join its training logs.
 
     Args:
+        *pairs: ``SOURCE:TARGET`` of the shifts whose overlap is stated.
         tokens: manifests of ``genies tokenize``.
         activations: manifests of ``genies extract``.
         fits: manifests of ``genies fit``, each in a folder with the name of its model.
         tuned: manifests of ``genies tune``.
-        output: folder of the tables.
         overlap: ``overlap.parquet`` of the run; without it no overlap is stated.
-        shifts: (source, target) of those whose overlap is stated.
+        output: folder of ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
 
     Raises:
         StoreError: a manifest or the table of overlaps is missing, damaged, or lacks what is asked for.
@@ -54,6 +55,7 @@ def write_records(
     texts = [row for manifest in read for row in _splits(manifest, counts)]
     texts += [row for fit in trained for row in _changes(fit)]
     if overlap is not None:
+        shifts = [(source, target) for source, names in targets_of(pairs).items() for target in names]
         texts += [row for manifest in read for row in _shifts(manifest["model"], shifts, counts, overlap)]
     training = [
         {"model": fit["model"], "intervention": name_of(fit["intervention"]), "source": _source(fit), **step}

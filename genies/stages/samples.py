@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from genies.data.options import Reading
 from genies.data.pairs import text_seed
-from genies.data.reading import Reading, SplitPairs, read_test
+from genies.data.reading import SplitPairs, read_test
 from genies.evaluation.tables import read_evaluation
 from genies.files import write_json
+from genies.stages.targets import targets_of
 
 DISPUTED, DRAWN = 12, 8
 """Pairs of each target: those on which interventions disagree most, and others drawn at random."""
@@ -26,22 +28,26 @@ Place = tuple[int, int]
 
 
 def write_samples(
+    *pairs: str,
     evaluations: Path,
     models: Sequence[str],
-    fits: Mapping[str, Collection[str]],
-    sources: Mapping[str, Sequence[str]],
-    tests: Sequence[Path],
-    reading: Reading,
+    interventions: Sequence[str],
+    references: Sequence[str] = (),
+    on_references: Sequence[str] = (),
+    test: Sequence[Path],
+    reading: Reading = Reading(),
     output: Path,
 ) -> None:
-    """Choose pairs of every target and write their texts and verdicts; a source may be shown as its own target.
+    """Choose pairs of every target to read, with every verdict on them.
 
     Args:
+        *pairs: ``SOURCE:TARGET`` of what is shown; a source may be its own target.
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
         models: those of the run.
-        fits: sources to read by intervention.
-        sources: by target, the sources that it is shown with.
-        tests: ``<target>/test.json`` of each target.
+        interventions: those of the run, and plug-ins.
+        references: references that no shift starts from.
+        on_references: interventions that were fitted on them, too.
+        test: ``<target>/test.json`` of each target.
         reading: how splits are read.
         output: JSON to write: by target ``columns`` ([model, intervention, source] of each verdict) and ``pairs``, each
             with ``prompt``, ``best`` and ``worse`` (texts), ``example`` and ``pair`` (as in evaluations), ``disputed``
@@ -50,6 +56,8 @@ def write_samples(
     Raises:
         StoreError: an evaluation is missing or damaged.
     """
+    shown = targets_of(pairs)
+    fits = {name: set(shown) if name in on_references else set(shown) - set(references) for name in interventions}
     frames: dict[Column, pl.DataFrame] = {
         (model, intervention, source): read_evaluation(evaluations / model / intervention / f"{source}.parquet")
         for model in models
@@ -57,15 +65,15 @@ def write_samples(
         for source in sorted(names)
     }
     targets = {}
-    for test in tests:
-        name = test.parent.name
+    for file in test:
+        name = file.parent.name
         judged = {
             column: {(e, p): v for e, p, v in rows.select("example", "pair", "probability").iter_rows()}
             for column, frame in frames.items()
-            if column[2] in sources.get(name, ()) and len(rows := frame.filter(target=name))
+            if name in shown[column[2]] and len(rows := frame.filter(target=name))
         }
         if judged:
-            targets[name] = _target(read_test(test, reading, ()), judged, reading.seed)
+            targets[name] = _target(read_test(file, reading, ()), judged, reading.seed)
     write_json(output, targets)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genies.data.distributions import Example, read_split
+from genies.data.options import SPLITS, Reading, Split
 from genies.data.prompts import Presentation
-from genies.data.reading import Reading, SplitPairs, read_drawn, read_test, read_training
-from genies.data.texts import SPLITS, Split
+from genies.data.reading import SplitPairs, read_drawn, read_test, read_training
 from genies.files import read_json
 from genies.interventions.text import TextPairs
 from genies.models.describe import read_model

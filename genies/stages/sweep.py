@@ -15,6 +15,7 @@ import numpy as np
 
 from genies.data.pairs import Pair, example_seed
 from genies.data.reading import SplitPairs
+from genies.devices import claim_gpus
 from genies.errors import DataError
 from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
@@ -31,17 +32,18 @@ COLUMNS = ("model", "intervention", "source", "parameters", "accuracy", "low", "
 
 def sweep_source(
     intervention: str,
-    parameters: dict[str, Any],
+    *,
+    parameters: Mapping[str, Any] = {},
     values: Mapping[str, Any],
-    counts: tuple[int, int],
+    counts: tuple[int, int] = (400, 200),
     model: Path,
     tokens: Path,
     train: Path,
-    device: str,
+    device: str = "auto",
     work: Path,
     output: Path,
 ) -> None:
-    """Train with every combination on a part of the source's training examples and test on others of them.
+    """Try hyper-parameters on a part of a source's training split, and test on another part.
 
     Args:
         intervention: name, or path of a Python file.
@@ -57,6 +59,7 @@ def sweep_source(
     """
     import polars as pl
 
+    claim_gpus(device)
     described = read_model(model)
     files = PinnedFiles.of(described)
     files.check()
@@ -137,11 +140,16 @@ def _filled(clusters: Sequence[list[Pair]], counts: Sequence[int]) -> list[list[
     return parts
 
 
-def join_sweeps(parts: Sequence[Path], output: Path) -> None:
-    """Join the tables of several sources, best combination first within each."""
+def join_sweeps(*tables: Path, output: Path) -> None:
+    """Join the tables of sweeps, best combination first within each source.
+
+    Args:
+        *tables: those of ``genies sweep`` (CSV).
+        output: table to write (CSV).
+    """
     import polars as pl
 
-    joined = pl.concat([pl.read_csv(part) for part in parts])
+    joined = pl.concat([pl.read_csv(table) for table in tables])
     keys = ["model", "intervention", "source", "accuracy"]
     with whole_file(output) as partial:
         joined.sort(keys, descending=[False, False, False, True], maintain_order=True).write_csv(partial)

@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genies.data.reading import Reading
-from genies.data.texts import Split
+from genies.data.options import Reading, Split
 from genies.data.views import VIEWS, templates_digest
 from genies.digests import code_digest
+from genies.engine.options import Extraction
 from genies.engine.tokens import empty_examples, indistinct_examples
 from genies.errors import DataError
 from genies.files import write_json
@@ -19,6 +19,7 @@ from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, tokenizer_files
 from genies.models.load import load_tokenizer
+from genies.stages.extract import check_disk
 from genies.store.splits import ShownSplit, shown_splits
 from genies.store.tokens import read_tokens, tokens_digest, tokens_path, write_tokens
 
@@ -29,28 +30,37 @@ log = logging.getLogger(__name__)
 
 
 def tokenize_splits(
+    *,
     model: Path,
-    files: Sequence[tuple[Split, Path]],
-    views: dict[Split, Sequence[str]],
-    reading: Reading,
-    cache: Path,
+    train: Sequence[Path] = (),
+    test: Sequence[Path] = (),
+    train_views: Sequence[str] = (),
+    test_views: Sequence[str] = (),
+    reading: Reading = Reading(),
+    extraction: Extraction = Extraction(),
+    cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Tokenize the texts of the splits under the views that the run reads, into ``cache/tokens``.
+    """Tokenize the texts that a run reads.
 
     Args:
         model: the model's manifest.
-        files: split and file (``<distribution>/<split>.json``) of all that is read.
-        views: views by split; ``plain`` is always added, since it tells which examples are too long.
+        train: ``<distribution>/train.json`` of each training split.
+        test: ``<distribution>/test.json`` of each test split.
+        train_views: views of training splits; ``plain`` is always added, since it tells which examples are too long.
+        test_views: views of test splits, likewise.
         reading: how the texts are read.
-        cache: the cache folder.
+        extraction: what will be stored of each text; if the disk is too small for it, that is said at once.
+        cache: the cache folder; the tokens lie in ``tokens``.
         output: manifest to write: what it is ``made_of``, the ``reading``, a digest of the ``templates``, ``tokens``
             (records with distribution, split, view, digest), and by ``distribution/split`` how many examples are
             ``available`` in the file, how many ``examples`` of them are drawn, those ``left_out``, the characters
             ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
             tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
     """
-    reading = replace(reading, views=tuple(sorted({*reading.views, *views["train"], *views["test"]})))
+    views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
+    files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
+    reading = replace(reading, views=tuple(sorted({*reading.views, *train_views, *test_views})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries, available, counts, left_out, shortened, indistinct, merged = [], {}, {}, {}, {}, {}, {}
@@ -83,6 +93,7 @@ def tokenize_splits(
         "merged": merged,
     }
     write_json(output, tokenized)
+    check_disk(described, tokenized, views, extraction, cache)
 
 
 def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:

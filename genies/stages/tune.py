@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genies.data.reading import SplitPairs
+from genies.devices import claim_gpus
 from genies.digests import code_digest, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.judge import judge
@@ -23,6 +24,7 @@ from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
 from genies.stages.shown import ShownTexts
+from genies.stages.targets import targets_of
 from genies.store.fits import check_test, fits_folder, is_saved
 
 if TYPE_CHECKING:
@@ -62,45 +64,46 @@ class _Job:
 
 def tune_sources(
     intervention: str,
-    parameters: dict[str, Any],
+    *pairs: str,
+    parameters: Mapping[str, Any] = {},
     model: Path,
     tokens: Path,
     train: Sequence[Path],
-    targets: Mapping[str, Sequence[str]],
-    tests: Sequence[Path],
-    device: str,
-    cache: Path,
+    test: Sequence[Path],
+    device: str = "auto",
+    cache: Path = Path("cache"),
     output: Path,
-    loaded: LoadedModel | None = None,
+    _loaded: LoadedModel | None = None,
 ) -> None:
-    """Fit on each source unless the cache has that fit, then test on every target that the cache has no test of.
+    """Fit an intervention that reads texts on each source, and test it on its targets.
 
-    The sources come one after the other. The model is loaded when the first fit or test needs it, and then serves all
-    sources; where every weight is trained, each source that is not in the cache loads it. What a source has made is in
-    the cache before the next one begins.
+    A fit or a test that the cache has is taken from there. The sources come one after the other. The model is loaded
+    when the first fit or test needs it, and then serves all sources; where every weight is trained, each source that is
+    not in the cache loads it. What a source has made is in the cache before the next one begins.
 
     Args:
         intervention: name, or path of a Python file.
+        *pairs: ``SOURCE:TARGET`` of what is tested on what.
         parameters: keyword arguments of its class.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``; it says how splits are read.
         train: ``<source>/train.json`` of each source.
-        targets: target names by source.
-        tests: ``<target>/test.json`` of each target.
+        test: ``<target>/test.json`` of each target.
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
         output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what
             of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and
             ``tests`` (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
-        loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
+        _loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:
         GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
     """
+    claim_gpus(device)
     described, shown = read_model(model), ShownTexts(tokens, model)
     files = [PinnedFiles.of(described), *_other_files(intervention, parameters, cache)]
-    job = _Job(intervention, parameters, described, shown, device, cache, loaded or LoadedModel(), files)
-    by_name = {test.parent.name: test for test in tests}
+    job = _Job(intervention, dict(parameters), described, shown, device, cache, _loaded or LoadedModel(), files)
+    by_name, targets = {file.parent.name: file for file in test}, targets_of(pairs)
     code = code_digest(__name__, module_of(intervention))
     kinds = ("made_of_source", "arithmetic", "fits", "tests", "training_log", "counts")
     made: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
@@ -116,18 +119,18 @@ def tune_sources(
             raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
         # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
         gc.collect()
-    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *tests])}
-    common = {"model": described["name"], "intervention": intervention, "parameters": parameters}
+    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *test])}
+    common = {"model": described["name"], "intervention": intervention, "parameters": dict(parameters)}
     write_json(output, {MADE_OF: made_of(code, inputs), **common, **made})
 
 
-def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> None:
-    """Write the evaluation and the manifest of every source, as jobs of ``tune_sources`` left them in the cache.
+def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) -> None:
+    """Write the evaluation and the manifest of every source, as jobs of ``genies tune`` left them in the cache.
 
     Args:
-        manifests: those of ``tune_sources``, each ``<intervention>/groups/<group>.json``.
+        *manifests: those of ``genies tune``, each ``<intervention>/groups/<group>.json``.
         cache: the cache folder.
-        results: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
+        output: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
             ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
             ``arithmetic``, ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
 
@@ -147,10 +150,10 @@ def gather_sources(manifests: Sequence[Path], cache: Path, results: Path) -> Non
             folder = fits_folder(cache, fit) / "tests"
             frames = [_known_test(folder / f"{test}.parquet", path) for test in tests.values()]
             stated = {MADE_OF: manifest["made_of_source"][source], **common}
-            evaluation = results / "evaluations" / place / f"{source}.parquet"
+            evaluation = output / "evaluations" / place / f"{source}.parquet"
             write_evaluation(evaluation, frames, stated | {"targets": list(tests)})
             own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
-            write_json(results / "interventions" / place / f"{source}.json", stated | {"fits": {source: fit}} | own)
+            write_json(output / "interventions" / place / f"{source}.json", stated | {"fits": {source: fit}} | own)
 
 
 def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
@@ -289,7 +292,7 @@ def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict
     except DataError as error:
         raise DataError(f"{train}: cannot be fitted: {error}") from None
     origin = {key: job.model[key] for key in ("weights_digest", "tokenizer_digest")}
-    origin |= {"model": job.model["name"], "reading": job.shown.reading.presentation()}
+    origin |= {"model": job.model["name"], "reading": job.shown.reading.remembered()}
     job.check_files()
     save(fresh, folder, fields, origin)
     fresh.remove_checkpoint()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from genies.digests import own_code_digest, value_digest
 from genies.engine.arithmetic import announce, arithmetic, resolve_device
 from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, Forest, build_forest, halves, pack, plan_batches
+from genies.engine.options import Extraction
 from genies.engine.parts import Shape
 from genies.engine.self_test import Check, SelfTests, too_large
 from genies.engine.tokens import SCORED_VIEW, Tokens
 from genies.errors import Interrupted
 from genies.locks import locked
 from genies.models.files import PinnedFiles
+from genies.options import deciding
 from genies.stopping import asked_to_stop
 from genies.store.activations import (
     ITEM_BYTES,
@@ -52,26 +54,42 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides a store's bytes beside the model and the tokens, and how the work is cut.
+class Settled:
+    """The options of an extraction, and what a model and a device make of them.
 
     Attributes:
-        dtype: "float32" or "bfloat16", of the stored features.
-        arithmetic: likewise, of the weights and of what is computed; None for ``dtype``. See ``on_device``.
+        options: as configured.
         attention: attention implementation of transformers: "sdpa" or "eager".
-        layers, heads: which to store, as ``genies.engine.decoder.Decoder`` takes them; None for all.
-        quantization: weights in 8 (``int8``) or 4 bits (``nf4``), or None.
-        batch_tokens: tokens of one forward pass, padding counted (a larger example is passed alone); None for as many
-            as free memory allows.
+        arithmetic: "float32" or "bfloat16", of the weights and of what is computed.
     """
 
-    dtype: str = "float32"
-    arithmetic: str | None = None
-    attention: str = "sdpa"
-    layers: tuple[int, ...] | None = None
-    heads: tuple[int, ...] | None = None
-    quantization: str | None = None
-    batch_tokens: int | None = None
+    options: Extraction
+    attention: str
+    arithmetic: str
+
+    def deciding(self) -> dict[str, Any]:
+        """What decides a store's bytes beside the model and the tokens, as JSON values by name."""
+        layers, heads = self.options.layer_numbers, self.options.head_numbers
+        return {
+            **deciding(self.options),
+            "attention": self.attention,
+            "arithmetic": self.arithmetic,
+            "layers": "all" if layers is None else list(layers),
+            "heads": "all" if heads is None else list(heads),
+        }
+
+
+def settled(options: Extraction, model: Mapping[str, Any], computed: str | None = None) -> Settled:
+    """Settle the attention that ``auto`` means for a model, and the arithmetic of the device.
+
+    Args:
+        options: of the extraction.
+        model: the model's manifest.
+        computed: the arithmetic that is asked for; None for the options' dtype. bfloat16 is taken only where the device
+            multiplies it natively.
+    """
+    attention = model["attention"] if options.attention == "auto" else options.attention
+    return Settled(options, attention, arithmetic(computed or options.dtype, resolve_device(options.device)))
 
 
 @dataclass(frozen=True)
@@ -106,12 +124,7 @@ class Statistics:
             setattr(self, name, getattr(self, name) + value)
 
 
-def on_device(settings: Settings, device: str) -> Settings:
-    """The settings with the arithmetic that a device computes in: bfloat16 only where it multiplies it natively."""
-    return replace(settings, arithmetic=arithmetic(settings.arithmetic or settings.dtype, resolve_device(device)))
-
-
-def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) -> tuple[str, dict[str, Any]]:
     """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
 
     Of the model's manifest the weights and the end-of-sequence token, whose log-probability is stored, are fields.
@@ -120,24 +133,19 @@ def store_digest(model: Mapping[str, Any], tokens_digest: str, settings: Setting
         "weights": model["weights_digest"],
         "eos_token": model["eos_token"],
         "tokens": tokens_digest,
-        "dtype": settings.dtype,
-        "arithmetic": settings.arithmetic or settings.dtype,
-        "attention": settings.attention,
-        "layers": "all" if settings.layers is None else sorted(set(settings.layers)),
-        "heads": "all" if settings.heads is None else sorted(set(settings.heads)),
-        "quantization": settings.quantization,
+        **chosen.deciding(),
         "version": EXTRACTION_VERSION,
         "code": own_code_digest(*DECIDING),
     }
     return value_digest(fields), fields
 
 
-def missing_views(model: Mapping[str, Any], root: Path, settings: Settings, request: Request) -> list[str]:
+def missing_views(model: Mapping[str, Any], root: Path, chosen: Settled, request: Request) -> list[str]:
     """Views of a request whose stores are not complete."""
     return [
         view
         for view, digest in request.tokens_digests.items()
-        if not is_complete(root, store_digest(model, digest, settings)[0])
+        if not is_complete(root, store_digest(model, digest, chosen)[0])
     ]
 
 
@@ -165,39 +173,39 @@ def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int)
 class Extractor:
     """Computes the missing stores of one model, which is loaded when the first missing store is met."""
 
-    def __init__(self, model: Mapping[str, Any], root: Path, settings: Settings, device: str = "auto") -> None:
+    def __init__(self, model: Mapping[str, Any], root: Path, options: Extraction, computed: str | None = None) -> None:
         """Prepare.
 
         Args:
             model: the model's manifest, as ``genies model`` writes it.
             root: folder of the stores.
-            settings: what decides the stores' bytes; the arithmetic is settled here, see ``on_device``.
-            device: torch device, "auto" or "balanced".
+            options: of the extraction.
+            computed: as ``settled`` takes it.
         """
         self.model = model
         self.root = Path(root)
-        self.settings = on_device(settings, device)
-        self.device = device
+        self.options = options
+        self.settled = settled(options, model, computed)
         self.statistics = Statistics()
         self._decoder: Decoder | None = None
         self._files = PinnedFiles.of(model)
-        self._budget = settings.batch_tokens
+        self._budget = None if options.batch_tokens == "auto" else options.batch_tokens
         self._packs: bool | None = None
         self._self_tests = SelfTests()
 
     def extract(self, request: Request) -> dict[str, str]:
         """Make the request's stores complete. Returns the name of each view's store."""
         named = {
-            view: store_digest(self.model, digest, self.settings) for view, digest in request.tokens_digests.items()
+            view: store_digest(self.model, digest, self.settled) for view, digest in request.tokens_digests.items()
         }
         digests = {view: digest for view, (digest, _) in named.items()}
         split = f"{self.model['name']}: {request.distribution} {request.split}"
-        if not missing_views(self.model, self.root, self.settings, request):
+        if not missing_views(self.model, self.root, self.settled, request):
             self._remember(digests)
             log.info("%s: complete in the store", split)
             return digests
         with locked(self.root, sorted(set(digests.values())), split):
-            missing = missing_views(self.model, self.root, self.settings, request)
+            missing = missing_views(self.model, self.root, self.settled, request)
             for view in missing:
                 reopen(self.root, digests[view])
             for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
@@ -233,17 +241,18 @@ class Extractor:
                 self._self_tests.remember(Check(**described["check"]))
 
     def _digest(self, request: Request, view: str) -> str:
-        return store_digest(self.model, request.tokens_digests[view], self.settings)[0]
+        return store_digest(self.model, request.tokens_digests[view], self.settled)[0]
 
     def decoder(self) -> Decoder:
         """The model, loaded when first asked for."""
         if self._decoder is None:
-            s = self.settings
-            announce(s.dtype, resolve_device(self.device))
+            options = self.options
+            announce(options.dtype, resolve_device(options.device))
             self._files.check()
             self._decoder = Decoder.load(
-                Path(self.model["path"]), s.arithmetic, self.device, s.attention, s.layers, s.heads, s.quantization
-            )
+                Path(self.model["path"]), self.settled.arithmetic, options.device, self.settled.attention,
+                options.layer_numbers, options.head_numbers, options.quantization,
+            )  # fmt: skip
             if self._decoder.without_heads:
                 log.warning("%s; the stores hold the residual stream alone", self._decoder.without_heads)
             if self._budget is None:
@@ -368,7 +377,7 @@ class Extractor:
                 "self-test: packed and separate passes differ (%s) with %s attention; going on with one text per row, "
                 "padded on the right",
                 check.reason,
-                self.settings.attention,
+                self.settled.attention,
             )
 
     def _writer(
@@ -388,14 +397,14 @@ class Extractor:
             "distribution": request.distribution,
             "split": request.split,
             "view": view,
-            "dtype": self.settings.dtype,
-            "arithmetic": self.settings.arithmetic,
+            "dtype": self.options.dtype,
+            "arithmetic": self.settled.arithmetic,
             **how,
             "blocks": shape.blocks,
             "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
             "heads": list(shape.heads),
             "without_heads": self.decoder().without_heads,
-            "block_texts": block_texts(shape.values, ITEM_BYTES[self.settings.dtype], len(order)),
+            "block_texts": block_texts(shape.values, ITEM_BYTES[self.options.dtype], len(order)),
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
@@ -455,12 +464,3 @@ def _to_numpy(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple])
     index = torch.as_tensor(rows, device=features.residual.device)
     arrays = {name: getattr(features, name)[index] for name in shapes}
     return {n: (a.float() if n in ("heads", "residual") else a).cpu().numpy() for n, a in arrays.items()}
-
-
-def settled(settings: Settings, model: Mapping[str, Any], device: str) -> Settings:
-    """The settings with the attention that ``auto`` means for the model, and the arithmetic of the device."""
-    return on_device(_with_attention(settings, model), device)
-
-
-def _with_attention(settings: Settings, model: Mapping[str, Any]) -> Settings:
-    return replace(settings, attention=model["attention"]) if settings.attention == "auto" else settings

@@ -7,15 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from genies.data.reading import Reading
+from genies.data.options import Reading
 from genies.errors import StoreError
 from genies.files import read_json
 from genies.store.activations import ActivationStore
 
 StoreKey = tuple[str, str, str]
 """(distribution, split, view)."""
-SETTINGS = ("dtype", "arithmetic", "attention", "layers", "heads", "quantization")
-"""What a manifest states of ``genies.store.extraction.Settings`` that decides features."""
 
 
 class Activations:
@@ -47,13 +45,13 @@ class Activations:
         self.origin: dict[str, Any] | None = None
         for path in manifests:
             manifest = read_json(path, "model", "reading", "stores", "left_out")
-            if not {"weights_digest", "arithmetic"} <= manifest.keys():
+            if not {"weights_digest", "extraction"} <= manifest.keys():
                 raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
             self.reading = Reading.of(manifest["reading"])
             self.origin = {
                 **{key: manifest[key] for key in ("model", "weights_digest", "tokenizer_digest")},
-                "reading": self.reading.presentation(),
-                "extraction": {key: manifest[key] for key in SETTINGS},
+                "reading": self.reading.remembered(),
+                "extraction": manifest["extraction"],
             }
             for entry in manifest["stores"]:
                 self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]

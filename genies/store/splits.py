@@ -14,9 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from genies.data.framing import Framed
+from genies.data.options import Reading, Split
 from genies.data.prompts import Presentation, characters_over
-from genies.data.reading import Reading, read_drawn
-from genies.data.texts import Split, Text, split_texts
+from genies.data.reading import read_drawn
+from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
 from genies.engine.tokenization import prompt_tokens, tokenize, tokens_over
 from genies.engine.tokens import Tokens, join_tokens, select_tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from genies.data.views import VIEWS
 from genies.engine import decoder as decoder_module
 from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, PackedBatch, build_forest, build_tree, pack, plan_batches
+from genies.engine.options import Extraction
 from genies.engine.self_test import PACKING_TOLERANCE, SelfTests, check_packing, leak
 from genies.engine.tokenization import tokenize
 from genies.engine.tokens import Tokens
@@ -26,7 +28,7 @@ from genies.errors import DiskError, ModelError, StoreError
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request, Settings, token_budget
+from genies.store.extraction import Extractor, Request, token_budget
 
 EOS = 2
 PACKED_FAMILIES = (
@@ -34,6 +36,7 @@ PACKED_FAMILIES = (
     "deepseek_v3",
 )  # fmt: skip
 FEATURES = ("heads", "residual", "log_probability")
+CPU = Extraction(device="cpu")
 
 
 def all_tokens(folder: Path, data: Path, views: tuple[str, ...] = tuple(VIEWS)) -> dict[str, Tokens]:
@@ -55,7 +58,8 @@ def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> p
 
 
 def manifest(folder: Path) -> dict:
-    return {"name": folder.name, "path": str(folder), "files": {}, "weights_digest": "w", "eos_token": EOS}
+    described = {"name": folder.name, "path": str(folder), "files": {}, "weights_digest": "w", "eos_token": EOS}
+    return described | {"attention": "sdpa"}
 
 
 def request(tokens: dict[str, Tokens]) -> Request:
@@ -199,7 +203,7 @@ def test_features_of_other_weights_than_the_manifest_pins_are_not_kept(
         monkeypatch.setattr(Decoder, "load", overwritten)
     else:
         weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    extractor = Extractor(described, tmp_path / "stores", Settings())
+    extractor = Extractor(described, tmp_path / "stores", Extraction())
     with pytest.raises(ModelError, match="model.safetensors: has changed since the rule `model` described it"):
         extractor.extract(request(all_tokens(folder, data, ("plain",))))
     assert not list((tmp_path / "stores").glob("[!.]*"))
@@ -230,8 +234,8 @@ def test_bfloat16_keeps_its_bits_in_the_store(
 ) -> None:
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _device: True)
     tokens = all_tokens(model_folders[family], data, ("plain",))
-    settings = Settings(dtype="bfloat16", batch_tokens=10_000)
-    digest = Extractor(manifest(model_folders[family]), tmp_path, settings, "cpu").extract(request(tokens))["plain"]
+    options = Extraction(dtype="bfloat16", batch_tokens=10_000, device="cpu")
+    digest = Extractor(manifest(model_folders[family]), tmp_path, options).extract(request(tokens))["plain"]
     store = ActivationStore(tmp_path / digest)
     decoder = Decoder.load(model_folders[family], "bfloat16", "cpu", "sdpa")
     forest = build_forest(tokens, EOS)
@@ -248,17 +252,17 @@ def test_complete_stores_load_no_model_and_new_views_are_computed_alone(
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data)
     described = manifest(model_folders["llama"])
-    first = Extractor(described, tmp_path, Settings(), "cpu")
+    first = Extractor(described, tmp_path, CPU)
     plain = first.extract(request({"plain": tokens["plain"]}))
     assert first.statistics.forward_passes > 0
 
-    second = Extractor(described, tmp_path, Settings(), "cpu")
+    second = Extractor(described, tmp_path, CPU)
     both = second.extract(request({view: tokens[view] for view in ("plain", "yes")}))
     assert both["plain"] == plain["plain"]
     assert second.statistics.text_tokens == len(tokens["yes"].ids)
 
     monkeypatch.setattr(Decoder, "load", lambda *_: pytest.fail("the model was loaded"))
-    third = Extractor(described, tmp_path, Settings(), "cpu")
+    third = Extractor(described, tmp_path, CPU)
     assert third.extract(request({view: tokens[view] for view in ("plain", "yes")})) == both
     assert third.statistics.forward_passes == 0
 
@@ -272,13 +276,15 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data, ("plain", "yes"))
     described = manifest(model_folders["llama"])
-    right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
+    right = Extractor(described, tmp_path / "right", CPU).extract(request(tokens))
 
     def causal(_: object, end: torch.Tensor, *__: object) -> torch.Tensor:
         return torch.ones(end.shape[1], end.shape[1], dtype=torch.bool).tril().expand(len(end), 1, -1, -1)
 
     monkeypatch.setattr(decoder_module, "tree_masks", causal)
-    fallback = Extractor(described, tmp_path / "fallback", Settings(batch_tokens=200), "cpu").extract(request(tokens))
+    fallback = Extractor(described, tmp_path / "fallback", Extraction(batch_tokens=200, device="cpu")).extract(
+        request(tokens)
+    )
     assert "one text per row" in told.text
     for view in tokens:
         a, b = (
@@ -300,8 +306,8 @@ def test_architectures_that_take_no_tree_mask_are_read_text_by_text(
     folder = save_model(tmp_path / family, family)
     tokens = all_tokens(folder, data, ("plain", "yes"))
     described = describe_model(str(folder), None, tmp_path / "hashes.json")
-    settings = Settings(attention=described["attention"])
-    digests = Extractor(described, tmp_path / "stores", settings, "cpu").extract(request(tokens))
+    options = CPU
+    digests = Extractor(described, tmp_path / "stores", options).extract(request(tokens))
     assert "one text per row" in told.text
     store = ActivationStore(tmp_path / "stores" / digests["yes"])
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -323,8 +329,8 @@ def test_chosen_layers_and_heads_are_those_of_the_whole(
     tokens = all_tokens(model_folders["llama"], data, ("plain",))
     described = manifest(model_folders["llama"])
     whole, part = (
-        ActivationStore(tmp_path / Extractor(described, tmp_path, settings, "cpu").extract(request(tokens))["plain"])
-        for settings in (Settings(), Settings(layers=(1, 3), heads=(0, 2)))
+        ActivationStore(tmp_path / Extractor(described, tmp_path, options).extract(request(tokens))["plain"])
+        for options in (CPU, replace(CPU, layers=(1, 3), heads=(0, 2)))
     )
     assert (part.layers("residual"), part.layers("heads"), part.head_numbers) == ([1, 3], [1], [0, 2])
     np.testing.assert_array_equal(part.residual(3), whole.residual(3))
@@ -333,9 +339,9 @@ def test_chosen_layers_and_heads_are_those_of_the_whole(
     with pytest.raises(StoreError, match="layers 1, 3, not 2"):
         part.residual(2)
     with pytest.raises(ModelError, match="no layer 4; the last is 3"):
-        Extractor(described, tmp_path, Settings(layers=(4,)), "cpu").decoder()
+        Extractor(described, tmp_path, Extraction(layers=(4,), device="cpu")).decoder()
     with pytest.raises(ModelError, match="no head 9"):
-        Extractor(described, tmp_path, Settings(heads=(9,)), "cpu").decoder()
+        Extractor(described, tmp_path, Extraction(heads=(9,), device="cpu")).decoder()
 
 
 def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
@@ -347,7 +353,7 @@ def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data)
     described = manifest(model_folders["llama"])
-    right = Extractor(described, tmp_path / "right", Settings(), "cpu").extract(request(tokens))
+    right = Extractor(described, tmp_path / "right", CPU).extract(request(tokens))
     sizes = [len(tree) for tree in build_forest(tokens, EOS).trees]
     read = Decoder.read
 
@@ -357,7 +363,7 @@ def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
         return read(decoder, batch)
 
     monkeypatch.setattr(Decoder, "read", small)
-    halved = Extractor(described, tmp_path / "halved", Settings(), "cpu").extract(request(tokens))
+    halved = Extractor(described, tmp_path / "halved", CPU).extract(request(tokens))
     assert "out of memory" in told.text
     for view in tokens:
         a, b = (ActivationStore(tmp_path / way / d[view]) for way, d in (("right", right), ("halved", halved)))
@@ -375,8 +381,8 @@ def test_a_store_that_was_begun_keeps_its_plan(
     with monkeypatch.context() as patched:
         patched.setattr("genies.store.activations.StoreWriter.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            Extractor(described, tmp_path, Settings(batch_tokens=150), "cpu").extract(request(tokens))
-    again = Extractor(described, tmp_path, Settings(batch_tokens=5000), "cpu")
+            Extractor(described, tmp_path, Extraction(batch_tokens=150, device="cpu")).extract(request(tokens))
+    again = Extractor(described, tmp_path, Extraction(batch_tokens=5000, device="cpu"))
     store = ActivationStore(tmp_path / again.extract(request(tokens))["plain"])
     assert store.description["batch_tokens"] == 150
     assert again.statistics.forward_passes == 0
@@ -390,7 +396,7 @@ def test_costs_are_told_first_and_a_disk_that_is_too_small_is_refused(
     told: pytest.LogCaptureFixture,
 ) -> None:
     tokens = all_tokens(model_folders["llama"], data)
-    extractor = Extractor(manifest(model_folders["llama"]), tmp_path, Settings(), "cpu")
+    extractor = Extractor(manifest(model_folders["llama"]), tmp_path, CPU)
     tell_costs(extractor, [request(tokens)])
     assert f"to compute: {4 * len(tokens['plain'])} texts of 1 splits" in told.text
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
@@ -403,7 +409,7 @@ def test_costs_are_told_first_and_a_disk_that_is_too_small_is_refused(
 def test_features_are_stored_without_waste(model_folders: dict[str, Path], data: Path, tmp_path: Path) -> None:
     big = write_distribution(tmp_path / "many", train=1, test=600)
     tokens = all_tokens(model_folders["llama"], big, ("plain",))
-    digest = Extractor(manifest(model_folders["llama"]), tmp_path, Settings(), "cpu").extract(request(tokens))["plain"]
+    digest = Extractor(manifest(model_folders["llama"]), tmp_path, CPU).extract(request(tokens))["plain"]
     stored = sum(file.stat().st_size for file in (tmp_path / digest).rglob("*") if file.is_file())
     features = 4 * (3 * 4 * 8 + 4 * 32) + 8 + 4  # heads, residual, log-probability, scored tokens
     assert stored <= 1.03 * features * len(tokens["plain"])

@@ -10,7 +10,8 @@ import pytest
 from helpers import save_model, write_distribution
 
 from genies.data.distributions import read_split
-from genies.data.reading import Reading, read_drawn
+from genies.data.options import Reading
+from genies.data.reading import read_drawn
 from genies.data.texts import Text, split_texts
 from genies.data.views import VIEWS
 from genies.engine.tokenization import tokenize
@@ -76,9 +77,8 @@ def test_a_text_without_a_token_is_an_error_that_names_its_record(tmp_path: Path
     file.parent.mkdir()
     records = [{"prompt": "red ", "responses": {"": 1, "blue": 0}}, {"prompt": "", "responses": {"red": 1, "": 0}}]
     file.write_text(json.dumps(records))
-    views = {"train": [], "test": ["plain"]}
     with pytest.raises(DataError, match=r"cities/test\.json: record 1 .*no token to the tokenizer"):
-        tokenize_splits(tmp_path / "bare.json", [("test", file)], views, Reading(), tmp_path, tmp_path / "tokens.json")
+        tokenize_splits(model=tmp_path / "bare.json", test=[file], cache=tmp_path, output=tmp_path / "tokens.json")
     assert not (tmp_path / "tokens.json").exists()
 
 
@@ -132,8 +132,9 @@ def test_examples_over_the_context_are_left_out_or_shortened(
 ) -> None:
     file = long_distribution(tmp_path / "cities", (1, 4), (5,))
     output = tmp_path / "tokens.json"
-    views = {"train": [], "test": ["plain", "lat_template"]}
-    tokenize_splits(short_model, [("test", file)], views, Reading(overlong=overlong), tmp_path, output)
+    views = {"test_views": ["plain", "lat_template"]}
+    reading = Reading(overlong=overlong)
+    tokenize_splits(model=short_model, test=[file], **views, reading=reading, cache=tmp_path, output=output)
     manifest = json.loads(output.read_text())
     assert manifest["left_out"] == {"cities/test": left_out}
     assert sorted(manifest["shortened"]["cities/test"]) == shortened
@@ -153,8 +154,11 @@ def test_only_views_that_are_read_take_room_of_a_context_that_is_nearly_full(tmp
     write_json(tmp_path / "full.json", describe_model(str(folder), None, tmp_path / "sha256.json"))
 
     def changed(*views: str) -> int:
-        read, output = {"train": [], "test": views}, tmp_path / "tokens.json"
-        tokenize_splits(tmp_path / "full.json", [("test", file)], read, Reading(overlong=overlong), tmp_path, output)
+        read, output = {"test_views": views}, tmp_path / "tokens.json"
+        reading = Reading(overlong=overlong)
+        tokenize_splits(
+            model=tmp_path / "full.json", test=[file], **read, reading=reading, cache=tmp_path, output=output
+        )
         manifest = json.loads(output.read_text())
         return sum(len(manifest[kind]["cities/test"]) for kind in ("left_out", "shortened"))
 
@@ -168,8 +172,8 @@ def test_prompts_are_shortened_until_they_fit_where_each_cut_brings_a_token(shor
     tokenizer.write_text(json.dumps({**json.loads(tokenizer.read_text()), "normalizer": prepend}))
     write_json(short_model, describe_model(str(tokenizer.parent), None, tmp_path / "sha256.json"))
     file = long_distribution(tmp_path / "cities", (1, 4), (5,))
-    views = {"train": [], "test": []}
-    tokenize_splits(short_model, [("test", file)], views, Reading(overlong="shorten"), tmp_path, tmp_path / "t.json")
+    reading = Reading(overlong="shorten")
+    tokenize_splits(model=short_model, test=[file], reading=reading, cache=tmp_path, output=tmp_path / "t.json")
     manifest = json.loads((tmp_path / "t.json").read_text())
     assert manifest["left_out"] == {"cities/test": [5]}
     assert sorted(manifest["shortened"]["cities/test"]) == ["1", "4"]
@@ -178,9 +182,7 @@ def test_prompts_are_shortened_until_they_fit_where_each_cut_brings_a_token(shor
 def test_a_split_that_is_too_long_altogether_is_an_error(short_model: Path, tmp_path: Path) -> None:
     file = long_distribution(tmp_path / "cities", tuple(range(8)))
     with pytest.raises(DataError, match="context of 90 tokens"):
-        tokenize_splits(
-            short_model, [("test", file)], {"test": [], "train": []}, Reading(), tmp_path, tmp_path / "t.json"
-        )
+        tokenize_splits(model=short_model, test=[file], cache=tmp_path, output=tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
 
 

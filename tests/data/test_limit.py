@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genies.data.distributions import Example, read_split
-from genies.data.limit import Limit, drawn
-from genies.data.reading import Reading, read_drawn, read_test, read_training
+from genies.data.limit import drawn
+from genies.data.options import Limit, Reading
+from genies.data.reading import read_drawn, read_test, read_training
 
 
 @st.composite
@@ -100,4 +101,4 @@ def test_under_truthfulness_the_limit_counts_examples_of_the_file(tmp_path: Path
 def test_a_reading_survives_its_manifest(framing: str) -> None:
     reading = Reading(2, framing, limit=Limit(60, None, {"north": {"test": 3}}))
     assert Reading.of(json.loads(json.dumps(asdict(reading)))) == reading
-    assert "limit" not in reading.presentation() and reading.presentation()["seed"] == 2
+    assert "limit" not in reading.remembered() and reading.remembered()["seed"] == 2

@@ -173,8 +173,8 @@ def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:
             write_evaluation(tmp_path / "e", "m", name, f"t{n}", {f"t{n}": generator.random(40).tolist()})
     names = ["zero_shot", "mms"]
     write_tables(
-        tmp_path / "e", tmp_path, models=["m"], interventions=names, shifts=[shifts], protocol="corrected",
-        capability_interventions=["mms"], on_references=names,
+        tmp_path / "e", models=["m"], interventions=names, shifts=[shifts], protocol="corrected",
+        capability=["mms"], on_references=names, output=tmp_path,
     )  # fmt: skip
     found = tables.read_csv(tmp_path / means.FILE, means.COLUMNS)
     assert set(found["over"]) == {"new examples", "new shifts", "new shifts and targets"}

@@ -12,8 +12,8 @@ from helpers import write_distribution, write_evaluation
 from genies.cli import main
 from genies.config.load import load_config
 from genies.data.distributions import read_split
+from genies.data.options import Reading
 from genies.data.pairs import training_pairs
-from genies.data.reading import Reading
 from genies.evaluation.tables import PAIR_COLUMNS
 from genies.files import read_json
 from genies.plan import Plan
@@ -62,8 +62,8 @@ def test_texts_and_verdicts_belong_together(tmp_path: Path, framing: str) -> Non
         (tmp_path / "evaluations/m" / name).mkdir(parents=True)
         frame.write_parquet(tmp_path / "evaluations/m" / name / "easy.parquet")
     write_samples(
-        tmp_path / "evaluations", ["m"], {"mms": ["easy"], "lora": ["easy"]}, {"north": ["easy"], "west": ["easy"]},
-        [test], Reading(framing=framing), tmp_path / "samples.json",
+        "easy:north", "easy:west", evaluations=tmp_path / "evaluations", models=["m"], interventions=["mms", "lora"],
+        test=[test], reading=Reading(framing=framing), output=tmp_path / "samples.json",
     )  # fmt: skip
     (name, target), *further = read_json(tmp_path / "samples.json").items()
     assert name == "north" and not further
@@ -91,15 +91,15 @@ def test_every_distribution_is_shown_with_the_verdicts_that_there_are(
     chosen = {"run": "mine", "models": ["owner/m"], "shifts": ["shifts.yaml"], "interventions": ["mms", "lora"]}
     folders = [f"data/{name}" for name in ("north", "south", "west")]
     plan = Plan(load_config({**chosen, "distributions": folders, "capability_interventions": ["mms"]}))
-    evaluations = plan.results / "evaluations"
+    evaluations = plan.files.results / "evaluations"
     for name in ("mms", "lora"):
         write_evaluation(evaluations, "m", name, "north", {"north": [0.9] * 8, "south": [0.9] * 8})
     write_evaluation(evaluations, "m", "mms", "west", {"west": [0.9] * 8})
     (evaluations / "m/lora/west.parquet").write_bytes(b"left over")
-    pairs = [f"{source}:{target}" for source, target in plan.sampled_pairs]
-    tests = [str(plan.distribution_file(name, "test")) for name in plan.test_distributions]
+    pairs = plan.selection.sampled_pairs
+    tests = [str(plan.data.file(name, "test")) for name in plan.selection.tested]
     asked = ["samples", *pairs, "--evaluations", str(evaluations), "--models", "m", "--interventions", "mms", "lora"]
-    asked += ["--references", *plan.references, "--on-references", *plan.on_references, "--test", *tests]
+    asked += ["--references", *plan.selection.references, "--on-references", *plan.jobs.on_references, "--test", *tests]
     assert main([*asked, "--output", "samples.json"]) == 0
     assert {name: target["columns"] for name, target in read_json(Path("samples.json")).items()} == {
         "north": [["m", "mms", "north"], ["m", "lora", "north"]],

@@ -11,7 +11,8 @@ from helpers import write_evaluation
 
 from genies.cli import main
 from genies.data.distributions import read_split
-from genies.data.limit import Limit, drawn
+from genies.data.limit import drawn
+from genies.data.options import Limit, Reading
 from genies.errors import DataError, StoreError
 from genies.evaluation import tables
 from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, read_kinds, read_seen
@@ -45,10 +46,11 @@ def files(tmp_path: Path) -> dict[str, list[Path]]:
 
 
 TARGETS = {NORTH: [NORTH, SOUTH], SOUTH: [NORTH]}
+PAIRS = [f"{source}:{target}" for source, targets in TARGETS.items() for target in targets]
 
 
 def test_every_way_is_planted_and_found(files: dict[str, list[Path]], tmp_path: Path) -> None:
-    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
+    write_overlap(*PAIRS, **files, output=tmp_path)
     frame = pl.read_parquet(tmp_path / "overlap.parquet")
     assert dict(frame.schema) == COLUMNS
     assert frame.rows() == [
@@ -69,7 +71,7 @@ def test_every_way_is_planted_and_found(files: dict[str, list[Path]], tmp_path: 
 
 def test_only_examples_that_are_drawn_are_compared(files: dict[str, list[Path]], tmp_path: Path) -> None:
     limit = Limit(train=3, test=2, distributions={NORTH: {"test": 4}})
-    write_overlap(files["train"], files["test"], TARGETS, 7, limit, tmp_path)
+    write_overlap(*PAIRS, **files, reading=Reading(7, limit=limit), output=tmp_path)
     train, test = read_split(files["train"][0]), read_split(files["test"][0])
     prompts = {train[index].prompt for index in drawn(train, 3, 7)}
     wanted = {index for index in drawn(test, 4, 7) if test[index].prompt in prompts}
@@ -78,10 +80,9 @@ def test_only_examples_that_are_drawn_are_compared(files: dict[str, list[Path]],
 
 
 def test_the_command_line_compares_the_same(files: dict[str, list[Path]], tmp_path: Path) -> None:
-    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(test=4), tmp_path)
+    write_overlap(*PAIRS, **files, reading=Reading(limit=Limit(test=4)), output=tmp_path)
     given = [part for name, paths in files.items() for part in (f"--{name}", *map(str, paths))]
-    pairs = [f"{source}:{target}" for source, targets in TARGETS.items() for target in targets]
-    assert main(["overlap", *pairs, *given, "--limit", '{"test": 4}', "--output", str(tmp_path / "verb")]) == 0
+    assert main(["overlap", *PAIRS, *given, "--limit", '{"test": 4}', "--output", str(tmp_path / "verb")]) == 0
     for name in ("overlap.parquet", "overlap.csv"):
         assert (tmp_path / "verb" / name).read_bytes() == (tmp_path / name).read_bytes()
     assert main(["overlap", *given, "--output", str(tmp_path / "all")]) == 0
@@ -90,9 +91,9 @@ def test_the_command_line_compares_the_same(files: dict[str, list[Path]], tmp_pa
 
 def test_a_split_that_was_not_given_is_named(files: dict[str, list[Path]], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"=south: is a source, but its train\.json was not given"):
-        write_overlap(files["train"][:1], files["test"], TARGETS, 0, Limit(), tmp_path)
+        write_overlap(*PAIRS, train=files["train"][:1], test=files["test"], output=tmp_path)
     with pytest.raises(DataError, match=r"=south: target of north, but its test\.json was not given"):
-        write_overlap(files["train"], files["test"][:1], TARGETS, 0, Limit(), tmp_path)
+        write_overlap(*PAIRS, train=files["train"], test=files["test"][:1], output=tmp_path)
 
 
 def test_a_file_that_is_no_table_of_overlaps_is_refused(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_file_that_is_no_table_of_overlaps_is_refused(tmp_path: Path) -> None:
 
 
 def test_texts_state_the_overlap_of_test_splits_and_of_shifts(files: dict[str, list[Path]], tmp_path: Path) -> None:
-    write_overlap(files["train"], files["test"], TARGETS, 0, Limit(), tmp_path)
+    write_overlap(*PAIRS, **files, output=tmp_path)
     examples = {f"{NORTH}/train": 8, f"{NORTH}/test": 5, f"{SOUTH}/train": 6, f"{SOUTH}/test": 1}
     tokens = {"model": "m", "examples": examples, "available": examples, "indistinct": dict.fromkeys(examples, 0)}
     tokens["merged"] = tokens["indistinct"]

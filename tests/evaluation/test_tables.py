@@ -37,8 +37,8 @@ def test_evaluations_of_an_earlier_configuration_are_passed_over(tmp_path: Path)
 
     def table() -> pl.DataFrame:
         write_tables(
-            evaluations, tmp_path, models=["m"], interventions=["mms", "lora"], shifts=[shifts], protocol="paper",
-            capability_interventions=["mms"], on_references=["mms"],
+            evaluations, models=["m"], interventions=["mms", "lora"], shifts=[shifts], protocol="paper",
+            capability=["mms"], on_references=["mms"], output=tmp_path,
         )  # fmt: skip
         return tables.read_csv(tmp_path / tables.CELLS_FILE, tables.CELL_COLUMNS)
 

@@ -26,12 +26,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  (imp
 from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
+from genies.engine.options import Extraction
 from genies.engine.tokenization import tokenize
 from genies.errors import GeniesError
 from genies.models.load import load_tokenizer
 from genies.store import activations as store
 from genies.store.activations import StoreWriter
-from genies.store.extraction import Extractor, Request, Settings
+from genies.store.extraction import Extractor, Request
 
 VIEWS_READ = ("plain", "yes", "no")
 PASS_TOKENS = 200
@@ -94,7 +95,7 @@ def run(job: dict, events: int, told: int) -> None:
     texts = split_texts(read_split(Path(job["split"])), "test", 0)
     tokenizer = load_tokenizer(Path(job["model"]["path"]))
     tokens = {view: tokenize(tokenizer, texts, VIEWS[view]) for view in VIEWS_READ}
-    extractor = Extractor(job["model"], Path(job["root"]), Settings(batch_tokens=PASS_TOKENS), "cpu")
+    extractor = Extractor(job["model"], Path(job["root"]), Extraction(batch_tokens=PASS_TOKENS, device="cpu"))
     try:
         extractor.extract(Request("cities", "test", tokens, {view: f"tokens of {view}" for view in tokens}))
     except GeniesError as error:

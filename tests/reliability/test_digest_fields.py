@@ -16,10 +16,11 @@ from genies.data.reading import SplitPairs
 from genies.data.texts import Text
 from genies.data.views import VIEWS, View
 from genies.digests import value_digest
+from genies.engine.options import Extraction
 from genies.interventions.text import TextPairs
 from genies.stages.fit import fit_digest
 from genies.stages.tune import tuning_digest
-from genies.store.extraction import Settings, store_digest
+from genies.store.extraction import Settled, store_digest
 from genies.store.tokens import tokens_digest
 
 TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red .")]
@@ -40,8 +41,12 @@ def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["
     return tokens_digest(tokenizer, texts, view)
 
 
-def store(weights: str = "w", tokens: str = "t", eos_token: int = 2, **settings: object) -> tuple[str, dict]:
-    return store_digest({"weights_digest": weights, "eos_token": eos_token}, tokens, Settings(**settings))
+def store(
+    weights: str = "w", tokens: str = "t", eos_token: int = 2, attention: str = "sdpa", arithmetic: str = "float32",
+    **options: object,
+) -> tuple[str, dict]:  # fmt: skip
+    chosen = Settled(Extraction(**options), attention, arithmetic)
+    return store_digest({"weights_digest": weights, "eos_token": eos_token}, tokens, chosen)
 
 
 def fit(

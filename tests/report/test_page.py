@@ -418,7 +418,7 @@ def write_run(folder: Path, run: Tables, seed: int) -> Path:
 
 def test_report_is_made_from_written_tables(tmp_path):
     provenance = write_run(tmp_path, TABLES, 11)
-    write_report_from_tables(tmp_path, "trial", provenance, tmp_path / "report.html")
+    write_report_from_tables(tmp_path, title="trial", provenance=provenance, output=tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "0123abcd" in page
     assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd"), strict=True))["seed"] == "11"
@@ -429,7 +429,7 @@ def test_another_run_stands_beside_this_one_on_the_shifts_that_both_have(tmp_pat
     own, other = tmp_path / "own", tmp_path / "published"
     provenance = write_run(own, make_tables(["small"], ["zero_shot", "mms"], SHIFTS[:3]), 11)
     write_run(other, TABLES, 12)
-    write_report_from_tables(own, "trial", provenance, own / "report.html", [other])
+    write_report_from_tables(own, title="trial", provenance=provenance, output=own / "report.html", beside=[other])
     page = Page((own / "report.html").read_text(encoding="utf-8"))
     content = page.content()
     assert {row["model"] for row in content["data"]["leaderboard"]} == {"small", "small (published)", "large"}
@@ -841,7 +841,7 @@ def test_runs_beside_may_lack_answers_and_ties(tmp_path):
     write_run(other, TABLES, 12)
     for name in (answers.FILE, ties.FILE):
         (other / name).unlink()
-    write_report_from_tables(own, "trial", provenance, own / "report.html", [other])
+    write_report_from_tables(own, title="trial", provenance=provenance, output=own / "report.html", beside=[other])
     page = (own / "report.html").read_text(encoding="utf-8")
     assert Page(table(page, "answers")).texts("td")[:3] == ["hard", "mms", "small"]
     # The other way round, rows go by the other run's model, and only those of shifts that both have are kept.

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from genies.cli import main
-from genies.data.reading import Reading
 from genies.errors import ConfigError, DataError, ModelError, StoreError
 from genies.files import read_json, write_json
 from genies.interventions import registry
@@ -32,6 +31,7 @@ SOURCES = tuple("abcdefgh")
 STEPS = 3
 TRAINED = {"steps": STEPS, "pairs_per_step": 4, "seed": 5}
 OWN = str(Path(__file__).with_name("lora_with_biases.py"))
+MANIFESTS = {"model": Path("model.json"), "tokens": Path("tokens.json")}
 PARAMETERS = {
     "lora": {**TRAINED, "rank": 2, "learning_rate": 0.01, "checkpoint_steps": 1},
     "prompt_tuning": {**TRAINED, "virtual_tokens": 2, "start": "vocabulary", "learning_rate": 0.02},
@@ -54,8 +54,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         write_json(Path("model.json"), describe_model("tiny", None, Path("sha256.json")))
-        files = [(split, Path("data", name, f"{split}.json")) for name in SOURCES for split in ("train", "test")]
-        tokenize_splits(Path("model.json"), files, {"train": [], "test": []}, Reading(), Path(), Path("tokens.json"))
+        files = {split: [Path("data", name, f"{split}.json") for name in SOURCES] for split in ("train", "test")}
+        tokenize_splits(model=Path("model.json"), **files, cache=Path(), output=Path("tokens.json"))
     return folder
 
 
@@ -95,20 +95,20 @@ def targets_of(source: str) -> list[str]:
     return [source, SOURCES[(SOURCES.index(source) + 1) % len(SOURCES)]]
 
 
-def files_of(sources: Sequence[str]) -> tuple[list[Path], dict[str, list[str]], list[Path]]:
+def files_of(sources: Sequence[str]) -> tuple[list[str], dict[str, list[Path]]]:
+    """Pairs of source and target, and the files of their splits."""
     targets = {source: targets_of(source) for source in sources}
     tested = sorted({target for names in targets.values() for target in names})
-    return (
-        [Path("data", source, "train.json") for source in sources],
-        targets,
-        [Path("data", target, "test.json") for target in tested],
-    )
+    train = [Path("data", source, "train.json") for source in sources]
+    pairs = [f"{source}:{target}" for source, names in targets.items() for target in names]
+    return pairs, {"train": train, "test": [Path("data", target, "test.json") for target in tested]}
 
 
 def tune(intervention: str, sources: Sequence[str], cache: Path, output: Path) -> None:
+    pairs, files = files_of(sources)
     tune_sources(
-        intervention, PARAMETERS[intervention], Path("model.json"), Path("tokens.json"), *files_of(sources), "cpu",
-        cache, output,
+        intervention, *pairs, parameters=PARAMETERS[intervention], **MANIFESTS, **files, device="cpu", cache=cache,
+        output=output,
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_a_job_loads_once_and_gives_the_bytes_of_a_job_for_each_source(
         manifests = [results / "interventions/tiny" / name / "groups" / f"{n}.json" for n in range(len(groups))]
         for sources, manifest in zip(groups, manifests, strict=True):
             tune(intervention, sources, cache, manifest)
-        gather_sources(manifests, cache, results)
+        gather_sources(*manifests, cache=cache, output=results)
         # What changes the model's own weights cannot use them again.
         assert len(loads) == (count if jobs == "several" or intervention in ("full_finetune", OWN) else 1)
         made[jobs] = contents(cache / "interventions", results)
@@ -155,11 +155,12 @@ def test_a_job_loads_once_and_gives_the_bytes_of_a_job_for_each_source(
 def test_killed_in_the_fourth_training_a_job_goes_on_with_the_fourth(
     folder: Path, loads: list[str], steps: list[int]
 ) -> None:
-    train, targets, tests = files_of(SOURCES)
+    pairs, files = files_of(SOURCES)
     command = [
-        "tune", "lora", *(f"{source}:{target}" for source in targets for target in targets[source]),
+        "tune", "lora", *pairs,
         "--parameters", json.dumps(PARAMETERS["lora"]), "--model", "model.json", "--tokens", "tokens.json",
-        "--train", *map(str, train), "--test", *map(str, tests), "--device", "cpu", "--output", "tuned.json",
+        "--train", *map(str, files["train"]), "--test", *map(str, files["test"]), "--device", "cpu",
+        "--output", "tuned.json",
     ]  # fmt: skip
     program = Path(__file__).with_name("killed_command.py")
     killed = subprocess.run(
@@ -185,10 +186,11 @@ def test_a_source_that_fails_is_named_and_those_before_it_are_kept(folder: Path,
     assert len(list(Path("cache/interventions").glob("*/intervention.json"))) == 3
     assert not Path("tuned.json").exists()
     with pytest.raises(ConfigError, match=r"^lora on a: .*lower the learning rate"):
+        parameters = PARAMETERS["lora"] | {"learning_rate": 1e18, "max_grad_norm": 1e18}
+        pairs, files = files_of("ab")
         tune_sources(
-            "lora", PARAMETERS["lora"] | {"learning_rate": 1e18, "max_grad_norm": 1e18}, Path("model.json"),
-            Path("tokens.json"), *files_of("ab"), "cpu", Path("cache"), Path("tuned.json"),
-        )  # fmt: skip
+            "lora", *pairs, parameters=parameters, **MANIFESTS, **files, device="cpu", output=Path("tuned.json")
+        )
 
 
 def test_nothing_is_kept_of_a_model_whose_files_have_changed(folder: Path) -> None:
@@ -218,7 +220,7 @@ def test_a_test_that_is_gone_is_named_with_what_to_do(folder: Path) -> None:
     tune("lora", "ab", Path("cache"), manifest)
     next(Path("cache").rglob("tests/*.parquet")).unlink()
     with pytest.raises(StoreError, match=rf"missing or damaged; delete {manifest}, .* run snakemake again"):
-        gather_sources([manifest], Path("cache"), Path("results"))
+        gather_sources(manifest, output=Path("results"))
 
 
 def test_interventions_that_share_a_model_do_not_disturb_each_other(

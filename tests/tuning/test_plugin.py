@@ -63,7 +63,8 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
     output = folder / "evaluations/m/plugin/north.parquet"
     tests = [source / "test.json", target / "test.json"]
     run_plugin(
-        plugin, folder / "model.json", folder / "tokens.json", source / "train.json", tests, folder / "work", output,
+        plugin, model=folder / "model.json", tokens=folder / "tokens.json", train=source / "train.json", test=tests,
+        work=folder / "work", output=output,
     )  # fmt: skip
     return output
 

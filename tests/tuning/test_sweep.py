@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 from helpers import write_distribution
 
-from genies.data.reading import Reading
 from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.training.grid import grid
@@ -31,8 +30,7 @@ def prepared(model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("sweep")
     write_json(folder / "model.json", describe_model(str(model_folders["llama"]), None, folder / "sha256.json"))
     train = write_distribution(folder / "north", train=20) / "train.json"
-    views = {"train": [], "test": []}
-    tokenize_splits(folder / "model.json", [("train", train)], views, Reading(), folder, folder / "tokens.json")
+    tokenize_splits(model=folder / "model.json", train=[train], cache=folder, output=folder / "tokens.json")
     return folder
 
 
@@ -56,8 +54,7 @@ def repeated(prepared: Path, tmp_path: Path) -> tuple[Path, ShownTexts]:
     train = tmp_path / "north/train.json"
     train.parent.mkdir()
     train.write_text(json.dumps([*repeated, *({**e, "prompt": f"see {e['prompt']}"} for e in examples[:76])]))
-    views = {"train": [], "test": []}
-    tokenize_splits(prepared / "model.json", [("train", train)], views, Reading(), tmp_path, tmp_path / "tokens.json")
+    tokenize_splits(model=prepared / "model.json", train=[train], cache=tmp_path, output=tmp_path / "tokens.json")
     return train, ShownTexts(tmp_path / "tokens.json", prepared / "model.json")
 
 
@@ -89,10 +86,11 @@ def test_the_table_has_a_row_per_combination(prepared: Path, tmp_path: Path) -> 
     values = {"learning_rate": [1e-3, 1e-2]}
     for source in ("a", "b"):
         sweep_source(
-            "lora", {"steps": 2, "rank": 4}, values, (10, 6), prepared / "model.json", prepared / "tokens.json",
-            prepared / "north/train.json", "cpu", tmp_path / "work", tmp_path / f"{source}.csv",
+            "lora", parameters={"steps": 2, "rank": 4}, values=values, counts=(10, 6), model=prepared / "model.json",
+            tokens=prepared / "tokens.json", train=prepared / "north/train.json", device="cpu",
+            work=tmp_path / "work", output=tmp_path / f"{source}.csv",
         )  # fmt: skip
-    join_sweeps([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "sweep.csv")
+    join_sweeps(tmp_path / "a.csv", tmp_path / "b.csv", output=tmp_path / "sweep.csv")
     table = pl.read_csv(tmp_path / "sweep.csv")
     assert table.columns == list(COLUMNS)
     assert sorted(json.loads(p)["learning_rate"] for p in table["parameters"]) == [1e-3, 1e-3, 1e-2, 1e-2]

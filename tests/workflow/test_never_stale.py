@@ -18,7 +18,6 @@ from helpers import save_model
 from project import Project
 
 from genies.config.load import load_config
-from genies.data.limit import Limit
 from genies.errors import StoreError
 from genies.plan import Plan
 from genies.plan.products import check_results, products
@@ -89,7 +88,7 @@ def test_a_failed_job_does_not_make_the_next_run_claim_its_results(
     fits = json.loads((project.folder / MANIFESTS / "interventions/tiny-llama/mms.json").read_text())
     activations = json.loads((project.folder / MANIFESTS / "activations/tiny-llama/0.json").read_text())
     assert fits["parameters"].get("kept") == (1 if change is other_parameter else None)
-    assert activations["dtype"] == ("bfloat16" if change is other_dtype else "float32")
+    assert activations["options"]["dtype"] == ("bfloat16" if change is other_dtype else "float32")
     assert activations["reading"]["seed"] == (1 if change is other_seed else 0)
     assert not project.jobs()
 
@@ -126,7 +125,7 @@ def write_an_evaluation_that_states_nothing() -> None:
 
 def leave_a_target_out_of_the_overlap() -> None:
     data = [Path(f"data/north/{split}.json") for split in ("train", "test")]
-    write_overlap(data[:1], data[1:], {"north": ["north"]}, 0, Limit(), MANIFESTS)
+    write_overlap("north:north", train=data[:1], test=data[1:], output=MANIFESTS)
 
 
 MODEL, TOKENS, ACTIVATIONS, FITS = (
@@ -146,7 +145,10 @@ MODEL, TOKENS, ACTIVATIONS, FITS = (
         (lambda: restate(MODEL, identifier="else"), 'models/tiny-llama.json: was made with identifier = "else"'),
         (lambda: restate(TOKENS, reading={}), "tokens/tiny-llama.json: was made with reading = {}, configured is {"),
         (lambda: restate(TOKENS, templates="x"), "tokens/tiny-llama.json: was made with templates"),
-        (lambda: restate(ACTIVATIONS, dtype="bfloat16"), '0.json: was made with dtype = "bfloat16", configured is "fl'),
+        (
+            lambda: restate(ACTIVATIONS, options={"dtype": "bfloat16"}),
+            '0.json: was made with options = {"dtype": "bfloat16"}, c',
+        ),
         (lambda: restate(ACTIVATIONS, distributions=[]), "0.json: was made with distributions = []"),
         (lambda: restate(FITS, parameters={"kept": 2}), 'mms.json: was made with parameters = {"kept": 2}, configured'),
         (lambda: restate(FITS, made_of={"code": "x"}), "mms.json: was made by other code than is installed now"),

@@ -9,11 +9,11 @@ import os
 import re
 import subprocess
 import sys
-from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import polars as pl
 import pytest
@@ -25,9 +25,10 @@ from pydantic import BaseModel
 from genies.cli import parse
 from genies.config.load import load_config
 from genies.config.sections import Config
-from genies.data.limit import Limit
+from genies.data.options import Limit
 from genies.demo.place import MODEL, distribution_names
 from genies.errors import GeniesError
+from genies.options import options_of
 from genies.plan import Plan
 
 EXECUTED = "executed"
@@ -134,7 +135,7 @@ class Shell:
         (folder / "genies").write_text(STUB)
         (folder / "genies").chmod(0o755)
 
-    def options(self, command: str) -> Namespace:
+    def options(self, command: str) -> SimpleNamespace:
         """The options that ``genies`` takes from a command."""
         # A file, as Snakemake has it where a command is longer than 64 KiB.
         script = self._folder / "script.sh"
@@ -146,7 +147,8 @@ class Shell:
         arguments = (self._folder / "arguments").read_text().split("\0")[:-1]
         stdin = SimpleNamespace(buffer=io.BytesIO((self._folder / "stdin").read_bytes()))
         self._monkeypatch.setattr("sys.stdin", stdin)
-        return parse(arguments)
+        call = parse(arguments)
+        return SimpleNamespace(log=call.log, **call.arguments.arguments)
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
         return [getattr(options, name) for options in called[rule]]
 
     own = {name: [Path(text, name, f"{split}.json") for split in ("train", "test")] for name in ("north", "south")}
-    models = dict(zip(values("model", "model"), values("model", "revision"), strict=True))
+    models = dict(zip(values("model", "identifier"), values("model", "revision"), strict=True))
     assert models.pop("owner/name") == text
     assert set(models) == {f"{text}/tiny", f"{text}/{MODEL}"}
     assert values("unpack", "archive") == [f"{text}/archive.tar"]
@@ -189,7 +191,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     fits = {options.intervention: options.parameters for options in called["fit"]}
     assert fits[f"{text}/own.py"]["word"] == text
     assert set(values("plugin", "folder")) == {Path(text, "plug")}
-    assert values("overlap", "limit") == [Limit(**config["limit"])]
+    assert [reading.limit for reading in values("overlap", "reading")] == [Limit(**config["limit"])]
     assert all({own["north"][0]} <= set(files) for files in values("overlap", "train"))
     assert values("metrics", "shifts") == [[Path(text, "shifts.yaml")]]
     assert values("report", "beside") == [[Path(text, "other")]]
@@ -228,12 +230,16 @@ def changed(value: Any, text: str, path: tuple[str, ...] = ()) -> Iterator[tuple
         yield ".".join(path), text
 
 
-def sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def sections(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         yield annotation
-        annotation = tuple(field.annotation for field in annotation.model_fields.values())
+        annotation = tuple(get_type_hints(annotation).values())
     for inner in annotation if isinstance(annotation, tuple) else get_args(annotation):
         yield from sections(inner)
+
+
+def key_names(section: type) -> Iterable[str]:
+    return (one.name for one in options_of(section)) if is_dataclass(section) else section.model_fields
 
 
 def keys(value: Any) -> Iterator[str]:
@@ -248,7 +254,7 @@ def test_every_key_refuses_hostile_text_in_one_line_or_is_known_to_be_harmless(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = everything(tmp_path, "plain")
-    assert {name for section in sections(Config) for name in section.model_fields} <= set(keys(config))
+    assert {name for section in sections(Config) for name in key_names(section)} <= set(keys(config))
     Plan(load_config(config))
     before, passed = files(), set()
     for place, hostile in changed(config, text):
@@ -267,7 +273,7 @@ def test_every_value_of_a_shell_line_is_quoted() -> None:
     values = re.findall(r"{((?:input|output|params|resources|log|wildcards|threads)\b[^{}]*)}", rules)
     assert len(values) > 50
     # Choices and numbers, by the schema of the configuration.
-    assert {value for value in values if not value.endswith(":q")} == {"params.options", "resources.extraction"}
+    assert {value for value in values if not value.endswith(":q")} == {"resources.how", "resources.extraction"}
 
 
 def test_long_lists_reach_the_verbs(shell: Shell) -> None:

@@ -17,7 +17,9 @@ try:
     from genies.demo.place import distributions_digest
     from genies.devices import gpus_of_job, visible_gpus
     from genies.errors import GeniesError
+    from genies.options import flags
     from genies.plan import Plan, find_programs_beside, one_of
+    from genies.plan.checks import beside_files
     from genies.plan.products import products
     from genies.report.progress import Progress
     from genies.store.users import at_work
@@ -40,6 +42,7 @@ try:
 except GeniesError as error:
     raise WorkflowError(str(error)) from None
 
+results, cache = plan.files.results, plan.files.cache
 find_programs_beside(sys.executable)
 
 
@@ -81,28 +84,28 @@ working = ExitStack()
 
 
 onstart:
-    working.enter_context(at_work(plan.cache, plan.results.parent))
+    working.enter_context(at_work(cache, results.parent))
     if not {Quietness.ALL, Quietness.PROGRESS} & set(workflow.output_settings.quiet or ()):
         jobs_by_rule = workflow.dag.stats()[1]
-        Progress(plan.results / "benchmarks", jobs_by_rule).attach(logger)
+        Progress(results / "benchmarks", jobs_by_rule).attach(logger)
 
 
 onsuccess:
-    if plan.page.is_file() and plan.page.stat().st_mtime >= begin:
+    if plan.files.page.is_file() and plan.files.page.stat().st_mtime >= begin:
         from genies.report.summary import summary_lines
 
-        held = partial(plan.gpus_held, local=workflow.local_exec)
+        held = partial(plan.jobs.gpus_held, local=workflow.local_exec)
         # With --touch, tables may be empty.
         try:
-            print(*summary_lines(plan.results, plan.cache, begin, held), sep="\n", file=sys.stderr)
+            print(*summary_lines(results, cache, begin, held), sep="\n", file=sys.stderr)
         except GeniesError as error:
             print(f"genies: {error}", file=sys.stderr)
 
 
 wildcard_constraints:
     model=one_of(plan.models),
-    intervention=one_of([*plan.methods, *plan.repeats]),
-    source=one_of(plan.fit_sources),
+    intervention=one_of([*plan.methods.names, *plan.methods.repeats]),
+    source=one_of(plan.selection.fitted_on),
     batch=r"\d+",
     group=r"\d+",
 

@@ -4,21 +4,21 @@ if plan.config.data_archive:
 
     rule unpack:
         input:
-            archive=plan.local_archive,
+            archive=plan.data.archive,
         output:
-            plan.published_files(),
+            plan.data.published,
         log:
-            plan.results / "logs" / "unpack.log",
+            results / "logs" / "unpack.log",
         benchmark:
-            plan.results / "benchmarks" / "unpack.tsv"
+            results / "benchmarks" / "unpack.tsv"
         localrule: True
         threads: 1
         resources:
             mem_mb=2000,
         params:
             source=lambda wildcards, input: input.archive or plan.config.data_archive,
-            folder=plan.resources / "genies",
-            cache=plan.cache,
+            folder=plan.files.resources / "genies",
+            cache=cache,
             code=plan.code("genies.data.archive"),
         shell:
             "genies --log={log:q} unpack --output={params.folder:q} --cache={params.cache:q} -- {params.source:q}"
@@ -26,15 +26,15 @@ if plan.config.data_archive:
 
 rule demo_data:
     output:
-        plan.demo_files(),
+        plan.data.demo,
     log:
-        plan.results / "logs" / "demo_data.log",
+        results / "logs" / "demo_data.log",
     benchmark:
-        plan.results / "benchmarks" / "demo_data.tsv"
+        results / "benchmarks" / "demo_data.tsv"
     localrule: True
     threads: 1
     params:
-        folder=plan.resources / "demo" / "distributions",
+        folder=plan.files.resources / "demo" / "distributions",
         data=distributions_digest(),
         code=plan.code("genies.demo.place"),
     shell:
@@ -43,11 +43,11 @@ rule demo_data:
 
 rule demo_model:
     output:
-        plan.demo_model,
+        plan.models.demo,
     log:
-        plan.results / "logs" / "demo_model.log",
+        results / "logs" / "demo_model.log",
     benchmark:
-        plan.results / "benchmarks" / "demo_model.tsv"
+        results / "benchmarks" / "demo_model.tsv"
     localrule: True
     threads: 1
     params:
@@ -58,21 +58,21 @@ rule demo_model:
 
 rule mixture:
     input:
-        lambda wildcards: sum(plan.mixture_parts(wildcards.mixture).values(), []),
+        lambda wildcards: sum(plan.data.mixture_parts(wildcards.mixture).values(), []),
     output:
-        train=plan.results / "mixtures" / "{mixture}" / "train.json",
-        test=plan.results / "mixtures" / "{mixture}" / "test.json",
+        train=results / "mixtures" / "{mixture}" / "train.json",
+        test=results / "mixtures" / "{mixture}" / "test.json",
     log:
-        plan.results / "logs" / "mixture" / "{mixture}.log",
+        results / "logs" / "mixture" / "{mixture}.log",
     benchmark:
-        plan.results / "benchmarks" / "mixture" / "{mixture}.tsv"
+        results / "benchmarks" / "mixture" / "{mixture}.tsv"
     wildcard_constraints:
         mixture=one_of(plan.config.mixtures),
     localrule: True
     threads: 1
     params:
-        source=lambda wildcards: plan.mixture_parts(wildcards.mixture)["source"][0].parent,
-        other=lambda wildcards: plan.mixture_parts(wildcards.mixture)["other"][0].parent,
+        source=lambda wildcards: plan.data.mixture_parts(wildcards.mixture)["source"][0].parent,
+        other=lambda wildcards: plan.data.mixture_parts(wildcards.mixture)["other"][0].parent,
         percent=lambda wildcards: plan.config.mixtures[wildcards.mixture].percent,
         folder=subpath(output.train, parent=True),
         seed=plan.config.seed,

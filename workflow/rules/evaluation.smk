@@ -5,26 +5,26 @@ rule evaluate:
     input:
         fits=rules.fit.output,
         activations=rules.fit.input.activations,
-        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+        test=plan.data.test(plan.selection.tested),
     output:
         [
-            plan.results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
-            for source in plan.fit_sources
+            results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
+            for source in plan.selection.fitted_on
         ],
     log:
-        plan.results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
+        results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
     benchmark:
-        plan.results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
+        results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.probes),
+        intervention=one_of(plan.methods.probes),
     threads: 1
     resources:
         mem_mb=4000,
     params:
-        pairs=plan.probe_pairs,
+        pairs=plan.selection.probe_pairs,
         folder=subpath(output[0], parent=True),
-        cache=plan.cache,
-        data=plan.data_digest("test", plan.test_distributions),
+        cache=cache,
+        data=plan.data.digest("test", plan.selection.tested),
         code=lambda wildcards: plan.code("genies.stages.evaluate", intervention=wildcards.intervention),
     shell:
         further("params.pairs", test="input.test", activations="input.activations")
@@ -34,51 +34,53 @@ rule evaluate:
 
 rule overlap:
     input:
-        train=[plan.distribution_file(name, "train") for name in plan.fit_sources],
-        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+        train=plan.data.train(plan.selection.fitted_on),
+        test=plan.data.test(plan.selection.tested),
     output:
-        examples=plan.overlap_file,
-        counts=plan.results / "overlap.csv",
+        examples=plan.files.overlap,
+        counts=results / "overlap.csv",
     log:
-        plan.results / "logs" / "overlap.log",
+        results / "logs" / "overlap.log",
     benchmark:
-        plan.results / "benchmarks" / "overlap.tsv"
+        results / "benchmarks" / "overlap.tsv"
     localrule: True
     threads: 1
     params:
-        pairs=plan.probe_pairs,
-        seed=plan.config.seed,
-        limit=plan.limit_json,
-        folder=plan.results,
-        data=[plan.data_digest("train", plan.fit_sources), plan.data_digest("test", plan.test_distributions)],
+        pairs=plan.selection.probe_pairs,
+        reading=flags(plan.reading, only=("seed", "limit")),
+        folder=results,
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
         code=plan.code("genies.stages.overlap"),
     shell:
         further("params.pairs", train="input.train", test="input.test")
-        + "genies --stdin --log={log:q} overlap --seed={params.seed:q} --limit={params.limit:q} "
-        "--output={params.folder:q}"
+        + "genies --stdin --log={log:q} overlap {params.reading:q} --output={params.folder:q}"
 
 
 rule records:
     input:
         overlap=rules.overlap.output.examples,
         tokens=expand(rules.tokenize.output, model=plan.models),
-        activations=expand(rules.extract.output, model=plan.models, batch=plan.batches),
-        fits=expand(rules.fit.output, model=plan.models, intervention=[p for p in plan.probes if p not in plan.repeats]),
-        tuned=plan.tuned(),
+        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
+        fits=expand(
+            rules.fit.output,
+            model=plan.models,
+            intervention=[p for p in plan.methods.probes if p not in plan.methods.repeats],
+        ),
+        tuned=plan.files.all_trained,
     output:
-        texts=plan.results / "texts.csv",
-        training=plan.results / "training.csv",
-        checks=plan.results / "checks.csv",
-        sites=plan.results / "sites.csv",
+        texts=results / "texts.csv",
+        training=results / "training.csv",
+        checks=results / "checks.csv",
+        sites=results / "sites.csv",
     log:
-        plan.results / "logs" / "records.log",
+        results / "logs" / "records.log",
     benchmark:
-        plan.results / "benchmarks" / "records.tsv"
+        results / "benchmarks" / "records.tsv"
     localrule: True
     threads: 1
     params:
-        shifts=[f"{shift.source}:{shift.target}" for shift in plan.shifts],
-        folder=plan.results,
+        shifts=plan.selection.shift_pairs,
+        folder=results,
         code=plan.code("genies.stages.records"),
     shell:
         further(
@@ -93,42 +95,42 @@ rule records:
 
 rule metrics:
     input:
-        evaluations=plan.evaluations(),
-        repeats=plan.evaluations(repeats=True),
+        evaluations=plan.files.evaluations(),
+        repeats=plan.files.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
-        fits=plan.capability_fits,
+        fits=plan.files.capability_fits,
         shifts=plan.shift_lists,
     output:
-        metrics=report(plan.results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
-        leaderboard=report(plan.results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
-        means=plan.results / "means.csv",
-        categories=plan.results / "elicitation_by_category.csv",
-        cells=plan.results / "cells.csv",
-        comparisons=report(plan.results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
-        intervals=plan.results / "intervals.csv",
-        reliability=plan.results / "reliability.csv",
-        correlations=plan.results / "correlations.csv",
-        seeds=plan.results / "seeds.csv",
-        answers=plan.results / "answers.csv",
-        ties=plan.results / "ties.csv",
+        metrics=report(results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
+        leaderboard=report(results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
+        means=results / "means.csv",
+        categories=results / "elicitation_by_category.csv",
+        cells=results / "cells.csv",
+        comparisons=report(results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
+        intervals=results / "intervals.csv",
+        reliability=results / "reliability.csv",
+        correlations=results / "correlations.csv",
+        seeds=results / "seeds.csv",
+        answers=results / "answers.csv",
+        ties=results / "ties.csv",
     log:
-        plan.results / "logs" / "metrics.log",
+        results / "logs" / "metrics.log",
     benchmark:
-        plan.results / "benchmarks" / "metrics.tsv"
+        results / "benchmarks" / "metrics.tsv"
     localrule: True
     threads: 1
     params:
-        evaluations=plan.results / "evaluations",
-        folder=plan.results,
+        evaluations=results / "evaluations",
+        folder=results,
         models=list(plan.models),
-        interventions=plan.methods,
-        repeats=list(plan.repeats),
+        interventions=plan.methods.names,
+        repeats=list(plan.methods.repeats),
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
         protocol=plan.config.protocol,
-        capability=plan.capability_interventions,
-        trained=plan.trained,
-        on_references=plan.on_references,
+        capability=plan.methods.capability,
+        trained=plan.methods.trained,
+        on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
@@ -141,30 +143,28 @@ rule metrics:
 
 rule samples:
     input:
-        evaluations=plan.evaluations(),
-        test=[plan.distribution_file(name, "test") for name in plan.test_distributions],
+        evaluations=plan.files.evaluations(),
+        test=plan.data.test(plan.selection.tested),
     output:
-        plan.results / "samples.json",
+        results / "samples.json",
     log:
-        plan.results / "logs" / "samples.log",
+        results / "logs" / "samples.log",
     benchmark:
-        plan.results / "benchmarks" / "samples.tsv"
+        results / "benchmarks" / "samples.tsv"
     localrule: True
     threads: 1
     params:
-        pairs=[f"{source}:{target}" for source, target in plan.sampled_pairs],
-        references=plan.references,
-        on_references=plan.on_references,
-        evaluations=plan.results / "evaluations",
+        pairs=plan.selection.sampled_pairs,
+        references=plan.selection.references,
+        on_references=plan.jobs.on_references,
+        evaluations=results / "evaluations",
         models=list(plan.models),
-        interventions=plan.methods,
-        framing=plan.framing,
-        limit=plan.limit_json,
-        seed=plan.config.seed,
-        data=plan.data_digest("test", plan.test_distributions),
+        interventions=plan.methods.names,
+        reading=flags(plan.reading, only=("seed", "framing", "limit")),
+        data=plan.data.digest("test", plan.selection.tested),
         code=plan.code("genies.stages.samples"),
     shell:
         further("params.pairs", references="params.references", test="input.test")
         + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --on-references {params.on_references:q} "
-        "--framing={params.framing:q} --limit={params.limit:q} --seed={params.seed:q} --output={output:q}"
+        "{params.reading:q} --output={output:q}"

@@ -3,22 +3,22 @@
 
 rule fit:
     input:
-        train=[plan.distribution_file(name, "train") for name in plan.fit_sources],
-        activations=[plan.results / "activations" / "{model}" / f"{batch}.json" for batch in plan.batches],
+        train=plan.data.train(plan.selection.fitted_on),
+        activations=[results / "activations" / "{model}" / f"{batch}.json" for batch in plan.jobs.batches],
     output:
-        plan.results / "interventions" / "{model}" / "{intervention}.json",
+        results / "interventions" / "{model}" / "{intervention}.json",
     log:
-        plan.results / "logs" / "fit" / "{model}" / "{intervention}.log",
+        results / "logs" / "fit" / "{model}" / "{intervention}.log",
     benchmark:
-        plan.results / "benchmarks" / "fit" / "{model}" / "{intervention}.tsv"
+        results / "benchmarks" / "fit" / "{model}" / "{intervention}.tsv"
     threads: 1
     resources:
         mem_mb=4000,
     params:
-        intervention=lambda wildcards: plan.interventions[wildcards.intervention],
-        parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
-        cache=plan.cache,
-        data=plan.data_digest("train", plan.fit_sources),
+        intervention=lambda wildcards: plan.methods.specs[wildcards.intervention],
+        parameters=lambda wildcards: plan.methods.parameters_json(wildcards.intervention),
+        cache=cache,
+        data=plan.data.digest("train", plan.selection.fitted_on),
         code=lambda wildcards: plan.code("genies.stages.fit", intervention=wildcards.intervention),
     shell:
         further("params.intervention", train="input.train", activations="input.activations")
@@ -30,40 +30,31 @@ rule tune:
     input:
         model=rules.model.output,
         tokens=rules.tokenize.output,
-        train=lambda wildcards: [
-            plan.distribution_file(name, "train")
-            for name in plan.tuning_group(wildcards.intervention, wildcards.group)
-        ],
-        test=lambda wildcards: [
-            plan.distribution_file(name, "test") for name in plan.tuning_tests(wildcards.intervention, wildcards.group)
-        ],
+        train=lambda wildcards: plan.data.train(plan.jobs.group(wildcards.intervention, wildcards.group)),
+        test=lambda wildcards: plan.data.test(plan.jobs.tests(wildcards.intervention, wildcards.group)),
         others=lambda wildcards: plan.other_model_files(wildcards.intervention),
     output:
-        plan.results / "interventions" / "{model}" / "{intervention}" / "groups" / "{group}.json",
+        results / "interventions" / "{model}" / "{intervention}" / "groups" / "{group}.json",
     log:
-        plan.results / "logs" / "tune" / "{model}" / "{intervention}" / "{group}.log",
+        results / "logs" / "tune" / "{model}" / "{intervention}" / "{group}.log",
     benchmark:
-        plan.results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{group}.tsv"
+        results / "benchmarks" / "tune" / "{model}" / "{intervention}" / "{group}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.text_interventions),
+        intervention=one_of(plan.methods.texts),
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus_of_job(plan.tuning_device(wildcards.intervention), workflow.local_exec),
-        device=lambda wildcards: plan.tuning_device(wildcards.intervention),
+        gpu=lambda wildcards: gpus_of_job(plan.jobs.device(wildcards.intervention), workflow.local_exec),
+        device=lambda wildcards: plan.jobs.device(wildcards.intervention),
     params:
-        intervention=lambda wildcards: plan.interventions[wildcards.intervention],
-        parameters=lambda wildcards: plan.parameters_json(wildcards.intervention),
-        pairs=lambda wildcards: [
-            f"{source}:{target}"
-            for source in plan.tuning_group(wildcards.intervention, wildcards.group)
-            for target in plan.targets[source]
-        ],
-        cache=plan.cache,
+        intervention=lambda wildcards: plan.methods.specs[wildcards.intervention],
+        parameters=lambda wildcards: plan.methods.parameters_json(wildcards.intervention),
+        pairs=lambda wildcards: plan.jobs.pairs(wildcards.intervention, wildcards.group),
+        cache=cache,
         data=lambda wildcards: [
-            plan.data_digest("train", plan.tuning_group(wildcards.intervention, wildcards.group)),
-            plan.data_digest("test", plan.tuning_tests(wildcards.intervention, wildcards.group)),
+            plan.data.digest("train", plan.jobs.group(wildcards.intervention, wildcards.group)),
+            plan.data.digest("test", plan.jobs.tests(wildcards.intervention, wildcards.group)),
         ],
-        other_files=lambda wildcards: plan.identities(plan.other_model_files(wildcards.intervention)),
+        other_files=lambda wildcards: plan.models.identities(plan.other_model_files(wildcards.intervention)),
         code=lambda wildcards: plan.code("genies.stages.tune", intervention=wildcards.intervention),
     shell:
         further("params.intervention", "params.pairs", train="input.train", test="input.test")
@@ -72,23 +63,23 @@ rule tune:
 
 
 # How many sources a job of `tune` has depends on the configuration; a rule's outputs cannot. So this one has them all.
-if plan.text_interventions:
+if plan.methods.texts:
 
     rule gather:
         input:
-            lambda wildcards: plan.tuning_manifests(wildcards.model),
+            lambda wildcards: plan.files.trainings(wildcards.model),
         output:
-            [plan.results / "evaluations" / "{model}" / f"{name}.parquet" for name in plan.tuned_sources],
-            [plan.results / "interventions" / "{model}" / f"{name}.json" for name in plan.tuned_sources],
+            [results / "evaluations" / "{model}" / f"{name}.parquet" for name in plan.jobs.trainings],
+            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.jobs.trainings],
         log:
-            plan.results / "logs" / "gather" / "{model}.log",
+            results / "logs" / "gather" / "{model}.log",
         benchmark:
-            plan.results / "benchmarks" / "gather" / "{model}.tsv"
+            results / "benchmarks" / "gather" / "{model}.tsv"
         localrule: True
         threads: 1
         params:
-            cache=plan.cache,
-            folder=plan.results,
+            cache=cache,
+            folder=results,
             code=plan.code("genies.stages.tune"),
         shell:
             further("input") + "genies --stdin --log={log:q} gather --cache={params.cache:q} --output={params.folder:q}"
@@ -98,26 +89,26 @@ rule plugin:
     input:
         model=rules.model.output,
         tokens=rules.tokenize.output,
-        programs=lambda wildcards: plan.plugin_files(wildcards.intervention),
-        train=lambda wildcards: plan.distribution_file(wildcards.source, "train"),
-        test=lambda wildcards: [plan.distribution_file(name, "test") for name in plan.targets[wildcards.source]],
+        programs=lambda wildcards: plan.methods.plugin_files(wildcards.intervention),
+        train=lambda wildcards: plan.data.file(wildcards.source, "train"),
+        test=lambda wildcards: plan.data.test(plan.selection.targets[wildcards.source]),
     output:
-        plan.results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+        results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
     log:
-        plan.results / "logs" / "plugin" / "{model}" / "{intervention}" / "{source}.log",
+        results / "logs" / "plugin" / "{model}" / "{intervention}" / "{source}.log",
     benchmark:
-        plan.results / "benchmarks" / "plugin" / "{model}" / "{intervention}" / "{source}.tsv"
+        results / "benchmarks" / "plugin" / "{model}" / "{intervention}" / "{source}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.plugins),
+        intervention=one_of(plan.methods.plugins),
     threads: 1
     resources:
         gpu=1,
     params:
-        folder=lambda wildcards: plan.plugins[wildcards.intervention],
-        work=lambda wildcards: plan.results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
+        folder=lambda wildcards: plan.methods.plugins[wildcards.intervention],
+        work=lambda wildcards: results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
         data=lambda wildcards: [
-            plan.data_digest("train", [wildcards.source]),
-            plan.data_digest("test", plan.targets[wildcards.source]),
+            plan.data.digest("train", [wildcards.source]),
+            plan.data.digest("test", plan.selection.targets[wildcards.source]),
         ],
         code=plan.code("genies.stages.plugin"),
     shell:
@@ -132,23 +123,23 @@ rule sweep_source:
         tokens=rules.tokenize.output,
         train=rules.plugin.input.train,
     output:
-        plan.results / "sweep" / "{model}" / "{intervention}" / "{source}.csv",
+        results / "sweep" / "{model}" / "{intervention}" / "{source}.csv",
     log:
-        plan.results / "logs" / "sweep" / "{model}" / "{intervention}" / "{source}.log",
+        results / "logs" / "sweep" / "{model}" / "{intervention}" / "{source}.log",
     benchmark:
-        plan.results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
+        results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus_of_job(plan.tuning_device(wildcards.intervention), workflow.local_exec),
-        device=lambda wildcards: plan.tuning_device(wildcards.intervention),
+        gpu=lambda wildcards: gpus_of_job(plan.jobs.device(wildcards.intervention), workflow.local_exec),
+        device=lambda wildcards: plan.jobs.device(wildcards.intervention),
     params:
         intervention=rules.tune.params.intervention,
         parameters=rules.tune.params.parameters,
-        values=lambda wildcards: plan.sweep_values(wildcards.intervention),
+        values=lambda wildcards: plan.methods.sweep_values(wildcards.intervention),
         train=plan.config.sweep.train if plan.config.sweep else None,
         held_out=plan.config.sweep.held_out if plan.config.sweep else None,
         work=subpath(output[0], strip_suffix=".csv"),
-        data=lambda wildcards: plan.data_digest("train", [wildcards.source]),
+        data=lambda wildcards: plan.data.digest("train", [wildcards.source]),
         code=lambda wildcards: plan.code("genies.stages.sweep", intervention=wildcards.intervention),
     shell:
         "genies --log={log:q} sweep --parameters={params.parameters:q} --values={params.values:q} "
@@ -159,11 +150,11 @@ rule sweep_source:
 
 rule sweep:
     input:
-        plan.sweep_files(),
+        plan.files.sweeps(),
     output:
-        plan.results / "sweep.csv",
+        results / "sweep.csv",
     log:
-        plan.results / "logs" / "sweep.log",
+        results / "logs" / "sweep.log",
     localrule: True
     threads: 1
     params:

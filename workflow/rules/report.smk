@@ -11,14 +11,14 @@ rule provenance:
             *(rules.sweep.output if plan.config.sweep else []),
         ],
         made=made,
-        data=plan.distribution_files(),
-        own_code=plan.own_code,
+        data=plan.data.files,
+        own_code=plan.methods.own_code,
     output:
-        report(plan.results / "provenance.json", caption="../report/provenance.rst", category="Provenance"),
+        report(results / "provenance.json", caption="../report/provenance.rst", category="Provenance"),
     log:
-        plan.results / "logs" / "provenance.log",
+        results / "logs" / "provenance.log",
     benchmark:
-        plan.results / "benchmarks" / "provenance.tsv"
+        results / "benchmarks" / "provenance.tsv"
     localrule: True
     threads: 1
     params:
@@ -36,23 +36,23 @@ rule report:
         rules.samples.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
-        beside=plan.beside_files(),
+        beside=beside_files(plan),
     output:
-        page=report(plan.results / "report.html", caption="../report/page.rst", category="Report"),
+        page=report(results / "report.html", caption="../report/page.rst", category="Report"),
         figures=report(
-            directory(plan.results / "figures"),
+            directory(results / "figures"),
             patterns=["{figure}.svg"],
             caption="../report/figures.rst",
             category="Figures",
         ),
     log:
-        plan.results / "logs" / "report.log",
+        results / "logs" / "report.log",
     benchmark:
-        plan.results / "benchmarks" / "report.tsv"
+        results / "benchmarks" / "report.tsv"
     localrule: True
     threads: 1
     params:
-        folder=plan.results,
+        folder=results,
         title=plan.config.run,
         beside=plan.config.beside,
         code=plan.code("genies.report.page"),

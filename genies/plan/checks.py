@@ -1,0 +1,159 @@
+"""What is refused before a run begins, though the schema allows it."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genies.config.load import check_readable
+from genies.data.options import SPLITS
+from genies.errors import ConfigError
+from genies.interventions.registry import available, check_parameters
+from genies.interventions.training.grid import grid
+from genies.plan.layout import METRICS_FILE
+
+if TYPE_CHECKING:
+    from genies.plan.plan import Plan
+
+
+def check(plan: Plan) -> None:
+    """Refuse what contradicts itself or is not there.
+
+    Raises:
+        ConfigError, ModelError: one line that names the key and what is nearest.
+    """
+    for of in (_parameters, _own_distributions, _names, _limit, _archive, _sweep, _beside, _capability, _models):
+        of(plan)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is nearest, for messages; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _parameters(plan: Plan) -> None:
+    """Refuse parameters of what is no intervention; those of one that the run leaves out may stay."""
+    known = {*plan.methods.specs, *available()}
+    for name in plan.config.intervention_parameters:
+        if name not in known:
+            hint = _nearest(name, known) or f"; there are {', '.join(sorted(known))}"
+            raise ConfigError(f"intervention_parameters: {name} is no intervention{hint}")
+
+
+def _own_distributions(plan: Plan) -> None:
+    for folder in plan.data.own.values():
+        if not folder.is_dir():
+            raise ConfigError(
+                f"distributions: {folder.absolute()}: no such folder; name folders with train.json and test.json"
+            )
+        if not any((folder / f"{split}.json").is_file() for split in SPLITS):
+            raise ConfigError(
+                f"distributions: {folder.absolute()}: holds neither train.json nor test.json; "
+                f"`genies validate {folder}` says what is missing"
+            )
+
+
+def _names(plan: Plan) -> None:
+    """Refuse names of distributions that are not known, or known twice."""
+    made = plan.data.known
+    known = set(made)
+    if twice := sorted(name for name in known if made.count(name) > 1):
+        raise ConfigError(f"distributions: {twice[0]} is already the name of a known one; give another name")
+    mixtures = plan.config.mixtures
+    for name, mixture in mixtures.items():
+        for part in (mixture.source, mixture.other):
+            if part not in known - set(mixtures):
+                raise ConfigError(f"mixtures: {name} is made of {part}, which is no known distribution")
+    for shift in plan.shifts:
+        for name in (shift.source, shift.target, shift.target_reference):
+            if name not in known:
+                raise ConfigError(
+                    f"shift {shift.source} → {shift.target}: unknown distribution {name}{_nearest(name, known)} "
+                    "(name own folders under `distributions`)"
+                )
+
+
+def _limit(plan: Plan) -> None:
+    known = plan.data.known
+    for name in plan.config.limit.distributions:
+        if name not in known:
+            raise ConfigError(f"limit.distributions: unknown distribution {name}{_nearest(name, known)}")
+
+
+def _archive(plan: Plan) -> None:
+    """Refuse published distributions that are neither there nor in an archive that is named."""
+    if plan.config.data_archive:
+        for archive in plan.data.archive:
+            check_readable(archive, "data archive")
+        return
+    folder = plan.data.resources / "genies" / "distributions"
+    parts = {part for m in plan.config.mixtures.values() for part in (m.source, m.other)}
+    for name in sorted({*plan.selection.all, *parts}):
+        if plan.data.folder(name).parent == folder and not plan.data.file(name, "test").is_file():
+            raise ConfigError(
+                f"data_archive: {name} is a published distribution and not in {folder} yet; name the archive, "
+                "for example --config data_archive=genies-datasets.tar.xz"
+            )
+
+
+def _sweep(plan: Plan) -> None:
+    methods = plan.methods
+    for name in plan.config.sweep.interventions if plan.config.sweep else ():
+        if name not in methods.texts or name in methods.repeats:
+            raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
+        _sweep_size(plan)
+        for combination in grid(json.loads(methods.sweep_values(name))):
+            check_parameters(methods.specs[name], {**methods.parameters(name), **combination})
+
+
+def _sweep_size(plan: Plan) -> None:
+    asked = plan.config.sweep.train + plan.config.sweep.held_out
+    for source in plan.selection.sources:
+        limit = plan.config.limit.of(source, "train")
+        if limit is not None and limit < asked:
+            raise ConfigError(
+                f"limit: {limit} training examples of {source} are fewer than sweep.train + sweep.held_out = "
+                f"{asked}; raise the limit or lower those"
+            )
+
+
+def beside_files(plan: Plan) -> list[Path]:
+    """The metrics of the runs that are shown beside this one.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    files = (Path(folder) / METRICS_FILE for folder in plan.config.beside)
+    return [check_readable(file, "a run to show beside this one") for file in files]
+
+
+def _beside(plan: Plan) -> None:
+    """Refuse a run to show beside this one that has no shift of this one."""
+    mine = {(shift.source, shift.target) for shift in plan.shifts}
+    for file in beside_files(plan):
+        with file.open(encoding="utf-8", newline="") as stream:
+            theirs = {(row.get("source"), row.get("target")) for row in csv.DictReader(stream)}
+        if not mine & theirs:
+            raise ConfigError(f"beside: {file.absolute()}: has no shift that this run has; leave that run out")
+
+
+def _capability(plan: Plan) -> None:
+    for name in plan.methods.capability:
+        if name in plan.methods.specs and plan.methods.reads_test_labels(name):
+            raise ConfigError(
+                f"capability_interventions: {name} under the protocol {plan.config.protocol} chooses its sign on "
+                "the test labels, so that its accuracy is no capability; leave it out"
+            )
+
+
+def _models(plan: Plan) -> None:
+    """Refuse local models that are not whole."""
+    for model in plan.models:
+        plan.models.files(model)
+    for name in plan.methods.specs:
+        plan.other_model_files(name)

@@ -1,0 +1,125 @@
+"""Where every file of a run lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genies.config.sections import Config
+from genies.plan.jobs import Jobs
+from genies.plan.methods import Methods
+from genies.plan.models import Models
+from genies.plan.selection import Selection
+
+METRICS_FILE = "generalization_metrics.csv"
+
+
+class Layout:
+    """The files of a run.
+
+    Attributes:
+        results: folder of the run.
+        cache: the cache folder.
+        resources: folder of data and models that rules place.
+    """
+
+    def __init__(self, config: Config, models: Models, methods: Methods, selection: Selection, jobs: Jobs) -> None:
+        """Remember the folders."""
+        self.results = Path(config.folders.results) / config.run
+        self.cache = Path(config.folders.cache)
+        self.resources = Path(config.folders.resources)
+        self._config = config
+        self._models = models
+        self._methods = methods
+        self._selection = selection
+        self._jobs = jobs
+
+    def model(self, model: str) -> Path:
+        """What pins a model."""
+        return self.results / "models" / f"{model}.json"
+
+    def tokens(self, model: str) -> Path:
+        """What names a model's tokens."""
+        return self.results / "tokens" / f"{model}.json"
+
+    def activations(self, model: str) -> list[Path]:
+        """What names a model's activations, a file for each extraction job."""
+        return [self.results / "activations" / model / f"{batch}.json" for batch in self._jobs.batches]
+
+    def fits(self, model: str, intervention: str) -> Path:
+        """What names the fits of an intervention that reads features."""
+        return self.results / "interventions" / model / f"{intervention}.json"
+
+    @property
+    def capability_fits(self) -> list[Path]:
+        """The same of those that capabilities are chosen from."""
+        names = [name for name in self._methods.capability if name in self._methods.probes]
+        return [self.fits(model, name) for model in self._models for name in names]
+
+    def training(self, model: str, intervention: str, group: int) -> Path:
+        """What names the fits of one training job."""
+        return self.results / "interventions" / model / intervention / "groups" / f"{group}.json"
+
+    def trainings(self, model: str) -> list[Path]:
+        """The same of all training jobs of a model."""
+        return [
+            self.training(model, intervention, group)
+            for intervention in self._methods.texts
+            for group in range(len(self._jobs.groups(intervention)))
+        ]
+
+    def trained(self, model: str, intervention: str, source: str) -> Path:
+        """What names the fit of an intervention that reads texts on one source."""
+        return self.results / "interventions" / model / intervention / f"{source}.json"
+
+    @property
+    def all_trained(self) -> list[Path]:
+        """The same of every one; no repeats."""
+        names = [name for name in self._methods.texts if name not in self._methods.repeats]
+        return [
+            self.trained(model, name, source)
+            for model in self._models
+            for name in names
+            for source in self._jobs.sources(name)
+        ]
+
+    @property
+    def evaluations_folder(self) -> Path:
+        """Folder of the evaluations of all models and methods."""
+        return self.results / "evaluations"
+
+    def evaluation(self, model: str, method: str, source: str) -> Path:
+        """The evaluation of one fit."""
+        return self.evaluations_folder / model / method / f"{source}.parquet"
+
+    def evaluations(self, repeats: bool = False) -> list[Path]:
+        """Every evaluation of the run, or of its repeats."""
+        names = self._methods.repeats if repeats else self._methods.names
+        return [
+            self.evaluation(model, name, source)
+            for model in self._models
+            for name in names
+            for source in self._jobs.sources(name)
+        ]
+
+    def sweeps(self) -> list[Path]:
+        """Tables of the configured sweep, one for each model, intervention and source; none without a sweep."""
+        names = self._config.sweep.interventions if self._config.sweep else ()
+        folder, sources = self.results / "sweep", self._selection.sources
+        return [
+            folder / model / name / f"{source}.csv" for model in self._models for name in names for source in sources
+        ]
+
+    @property
+    def overlap(self) -> Path:
+        """Which test examples also appear in training splits."""
+        return self.results / "overlap.parquet"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.results / "report.html"
+
+    @property
+    def final(self) -> list[Path]:
+        """What a run is asked for."""
+        return [self.page, *(self.results / name for name in (METRICS_FILE, "leaderboard.csv", "provenance.json"))]

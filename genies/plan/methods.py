@@ -1,0 +1,136 @@
+"""The interventions and plug-ins of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genies.config.sections import Config
+from genies.data.options import Split
+from genies.errors import ConfigError
+from genies.interventions.base import Intervention
+from genies.interventions.plugins import check_plugin, program_files
+from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
+from genies.interventions.text import TextIntervention
+
+
+class Methods:
+    """The interventions and plug-ins of a run, by their names.
+
+    Attributes:
+        specs: name or path by the names of interventions, those included that are fitted again with a further seed.
+        repeats: own name and seed, by the names of the latter.
+        plugins: folder by name.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Look everything up.
+
+        Raises:
+            ConfigError: something named does not exist, has a parameter that it does not take, or a name twice.
+        """
+        self._config = config
+        self.specs = {name_of(spec): spec for spec in config.interventions}
+        if len(self.specs) < len(config.interventions):
+            raise ConfigError("interventions: two of them have the same name")
+        self._kinds = {name: load_class(spec) for name, spec in self.specs.items()}
+        self.repeats = {
+            repeat_name(name, seed): (name, seed)
+            for name in self.specs
+            if self._kinds[name].drawn
+            for seed in config.further_seeds
+        }
+        self.specs |= {name: self.specs[own] for name, (own, _) in self.repeats.items()}
+        for name, spec in self.specs.items():
+            check_parameters(spec, self.parameters(name))
+        self.plugins = {name: Path(folder) for name, folder in config.plugins.items()}
+        for name, folder in self.plugins.items():
+            check_plugin(name, folder)
+            if name in self.specs:
+                raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
+
+    def kind(self, intervention: str) -> type[Intervention]:
+        """Its class."""
+        own, _ = self.repeats.get(intervention, (intervention, None))
+        return self._kinds[own]
+
+    def parameters(self, intervention: str) -> dict[str, Any]:
+        """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
+        name, seed = self.repeats.get(intervention, (intervention, None))
+        own = self._config.intervention_parameters.get(name, {})
+        parameters = {"protocol": self._config.protocol, "seed": self._config.seed, **own}
+        if seed is None:
+            return parameters
+        return parameters | {key: seed for key in ("seed", "split_seed") if key in self.kind(name).parameter_names()}
+
+    def parameters_json(self, intervention: str) -> str:
+        """The same as one JSON string with sorted keys."""
+        return json.dumps(self.parameters(intervention), sort_keys=True)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of interventions and plug-ins, in the order of the configuration; no repeats."""
+        return [*(name for name in self.specs if name not in self.repeats), *self.plugins]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Interventions that read texts with a model of their own; a job fits some of the sources."""
+        return [name for name in self.specs if issubclass(self.kind(name), TextIntervention)]
+
+    @cached_property
+    def probes(self) -> list[str]:
+        """Interventions that read cached features; one job fits all sources."""
+        return [name for name in self.specs if name not in self.texts]
+
+    @property
+    def trained(self) -> list[str]:
+        """Interventions and plug-ins with a training of their own."""
+        return [name for name in self.names if name not in self.probes]
+
+    @cached_property
+    def capability(self) -> list[str]:
+        """Interventions of the run of which the best on a reference gives the capability there.
+
+        None of them chooses anything on test labels.
+        """
+        asked = self._config.capability_interventions
+        if asked == "untrained":
+            fitted = (name for name in self.names if name in self.probes and self.kind(name).fit_views)
+            return [name for name in fitted if not self.reads_test_labels(name)]
+        return [name for name in asked if name in self.names]
+
+    def reads_test_labels(self, intervention: str) -> bool:
+        """Whether it chooses something on test labels, with its parameters."""
+        return self.kind(intervention)(**self.parameters(intervention)).reads_test_labels
+
+    @cached_property
+    def views(self) -> dict[Split, list[str]]:
+        """Views that the interventions read, by split."""
+        kinds = self._kinds.values()
+        return {
+            "train": sorted({view for kind in kinds for view in kind.fit_views}),
+            "test": sorted({view for kind in kinds for view in kind.predict_views}),
+        }
+
+    def other_models(self, intervention: str) -> list[str]:
+        """Models that it reads besides the run's own: folders and hub ids."""
+        return [identifier for identifier, _ in self.kind(intervention).other_models(self.parameters(intervention))]
+
+    def plugin_files(self, name: str) -> list[Path]:
+        """Files of a plug-in whose edits run it again."""
+        return program_files(self.plugins[name])
+
+    @property
+    def own_code(self) -> list[Path]:
+        """Python files of the user's own that the run executes: interventions, and those of plug-ins."""
+        files = [Path(spec) for name, spec in self.specs.items() if name not in self.repeats and name != spec]
+        return [*files, *(file for name in self.plugins for file in self.plugin_files(name))]
+
+    def sweep_values(self, intervention: str) -> str:
+        """Values that a sweep tries, as JSON."""
+        values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
+        listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
+        return json.dumps(listed, sort_keys=True)
