@@ -13,6 +13,8 @@ from collections.abc import Collection
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any
 
+END = r"(?![\s\S])"
+"""Ends patterns: JSON schemas repeat them, and Python's ``$`` would let a line break at the end pass."""
 MOST = 2**63 - 1
 """Largest whole number of an option."""
 STRICT = {"extra": "forbid", "allow_inf_nan": False}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +94,10 @@ The protocol of the run also decides, for all interventions alike:
 
 PARAMETERS = """## `intervention_parameters`
 
-What each intervention takes, with the defaults. All take `protocol` and `seed`, which are those of the run unless set.
-Those that read texts with a model of their own also take {text}.
-The docstrings of `genies/interventions/<name>.py` say what each one means.
+What each intervention takes. All take `protocol` and `seed`, which are those of the run unless set.
 
-| intervention | parameters |
-|---|---|
+| intervention | parameter | default | meaning |
+|---|---|---|---|
 """
 SECTIONS: dict[str, type] = {
     "limit": Limit,
@@ -132,29 +129,19 @@ def _ready(file: Path) -> str:
 
 
 def _parameters() -> str:
-    """Parameters of every intervention, those of each shared base once."""
-    shared, of_texts = _defaults(Intervention), _defaults(TextIntervention)
-    rows = []
+    """Parameters of every intervention, those of the bases once."""
+    rows = [*_rows("all", Intervention, {}), *_rows("all that read texts", TextIntervention, Intervention.parameters())]
     for name in available():
         kind = load_class(name)
-        general = of_texts if issubclass(kind, TextIntervention) else shared
-        own = {key: value for key, value in _defaults(kind).items() if key not in general}
-        rows.append(f"| `{name}` | {_values(own) or 'none'} |\n")
-    return PARAMETERS.format(text=_values({k: v for k, v in of_texts.items() if k not in shared})) + "".join(rows)
+        base = TextIntervention if issubclass(kind, TextIntervention) else Intervention
+        rows += _rows(f"`{name}`", kind, base.parameters())
+    return PARAMETERS + "".join(rows)
 
 
-def _defaults(kind: type[Intervention]) -> dict[str, Any]:
-    """Default of each parameter, the most special class's; null also stands for one that has to be given."""
-    defaults: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        if "__init__" in vars(base):
-            signature = inspect.signature(base.__init__).parameters
-            defaults |= {name: p.default for name, p in signature.items() if p.kind is p.KEYWORD_ONLY}
-    return {name: defaults[name] for name in kind.parameter_names()}
-
-
-def _values(defaults: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{name}: {json.dumps(value)}`" for name, value in defaults.items())
+def _rows(title: str, kind: type[Intervention], known: Collection[str]) -> Iterator[str]:
+    for name, parameter in sorted(kind.parameters().items()):
+        if name not in known:
+            yield f"| {title} | `{name}` | `{json.dumps(parameter.default)}` | {parameter.meaning} |\n"
 
 
 def _table(title: str, section: type) -> str:

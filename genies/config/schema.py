@@ -7,12 +7,16 @@ keys at once or on files is beyond them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from genies.config.sections import END, Config
+from pydantic import TypeAdapter
+
+from genies.config.sections import Config
 from genies.data import shifts
-from genies.interventions.registry import available
+from genies.interventions.registry import available, load_class
+from genies.options import END
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
@@ -27,7 +31,7 @@ def config_schema() -> dict[str, Any]:
     a_list = next(choice for choice in properties["capability_interventions"]["anyOf"] if "items" in choice)
     a_list["items"]["examples"] = available()
     properties["shifts"]["items"]["examples"] = shifts.list_names()
-    properties["intervention_parameters"]["properties"] = {name: {"type": "object"} for name in available()}
+    properties["intervention_parameters"]["properties"] = {name: _parameters(name) for name in available()}
     return {
         "$schema": DIALECT,
         "title": "Configuration of a genies run",
@@ -37,6 +41,16 @@ def config_schema() -> dict[str, Any]:
             {"required": ["models"], "properties": {"models": {"minItems": 1}}},
         ],
     }
+
+
+def _parameters(intervention: str) -> dict[str, Any]:
+    """The schema of an intervention's parameters."""
+    schemas = {}
+    for name, parameter in load_class(intervention).parameters().items():
+        made = TypeAdapter(parameter.annotation).json_schema()
+        default = {} if parameter.default is inspect.Parameter.empty else {"default": parameter.default}
+        schemas[name] = {"description": parameter.meaning, **_tidy(made, made.get("$defs", {})), **default}
+    return {"type": "object", "properties": schemas, "additionalProperties": False}
 
 
 def shifts_schema() -> dict[str, Any]:

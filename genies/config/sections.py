@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model, model_validator
 
 from genies.data.options import Reading
-from genies.engine.options import END, Extraction
+from genies.engine.options import Extraction
 from genies.interventions.registry import name_of
 from genies.models.find import model_name
-from genies.options import Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
+from genies.options import END, Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
 
 PLAIN_NAME = Matching(
     rf"^\w[\w.-]*{END}", "is not a plain name: letters, digits, '.', '_' and '-' only, '.' and '-' not in front"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from genies.options import STRICT, Matching, NonNegativeInt, PositiveInt, Whole, option
+from genies.options import END, STRICT, Matching, NonNegativeInt, PositiveInt, Whole, option
 
-END = r"(?![\s\S])"
-"""Ends patterns: JSON schemas repeat them, and Python's ``$`` would let a line break at the end pass."""
 Dtype = Literal["float32", "bfloat16"]
 Attention = Literal["auto", "sdpa", "eager"]
 Quantization = Literal["int8", "nf4"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
-from genies.errors import ConfigError
+from genies.interventions.parameters import Parameter, checked, own_parameters
+from genies.options import NonNegativeInt
 
 Protocols = Literal["paper", "corrected"]
 Features = Literal["heads", "residual", "log_probability"]
@@ -71,7 +72,12 @@ class Intervention(ABC):
     """An estimator of which of two responses is better, in the manner of scikit-learn.
 
     Parameters go in by keyword and stay as attributes; ``fit`` sets attributes whose names end with an underscore.
-    A subclass alone in a module of this folder is found by the module's name; nothing else lists it.
+    A subclass alone in a module of this folder is found by the module's name; nothing else lists it. Annotations of a
+    constructor's parameters are checked (``genies.interventions.parameters``).
+
+    Args:
+        protocol: ``paper`` does what was published, ``corrected`` what it should do; default: that of the run.
+        seed: of what is drawn; default: that of the run.
     """
 
     features: ClassVar[tuple[Features, ...]] = ()
@@ -88,15 +94,16 @@ class Intervention(ABC):
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
 
-    def __init__(self, *, protocol: Protocols = "corrected", seed: int = 0) -> None:
-        if protocol not in get_args(Protocols):
-            raise ConfigError(
-                f"parameter protocol: {protocol!r} is unknown; choose one of {', '.join(get_args(Protocols))}"
-            )
+    @checked
+    def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:
         self.protocol = protocol
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ConfigError(f"parameter seed: {seed!r} is not a whole number of at least 0")
         self.seed = seed
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have the parameters of a subclass's own constructor checked."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)
 
     @property
     def reads_test_labels(self) -> bool:
@@ -106,16 +113,20 @@ class Intervention(ABC):
     @classmethod
     def parameter_names(cls) -> list[str]:
         """Names that the constructor takes; ``**parameters`` stands for those of the next class."""
-        names: dict[str, None] = {}
+        return sorted(cls.parameters())
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What the constructor takes, by name, as the most special class declares it."""
+        found: dict[str, Parameter] = {}
         for kind in cls.__mro__:
             if "__init__" not in vars(kind):
                 continue
+            found = {parameter.name: parameter for parameter in own_parameters(kind)} | found
             signature = inspect.signature(kind.__init__).parameters.values()
-            named = [p.name for p in signature if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-            names |= dict.fromkeys(name for name in named if name != "self")
             if not any(p.kind is p.VAR_KEYWORD for p in signature):
                 break
-        return sorted(names)
+        return found
 
     def get_params(self) -> dict[str, Any]:
         """Every parameter and its value, in the manner of scikit-learn."""

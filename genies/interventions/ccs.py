@@ -7,10 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from genies.errors import ConfigError, DataError
+from genies.errors import DataError
 from genies.interventions.base import Intervention, Pairs
+from genies.interventions.parameters import NonNegativeFloat, PositiveFloat
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator, sigmoid
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
+from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
+from genies.options import PositiveInt
 
 
 class ContrastConsistentSearch(Intervention):
@@ -53,25 +55,21 @@ class ContrastConsistentSearch(Intervention):
     def __init__(
         self,
         *,
-        epochs: int = 1000,
-        restarts: int = 10,
-        seeds: int = 10,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
-        published_examples: int = 100,
+        epochs: PositiveInt = 1000,
+        restarts: PositiveInt = 10,
+        seeds: PositiveInt = 10,
+        learning_rate: PositiveFloat = 1e-3,
+        weight_decay: NonNegativeFloat = 0.01,
+        published_examples: PositiveInt = 100,
         **parameters: Any,
     ) -> None:
         super().__init__(**parameters)
-        if not (learning_rate > 0 and weight_decay >= 0):
-            raise ConfigError(
-                "parameters learning_rate, weight_decay: the one must be positive, the other not negative"
-            )
-        self.epochs = check_count("epochs", epochs)
-        self.restarts = check_count("restarts", restarts)
-        self.seeds = check_count("seeds", seeds)
+        self.epochs = epochs
+        self.restarts = restarts
+        self.seeds = seeds
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.published_examples = check_count("published_examples", published_examples)
+        self.published_examples = published_examples
 
     @property
     def reads_test_labels(self) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from genies.data.pairs import text_seed
 from genies.errors import ConfigError, DataError
 from genies.interventions.steps.calibration import sigmoid
-from genies.interventions.steps.checks import check_count, check_training_pairs
-from genies.interventions.text import TextIntervention, TextPairs, check_choice
+from genies.interventions.steps.checks import check_training_pairs
+from genies.interventions.text import TextIntervention, TextPairs
 from genies.interventions.zero_shot import Normalization
+from genies.options import PositiveInt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,12 +49,11 @@ class FewShot(TextIntervention):
 
     spreads = True
 
-    def __init__(self, *, shots: int = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
+    def __init__(self, *, shots: PositiveInt = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
         super().__init__(**parameters)
-        check_choice("normalization", normalization, get_args(Normalization))
         if self.protocol == "paper" and normalization != "sum":
             raise ConfigError("parameter normalization: the protocol paper decides by sum; choose sum or corrected")
-        self.shots = check_count("shots", shots)
+        self.shots = shots
         self.normalization = normalization
 
     def fit(self, pairs: TextPairs) -> Self:

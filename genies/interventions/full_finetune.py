@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from genies.interventions.parameters import PositiveFloat
 from genies.interventions.training.tuned import TunedReward
+from genies.options import PositiveInt
 
 
 class FullFinetune(TunedReward):
@@ -19,7 +21,7 @@ class FullFinetune(TunedReward):
         **parameters: those of ``TunedReward``.
     """
 
-    def __init__(self, *, learning_rate: float = 1e-5, steps: int = 100, **parameters: Any) -> None:
+    def __init__(self, *, learning_rate: PositiveFloat = 1e-5, steps: PositiveInt = 100, **parameters: Any) -> None:
         super().__init__(learning_rate=learning_rate, steps=steps, **parameters)
 
     def adapter(self) -> None:

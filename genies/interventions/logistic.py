@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from genies.errors import ConfigError
+from genies.interventions.parameters import PositiveFloat
 from genies.interventions.steps.layer_probe import LayerProbe
 from genies.interventions.steps.selection import logistic_regression, texts_of
 
@@ -19,10 +19,8 @@ class Logistic(LayerProbe):
         **parameters: those of ``LayerProbe``.
     """
 
-    def __init__(self, *, strength: float = 1.0, **parameters: Any) -> None:
+    def __init__(self, *, strength: PositiveFloat = 1.0, **parameters: Any) -> None:
         super().__init__(**parameters)
-        if not 0 < strength < np.inf:
-            raise ConfigError(f"parameter strength: {strength!r} is not a positive number")
         self.strength = strength
 
     def weights(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from genies.errors import ConfigError
-from genies.interventions.steps.checks import check_count
-from genies.interventions.training.tuned import AdaptedReward, check_positive
+from genies.interventions.parameters import PositiveFloat, Share
+from genies.interventions.training.tuned import AdaptedReward
+from genies.options import PositiveInt
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -32,20 +32,18 @@ class Lora(AdaptedReward):
     def __init__(
         self,
         *,
-        rank: int = 64,
-        alpha: float = 16,
-        dropout: float = 0.1,
+        rank: PositiveInt = 64,
+        alpha: PositiveFloat = 16,
+        dropout: Share = 0.1,
         target_modules: list[str] | str | None = None,
-        learning_rate: float = 2e-4,
-        steps: int = 100,
+        learning_rate: PositiveFloat = 2e-4,
+        steps: PositiveInt = 100,
         **parameters: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, steps=steps, **parameters)
-        self.rank = check_count("rank", rank)
-        self.alpha = check_positive("alpha", alpha)
-        self.dropout = check_positive("dropout", dropout, or_zero=True)
-        if dropout >= 1:
-            raise ConfigError(f"parameter dropout: {dropout!r} is not below 1")
+        self.rank = rank
+        self.alpha = alpha
+        self.dropout = dropout
         self.target_modules = target_modules
 
     def adapter(self) -> LoraConfig:

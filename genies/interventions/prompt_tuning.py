@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from genies.interventions.steps.checks import check_count
-from genies.interventions.text import check_choice
+from genies.interventions.parameters import PositiveFloat
 from genies.interventions.training.tuned import AdaptedReward
+from genies.options import PositiveInt
 
 if TYPE_CHECKING:
     from peft import PromptTuningConfig
@@ -32,15 +32,14 @@ class PromptTuning(AdaptedReward):
     def __init__(
         self,
         *,
-        virtual_tokens: int = 10,
+        virtual_tokens: PositiveInt = 10,
         start: Start = "random",
-        learning_rate: float = 5.2e-3,
-        steps: int = 150,
+        learning_rate: PositiveFloat = 5.2e-3,
+        steps: PositiveInt = 150,
         **parameters: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, steps=steps, **parameters)
-        self.virtual_tokens = check_count("virtual_tokens", virtual_tokens)
-        check_choice("start", start, get_args(Start))
+        self.virtual_tokens = virtual_tokens
         self.start = start
 
     def adapter(self) -> PromptTuningConfig:

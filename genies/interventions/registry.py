@@ -25,7 +25,7 @@ LARGEST = 2**63
 """Parameters that are numbers are smaller."""
 _FOLDER = Path(__file__).parent
 _PACKAGE = __name__.rpartition(".")[0]
-_NOT_INTERVENTIONS = frozenset({"__init__", "arrays", "base", "plugins", "registry", "text"})
+_NOT_INTERVENTIONS = frozenset({"__init__", "arrays", "base", "parameters", "plugins", "registry", "text"})
 """Modules of this folder beside the interventions; what interventions share is in ``steps``."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from genies.errors import ConfigError
-from genies.interventions.text import TextIntervention, TextPairs, check_choice
+from genies.interventions.text import TextIntervention, TextPairs
 from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ class RewardModel(TextIntervention):
             raise ConfigError(f"parameter model: {model} is a GGUF file, which can only be a language model")
         self.model = model
         self.revision = revision
-        check_choice("overlong", overlong, get_args(Overlong))
         self.overlong = overlong
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from genies.data.pairs import Pair
 from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention
 from genies.interventions.steps.calibration import sigmoid
-from genies.interventions.steps.checks import check_count
 from genies.interventions.training.loaded import Loaded, LoadedModel
+from genies.options import PositiveInt
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 Attention = Literal["auto", "sdpa", "eager"]
@@ -107,14 +107,17 @@ class TextIntervention(Intervention):
     counts_: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
-        self, *, dtype: Dtype = "auto", attention: Attention = "auto", batch_tokens: int = 4096, **parameters: Any
+        self,
+        *,
+        dtype: Dtype = "auto",
+        attention: Attention = "auto",
+        batch_tokens: PositiveInt = 4096,
+        **parameters: Any,
     ) -> None:
         super().__init__(**parameters)
-        check_choice("dtype", dtype, get_args(Dtype))
-        check_choice("attention", attention, get_args(Attention))
         self.dtype = dtype
         self.attention = attention
-        self.batch_tokens = check_count("batch_tokens", batch_tokens)
+        self.batch_tokens = batch_tokens
         self.loaded_model: LoadedModel | None = None
         self.progress_label = type(self).__name__
         self._manifest: Mapping[str, Any] | None = None
@@ -178,9 +181,3 @@ class TextIntervention(Intervention):
                 f"{type(self).__name__}: reads texts with a model; call bind(model, device, folder) first"
             )
         return self._manifest
-
-
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raise ConfigError unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        raise ConfigError(f"parameter {name}: {value!r} is unknown; choose one of {', '.join(map(str, choices))}")

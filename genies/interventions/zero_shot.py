@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -32,8 +32,6 @@ class ZeroShot(Intervention):
 
     def __init__(self, *, normalization: Normalization = "sum", **parameters: Any) -> None:
         super().__init__(**parameters)
-        if normalization not in get_args(Normalization):
-            raise ConfigError(f"parameter normalization: {normalization!r} is unknown; choose sum or mean")
         if self.protocol == "paper" and normalization != "sum":
             raise ConfigError("parameter normalization: the protocol paper decides by sum; choose sum or corrected")
         self.normalization = normalization

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-
 def write_tables(
     evaluations: Path,
     *,

@@ -1,5 +1,5 @@
 """The interface of interventions that read texts, under its public name."""
 
-from genies.interventions.text import TextIntervention, TextPairs, check_choice
+from genies.interventions.text import TextIntervention, TextPairs
 
-__all__ = ["TextIntervention", "TextPairs", "check_choice"]
+__all__ = ["TextIntervention", "TextPairs"]

@@ -55,7 +55,7 @@ def test_zero_shot_takes_log_probabilities_of_any_size():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"normalization": "median"}, "parameter normalization: 'median' is unknown; choose sum or mean"),
+        ({"normalization": "median"}, "parameter normalization: 'median' is unknown; choose one of sum, mean"),
         ({"normalization": "mean", "protocol": "paper"}, "the protocol paper decides by sum"),
         ({"protocol": "published"}, "parameter protocol: 'published' is unknown; choose one of paper, corrected"),
     ],

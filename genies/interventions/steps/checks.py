@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from genies.errors import ConfigError, DataError
+from genies.errors import DataError
 from genies.interventions.base import Pairs
 
 
@@ -40,10 +38,3 @@ def check_width(features: np.ndarray, fitted: np.ndarray) -> np.ndarray:
             "give features of the model that it was fitted on"
         )
     return features
-
-
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return ``value`` as given, or raise ConfigError unless it is an integer of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ConfigError(f"parameter {name}: {value!r} is not an integer of at least {least}")
-    return int(value)

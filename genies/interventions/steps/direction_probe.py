@@ -12,9 +12,10 @@ import numpy as np
 
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
+from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
 from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
 from genies.interventions.steps.split import Part, training_parts
+from genies.options import NonNegativeInt, PositiveInt
 
 TIE_ORDERS = 20
 """Orders of equally accurate sites under which ``paper`` predicts once more each."""
@@ -57,10 +58,10 @@ class DirectionProbe(Intervention):
 
     repeated_over = "tie orders"
 
-    def __init__(self, *, kept: int = 16, split_seed: int = 42, **parameters: Any) -> None:
+    def __init__(self, *, kept: PositiveInt = 16, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
-        self.kept = check_count("kept", kept)
-        self.split_seed = check_count("split_seed", split_seed, least=0)
+        self.kept = kept
+        self.split_seed = split_seed
 
     def combine(self, *views: np.ndarray) -> np.ndarray:
         """One feature from those of the views, in the order of ``fit_views``; each float32 (n, 2, sites, dim)."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
-from genies.interventions.steps.checks import check_count, check_finite, check_training_pairs, check_width
+from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
 from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
 from genies.interventions.steps.split import training_parts
+from genies.options import NonNegativeInt
 
 
 class LayerProbe(Intervention):
@@ -37,9 +38,9 @@ class LayerProbe(Intervention):
     features = ("residual",)
     fit_views = predict_views = ("plain",)
 
-    def __init__(self, *, split_seed: int = 42, **parameters: Any) -> None:
+    def __init__(self, *, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
-        self.split_seed = check_count("split_seed", split_seed, least=0)
+        self.split_seed = split_seed
 
     @abstractmethod
     def weights(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from genies.data.pairs import text_seed
 from genies.digests import value_digest
-from genies.errors import ConfigError, DataError
-from genies.interventions.steps.checks import check_count, check_training_pairs
-from genies.interventions.text import TextIntervention, TextPairs, check_choice
+from genies.errors import DataError
+from genies.interventions.parameters import NonNegativeFloat, PositiveFloat
+from genies.interventions.steps.checks import check_training_pairs
+from genies.interventions.text import TextIntervention, TextPairs
+from genies.options import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -52,21 +53,21 @@ class TunedReward(TextIntervention):
     def __init__(
         self,
         *,
-        learning_rate: float,
-        steps: int,
-        pairs_per_step: int = 16,
-        weight_decay: float = 0.0,
-        max_grad_norm: float = 0.3,
-        checkpoint_steps: int = 20,
+        learning_rate: PositiveFloat,
+        steps: PositiveInt,
+        pairs_per_step: PositiveInt = 16,
+        weight_decay: NonNegativeFloat = 0.0,
+        max_grad_norm: PositiveFloat = 0.3,
+        checkpoint_steps: NonNegativeInt = 20,
         **parameters: Any,
     ) -> None:
         super().__init__(**parameters)
-        self.learning_rate = check_positive("learning_rate", learning_rate)
-        self.steps = check_count("steps", steps)
-        self.pairs_per_step = check_count("pairs_per_step", pairs_per_step)
-        self.weight_decay = check_positive("weight_decay", weight_decay, or_zero=True)
-        self.max_grad_norm = check_positive("max_grad_norm", max_grad_norm)
-        self.checkpoint_steps = check_count("checkpoint_steps", checkpoint_steps, least=0)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.pairs_per_step = pairs_per_step
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.checkpoint_steps = checkpoint_steps
 
     @abstractmethod
     def adapter(self) -> PeftConfig | None:
@@ -181,16 +182,7 @@ class AdaptedReward(TunedReward):
 
     def __init__(self, *, quantization: Quantization | None = None, **parameters: Any) -> None:
         super().__init__(**parameters)
-        check_choice("quantization", quantization, (None, *get_args(Quantization)))
         self.quantization = quantization
 
     def companion_files(self) -> dict[str, Any]:
         return {"adapter_config.json": self.adapter_config_}
-
-
-def check_positive(name: str, value: Any, or_zero: bool = False) -> float:
-    """Return ``value`` as given, or raise ConfigError unless it is a finite positive number (or zero, if allowed)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (value == 0 and not or_zero):
-        raise ConfigError(f"parameter {name}: {value!r} is not a {'non-negative' if or_zero else 'positive'} number")
-    return value
