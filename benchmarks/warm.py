@@ -97,7 +97,7 @@ def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
             for (split, view), digest in stores.items()
         ],
         "left_out": {},
-        "extraction": Settled(Extraction(), "sdpa", "float32").deciding(),
+        "extraction": Settled(Extraction(), "sdpa", "float32", "cpu").deciding(),
     }
     (folder / "activations.json").write_text(json.dumps(manifest))
     targets = {(shift.source, shift.target) for shift in shifts} | {(s.source, s.source) for s in shifts}

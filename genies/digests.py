@@ -5,13 +5,23 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE_FOLDER = Path(__file__).parent
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept of a SHA-256 (128 bits)."""
+PURE = ("genies.engine", "genies.interventions")
+"""Packages whose code decides numbers."""
+COMPUTING = {
+    **{name: name for name in ("numpy", "peft", "scipy", "tokenizers", "torch", "transformers")},
+    "sklearn": "scikit-learn",
+}
+"""Libraries that compute, by the name under which they are imported."""
 
 
 def value_digest(value: Any) -> str:
@@ -29,29 +39,62 @@ def file_sha256(path: Path) -> str:
 def code_digest(*modules: str | Path) -> str:
     """Digest of the code that ``modules`` run: their own syntax trees and those of every ``genies`` module they import.
 
-    Comments, docstrings and layout play no part, so that only edits that can change a result change the digest.
-    Templates beside a module (``*.html``, ``*.css``, ``*.js``) count as part of it when they lie in its folder.
+    Comments, docstrings, layout, the words of errors and log messages, and progress bars play no part, so that only
+    edits that can change a result change the digest. Templates beside a module (``*.html``, ``*.css``, ``*.js``) count
+    as part of it when they lie in its folder.
 
     Args:
-        modules: dotted names of modules of this package, or paths of Python files outside it.
+        modules: dotted names of modules of this package, or paths of Python files outside it; with such a file, the
+            files beside it that it imports count, too.
     """
-    found: dict[str, str] = {}
+    return value_digest(sorted(read.digest for read in _reached(modules, ("genies",)).values()))
+
+
+def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Collection[str] = ()) -> dict[str, Any]:
+    """What decides numbers, for the name of what holds them: code, and the libraries that compute.
+
+    Args:
+        modules: as ``code_digest`` takes them.
+        rooms: packages and modules whose code decides numbers; imports of others are not followed.
+        outside: modules in them that do not.
+
+    Returns:
+        ``code``, a digest, and ``libraries``, the installed version (major.minor) by name of those of ``COMPUTING``
+        that the code imports.
+    """
+    found = _reached(modules, rooms, outside)
+    names = sorted({COMPUTING[name] for read in found.values() for name in read.libraries})
+    code = value_digest(sorted(read.digest for read in found.values()))
+    return {"code": code, "libraries": {name: library_version(name) for name in names}}
+
+
+def library_version(name: str) -> str:
+    """Installed version of a library as names have it: major.minor."""
+    return ".".join(re.findall(r"\d+", version(name))[:2])
+
+
+class _Read(NamedTuple):
+    """What is read of a module: its digest, what it imports of the package or from beside it, and libraries."""
+
+    digest: str
+    imported: tuple[str, ...]
+    libraries: frozenset[str]
+
+
+def _reached(modules: Iterable[str | Path], rooms: Collection[str], outside: Collection[str] = ()) -> dict[str, _Read]:
+    """The modules, and those of some packages that they import, directly or not."""
+    found: dict[str, _Read] = {}
     queue = [str(module) for module in modules]
     while queue:
         module = queue.pop()
         if module not in found:
-            digest, imported = _module_digest(module)
-            found[module] = digest
-            queue.extend(imported)
-    return value_digest(sorted(found.values()))
+            found[module] = _module(module)
+            queue += [name for name in found[module].imported if _is_in(name, rooms) and name not in outside]
+    return found
 
 
-def own_code_digest(*modules: str) -> str:
-    """Digest of the syntax trees of these modules alone, whatever they import.
-
-    For names of things that are dear to make: ``modules`` are those that decide their bytes, no others.
-    """
-    return value_digest([_module_digest(module)[0] for module in modules])
+def _is_in(module: str, rooms: Collection[str]) -> bool:
+    return module.endswith(".py") or any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
 def _module_path(module: str) -> Path | None:
@@ -64,40 +107,74 @@ def _module_path(module: str) -> Path | None:
     return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
 
 
-def _module_digest(module: str) -> tuple[str, tuple[str, ...]]:
+def _module(module: str) -> _Read:
     """Of a file of the user's own afresh at each call: it may be edited while this process runs."""
     return _read_module(module) if module.endswith(".py") else _remembered_module(module)
 
 
 @cache
-def _remembered_module(module: str) -> tuple[str, tuple[str, ...]]:
+def _remembered_module(module: str) -> _Read:
     return _read_module(module)
 
 
-def _read_module(module: str) -> tuple[str, tuple[str, ...]]:
+def _read_module(module: str) -> _Read:
     path = _module_path(module)
     if path is None:
         raise ValueError(f"{module}: no such module of genies")
     tree = ast.parse(path.read_bytes(), filename=str(path))
-    imported = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        _drop_docstring(node)
-    imported = tuple(sorted({n for n in imported if n.split(".")[0] == "genies" and _module_path(n) is not None}))
+    imported = list(_imports(tree))
+    own = [name for name in imported if name.split(".")[0] == "genies" and _module_path(name) is not None]
+    if module.endswith(".py"):
+        own += [str(file) for name in imported for file in _beside(path, name.split(".")[0])]
     beside = [
         file_sha256(file)
         for file in sorted(path.parent.iterdir())
         if file.suffix in {".html", ".css", ".js"} and path.parent != PACKAGE_FOLDER
     ]
-    return value_digest([ast.dump(tree), beside]), imported
+    libraries = frozenset(name.split(".")[0] for name in imported) & COMPUTING.keys()
+    return _Read(value_digest([ast.dump(_Plain().visit(tree)), beside]), tuple(sorted({*own} - {module})), libraries)
 
 
-def _drop_docstring(node: ast.AST) -> None:
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        body = node.body
-        first = body[0].value if body and isinstance(body[0], ast.Expr) else None
+def _beside(path: Path, name: str) -> list[Path]:
+    """Files that an import of this name may read from the folder of a file."""
+    package = path.parent / name
+    if (package / "__init__.py").is_file():
+        return sorted(package.rglob("*.py"))
+    return [file for file in (package.with_suffix(".py"),) if file.is_file()]
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that a module may import; some of them are functions or classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+class _Plain(ast.NodeTransformer):
+    """Leaves out what no result depends on: docstrings, the words of errors, log messages and progress bars."""
+
+    def _without_docstring(self, node: Any) -> Any:
+        first = node.body[0].value if node.body and isinstance(node.body[0], ast.Expr) else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            node.body = body[1:] or [ast.Pass()]
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _without_docstring
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        logs = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
+        return ast.copy_location(ast.Pass(), node) if logs else self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "tqdm":
+            node.keywords = []
+        return self.generic_visit(node)

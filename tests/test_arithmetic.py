@@ -271,7 +271,7 @@ def test_stores_are_named_by_their_arithmetic_and_keep_that_of_a_fit(
     assert [s.arithmetic for s in fast] == ["bfloat16", "bfloat16", "float32", "float32", "float32"]
     assert {s.arithmetic for s in slow} == {"float32"}
     assert named(fast[0]) != named(slow[0]) and named(fast[2]) == named(slow[2])
-    assert named(Settled(half, "sdpa", "bfloat16")) == named(fast[0])
+    assert named(Settled(half, "sdpa", "bfloat16", "cpu")) == named(fast[0])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "auto"])

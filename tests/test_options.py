@@ -73,7 +73,7 @@ def test_an_option_that_is_added_is_in_schema_and_documentation() -> None:
 
 def test_an_option_that_is_added_names_stores_if_it_decides() -> None:
     def name(section: More) -> str:
-        return store_digest(MODEL, "t", Settled(section, "sdpa", "float32"))[0]
+        return store_digest(MODEL, "t", Settled(section, "sdpa", "float32", "cpu"))[0]
 
     assert deciding(More(precision=5))["precision"] == 5
     assert name(More(precision=5)) != name(More()) == name(More(workers=9))

@@ -118,6 +118,7 @@ class FittedIntervention:
         if self._extractor is None:
             chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
             computed = chosen.pop("arithmetic", None)
+            chosen.pop("device", None)
             options = Extraction(**chosen, device=self._device)
             self._extractor = Extractor(self._manifest, root, options, computed)
         self._extractor.root = root

@@ -57,7 +57,7 @@ def outstanding(
 ) -> Outstanding:
     """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split.
 
-    A store counts as there if it is complete under any of the settings, which differ in arithmetic only.
+    A store counts as there if it is complete under any of the settings, which differ in arithmetic and device only.
     """
     found = Outstanding()
     for request in requests:

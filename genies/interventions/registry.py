@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,11 @@ from genies.files import whole_file, write_json, write_sealed
 from genies.interventions.base import Intervention
 from genies.store.fits import FORMAT, RECORD_FILE, check_files
 
+NOT_COMPUTING = (
+    *(f"genies.interventions.{name}" for name in ("arrays", "plugins", "registry")),
+    *(f"genies.interventions.training.{name}" for name in ("checkpoint", "grid", "loaded")),
+)
+"""Modules whose code decides no number of a fit."""
 LARGEST = 2**63
 """Parameters that are numbers are smaller."""
 _FOLDER = Path(__file__).parent
@@ -211,11 +217,27 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _importable(path.resolve().parent):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Lets a file import those beside it, after all that is installed; they are forgotten then, to be read afresh."""
+    known, place = set(sys.modules), str(folder)
+    sys.path.append(place)
+    try:
+        yield
+    finally:
+        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(place)]
+        for name in sys.modules.keys() - known:
+            file, stem = getattr(sys.modules[name], "__file__", None), folder.joinpath(*name.split("."))
+            if file in (f"{stem}.py", str(stem / "__init__.py")):
+                del sys.modules[name]
 
 
 def _only_class(module: ModuleType, where: str) -> type[Intervention]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.data.prompts import Presentation
-from genies.digests import own_code_digest, value_digest
+from genies.digests import code_digest, value_digest
 from genies.errors import GeniesError, ModelError, StoreError, first_line
 from genies.files import read_sealed, write_sealed
 
@@ -56,7 +56,7 @@ def try_once(
         ModelError: it cannot be loaded, or breaks a limit.
     """
     versions = {name: version(name) for name in ("transformers", "tokenizers")}
-    digest = value_digest({"files": dict(hashes), "code": own_code_digest(__name__), **versions})
+    digest = value_digest({"files": dict(hashes), "code": code_digest(__name__), **versions})
     if digest not in _passed(record):
         limited(lambda: use(load(folder)), f"{folder}: its tokenizer or chat template")
         if keep:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,9 @@ def check_disk(
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
     requests = _requests(tokenized, distributions, views, cache)
     here = settled(extraction, described)
-    anywhere = [replace(here, arithmetic=computed) for computed in dict.fromkeys((extraction.dtype, "float32"))]
+    kinds = ("cpu", "cuda") if extraction.device == "auto" else (here.device,)
+    computed = dict.fromkeys((extraction.dtype, "float32"))
+    anywhere = [replace(here, arithmetic=one, device=kind) for one, kind in product(computed, kinds)]
     tell_disk(described, Path(cache) / "activations", anywhere, requests)
 
 

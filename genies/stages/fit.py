@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from genies.data.reading import SplitPairs, read_training
-from genies.digests import code_digest, value_digest
+from genies.digests import code_digest, computed_by, value_digest
 from genies.errors import DataError
 from genies.files import write_json
-from genies.interventions.registry import load, make, module_of, name_of, save
+from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, data_roles, made_of, stem_roles
 from genies.store.fits import fits_folder, is_saved
@@ -48,13 +48,13 @@ def fit_sources(
     extracted = Activations(activations, cache)
     unfitted = make(intervention, parameters)
     views = unfitted.fit_views
-    code = code_digest(__name__, module_of(intervention))
+    made = computed_by(module_of(intervention), outside=NOT_COMPUTING)
     fits, sites, ties, out_of_fold, reused = {}, {}, {}, {}, 0
     for file in train:
         source = file.parent.name
         split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
         stores = {view: extracted.digest(source, "train", view) for view in views}
-        digest, fields = fit_digest(intervention, unfitted.get_params(), code, split, stores)
+        digest, fields = fit_digest(intervention, unfitted.get_params(), made, split, stores)
         folder = fits_folder(cache, digest)
         known = is_saved(folder)
         with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
@@ -75,7 +75,10 @@ def fit_sources(
     write_json(
         output,
         {
-            MADE_OF: made_of(code, {**stem_roles("activations", activations), **data_roles(train)}),
+            MADE_OF: made_of(
+                code_digest(__name__, module_of(intervention)),
+                {**stem_roles("activations", activations), **data_roles(train)},
+            ),
             "intervention": intervention,
             "parameters": dict(parameters),
             "fits": fits,
@@ -89,13 +92,21 @@ def fit_sources(
 
 
 def fit_digest(
-    intervention: str, parameters: dict[str, Any], code: str, split: SplitPairs, stores: dict[str, str]
+    intervention: str, parameters: dict[str, Any], made: Mapping[str, Any], split: SplitPairs, stores: dict[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """Name of a fit, and the fields that it is the digest of: class, code, parameters, pairs and stores of texts."""
+    """Name of a fit, and the fields that it is the digest of.
+
+    Args:
+        intervention: name or path.
+        parameters: all of them.
+        made: what ``computed_by`` says of its module.
+        split: the pairs that it is fitted on.
+        stores: names of the stores that it reads, by view.
+    """
     fields = {
         "intervention": name_of(intervention),
         "parameters": parameters,
-        "code": code,
+        **made,
         "pairs": value_digest([[pair.example, pair.best, pair.worse] for pair in split.pairs]),
         "clusters": value_digest(split.cluster.tolist()),
         "stores": stores,

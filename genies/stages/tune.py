@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from genies.data.reading import SplitPairs
 from genies.devices import claim_gpus
-from genies.digests import code_digest, file_sha256, value_digest
+from genies.digests import code_digest, computed_by, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.judge import judge
 from genies.evaluation.tables import read_evaluation, write_evaluation
 from genies.files import read_json, whole_file, write_json, write_sealed
-from genies.interventions.registry import load, make, module_of, name_of, save
+from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.interventions.text import TextIntervention, TextPairs
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
@@ -195,14 +195,15 @@ def tuning_digest(
     """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
     from genies.engine.arithmetic import arithmetic, resolve_device
 
-    kind = make(intervention, parameters)
+    kind, place = make(intervention, parameters), resolve_device(device)
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
     fields = {
         "intervention": name_of(intervention),
         "parameters": kind.get_params(),
-        "code": code_digest(module_of(intervention)),
+        **computed_by(module_of(intervention), outside=NOT_COMPUTING),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
-        "dtype": arithmetic(kind.dtype, resolve_device(device)),
+        "dtype": arithmetic(kind.dtype, place),
+        "device": place.type,
         "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
     }
     return value_digest(fields), fields
@@ -271,7 +272,7 @@ def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
             "target": target.name,
             "places": [target.framed.place(pair) for pair in target.pairs],
             "texts": [texts.prompt, texts.first, texts.second, texts.example.tolist(), target.best_first.tolist()],
-            "code": code_digest("genies.evaluation.judge"),
+            **computed_by("genies.evaluation.judge", rooms=()),
         }
     )
 

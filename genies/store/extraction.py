@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from genies.digests import own_code_digest, value_digest
+from genies.digests import computed_by, value_digest
 from genies.engine.arithmetic import announce, arithmetic, resolve_device
+from genies.engine.batches import free_budget, planned, stored_values
 from genies.engine.decoder import Decoder, Features
-from genies.engine.forest import Batch, Forest, build_forest, halves, pack, plan_batches
+from genies.engine.forest import Batch, Forest, build_forest, halves, pack
 from genies.engine.options import Extraction
 from genies.engine.parts import Shape
 from genies.engine.self_test import Check, SelfTests, too_large
@@ -38,15 +39,6 @@ from genies.store.activations import (
     reopen,
 )
 
-DECIDING = (
-    *(f"genies.engine.{name}" for name in ("bits", "decoder", "forest", "masks", "parts", "tokens")),
-    "genies.store.extraction",
-)
-"""Modules whose code decides what is stored: an edit of one makes another store."""
-EXTRACTION_VERSION = 3
-"""To be raised when an edit of another module makes other features of the same model and tokens."""
-CPU_BATCH_NUMBERS = 2**20
-"""Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
@@ -61,11 +53,13 @@ class Settled:
         options: as configured.
         attention: attention implementation of transformers: "sdpa" or "eager".
         arithmetic: "float32" or "bfloat16", of the weights and of what is computed.
+        device: kind of device, "cpu" or "cuda", since each rounds in its own way.
     """
 
     options: Extraction
     attention: str
     arithmetic: str
+    device: str
 
     def deciding(self) -> dict[str, Any]:
         """What decides a store's bytes beside the model and the tokens, as JSON values by name."""
@@ -74,13 +68,14 @@ class Settled:
             **deciding(self.options),
             "attention": self.attention,
             "arithmetic": self.arithmetic,
+            "device": self.device,
             "layers": "all" if layers is None else list(layers),
             "heads": "all" if heads is None else list(heads),
         }
 
 
 def settled(options: Extraction, model: Mapping[str, Any], computed: str | None = None) -> Settled:
-    """Settle the attention that ``auto`` means for a model, and the arithmetic of the device.
+    """Settle the attention that ``auto`` means for a model, the device, and its arithmetic.
 
     Args:
         options: of the extraction.
@@ -89,7 +84,8 @@ def settled(options: Extraction, model: Mapping[str, Any], computed: str | None 
             multiplies it natively.
     """
     attention = model["attention"] if options.attention == "auto" else options.attention
-    return Settled(options, attention, arithmetic(computed or options.dtype, resolve_device(options.device)))
+    place = resolve_device(options.device)
+    return Settled(options, attention, arithmetic(computed or options.dtype, place), place.type)
 
 
 @dataclass(frozen=True)
@@ -134,8 +130,7 @@ def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) 
         "eos_token": model["eos_token"],
         "tokens": tokens_digest,
         **chosen.deciding(),
-        "version": EXTRACTION_VERSION,
-        "code": own_code_digest(*DECIDING),
+        **computed_by(*(f"genies.engine.{name}" for name in ("batches", "bits", "decoder", "forest", "self_test"))),
     }
     return value_digest(fields), fields
 
@@ -152,22 +147,6 @@ def missing_views(model: Mapping[str, Any], root: Path, chosen: Settled, request
 def stored_shapes(shape: Shape, view: str) -> dict[str, tuple[int, ...]]:
     """What a store holds of each text under a view: shape by name, ``()`` for single numbers."""
     return {**shape.sizes, **(dict.fromkeys(SCALARS, ()) if view == SCORED_VIEW else {})}
-
-
-def cpu_budget(hidden: int) -> int:
-    """Tokens of one forward pass on a CPU, a power of two from 2¹⁰ to 2¹², for a residual stream of this width."""
-    return 2 ** int(np.clip(np.log2(CPU_BATCH_NUMBERS / hidden), 10, 12))
-
-
-def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int) -> int:
-    """Tokens of one forward pass that this much memory holds, a power of two from 2¹⁰ to 2¹⁶.
-
-    A token in work takes some ten vectors of the residual stream's width, three of the feed-forward layer's, and a row
-    of the mask, which is as wide as the largest example; half the memory is left for what else there is.
-    """
-    mask = 2 * 4096
-    per_token = itemsize * (10 * hidden + 3 * intermediate + mask)
-    return 2 ** int(np.clip(np.log2(max(1, free_bytes / 2 / per_token)), 10, 16))
 
 
 class Extractor:
@@ -256,19 +235,8 @@ class Extractor:
             if self._decoder.without_heads:
                 log.warning("%s; the stores hold the residual stream alone", self._decoder.without_heads)
             if self._budget is None:
-                self._budget = self._free_budget(self._decoder)
+                self._budget = free_budget(self._decoder)
         return self._decoder
-
-    def _free_budget(self, decoder: Decoder) -> int:
-        config = decoder.model.config.get_text_config()
-        hidden = config.hidden_size
-        if decoder.device.type != "cuda":
-            return cpu_budget(hidden)
-        intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
-        free = torch.cuda.mem_get_info(decoder.device)[0]
-        budget = token_budget(free, hidden, intermediate, decoder.dtype.itemsize)
-        log.info("%.1f GiB free on the device: %d tokens per forward pass", free / 2**30, budget)
-        return budget
 
     def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]], begun: dict[str, Any] | None) -> None:
         """Complete some stores; those that were begun keep their plan, since other rows would round otherwise."""
@@ -286,8 +254,7 @@ class Extractor:
         self._tell(check)
         if not check.packed:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
-        sizes, attention_cost = [len(tree) for tree in forest.trees], 1 / (6 * decoder.shape.hidden)
-        plan = plan_batches(sizes, budget, share_rows=check.packed, attention_cost=attention_cost)
+        plan = planned(forest, budget, decoder.shape.hidden, check.packed)
         description = {"batch_tokens": budget, "packed": check.packed, "computed_with": list(tokens)}
         writers = {
             view: self._writer(view, request, named[view], _order(view, plan, forest), description, check)
@@ -444,7 +411,7 @@ def _write(
     for view, writer in writers.items():
         rows = np.flatnonzero(views == view)
         if len(rows):
-            writer.append(position[view], _to_numpy(features, rows, writer.shapes))
+            writer.append(position[view], stored_values(features, rows, writer.shapes))
 
 
 def _drop_damaged(writer: StoreWriter) -> int:
@@ -458,9 +425,3 @@ def _drop_damaged(writer: StoreWriter) -> int:
 def _order(view: str, plan: Sequence[Batch], forest: Forest) -> list[int]:
     """Texts of a view in the order in which the plan computes them."""
     return [i for batch in plan for tree in batch.trees for v, i in forest.members[tree] if v == view]
-
-
-def _to_numpy(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple]) -> dict[str, np.ndarray]:
-    index = torch.as_tensor(rows, device=features.residual.device)
-    arrays = {name: getattr(features, name)[index] for name in shapes}
-    return {n: (a.float() if n in ("heads", "residual") else a).cpu().numpy() for n, a in arrays.items()}

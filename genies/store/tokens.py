@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genies.data.texts import Text, texts_digest
 from genies.data.views import View
-from genies.digests import own_code_digest, value_digest
+from genies.digests import computed_by, value_digest
 from genies.engine.tokens import Tokens
 from genies.errors import REPAIR, StoreError
 from genies.files import whole_file
@@ -88,19 +88,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-DECIDING = ("genies.engine.tokenization", "genies.data.views")
-TOKENIZATION_VERSION = 1
-"""To be raised when an edit of another module makes other tokens of the same texts, or another file of them."""
-
-
 def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> tuple[str, dict[str, Any]]:
     """Name of the tokens, and the fields that it is the digest of: all that decides their bytes."""
     fields = {
         "tokenizer": tokenizer_digest,
         "texts": texts_digest(texts),
         "view": view.describe(),
-        "version": TOKENIZATION_VERSION,
-        "code": own_code_digest(*DECIDING),
+        **computed_by("genies.engine.tokenization", rooms=("genies.engine", "genies.data.views")),
     }
     return value_digest(fields), fields
 

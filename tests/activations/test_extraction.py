@@ -18,6 +18,7 @@ from genies.data.distributions import read_split
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine import decoder as decoder_module
+from genies.engine.batches import token_budget
 from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, PackedBatch, build_forest, build_tree, pack, plan_batches
 from genies.engine.options import Extraction
@@ -28,7 +29,7 @@ from genies.errors import DiskError, ModelError, StoreError
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request, token_budget
+from genies.store.extraction import Extractor, Request
 
 EOS = 2
 PACKED_FAMILIES = (

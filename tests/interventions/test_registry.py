@@ -165,6 +165,25 @@ def test_a_file_of_ones_own_learns_and_predicts(accuracy):
     assert accuracy(registry.make(OWN).fit(pairs).predict_proba(pairs), pairs.label) > 0.95
 
 
+def test_an_edited_file_beside_ones_own_is_read_afresh_and_changes_the_digest(tmp_path):
+    own, helper, package = tmp_path / "own.py", tmp_path / "steps_of_mine.py", tmp_path / "parts_of_mine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "widths.py").write_text("WIDTH = 3\n")
+    own.write_text(f"from parts_of_mine.widths import WIDTH\nfrom steps_of_mine import NAME\n{HEADER}{NAMED}")
+    helper.write_text("NAME = 'first'\n")
+    path, before = list(sys.path), code_digest(own)
+    assert registry.load_class(str(own)).name == ("first", 3)
+    helper.write_text("NAME = 'the second'\n")
+    assert registry.load_class(str(own)).name == ("the second", 3)
+    edited = code_digest(own)
+    (package / "widths.py").write_text("WIDTH = 10 - 5\n")
+    assert registry.load_class(str(own)).name == ("the second", 5)
+    assert len({before, edited, code_digest(own)}) == 3
+    assert sys.path == path and not {"steps_of_mine", "parts_of_mine", "parts_of_mine.widths"} & sys.modules.keys()
+
+
+NAMED = "class Own(MassMeanShift):\n    name = (NAME, WIDTH)\n"
 HEADER = "from genies.interventions.mms import MassMeanShift\nfrom genies.interventions.base import Intervention\n"
 
 

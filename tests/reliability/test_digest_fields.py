@@ -43,9 +43,9 @@ def tokens(tokenizer: str = "t", texts: list[Text] = TEXTS, view: View = VIEWS["
 
 def store(
     weights: str = "w", tokens: str = "t", eos_token: int = 2, attention: str = "sdpa", arithmetic: str = "float32",
-    **options: object,
+    device: str = "cpu", **options: object,
 ) -> tuple[str, dict]:  # fmt: skip
-    chosen = Settled(Extraction(**options), attention, arithmetic)
+    chosen = Settled(Extraction(**options), attention, arithmetic, device)
     return store_digest({"weights_digest": weights, "eos_token": eos_token}, tokens, chosen)
 
 
@@ -53,16 +53,18 @@ def fit(
     intervention: str = "mms",
     parameters: dict = PARAMETERS,
     code: str = "c",
+    libraries: dict[str, str] = {"numpy": "2.1"},  # noqa: B006  (never changed)
     pairs: list[Pair] = PAIRS,
     examples: list[Example] = EXAMPLES,
     stores: dict[str, str] = {"plain": "s", "yes": "y"},  # noqa: B006  (never changed)
 ) -> tuple[str, dict]:
     split = SplitPairs("north", Framed(examples, examples), pairs, np.ones(len(pairs), bool))
-    return fit_digest(intervention, parameters, code, split, stores)
+    return fit_digest(intervention, parameters, {"code": code, "libraries": libraries}, split, stores)
 
 
 def tuning(intervention: str = "lora", model: dict = MODEL, pairs: TextPairs = SHOWN, **parameters) -> tuple[str, dict]:
-    return tuning_digest(intervention, {**TRAINED, **parameters}, model, pairs, "cpu", Path("cache"))
+    place = parameters.pop("device", "cpu")
+    return tuning_digest(intervention, {**TRAINED, **parameters}, model, pairs, place, Path("cache"))
 
 
 CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = [
@@ -76,12 +78,14 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (store, "dtype", {"dtype": "bfloat16", "arithmetic": "float32"}),
     (store, "arithmetic", {"arithmetic": "bfloat16"}),
     (store, "attention", {"attention": "eager"}),
+    (store, "device", {"device": "cuda"}),
     (store, "layers", {"layers": (0, 1)}),
     (store, "heads", {"heads": (0,)}),
     (store, "quantization", {"quantization": "nf4"}),
     (fit, "intervention", {"intervention": "cra"}),
     (fit, "parameters", {"parameters": {**PARAMETERS, "seed": 1}}),
     (fit, "code", {"code": "d"}),
+    (fit, "libraries", {"libraries": {"numpy": "2.2"}}),
     (fit, "pairs", {"pairs": [PAIRS[0], Pair(1, 0, 1, 0)]}),
     (fit, "clusters", {"examples": [EXAMPLES[0]] * 2}),
     (fit, "stores", {"stores": {"plain": "s", "yes": "z"}}),
@@ -90,6 +94,7 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (tuning, "parameters", {"steps": 3}),
     (tuning, "parameters", {"learning_rate": 0.1}),
     (tuning, "dtype", {"dtype": "bfloat16"}),
+    (tuning, "device", {"device": "cuda", "dtype": "float32"}),
     (tuning, "pairs", {"pairs": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
 ]
 
@@ -105,26 +110,17 @@ def test_a_field_that_changes_alone_is_a_miss(digest: Callable, field: str, chan
 @pytest.mark.parametrize("digest", [tokens, store, fit, tuning])
 def test_every_field_is_among_the_changes(digest: Callable) -> None:
     tested = {field for kind, field, _ in CHANGES if kind is digest}
-    assert set(digest()[1]) - tested <= {"version", "code", "intervention"}
+    assert set(digest()[1]) - tested <= {"libraries", "code", "intervention"}
 
 
-@pytest.mark.parametrize(
-    ("digest", "place"),
-    [
-        (tokens, "genies.store.tokens.TOKENIZATION_VERSION"),
-        (store, "genies.store.extraction.EXTRACTION_VERSION"),
-    ],
-)
-def test_another_version_of_the_code_is_a_miss(monkeypatch: pytest.MonkeyPatch, digest: Callable, place: str) -> None:
-    before = digest()[0]
-    monkeypatch.setattr(place, 99)
-    assert digest()[0] != before
-
-
-def test_edited_code_and_another_intervention_are_misses_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tuning()[0]
-    monkeypatch.setattr("genies.stages.tune.code_digest", lambda *_: "edited")
-    assert tuning()[0] != before
+@pytest.mark.parametrize("digest", [tokens, store, tuning])
+def test_edited_code_and_another_library_are_misses(monkeypatch: pytest.MonkeyPatch, digest: Callable) -> None:
+    names = {digest()[0]}
+    for made in ({"code": "edited", "libraries": {}}, {"code": "edited", "libraries": {"torch": "9.9"}}):
+        for user in ("store.tokens", "store.extraction", "stages.tune"):
+            monkeypatch.setattr(f"genies.{user}.computed_by", lambda *_, made=made, **__: made)
+        names.add(digest()[0])
+    assert len(names) == 3
 
 
 def test_the_order_of_keys_plays_no_part() -> None:

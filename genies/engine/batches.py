@@ -1,0 +1,59 @@
+"""How passes are cut: which trees go into one batch, and what is kept of its features."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from genies.engine.decoder import Decoder, Features
+from genies.engine.forest import Batch, Forest, plan_batches
+
+CPU_BATCH_NUMBERS = 2**20
+"""Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
+
+log = logging.getLogger(__name__)
+
+
+def cpu_budget(hidden: int) -> int:
+    """Tokens of one forward pass on a CPU, a power of two from 2¹⁰ to 2¹², for a residual stream of this width."""
+    return 2 ** int(np.clip(np.log2(CPU_BATCH_NUMBERS / hidden), 10, 12))
+
+
+def token_budget(free_bytes: int, hidden: int, intermediate: int, itemsize: int) -> int:
+    """Tokens of one forward pass that this much memory holds, a power of two from 2¹⁰ to 2¹⁶.
+
+    A token in work takes some ten vectors of the residual stream's width, three of the feed-forward layer's, and a row
+    of the mask, which is as wide as the largest example; half the memory is left for what else there is.
+    """
+    mask = 2 * 4096
+    per_token = itemsize * (10 * hidden + 3 * intermediate + mask)
+    return 2 ** int(np.clip(np.log2(max(1, free_bytes / 2 / per_token)), 10, 16))
+
+
+def free_budget(decoder: Decoder) -> int:
+    """Tokens of one forward pass that suit a loaded model and the memory that its device has free."""
+    config = decoder.model.config.get_text_config()
+    hidden = config.hidden_size
+    if decoder.device.type != "cuda":
+        return cpu_budget(hidden)
+    intermediate = getattr(config, "intermediate_size", None) or 4 * hidden
+    free = torch.cuda.mem_get_info(decoder.device)[0]
+    budget = token_budget(free, hidden, intermediate, decoder.dtype.itemsize)
+    log.info("%.1f GiB free on the device: %d tokens per forward pass", free / 2**30, budget)
+    return budget
+
+
+def planned(forest: Forest, budget: int, hidden: int, packed: bool) -> list[Batch]:
+    """Batches of a forest for a residual stream of this width; see ``plan_batches``."""
+    sizes = [len(tree) for tree in forest.trees]
+    return plan_batches(sizes, budget, share_rows=packed, attention_cost=1 / (6 * hidden))
+
+
+def stored_values(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple]) -> dict[str, np.ndarray]:
+    """Features of some texts of a pass, as arrays: float32 of heads and residual, the others as they are."""
+    index = torch.as_tensor(rows, device=features.residual.device)
+    arrays = {name: getattr(features, name)[index] for name in shapes}
+    return {n: (a.float() if n in ("heads", "residual") else a).cpu().numpy() for n, a in arrays.items()}
