@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -45,7 +46,7 @@ for folder, path in zip(ast.literal_eval(options.distribution_dirs), ast.literal
 """
 
 
-def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int, ...] = ()) -> Path:
+def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int, ...] = (), judge: str = EVAL) -> Path:
     source, target = folder / "data/north", folder / "data/south"
     plugin = folder / "plugin"
     if not plugin.exists():
@@ -53,7 +54,7 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
         write_distribution(target, train=6, test=7, offset=2)
         plugin.mkdir()
     (plugin / "train.py").write_text(train)
-    (plugin / "eval.py").write_text(EVAL.replace("# CHANGE", change))
+    (plugin / "eval.py").write_text(judge.replace("# CHANGE", change))
     model = {"name": "some", "path": "some/model", "weights_digest": "w", "tokenizer_digest": "t"}
     model |= {"context": None, "files": {}}
     (folder / "model.json").write_text(json.dumps(model))
@@ -67,6 +68,14 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
         work=folder / "work", output=output,
     )  # fmt: skip
     return output
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs/own.md").read_text(encoding="utf-8")
+    train, judge = re.findall(r"```python\n(import argparse\n.+?)```", page, re.DOTALL)
+    frame = pl.read_parquet(run(tmp_path, train=train, judge=judge))
+    assert set(frame["target"]) == {"north", "south"}
+    assert frame["probability"].is_between(0, 1).all() and frame["probability"].n_unique() > 1
 
 
 def test_probabilities_become_rows_of_the_same_tables(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What runs again after an edit: the README's table, a test per row, by real Snakemake on a project that has run."""
+"""What runs again after an edit: the table of docs/reruns.md, a test per row, by real Snakemake on a project that has run."""
 
 from __future__ import annotations
 
@@ -223,8 +223,8 @@ def test_editing_the_template_of_a_view_extracts_that_view_alone(project: Projec
     assert len(known_fits(project) - fits) == 2
 
 
-def test_the_readme_has_these_rows() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## What runs again after a change")[1].split("##")[0]
+def test_the_page_has_these_rows() -> None:
+    page = (REPOSITORY / "docs/reruns.md").read_text(encoding="utf-8")
+    table = page.split("## What runs again after a change")[1].split("##")[0]
     edits = re.findall(r"^\| ([^|-]+?) \|", table, re.MULTILINE)
     assert edits[1:] == [*ROWS, "a view's template"]
