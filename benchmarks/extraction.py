@@ -34,6 +34,7 @@ from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine import self_test as checks_module
 from genies.engine.arithmetic import arithmetic, resolve_device
+from genies.engine.batches import free_budget
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_forest, plan_batches
 from genies.engine.options import Extraction
@@ -41,7 +42,8 @@ from genies.engine.self_test import Check, SelfTests, check_packing
 from genies.engine.tokenization import tokenize
 from genies.engine.tokens import Tokens
 from genies.models.load import load_tokenizer
-from genies.store.extraction import Extractor, Request
+from genies.store.extraction import Extractor
+from genies.store.requests import Request
 
 METHODS = {
     "mms": ("plain",),
@@ -159,8 +161,9 @@ def packed(decoder: Decoder, model: Path, work: Work, options: Extraction, check
     checks_module.check_packing = lambda *_: passed
     with tempfile.TemporaryDirectory() as root:
         described = {"name": model.name, "path": str(model), "files": {}, "weights_digest": "bench", "eos_token": EOS}
+        described["attention"] = "sdpa"
         extractor = Extractor(described, Path(root), options)
-        extractor._decoder, extractor._budget = decoder, extractor._free_budget(decoder)
+        extractor._decoder, extractor._budget = decoder, free_budget(decoder)
         begin = time.perf_counter()
         for (name, split), (_, tokens) in work.parts.items():
             extractor.extract(Request(name, split, tokens, {view: f"{name} {split} {view}" for view in tokens}))

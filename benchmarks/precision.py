@@ -27,8 +27,9 @@ from genies.interventions.registry import make
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request
+from genies.store.extraction import Extractor
 from genies.store.pairs import StoredPairs
+from genies.store.requests import Request
 
 DEMO = (
     Path("resources/demo/SmolLM2-135M-Instruct.Q4_1.gguf"),

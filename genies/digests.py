@@ -17,6 +17,8 @@ DIGEST_LENGTH = 32
 """Hexadecimal digits kept of a SHA-256 (128 bits)."""
 PURE = ("genies.engine", "genies.interventions")
 """Packages whose code decides numbers."""
+TELLING = ("genies.costs",)
+"""Packages of which no result depends: they tell what work takes, and refuse what would not fit."""
 COMPUTING = {
     **{name: name for name in ("numpy", "peft", "scipy", "tokenizers", "torch", "transformers")},
     "sklearn": "scikit-learn",
@@ -47,7 +49,8 @@ def code_digest(*modules: str | Path) -> str:
         modules: dotted names of modules of this package, or paths of Python files outside it; with such a file, the
             files beside it that it imports count, too.
     """
-    return value_digest(sorted(read.digest for read in _reached(modules, ("genies",)).values()))
+    found = _reached(modules, ("genies",), TELLING)
+    return value_digest(sorted(read.digest for read in found.values()))
 
 
 def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Collection[str] = ()) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Co
     Args:
         modules: as ``code_digest`` takes them.
         rooms: packages and modules whose code decides numbers; imports of others are not followed.
-        outside: modules in them that do not.
+        outside: modules and packages in them that do not.
 
     Returns:
         ``code``, a digest, and ``libraries``, the installed version (major.minor) by name of those of ``COMPUTING``
@@ -89,12 +92,14 @@ def _reached(modules: Iterable[str | Path], rooms: Collection[str], outside: Col
         module = queue.pop()
         if module not in found:
             found[module] = _module(module)
-            queue += [name for name in found[module].imported if _is_in(name, rooms) and name not in outside]
+            imported = found[module].imported
+            inside = [name for name in imported if name.endswith(".py") or _is_in(name, rooms)]
+            queue += [name for name in inside if not _is_in(name, outside)]
     return found
 
 
 def _is_in(module: str, rooms: Collection[str]) -> bool:
-    return module.endswith(".py") or any(module == room or module.startswith(f"{room}.") for room in rooms)
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
 def _module_path(module: str) -> Path | None:

@@ -34,7 +34,8 @@ from genies.interventions.text import TextPairs
 from genies.models.load import load_tokenizer
 from genies.stages.tune import tuning_digest
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request, Settled, settled, store_digest
+from genies.store.extraction import Extractor, Settled, settled, store_digest
+from genies.store.requests import Request
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHIFTS = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
@@ -143,7 +144,8 @@ def test_no_intervention_multiplies_in_bfloat16(
     assert any(name.endswith("attention_for_cpu_backward") for name in watched.seen), watched.seen
 
     manifest = read_json(next(Path("results/python/activations/tiny").glob("*.json")))
-    assert (manifest["dtype"], manifest["arithmetic"], manifest["devices"]) == (stored, "float32", ["cpu"])
+    settled = manifest["extraction"]
+    assert (settled["dtype"], settled["arithmetic"], manifest["devices"]) == (stored, "float32", ["cpu"])
     described = read_json(Path("cache/activations") / manifest["stores"][0]["digest"] / "store.json")
     assert described["dtype"] == stored and described["arithmetic"] == described["digest"]["arithmetic"] == "float32"
     assert read_json("results/python/interventions/tiny/mms.json")["origin"]["extraction"]["arithmetic"] == "float32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,9 @@ scalars = st.one_of(
     st.sampled_from(["all", "auto", "cpu", "response", "nf4", "1"]),
 )
 values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=5), scalars, max_size=2)
-one_of_section = st.sampled_from([*Extraction.model_fields, *Folders.model_fields, *Sweep.model_fields])
+one_of_section = st.sampled_from(
+    [*(field.name for field in fields(Extraction)), *Folders.model_fields, *Sweep.model_fields]
+)
 sections = st.dictionaries(one_of_section, values, max_size=2)
 grids = st.fixed_dictionaries({"low": scalars, "high": scalars, "count": scalars})
 mixtures = st.fixed_dictionaries({"source": scalars, "other": scalars, "percent": scalars})

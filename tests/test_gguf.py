@@ -114,7 +114,8 @@ def test_a_second_time_nothing_is_converted_nor_imported(described: dict) -> Non
         "import sys; from pathlib import Path; from genies.models.gguf import converted_folder\n"
         "print(converted_folder(Path(sys.argv[1]), sys.argv[2], Path('cache/models')))\n"
         "assert not {'gguf', 'torch', 'transformers'} & set(sys.modules), 'imported'\n"
-        "from genies.models.load import describe_model, hashes_file\n"
+        "from genies.models.describe import describe_model\n"
+        "from genies.models.files import hashes_file\n"
         "describe_model(sys.argv[1], None, hashes_file(Path('cache')))\n"
         "assert 'gguf' not in sys.modules, 'imported'\n"
     )

@@ -17,7 +17,7 @@ from hub import COMMIT, TOKEN, Hub, Repository
 from project import REPOSITORY, run_to_end
 
 GENIES = "import sys; from genies.cli import main; sys.exit(main())"
-FETCH = "import sys; from genies.models.load import fetch; print(fetch(*sys.argv[1:], *[None] * (3 - len(sys.argv))))"
+FETCH = "import sys; from genies.models.find import fetch; print(fetch(*sys.argv[1:], *[None] * (3 - len(sys.argv))))"
 MOVED = "f" * 40
 DOWNLOADED = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 

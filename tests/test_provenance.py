@@ -42,7 +42,7 @@ def test_what_was_computed_in_which_type_is_stated_once(tmp_path: Path) -> None:
     for batch, device in enumerate(("cpu", "cuda", "cpu")):
         activations.append(tmp_path / f"{batch}.json")
         kinds = {"arithmetic": "float32", "dtype": "bfloat16"}
-        write_json(activations[-1], {"model": "m", **kinds, "devices": [device], "stores": []})
+        write_json(activations[-1], {"model": "m", "extraction": kinds, "devices": [device], "stores": []})
     for intervention in ("lora", "own/probe.py", "lora"):
         tuned.append(tmp_path / f"fit{len(tuned)}.json")
         write_json(tuned[-1], {"model": "m", "intervention": intervention, "arithmetic": "float32"})

@@ -95,8 +95,8 @@ class FittedIntervention:
     def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         from genies.engine.tokenization import tokenize
         from genies.store.activations import ActivationStore
-        from genies.store.extraction import Request
         from genies.store.pairs import StoredPairs
+        from genies.store.requests import Request
         from genies.store.tokens import tokens_digest
 
         texts = [Text(e, r, ex.prompt, ex.responses[r]) for e, ex in enumerate(examples) for r in (0, 1)]

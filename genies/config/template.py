@@ -7,8 +7,8 @@ import shlex
 import textwrap
 from pathlib import Path
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from genies.config.sections import Config
 from genies.errors import ConfigError
@@ -58,9 +58,7 @@ def _commented(name: str, field: FieldInfo) -> str:
     description = (field.description or "").replace("; see below", "")
     meaning = textwrap.fill(description, WIDTH, initial_indent="# ", subsequent_indent="# ")
     default = field.get_default(call_default_factory=True)
-    if isinstance(default, BaseModel):
-        default = default.model_dump(mode="json")
-    return f"{meaning}\n# {name}: {json.dumps(default)}\n"
+    return f"{meaning}\n# {name}: {json.dumps(to_jsonable_python(default))}\n"
 
 
 def write(file: Path) -> None:

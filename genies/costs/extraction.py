@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from genies.costs.rates import operations_per_second
 from genies.costs.sketch import Sketch, multiplied_weights, read_config
+from genies.data.options import Split
 from genies.engine.forest import build_forest
+from genies.engine.options import Extraction
 from genies.engine.parts import Shape
 from genies.errors import DiskError, ModelError
 from genies.store.activations import PARTIAL, store_bytes
-from genies.store.extraction import Extractor, Request, Settled, missing_views, store_digest, stored_shapes
+from genies.store.extraction import Extractor, Settled, missing_views, settled, store_digest, stored_shapes
+from genies.store.requests import Request, requests_of
 
 ROOM = "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
 """What helps where the disk is too small."""
@@ -107,7 +111,31 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
         )
 
 
-def tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settled], requests: Iterable[Request]) -> None:
+def check_disk(
+    described: Mapping[str, Any],
+    tokenized: Mapping[str, Any],
+    views: Mapping[Split, Sequence[str]],
+    extraction: Extraction,
+    cache: Path,
+) -> None:
+    """Log what disk the extraction of all that was tokenized for a model takes, by the manifests of both.
+
+    Extraction may run on another machine, with another arithmetic. So a store counts as there already if it is complete
+    in any arithmetic that a device may have for the dtype.
+
+    Raises:
+        DiskError: it would not fit.
+    """
+    distributions = {entry["distribution"] for entry in tokenized["tokens"]}
+    requests = requests_of(tokenized, distributions, views, cache)
+    here = settled(extraction, described)
+    kinds = ("cpu", "cuda") if extraction.device == "auto" else (here.device,)
+    computed = dict.fromkeys((extraction.dtype, "float32"))
+    anywhere = [replace(here, arithmetic=one, device=kind) for one, kind in product(computed, kinds)]
+    _tell_disk(described, Path(cache) / "activations", anywhere, requests)
+
+
+def _tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settled], requests: Iterable[Request]) -> None:
     """Log what all of a model's stores take on the disk, before any of them is begun.
 
     The model's configuration suffices for it. What is in the stores already, under any of the settings, does not count;

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genies.costs.extraction import check_disk
 from genies.data.options import Reading, Split
 from genies.data.views import VIEWS, templates_digest
 from genies.digests import code_digest
@@ -19,7 +20,6 @@ from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, tokenizer_files
 from genies.models.load import load_tokenizer
-from genies.stages.extract import check_disk
 from genies.store.splits import ShownSplit, shown_splits
 from genies.store.tokens import read_tokens, tokens_digest, tokens_path, write_tokens
 

@@ -22,7 +22,7 @@ from genies.engine.forest import Batch, Forest, build_forest, halves, pack
 from genies.engine.options import Extraction
 from genies.engine.parts import Shape
 from genies.engine.self_test import Check, SelfTests, too_large
-from genies.engine.tokens import SCORED_VIEW, Tokens
+from genies.engine.tokens import SCORED_VIEW
 from genies.errors import Interrupted
 from genies.locks import locked
 from genies.models.files import PinnedFiles
@@ -38,6 +38,7 @@ from genies.store.activations import (
     is_complete,
     reopen,
 )
+from genies.store.requests import Request
 
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
@@ -86,16 +87,6 @@ def settled(options: Extraction, model: Mapping[str, Any], computed: str | None 
     attention = model["attention"] if options.attention == "auto" else options.attention
     place = resolve_device(options.device)
     return Settled(options, attention, arithmetic(computed or options.dtype, place), place.type)
-
-
-@dataclass(frozen=True)
-class Request:
-    """The stores of one split: its tokens under each view, and the digests of those tokens."""
-
-    distribution: str
-    split: str
-    tokens: Mapping[str, Tokens]
-    tokens_digests: Mapping[str, str]
 
 
 @dataclass

@@ -29,7 +29,8 @@ from genies.errors import DiskError, ModelError, StoreError
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Request
+from genies.store.extraction import Extractor
+from genies.store.requests import Request
 
 EOS = 2
 PACKED_FAMILIES = (

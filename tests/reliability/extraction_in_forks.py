@@ -32,7 +32,8 @@ from genies.errors import GeniesError
 from genies.models.load import load_tokenizer
 from genies.store import activations as store
 from genies.store.activations import StoreWriter
-from genies.store.extraction import Extractor, Request
+from genies.store.extraction import Extractor
+from genies.store.requests import Request
 
 VIEWS_READ = ("plain", "yes", "no")
 PASS_TOKENS = 200

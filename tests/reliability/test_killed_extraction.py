@@ -62,7 +62,7 @@ class Extraction:
         self.folder = folder
         self.model = {
             "name": "tiny", "path": str(save_model(folder / "tiny", "llama")), "files": {},
-            "weights_digest": "w", "eos_token": 2,
+            "weights_digest": "w", "eos_token": 2, "attention": "sdpa",
         }  # fmt: skip
         self.split = write_distribution(folder / "cities", train=1, test=EXAMPLES) / "test.json"
 

@@ -1,4 +1,4 @@
-"""What runs again after an edit: the table of docs/reruns.md, a test per row, by real Snakemake on a project that has run."""
+"""What runs again after an edit: the table of docs/reruns.md, a test per row, by real Snakemake."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ ROWS = {
     "the tokenization's code": Row(
         code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2
     ),
-    "the extraction's code": Row(code("genies/store/extraction.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
+    "the extraction's code": Row(code("genies/engine/decoder.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "a view's template that no intervention of the run reads": Row(template),
 }
 
