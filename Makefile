@@ -4,6 +4,8 @@
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 CORES ?= 2
+# One more than there are cores: some tests wait for SLURM, for a disk or for a lock.
+WORKERS := $(shell expr $(CORES) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := -m pip install --disable-pip-version-check
@@ -12,11 +14,12 @@ UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/
 DATA ?= resources/genies/distributions
 FIGURES ?= results/reliability.md
 
-.PHONY: help demo test torture bench oldest newest constraints lint format docs clean
+.PHONY: help demo test unit torture bench oldest newest constraints lint format docs clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
 	@echo "make test    run the tests"
+	@echo "make unit    run those that need neither Snakemake, a browser nor SLURM"
 	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make lint    check format, lint and the workflow"
@@ -52,12 +55,16 @@ demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Without Snakemake, a browser or SLURM.
+unit: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(UNIT)
 
 torture: $(VENV)/.installed-test
 	rm -f $(FIGURES)
 	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
-		tests/reliability tests/workflow tests/interventions
+		tests/reliability tests/workflow tests/interventions tests/test_benchmarks.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)

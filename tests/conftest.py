@@ -18,8 +18,8 @@ settings.load_profile("genies")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run whole workflows come first: begun last, they would keep one worker busy while the others wait."""
-    items.sort(key=lambda item: "workflow" not in item.path.parent.name)
+    """What takes longest comes first, SLURM before all: begun last, it would keep one worker busy and the others idle."""
+    items.sort(key=lambda item: (item.path.name != "test_slurm.py", item.path.parent.name != "workflow"))
 
 
 @pytest.fixture(autouse=True)

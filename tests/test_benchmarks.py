@@ -55,7 +55,9 @@ def rows(name: str, folder: Path) -> list[list[str]]:
     return [cells for cells in lines[1:] if not re.fullmatch("[-:|]+", cells[0])]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", ["extraction", "tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in ("precision", "warm"))]
+)
 def test_a_benchmark_fills_its_table(name: str, folder: Path) -> None:
     assert [cells[0] for cells in rows(name, folder)] == ROWS[name]
 
