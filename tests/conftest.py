@@ -18,7 +18,7 @@ settings.load_profile("genies")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, SLURM before all: begun last, it would keep one worker busy and the others idle."""
+    """What takes longest comes first: begun last, it would keep one worker busy while the others wait."""
     items.sort(key=lambda item: (item.path.name != "test_slurm.py", item.path.parent.name != "workflow"))
 
 
