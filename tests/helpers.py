@@ -151,7 +151,7 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
     import numpy as np
     import polars as pl
 
-    from genies.evaluation import tables
+    from genies.evaluation.evaluations import PAIR_COLUMNS
 
     frames = [
         pl.DataFrame(
@@ -169,7 +169,7 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
                 "stated_accuracy": [None] * len(p),
                 "stated_RMS_calibration_error": [None] * len(p),
             },
-            schema=tables.PAIR_COLUMNS,
+            schema=PAIR_COLUMNS,
         )
         for target, p in targets.items()
     ]

@@ -19,7 +19,8 @@ from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
 from genies.errors import ConfigError, DataError
-from genies.evaluation.tables import METRIC_COLUMNS, METRICS_FILE, read_csv
+from genies.evaluation.generalization import METRICS
+from genies.evaluation.table import read_csv
 from genies.files import whole_file
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
@@ -63,7 +64,7 @@ def evaluate_shifts(
             ``capability_interventions``, ``intervention_parameters``, ``extraction``, ``data_archive``, ``folders``.
 
     Returns:
-        A row per intervention and shift; columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        A row per intervention and shift; columns as in ``genies.evaluation.generalization.METRICS``.
 
     Raises:
         ConfigError: something named is unknown or contradictory, or ``run`` is a run of the workflow's own.
@@ -140,7 +141,7 @@ def _claim(folder: Path) -> None:
     if folder.is_dir() and not (folder / CONFIG_FILE).is_file():
         raise ConfigError(f"{folder}: holds a run of the workflow; give another name as run")
     shutil.rmtree(folder / "evaluations", ignore_errors=True)
-    (folder / METRICS_FILE).unlink(missing_ok=True)
+    (folder / METRICS.file).unlink(missing_ok=True)
 
 
 def _write_yaml(path: Path, value: Any) -> None:
@@ -261,4 +262,4 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         seed=plan.config.seed,
         output=results,
     )
-    return read_csv(results / METRICS_FILE, METRIC_COLUMNS)
+    return read_csv(results / METRICS.file, METRICS.columns)

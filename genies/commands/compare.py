@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genies.evaluation.runs import compare_runs, describe
-from genies.evaluation.tables import write_csv
+from genies.evaluation.table import write_csv
 
 
 def compare(run_a: Path, run_b: Path, *, output: Path | None = None) -> None:

@@ -10,14 +10,20 @@ import polars as pl
 from genies.data.framing import ANSWERS
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import scored
+from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import accuracy_interval
 
-FILE = "answers.csv"
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
-    "items": pl.Int64,
-    **dict.fromkeys(("always_no", "accuracy_yes", "accuracy_no", "higher", "higher_low", "higher_high"), pl.Float64),
-}
+ANSWERED = Table(
+    "answers.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+        "items": pl.Int64,
+        **dict.fromkeys(
+            ("always_no", "accuracy_yes", "accuracy_no", "higher", "higher_low", "higher_high"), pl.Float64
+        ),
+    },
+    optional=True,
+)
 """Columns of ``answers.csv``: a row per cell whose pairs are questions.
 
 ``always_no`` is the accuracy of answering No throughout. ``higher`` is the share of (best, worse) responses of one
@@ -26,7 +32,7 @@ not change it. Its 95 % interval is over clusters of examples."""
 
 
 def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
-    """The answers to the questions of one cell, as ``COLUMNS`` has them; None where its pairs are no questions."""
+    """The answers to the questions of one cell, as ``ANSWERED`` has them; None where its pairs are no questions."""
     if pairs["answer"].null_count() or pairs["probability"].null_count():
         return None
     yes = (pairs["answer"] == ANSWERS[0]).to_numpy()

@@ -17,16 +17,16 @@ import polars as pl
 
 from genies.data.pairs import text_seed
 from genies.evaluation.capability import CleanCapabilities, Measured
+from genies.evaluation.leaderboard import DIFFERENCE
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.tables import DIFFERENCE
+from genies.evaluation.table import Table
 
 RESAMPLES = 10_000
 MEAN_RESAMPLES = 2_000
 """Draws for means over shifts; those of every cell of a run are kept, of 500 cells 8 MB."""
 BLOCK = 2**22
 """Counts that are drawn, or multiplied, at a time: as NumPy draws them, each has eight bytes."""
-FILE = "intervals.csv"
 ESTIMATED = ("elicitation", "differential_elicitation")
 ADJUSTED = "chance_adjusted_elicitation"
 ENDS = [0.025, 0.975]
@@ -36,10 +36,13 @@ SAME = 1e-9
 """Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
 """Metrics whose means over shifts have an interval over examples."""
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
-    **{f"{name}{end}": pl.Float64 for name in (*ESTIMATED, ADJUSTED) for end in ("_low", "_high")},
-}
+INTERVALS = Table(
+    "intervals.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+        **{f"{name}{end}": pl.Float64 for name in (*ESTIMATED, ADJUSTED) for end in ("_low", "_high")},
+    },
+)
 """Columns of ``intervals.csv``: 95 % intervals over test examples of each row of the metrics; null where unknown. Those
 of ``chance_adjusted_elicitation`` are Fieller's, and null where they have no end."""
 
@@ -59,7 +62,7 @@ def intervals(
     independent.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         scores: how right every pair was ranked.
         seed: of the draws; a distribution's depend on its name and the seed alone.
         baseline: the intervention that differential elicitation is measured from.
@@ -67,7 +70,7 @@ def intervals(
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
 
     Returns:
-        Columns as in ``COLUMNS``.
+        Columns as in ``INTERVALS``.
     """
     draws = _Draws(scores, seed, resamples, clean=clean)
     rows = []
@@ -75,7 +78,7 @@ def intervals(
         for row in of_target.iter_rows(named=True):
             place = {name: row[name] for name in ("model", "intervention", "source")}
             rows.append({**place, "target": target, **_row(draws, row, baseline)})
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return INTERVALS.frame(rows)
 
 
 def _row(draws: _Draws, row: dict, baseline: str) -> dict[str, float]:
@@ -153,7 +156,7 @@ class DrawnMeans:
     on a reference and of the best one of all.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         scores: how right every pair was ranked.
         seed: of the draws; see ``intervals``, whose first draws these are.
         baseline: the intervention that differential elicitation is measured from.

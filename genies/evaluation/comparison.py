@@ -24,23 +24,27 @@ import polars as pl
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from genies.evaluation.evaluations import read_evaluation
+from genies.evaluation.leaderboard import Benchmarks, within
 from genies.evaluation.scored import Key, Scored, scored
-from genies.evaluation.tables import Benchmarks, read_evaluation, within
+from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import clustered_mean, clustered_variance
 
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "other", "over", "source", "target"), pl.String),
-    "shifts": pl.Int64,
-    **dict.fromkeys(("difference", "low", "high", "p", "p_corrected"), pl.Float64),
-    "carried_by": pl.String,
-    "difference_without": pl.Float64,
-    "degrees_of_freedom": pl.Float64,
-}
+COMPARISONS = Table(
+    "comparisons.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "other", "over", "source", "target"), pl.String),
+        "shifts": pl.Int64,
+        **dict.fromkeys(("difference", "low", "high", "p", "p_corrected"), pl.Float64),
+        "carried_by": pl.String,
+        "difference_without": pl.Float64,
+        "degrees_of_freedom": pl.Float64,
+    },
+)
 """Columns of ``comparisons.csv``: the difference of accuracy of ``intervention`` and ``other``, a row per pair of them
 and shift (``over`` is "shift"), and per pair and mean over shifts (``over`` is "all", "published", weighted as the
 published list has them, a label, or a benchmark). ``carried_by`` names the shift without which a mean would change
 most, and ``difference_without`` is the mean then. ``degrees_of_freedom`` are those of the t test."""
-FILE = "comparisons.csv"
 ROUNDING = 1e-12
 """Differences of accuracies that vary by less than this are all the same."""
 
@@ -50,7 +54,7 @@ def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
-        cells: columns as in ``genies.evaluation.tables.CELL_COLUMNS``.
+        cells: columns as in ``genies.evaluation.cells.CELLS``.
     """
     found: dict[Key, Scored] = {}
     for model, intervention, source in (
@@ -139,10 +143,10 @@ def influence(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[int,
 
 
 def compare(metrics: pl.DataFrame, scores: Mapping[Key, Scored], benchmarks: Benchmarks | None = None) -> pl.DataFrame:
-    """Compare every two interventions of every model, columns as in ``COLUMNS``.
+    """Compare every two interventions of every model, columns as in ``COMPARISONS``.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         scores: how right every pair was ranked; interventions of which this is not known are compared across shifts
             alone.
         benchmarks: sets of shifts to compare over as well.
@@ -158,7 +162,7 @@ def compare(metrics: pl.DataFrame, scores: Mapping[Key, Scored], benchmarks: Ben
         sets |= {name: within(of_model, shifts) for name, shifts in (benchmarks or {}).items()}
         for over, chosen in sets.items():
             rows += _corrected(_over_shifts(str(model), over, chosen))
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return COMPARISONS.frame(rows)
 
 
 def _of_shift(

@@ -9,25 +9,29 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-FILE = "correlations.csv"
+from genies.evaluation.table import Table
+
 FEWEST = 4
 """Shifts that an interval of a correlation needs."""
-COLUMNS = {
-    **dict.fromkeys(("of", "intervention", "with"), pl.String),
-    "shifts": pl.Int64,
-    **dict.fromkeys(("r", "low", "high"), pl.Float64),
-}
+CORRELATIONS = Table(
+    "correlations.csv",
+    {
+        **dict.fromkeys(("of", "intervention", "with"), pl.String),
+        "shifts": pl.Int64,
+        **dict.fromkeys(("r", "low", "high"), pl.Float64),
+    },
+)
 """Columns of ``correlations.csv``: Pearson's r with its 95 % interval (Fisher's z), ``of`` a model and one of its
 interventions ``with`` the baseline; or of one intervention between two models."""
 
 
 def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataFrame:
-    """Correlations over shifts, columns as in ``COLUMNS``: with the baseline in each model, then between models.
+    """Correlations over shifts, columns as in ``CORRELATIONS``: with the baseline in each model, then between models.
 
     What does not vary, and what fewer than four shifts show, has none and is left out.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         baseline: intervention that each is compared with.
     """
     rows: list[dict[str, Any]] = []
@@ -45,7 +49,7 @@ def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataF
             if (a, intervention) in accuracy and (b, intervention) in accuracy:
                 names = {"of": a, "intervention": intervention, "with": b}
                 rows += _row(accuracy[a, intervention], accuracy[b, intervention], names)
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return CORRELATIONS.frame(rows)
 
 
 def _row(one: pl.DataFrame, other: pl.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def places(target: SplitPairs) -> dict[str, Any]:
 
 
 def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPairs) -> pl.DataFrame:
-    """A row per test pair, columns as in ``genies.evaluation.tables.PAIR_COLUMNS``.
+    """A row per test pair, columns as in ``genies.evaluation.evaluations.PAIR_COLUMNS``.
 
     Args:
         intervention: fitted.
@@ -78,7 +78,7 @@ def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPai
     """
     import polars as pl
 
-    from genies.evaluation.tables import PAIR_COLUMNS
+    from genies.evaluation.evaluations import PAIR_COLUMNS
 
     probability, scores = checked_prediction(intervention, pairs, target.name)
     repeats = checked_repeats(intervention, pairs, target.name)

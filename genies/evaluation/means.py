@@ -13,28 +13,31 @@ from typing import Any
 import polars as pl
 
 from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
-from genies.evaluation.tables import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
+from genies.evaluation.leaderboard import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
+from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import two_way_mean
 
-FILE = "means.csv"
 NEW_EXAMPLES, NEW_SHIFTS, NEW_SHIFTS_AND_TARGETS = "new examples", "new shifts", "new shifts and targets"
-COLUMNS = {
-    **dict.fromkeys(("model", "label", "averaged_over", "intervention", "metric"), pl.String),
-    "mean": pl.Float64,
-    "over": pl.String,
-    **dict.fromkeys(("low", "high", "degrees_of_freedom"), pl.Float64),
-    "clusters": pl.Int64,
-}
+MEANS = Table(
+    "means.csv",
+    {
+        **dict.fromkeys(("model", "label", "averaged_over", "intervention", "metric"), pl.String),
+        "mean": pl.Float64,
+        "over": pl.String,
+        **dict.fromkeys(("low", "high", "degrees_of_freedom"), pl.Float64),
+        "clusters": pl.Int64,
+    },
+)
 """Columns of ``means.csv``: a row per mean of the leaderboard and question (``over``) with its 95 % interval, null
 where it is not known. ``clusters`` counts sources, or the fewer of sources and targets; it and ``degrees_of_freedom``
 are null for new examples, whose interval is a bootstrap's."""
 
 
 def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
-    """Means over shifts, columns as in ``COLUMNS``, in the order of the leaderboard.
+    """Means over shifts, columns as in ``MEANS``, in the order of the leaderboard.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         examples: knows what other examples would change.
         benchmarks: sets of shifts to average over as well.
     """
@@ -45,7 +48,7 @@ def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | 
         for metric, used in averaged(own)
         for row in _rows(used, metric, examples)
     ]
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return MEANS.frame(rows)
 
 
 def _rows(used: pl.DataFrame, metric: str, examples: DrawnMeans) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 PUBLISHED_BINS = 5
 PUBLISHED_SMALLEST_BIN = 20
 PUBLISHED_SEED = 42
+CHANCE = 0.5
+"""Accuracy of guessing."""
 CHANCE_LABELS, CHANCE_DRAWS = 2**22, (100, 1_000)
 """How many labels are redrawn, at most, and in how many draws at least and at most."""
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import polars as pl
 
 from genies.evaluation.seen import KINDS
+from genies.evaluation.table import Table
 
-TEXTS_FILE = "texts.csv"
-CHECKS_FILE = "checks.csv"
-TRAINING_FILE = "training.csv"
-SITES_FILE = "sites.csv"
 SAMPLES_FILE = "samples.json"
-TEXTS_COLUMNS = {
-    **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct", "merged"), pl.Int64),
-    **dict.fromkeys(("intervention", "source"), pl.String),
-    "dropped_shots": pl.Int64,
-    **dict.fromkeys(KINDS, pl.Int64),
-}
+TEXTS = Table(
+    "texts.csv",
+    {
+        **dict.fromkeys(("model", "distribution", "split"), pl.String),
+        **dict.fromkeys(("examples", "available", "left_out", "shortened", "indistinct", "merged"), pl.Int64),
+        **dict.fromkeys(("intervention", "source"), pl.String),
+        "dropped_shots": pl.Int64,
+        **dict.fromkeys(KINDS, pl.Int64),
+    },
+    optional=True,
+)
 """Columns of ``texts.csv``: a row per split that a model read, the same for every intervention; a row wherever an
 intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
 examples of the split, or examples that it shortened; and a row, with ``source`` but no intervention, for every shift.
@@ -30,28 +31,40 @@ Under the framing ``truthfulness`` each question about an example counts as one.
 ``same_prompt``, ``same_text`` and ``other_label`` count examples of the file, whatever the framing, that a training
 split shares in one of these ways (``genies.data.overlap``): in the row of a test split, that of the same distribution;
 in the row of a shift, that of ``source``."""
-CHECKS_COLUMNS = {
-    **dict.fromkeys(("model", "distribution", "split"), pl.String),
-    "packed": pl.Boolean,
-    **dict.fromkeys(("examples", "texts"), pl.Int64),
-    **dict.fromkeys(("relative_difference", "log_probability_difference"), pl.Float64),
-    **dict.fromkeys(("decisions", "decisions_changed"), pl.Int64),
-    "reason": pl.String,
-    "longest": pl.Int64,
-}
+CHECKS = Table(
+    "checks.csv",
+    {
+        **dict.fromkeys(("model", "distribution", "split"), pl.String),
+        "packed": pl.Boolean,
+        **dict.fromkeys(("examples", "texts"), pl.Int64),
+        **dict.fromkeys(("relative_difference", "log_probability_difference"), pl.Float64),
+        **dict.fromkeys(("decisions", "decisions_changed"), pl.Int64),
+        "reason": pl.String,
+        "longest": pl.Int64,
+    },
+    optional=True,
+)
 """Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.engine.self_test.Check``."""
-TRAINING_COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "source"), pl.String),
-    "step": pl.Int64,
-    **dict.fromkeys(("loss", "learning_rate"), pl.Float64),
-}
+TRAINING = Table(
+    "training.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source"), pl.String),
+        "step": pl.Int64,
+        **dict.fromkeys(("loss", "learning_rate"), pl.Float64),
+    },
+    optional=True,
+)
 """Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
-SITES_COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "source"), pl.String),
-    **dict.fromkeys(("layer", "head"), pl.Int64),
-    "accuracy": pl.Float64,
-    **dict.fromkeys(("tied", "tied_kept"), pl.Int64),
-}
+SITES = Table(
+    "sites.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source"), pl.String),
+        **dict.fromkeys(("layer", "head"), pl.Int64),
+        "accuracy": pl.Float64,
+        **dict.fromkeys(("tied", "tied_kept"), pl.Int64),
+    },
+    optional=True,
+)
 """Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
 sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
 their order decided nothing."""

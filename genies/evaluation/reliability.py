@@ -9,25 +9,28 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.scored import Key, Scored
+from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import accuracy_interval
 
 BINS = 10
-FILE = "reliability.csv"
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention"), pl.String),
-    "bin": pl.Int64,
-    **dict.fromkeys(("confidence", "accuracy", "low", "high"), pl.Float64),
-    "pairs": pl.Int64,
-}
+RELIABILITY = Table(
+    "reliability.csv",
+    {
+        **dict.fromkeys(("model", "intervention"), pl.String),
+        "bin": pl.Int64,
+        **dict.fromkeys(("confidence", "accuracy", "low", "high"), pl.Float64),
+        "pairs": pl.Int64,
+    },
+)
 """Columns of ``reliability.csv``: a row per intervention and bin of confidence max(p, 1 − p) that holds a pair: mean
 confidence and accuracy of its pairs, over all shifts, with a 95 % interval over examples."""
 
 
 def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
-    """Accuracy by confidence, over the test pairs of all shifts; columns as in ``COLUMNS``.
+    """Accuracy by confidence, over the test pairs of all shifts; columns as in ``RELIABILITY``.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
         scores: what every intervention says of every pair; those of which it is not known have no rows.
     """
     rows: list[dict[str, Any]] = []
@@ -57,4 +60,4 @@ def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataF
                     "pairs": int(inside.sum()),
                 }
             )
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return RELIABILITY.frame(rows)

@@ -11,9 +11,10 @@ import polars as pl
 from scipy import stats
 
 from genies.errors import StoreError, harmless
+from genies.evaluation.cells import CELLS
 from genies.evaluation.comparison import holm, read_scores, within_shift
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.tables import CELL_COLUMNS, CELLS_FILE, read_csv
+from genies.evaluation.table import read_csv
 
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source", "target", "test"), pl.String),
@@ -37,7 +38,7 @@ def compare_runs(a: Path, b: Path) -> pl.DataFrame:
     Raises:
         StoreError: a folder holds no cells, or the two have none in common.
     """
-    cells = [read_csv(folder / CELLS_FILE, CELL_COLUMNS) for folder in (a, b)]
+    cells = [read_csv(folder / CELLS.file, CELLS.columns) for folder in (a, b)]
     keys = ["model", "intervention", "source", "target"]
     both = cells[0].join(cells[1], on=keys, suffix="_b")
     if not len(both):

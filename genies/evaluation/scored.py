@@ -51,7 +51,7 @@ class Scored:
 
 
 def scored(pairs: pl.DataFrame) -> Scored:
-    """What an evaluation says of the pairs of one target, columns as in ``genies.evaluation.tables.PAIR_COLUMNS``."""
+    """What an evaluation says of the pairs of one target, columns as in ``evaluations.PAIR_COLUMNS``."""
     probability, cluster, example = (pairs[name].to_numpy() for name in ("probability", "cluster", "example"))
     if pairs["repeated_over"][0] != "seeds":
         return Scored(correctness(probability), cluster, probability, example=example)

@@ -12,26 +12,31 @@ from pathlib import Path
 
 import polars as pl
 
-from genies.evaluation import tables
-from genies.evaluation.tables import ALL_LABELS, PLACE
+from genies.evaluation.cells import measured_cells
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.leaderboard import ALL_LABELS
+from genies.evaluation.table import Table
 
-FILE = "seeds.csv"
 SHIFT = "shift"
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "over", "source", "target"), pl.String),
-    "seeds": pl.Int64,
-    **dict.fromkeys(("accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
-}
+SEEDS = Table(
+    "seeds.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "over", "source", "target"), pl.String),
+        "seeds": pl.Int64,
+        **dict.fromkeys(("accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
+    },
+    optional=True,
+)
 """Columns of ``seeds.csv``: a row per model, intervention and shift (``over`` is "shift"), and one for the mean over
 all distinct shifts ("all"); mean, standard deviation (n − 1) and range of the accuracy over the seeds."""
 
 
 def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Sequence[str]]) -> pl.DataFrame:
-    """The spread over seeds, columns as in ``COLUMNS``.
+    """The spread over seeds, columns as in ``SEEDS``.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``, also of the repeats.
-        metrics: those of the run's own seed, as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        metrics: those of the run's own seed, as in ``genies.evaluation.generalization.METRICS``.
         repeats: names of the repeats by intervention.
 
     Raises:
@@ -42,7 +47,7 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     accuracies = [metrics.select(*PLACE, pl.lit("").alias("seed"), accuracy="generalization_accuracy")]
     for model in metrics["model"].unique(maintain_order=True):
         for intervention, names in repeats.items():
-            cells = tables.cells(evaluations, [model], dict.fromkeys(names, sources)).rename({"intervention": "seed"})
+            cells = measured_cells(evaluations, [model], dict.fromkeys(names, sources)).rename({"intervention": "seed"})
             own = cells.join(shifts, on=["model", "source", "target"], how="semi")
             accuracies.append(own.with_columns(intervention=pl.lit(intervention)).select(*PLACE, "seed", "accuracy"))
     frame = pl.concat(accuracies).filter(pl.col("intervention").is_in(list(repeats)))
@@ -52,7 +57,7 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     overall = _summary(means, keys).with_columns(over=pl.lit(ALL_LABELS))
     return pl.concat([overall, by_shift], how="diagonal").select(
         pl.col(name).cast(kind) if name in by_shift.columns else pl.lit(None, kind).alias(name)
-        for name, kind in COLUMNS.items()
+        for name, kind in SEEDS.columns.items()
     )
 
 

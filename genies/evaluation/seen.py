@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from genies.errors import StoreError
-from genies.evaluation.tables import read_making
+from genies.evaluation.evaluations import read_making
+from genies.evaluation.table import Table
 
 KINDS = ("same_prompt", "same_text", "other_label")
 FILE = "overlap.parquet"
@@ -18,11 +19,14 @@ COLUMNS = {
 }
 """Columns of ``overlap.parquet``: a row per source, target and test example of the target that the source's training
 split shows something of; ``example`` is its index in the file, the kinds are those of ``genies.data.overlap``."""
-COUNTS_FILE = "overlap.csv"
-COUNTS_COLUMNS = {
-    **dict.fromkeys(("source", "target"), pl.String),
-    **dict.fromkeys(("examples", "seen", *KINDS, "complete"), pl.Int64),
-}
+COUNTS = Table(
+    "overlap.csv",
+    {
+        **dict.fromkeys(("source", "target"), pl.String),
+        **dict.fromkeys(("examples", "seen", *KINDS, "complete"), pl.Int64),
+    },
+    optional=True,
+)
 """Columns of ``overlap.csv``: a row per source and target; ``examples`` counts the test examples that are read, the
 others those of them that are seen in any way, in each of the ways, and completely."""
 Place = tuple[str, str]

@@ -8,20 +8,24 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.metrics import accuracy
+from genies.evaluation.table import Table
 
-FILE = "ties.csv"
-COLUMNS = {
-    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
-    "orders": pl.Int64,
-    **dict.fromkeys(("accuracy", "accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
-}
+TIES = Table(
+    "ties.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+        "orders": pl.Int64,
+        **dict.fromkeys(("accuracy", "accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
+    },
+    optional=True,
+)
 """Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites, not all of them.
 ``accuracy`` is that of the documented order; the rest are mean, standard deviation (n − 1) and range over other ones.
 The protocol ``corrected`` predicts under no other orders; ``sites.csv`` says how many sites tie."""
 
 
 def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
-    """The spread of one cell over orders of tied sites, as ``COLUMNS`` has it; None where there are no orders."""
+    """The spread of one cell over orders of tied sites, as ``TIES`` has it; None where there are no orders."""
     if pairs["repeated_over"][0] != "tie orders":
         return None
     accuracies = np.array([accuracy(drawn) for drawn in np.array(pairs["repeats"].to_list(), np.float64).T])

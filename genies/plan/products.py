@@ -96,7 +96,7 @@ def _problem(product: Product, hashes: _Hashes) -> str | None:
 def _told(file: Path) -> Mapping[str, Any]:
     if file.suffix == ".json":
         return read_json(file, MADE_OF)
-    from genies.evaluation.tables import read_making
+    from genies.evaluation.evaluations import read_making
 
     return read_making(file)
 

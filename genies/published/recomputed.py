@@ -14,7 +14,9 @@ from genies.data.archive import printable, published_distributions
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
-from genies.evaluation import tables
+from genies.evaluation.cells import CELLS
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.generalization import generalization_metrics
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.published.results import Judged, Results, Row, method
@@ -120,8 +122,8 @@ class Recomputed:
     """What the paper's own results give.
 
     Attributes:
-        cells: columns as in ``genies.evaluation.tables.CELL_COLUMNS``.
-        metrics: columns as in ``genies.evaluation.tables.METRIC_COLUMNS``.
+        cells: columns as in ``genies.evaluation.cells.CELLS``.
+        metrics: columns as in ``genies.evaluation.generalization.METRICS``.
         scores: how right every pair was ranked.
         comparison: with the published tables, and of accuracies that evaluations state.
         stated: comparisons of what else the evaluations state, by name.
@@ -155,7 +157,7 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
         for row in rows
     }
     chosen = {key: _choose(results, key, candidates, published) for key, candidates in results.evaluations.items()}
-    cells = pl.DataFrame([_cell(key, judged) for key, judged in sorted(chosen.items())], schema=tables.CELL_COLUMNS)
+    cells = CELLS.frame(_cell(key, judged) for key, judged in sorted(chosen.items()))
     listed = [*shifts, *_further(published.values(), shifts)]
     capabilities = {
         (model, shift.target): found
@@ -164,7 +166,7 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
         for name in (shift.target_reference, shift.target)  # the later one, if there is one, holds
         if (found := results.capabilities.get((model, name)))
     }
-    metrics = tables.generalization_metrics(cells, listed, (), BASELINE, capabilities)
+    metrics = generalization_metrics(cells, listed, (), BASELINE, capabilities)
     if not len(metrics):
         first = " → ".join(min(chosen)[2:])
         raise DataError(
@@ -192,7 +194,7 @@ def _choose(results: Results, key: Key, candidates: list[Judged], published: Map
 
 
 def _cell(key: Key, judged: Judged) -> dict[str, Any]:
-    cell = {**dict(zip(tables.PLACE, key, strict=True)), "accuracy": judged.used}
+    cell = {**dict(zip(PLACE, key, strict=True)), "accuracy": judged.used}
     if judged.probability is None:
         return cell  # an accuracy alone tells neither its interval nor anything of calibration
     correct = metric.correctness(judged.probability, ties="right")

@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.tables import LEFT_OUT, PLACE, blocks
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.generalization import LEFT_OUT
+from genies.evaluation.leaderboard import blocks
 from genies.report.tables import Tables
 
 Row = dict[str, Any]

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.correlation import correlations
-from genies.evaluation.tables import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing

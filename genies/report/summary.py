@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from genies.errors import StoreError
-from genies.evaluation.tables import ALL_LABELS, DISTINCT, LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
+from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT, LEADERBOARD
+from genies.evaluation.table import read_csv
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json
 from genies.report.progress import benchmark_rows, number, readable
@@ -57,10 +58,10 @@ def summary_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> l
 
 def leaderboard_lines(results: Path) -> list[str]:
     """Mean accuracy by label with its 95 % interval for new shifts, the best intervention first; a block per model."""
-    table = read_csv(Path(results) / LEADERBOARD_FILE, LEADERBOARD_COLUMNS).filter(pl.col("averaged_over") == DISTINCT)
+    table = read_csv(Path(results) / LEADERBOARD.file, LEADERBOARD.columns).filter(pl.col("averaged_over") == DISTINCT)
     lines: list[str] = []
     for (model,), block in table.group_by("model", maintain_order=True):
-        lines += _block(str(model), block, Path(results) / LEADERBOARD_FILE)
+        lines += _block(str(model), block, Path(results) / LEADERBOARD.file)
     return lines
 
 

@@ -3,70 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from genies.errors import ConfigError
-from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, ties
-from genies.evaluation import tables as evaluation
+from genies.evaluation.answers import ANSWERED
+from genies.evaluation.bootstrap import INTERVALS
+from genies.evaluation.categories import CATEGORIES, by_category
+from genies.evaluation.cells import CELLS
+from genies.evaluation.comparison import COMPARISONS, compare
+from genies.evaluation.generalization import METRICS
+from genies.evaluation.leaderboard import LEADERBOARD, leaderboard
+from genies.evaluation.records import CHECKS, SAMPLES_FILE, SITES, TEXTS, TRAINING
+from genies.evaluation.reliability import RELIABILITY
+from genies.evaluation.seeds import SEEDS
+from genies.evaluation.seen import COUNTS
+from genies.evaluation.table import Table
+from genies.evaluation.ties import TIES
 from genies.files import read_json
 from genies.published.results import NAMES
 from genies.report.sizes import by_size
 
 SWEEP_FILE = "sweep.csv"
-RECORD_FILES = {
-    records.TEXTS_FILE: records.TEXTS_COLUMNS,
-    records.TRAINING_FILE: records.TRAINING_COLUMNS,
-    records.CHECKS_FILE: records.CHECKS_COLUMNS,
-    records.SITES_FILE: records.SITES_COLUMNS,
-    seeds.FILE: seeds.COLUMNS,
-}
 OF_NO_MODEL = ("overlap", "sweep")
 """Tables that are not about the models of several runs; those of this run stay as they are."""
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """What a report is made of.
 
+    A field without rows unless they are given is that of a table, and read from its file. Those of optional tables have
+    no rows where nothing is known of what they tell.
+
     Attributes:
-        metrics: of ``tables.generalization_metrics``.
-        leaderboard: of ``tables.leaderboard``.
-        by_category: of ``tables.by_category``.
-        texts, training, checks, sites: of ``genies.stages.records``; empty where nothing of it is known.
-        seeds: of ``genies.evaluation.seeds``; empty where there was one seed.
-        comparisons: of ``genies.evaluation.comparison``.
-        reliability: of ``genies.evaluation.reliability``.
-        cells: of ``tables.cells``.
-        intervals: of ``genies.evaluation.bootstrap``.
         samples: of ``genies.stages.samples``; empty where texts are not known.
-        overlap: counts of ``genies.evaluation.seen``; likewise.
         sweep: of ``genies.stages.sweep``, if there was one.
-        answers: of ``genies.evaluation.answers``; empty where the pairs are no questions.
-        ties: of ``genies.evaluation.ties``; empty where the order of equals decided nothing.
     """
 
-    metrics: pl.DataFrame
-    leaderboard: pl.DataFrame
-    by_category: pl.DataFrame
-    texts: pl.DataFrame
-    training: pl.DataFrame
-    checks: pl.DataFrame
-    sites: pl.DataFrame
-    seeds: pl.DataFrame
-    comparisons: pl.DataFrame
-    reliability: pl.DataFrame
-    cells: pl.DataFrame
-    intervals: pl.DataFrame
+    metrics: pl.DataFrame = field(default_factory=METRICS.frame)
+    leaderboard: pl.DataFrame = field(default_factory=LEADERBOARD.frame)
+    by_category: pl.DataFrame = field(default_factory=CATEGORIES.frame)
+    texts: pl.DataFrame = field(default_factory=TEXTS.frame)
+    training: pl.DataFrame = field(default_factory=TRAINING.frame)
+    checks: pl.DataFrame = field(default_factory=CHECKS.frame)
+    sites: pl.DataFrame = field(default_factory=SITES.frame)
+    seeds: pl.DataFrame = field(default_factory=SEEDS.frame)
+    comparisons: pl.DataFrame = field(default_factory=COMPARISONS.frame)
+    reliability: pl.DataFrame = field(default_factory=RELIABILITY.frame)
+    cells: pl.DataFrame = field(default_factory=CELLS.frame)
+    intervals: pl.DataFrame = field(default_factory=INTERVALS.frame)
+    overlap: pl.DataFrame = field(default_factory=COUNTS.frame)
+    answers: pl.DataFrame = field(default_factory=ANSWERED.frame)
+    ties: pl.DataFrame = field(default_factory=TIES.frame)
     samples: Mapping[str, Any] = field(default_factory=dict)
-    overlap: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=seen.COUNTS_COLUMNS))
     sweep: pl.DataFrame | None = None
-    answers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=answers.COLUMNS))
-    ties: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ties.COLUMNS))
+
+    @classmethod
+    def declared(cls) -> dict[str, Table]:
+        """The table of each field that holds one."""
+        makers = {one.name: getattr(one.default_factory, "__self__", None) for one in fields(cls)}
+        return {name: maker for name, maker in makers.items() if isinstance(maker, Table)}
 
     @classmethod
     def of_run(cls, folder: Path, sweep: bool = False) -> Tables:
@@ -79,20 +80,12 @@ class Tables:
         Raises:
             StoreError: one is missing or damaged.
         """
-        kept = [_optional(folder / name, columns) for name, columns in RECORD_FILES.items()]
-        samples = folder / records.SAMPLES_FILE
+        known = {name: table.read(folder) for name, table in cls.declared().items()}
+        samples = folder / SAMPLES_FILE
         return cls(
-            *evaluation.read_tables(folder),
-            *kept,
-            evaluation.read_csv(folder / comparison.FILE, comparison.COLUMNS),
-            evaluation.read_csv(folder / reliability.FILE, reliability.COLUMNS),
-            evaluation.read_csv(folder / evaluation.CELLS_FILE, evaluation.CELL_COLUMNS),
-            evaluation.read_csv(folder / bootstrap.FILE, bootstrap.COLUMNS),
-            read_json(samples) if samples.is_file() else {},
-            _optional(folder / seen.COUNTS_FILE, seen.COUNTS_COLUMNS),
-            pl.read_csv(folder / SWEEP_FILE) if sweep else None,
-            _optional(folder / answers.FILE, answers.COLUMNS),
-            _optional(folder / ties.FILE, ties.COLUMNS),
+            **known,
+            samples=read_json(samples) if samples.is_file() else {},
+            sweep=pl.read_csv(folder / SWEEP_FILE) if sweep else None,
         )
 
     def beside(self, other: Tables, name: str) -> Tables:
@@ -146,12 +139,12 @@ class Tables:
         chosen = shared(self.metrics)
         if len(chosen) == len(self.metrics):
             return self
-        means = comparison.compare(chosen, {})
+        means = compare(chosen, {})
         return replace(
             self,
             metrics=chosen,
-            leaderboard=evaluation.leaderboard(chosen),
-            by_category=evaluation.by_category(chosen, shared(self.intervals)),
+            leaderboard=leaderboard(chosen),
+            by_category=by_category(chosen, shared(self.intervals)),
             comparisons=pl.concat([shared(self.comparisons.filter(over="shift")), means]),
             intervals=shared(self.intervals),
             seeds=shared(self.seeds),
@@ -184,8 +177,3 @@ def _same_methods(ours: set[str], theirs: set[str]) -> dict[str, str]:
 def _renamed(frame: pl.DataFrame, models: Mapping[str, str], methods: Mapping[str, str]) -> pl.DataFrame:
     columns = [name for name in METHOD_COLUMNS if name in frame.columns]
     return frame.with_columns(pl.col("model").replace(models), pl.col(columns).replace(methods))
-
-
-def _optional(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """A table that not every run has."""
-    return evaluation.read_csv(path, columns) if path.is_file() else pl.DataFrame(schema=dict(columns))

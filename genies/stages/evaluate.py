@@ -36,7 +36,7 @@ def evaluate_fits(
         cache: the cache folder.
         output: folder of the parquet files, one for each source.
     """
-    from genies.evaluation.tables import write_evaluation
+    from genies.evaluation.evaluations import write_evaluation
 
     extracted = Activations(activations, cache)
     by_name = {file.parent.name: file for file in test}

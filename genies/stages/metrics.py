@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING
 
 from genies.data.archive import printable
 from genies.data.shifts import benchmarks, read_shifts
-from genies.evaluation import answers, bootstrap, comparison, correlation, reliability, seeds, tables, ties
-from genies.evaluation import means as means_table
+from genies.evaluation import answers, ties
+from genies.evaluation.answers import ANSWERED
+from genies.evaluation.bootstrap import INTERVALS, DrawnMeans, intervals
 from genies.evaluation.capability import CleanCapabilities
-from genies.evaluation.comparison import read_scores
+from genies.evaluation.categories import CATEGORIES, by_category
+from genies.evaluation.cells import CELLS, measured_cells
+from genies.evaluation.comparison import COMPARISONS, compare, read_scores
+from genies.evaluation.correlation import CORRELATIONS, correlations
+from genies.evaluation.evaluations import tabulate
+from genies.evaluation.generalization import METRICS, generalization_metrics
+from genies.evaluation.leaderboard import LEADERBOARD, Benchmarks, leaderboard
+from genies.evaluation.means import MEANS, means
+from genies.evaluation.reliability import RELIABILITY, reliability
 from genies.evaluation.scored import Key, Scored
+from genies.evaluation.seeds import SEEDS, spread
 from genies.evaluation.seen import read_seen
+from genies.evaluation.ties import TIES
 from genies.files import read_json
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
@@ -63,17 +74,17 @@ def write_tables(
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
     seen = None if overlap is None else read_seen(overlap)
-    cells = tables.cells(evaluations, models, fitted, seen)
+    cells = measured_cells(evaluations, models, fitted, seen)
     scores = read_scores(evaluations, cells)
     clean = None
     if protocol == "corrected":
         clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
-    metrics = tables.generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
+    metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     _write(cells, metrics, scores, benchmarks(listed), seed, output, clean)
-    tables.write_csv(seeds.spread(evaluations, metrics, by_intervention(repeats)), output / seeds.FILE)
-    kinds = [(answers.COLUMNS, answers.row), (ties.COLUMNS, ties.row)]
-    for frame, file in zip(tables.tabulate(evaluations, models, fitted, kinds), (answers.FILE, ties.FILE), strict=True):
-        tables.write_csv(frame, output / file)
+    SEEDS.write(spread(evaluations, metrics, by_intervention(repeats)), output)
+    kinds = {ANSWERED: answers.row, TIES: ties.row}
+    for table, frame in tabulate(evaluations, models, fitted, kinds).items():
+        table.write(frame, output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:
@@ -117,19 +128,23 @@ def _write(
     cells: pl.DataFrame,
     metrics: pl.DataFrame,
     scores: Mapping[Key, Scored],
-    sets: tables.Benchmarks,
+    sets: Benchmarks,
     seed: int,
     output: Path,
     clean: CleanCapabilities | None = None,
 ) -> None:
-    tables.write_csv(cells, output / tables.CELLS_FILE)
-    tables.write_csv(metrics, output / tables.METRICS_FILE)
-    intervals = bootstrap.intervals(metrics, scores, seed, clean=clean)
-    examples = bootstrap.DrawnMeans(metrics, scores, seed, clean=clean)
-    tables.write_csv(tables.leaderboard(metrics, sets, examples), output / tables.LEADERBOARD_FILE)
-    tables.write_csv(means_table.means(metrics, examples, sets), output / means_table.FILE)
-    tables.write_csv(tables.by_category(metrics, intervals, examples), output / tables.CATEGORIES_FILE)
-    tables.write_csv(correlation.correlations(metrics), output / correlation.FILE)
-    tables.write_csv(comparison.compare(metrics, scores, sets), output / comparison.FILE)
-    tables.write_csv(intervals, output / bootstrap.FILE)
-    tables.write_csv(reliability.reliability(metrics, scores), output / reliability.FILE)
+    elicited = intervals(metrics, scores, seed, clean=clean)
+    examples = DrawnMeans(metrics, scores, seed, clean=clean)
+    made = {
+        CELLS: cells,
+        METRICS: metrics,
+        LEADERBOARD: leaderboard(metrics, sets, examples),
+        MEANS: means(metrics, examples, sets),
+        CATEGORIES: by_category(metrics, elicited, examples),
+        CORRELATIONS: correlations(metrics),
+        COMPARISONS: compare(metrics, scores, sets),
+        INTERVALS: elicited,
+        RELIABILITY: reliability(metrics, scores),
+    }
+    for table, frame in made.items():
+        table.write(frame, output)

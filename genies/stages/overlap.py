@@ -16,8 +16,8 @@ from genies.data.overlap import Overlap, TrainingTexts, overlap
 from genies.data.reading import read_drawn
 from genies.digests import code_digest
 from genies.errors import DataError
-from genies.evaluation.seen import COLUMNS, COUNTS_COLUMNS, COUNTS_FILE, FILE, KINDS, Place
-from genies.evaluation.tables import METADATA, write_csv
+from genies.evaluation.evaluations import METADATA
+from genies.evaluation.seen import COLUMNS, COUNTS, FILE, KINDS, Place
 from genies.files import whole_file
 from genies.making import MADE_OF, data_roles, made_of
 from genies.stages.targets import targets_of
@@ -53,7 +53,7 @@ def write_overlap(
         frame = pl.concat([pl.DataFrame(schema=COLUMNS), *seen])
         frame.write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
     counts = [_counts(place, found) for place, found in compared]
-    write_csv(pl.DataFrame(counts, schema=COUNTS_COLUMNS), output / COUNTS_FILE)
+    COUNTS.write(COUNTS.frame(counts), output)
 
 
 def _compare(

@@ -81,7 +81,7 @@ def run_plugin(
     Raises:
         PluginError: a program fails, an output is missing or breaks the contract.
     """
-    from genies.evaluation.tables import write_evaluation
+    from genies.evaluation.evaluations import write_evaluation
 
     claim_gpus("auto")
     described, shown = read_model(model), ShownTexts(tokens, model)
@@ -191,7 +191,7 @@ def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
     """Rows of one target, from what the plug-in wrote of it."""
     import polars as pl
 
-    from genies.evaluation.tables import PAIR_COLUMNS
+    from genies.evaluation.evaluations import PAIR_COLUMNS
 
     record = _read_result(result)
     accuracy = _share(result, record, "eval_accuracy")

@@ -6,21 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from genies.errors import StoreError
-from genies.evaluation.records import (
-    CHECKS_COLUMNS,
-    CHECKS_FILE,
-    SITES_COLUMNS,
-    SITES_FILE,
-    TEXTS_COLUMNS,
-    TEXTS_FILE,
-    TRAINING_COLUMNS,
-    TRAINING_FILE,
-)
+from genies.evaluation.records import CHECKS, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import Place, read_kinds
-from genies.evaluation.tables import write_csv
 from genies.files import read_json
 from genies.interventions.registry import name_of
 from genies.stages.targets import targets_of
@@ -64,10 +52,8 @@ def write_records(
     ]
     extracted = [read_json(path, "model", "checks") for path in activations]
     checks = [{"model": manifest["model"], **check} for manifest in extracted for check in manifest["checks"]]
-    write_csv(pl.DataFrame(_sites(fits), schema=SITES_COLUMNS), output / SITES_FILE)
-    write_csv(pl.DataFrame(checks, schema=CHECKS_COLUMNS), output / CHECKS_FILE)
-    write_csv(pl.DataFrame(texts, schema=TEXTS_COLUMNS), output / TEXTS_FILE)
-    write_csv(pl.DataFrame(training, schema=TRAINING_COLUMNS), output / TRAINING_FILE)
+    for table, rows in ((SITES, _sites(fits)), (CHECKS, checks), (TEXTS, texts), (TRAINING, training)):
+        table.write(table.frame(rows), output)
 
 
 def _sites(fits: Sequence[Path]) -> list[dict[str, Any]]:
@@ -90,7 +76,7 @@ def _splits(manifest: dict[str, Any], counts: Mapping[Place, Mapping[str, int]])
     for place, examples in manifest["examples"].items():
         distribution, _, split = place.rpartition("/")
         yield {
-            **dict.fromkeys(TEXTS_COLUMNS),
+            **dict.fromkeys(TEXTS.columns),
             "model": manifest["model"],
             "distribution": distribution,
             "split": split,
@@ -113,14 +99,14 @@ def _shifts(
                 f"{file}: nothing is known of the overlap of {target} with {source}; delete it and run snakemake again"
             )
         place = {"model": model, "distribution": target, "split": "test", "source": source}
-        yield {**dict.fromkeys(TEXTS_COLUMNS), **place, **counts[source, target]}
+        yield {**dict.fromkeys(TEXTS.columns), **place, **counts[source, target]}
 
 
 def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for target, counts in fit["counts"].items():
         if any(counts.values()):
             yield {
-                **dict.fromkeys(TEXTS_COLUMNS),
+                **dict.fromkeys(TEXTS.columns),
                 "model": fit["model"],
                 "distribution": target,
                 "split": "test",

@@ -12,7 +12,7 @@ import polars as pl
 from genies.data.options import Reading
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs, read_test
-from genies.evaluation.tables import read_evaluation
+from genies.evaluation.evaluations import read_evaluation
 from genies.files import write_json
 from genies.stages.targets import targets_of
 

@@ -13,8 +13,8 @@ from genies.data.reading import SplitPairs
 from genies.devices import claim_gpus
 from genies.digests import code_digest, computed_by, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
+from genies.evaluation.evaluations import read_evaluation, write_evaluation
 from genies.evaluation.judge import judge
-from genies.evaluation.tables import read_evaluation, write_evaluation
 from genies.files import read_json, whole_file, write_json, write_sealed
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.interventions.text import TextIntervention, TextPairs

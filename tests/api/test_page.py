@@ -12,7 +12,7 @@ import pytest
 from helpers import save_model, write_distribution
 
 import genies
-from genies.evaluation.tables import METRIC_COLUMNS
+from genies.evaluation.generalization import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs/python.md"
 NAME = "SmolLM2-135M-Instruct.Q4_1"
@@ -39,7 +39,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 def test_the_example_runs_as_written_and_its_tables_are_those_of_metrics(example: tuple[Path, dict]) -> None:
     folder, names = example
     for run, table in (("python", "metrics"), ("few_heads", "few_heads"), ("trained", "trained")):
-        assert dict(names[table].schema) == METRIC_COLUMNS
+        assert dict(names[table].schema) == METRICS.columns
         assert (folder / "results" / run / "generalization_metrics.csv").is_file()
     assert names["lora"].score(names["prompts"], names["responses"]).height == 2
 

@@ -14,7 +14,8 @@ from polars.testing import assert_frame_equal
 import genies
 from genies.cli import main
 from genies.errors import ConfigError, DataError, GeniesError, ModelError
-from genies.evaluation.tables import METRIC_COLUMNS, read_csv
+from genies.evaluation.generalization import METRICS
+from genies.evaluation.table import read_csv
 from genies.files import read_json
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.random import Random
@@ -74,7 +75,7 @@ def verbs(run: Path, cache: Path) -> pl.DataFrame:
          "--shifts", str(shifts), "--capability", "mms", "lora", "--trained", "lora",
          "--on-references", "mms", "lora", "--seed", "3", "--overlap", str(run / "overlap.parquet"),
          "--output", str(run))  # fmt: skip
-    return read_csv(run / "generalization_metrics.csv", METRIC_COLUMNS)
+    return read_csv(run / "generalization_metrics.csv", METRICS.columns)
 
 
 def test_numbers_are_those_of_the_verbs(table: pl.DataFrame) -> None:
@@ -84,13 +85,13 @@ def test_numbers_are_those_of_the_verbs(table: pl.DataFrame) -> None:
 
 
 def test_a_row_for_every_intervention_and_shift_as_in_the_file(table: pl.DataFrame) -> None:
-    assert dict(table.schema) == METRIC_COLUMNS
+    assert dict(table.schema) == METRICS.columns
     assert table.select("source", "target", "target_reference").unique().sort("target").rows() == [
         ("north", "south", "south"),
         ("north", "west", "south"),
     ]
     assert table["intervention"].unique(maintain_order=True).to_list()[-3:] == ["own_probe", "few_shot", "lora"]
-    assert_frame_equal(read_csv(Path("results/python/generalization_metrics.csv"), METRIC_COLUMNS), table)
+    assert_frame_equal(read_csv(Path("results/python/generalization_metrics.csv"), METRICS.columns), table)
 
 
 @pytest.mark.usefixtures("no_model")

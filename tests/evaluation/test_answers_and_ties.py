@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import polars as pl
 import pytest
 
-from genies.evaluation import answers, metrics, tables, ties
+from genies.evaluation import answers, metrics, ties
+from genies.evaluation.answers import ANSWERED
+from genies.evaluation.cells import measured_cells
+from genies.evaluation.evaluations import PAIR_COLUMNS, tabulate
 from genies.evaluation.scored import scored
+from genies.evaluation.table import Table
+from genies.evaluation.ties import TIES
 from genies.evaluation.uncertainty import accuracy_interval
 
 
@@ -21,23 +25,25 @@ def write(folder: Path, frame: pl.DataFrame) -> Path:
     return folder
 
 
-def table(kind: ModuleType, folder: Path) -> pl.DataFrame:
-    (frame,) = tables.tabulate(folder, ["m"], {"mms": ["a"]}, [(kind.COLUMNS, kind.row)])
-    return frame
+ROWS = {ANSWERED: answers.row, TIES: ties.row}
+
+
+def tabulated(table: Table, folder: Path) -> pl.DataFrame:
+    return tabulate(folder, ["m"], {"mms": ["a"]}, ROWS)[table]
 
 
 def pairs(probability: np.ndarray, **columns: object) -> pl.DataFrame:
     rows = len(probability)
     known = {"target": "b", "example": np.arange(rows) // 2, "pair": np.arange(rows) % 2, "probability": probability}
     known |= {"cluster": np.arange(rows) // 2, **columns}
-    return pl.DataFrame({name: known.get(name) for name in tables.PAIR_COLUMNS}, schema=tables.PAIR_COLUMNS)
+    return pl.DataFrame({name: known.get(name) for name in PAIR_COLUMNS}, schema=PAIR_COLUMNS)
 
 
 def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_called_truer(tmp_path: Path) -> None:
     """Of each example first the best response (Yes is right), then a worse one: No throughout, but less surely so."""
     right = np.tile([0.3, 0.9], 50)
     frame = pairs(right, answer=["Yes", "No"] * 50)
-    (row,) = table(answers, write(tmp_path, frame)).to_dicts()
+    (row,) = tabulated(ANSWERED, write(tmp_path, frame)).to_dicts()
     assert (row["accuracy_yes"], row["accuracy_no"], row["always_no"], row["items"]) == (0.0, 1.0, 0.5, 100)
     assert (row["higher"], row["higher_high"]) == (1.0, 1.0) and row["higher_low"] > 0.9
     assert metrics.accuracy(right) == 0.5
@@ -45,15 +51,15 @@ def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_cal
 
 def test_pairs_that_are_no_questions_have_no_answers(tmp_path: Path) -> None:
     folder = write(tmp_path, pairs(np.full(4, 0.7)))
-    for kind in (answers, ties):
-        frame = table(kind, folder)
-        assert not len(frame) and dict(frame.schema) == kind.COLUMNS
+    for table in ROWS:
+        frame = tabulated(table, folder)
+        assert not len(frame) and dict(frame.schema) == table.columns
 
 
 def test_the_spread_over_orders_of_equal_sites_is_that_of_their_accuracies(tmp_path: Path) -> None:
     repeats = np.random.default_rng(0).random((40, 20))
     frame = pairs(np.full(40, 0.7), repeated_over="tie orders", repeats=repeats.tolist())
-    (row,) = table(ties, write(tmp_path, frame)).to_dicts()
+    (row,) = tabulated(TIES, write(tmp_path, frame)).to_dicts()
     accuracies = (repeats > 0.5).mean(axis=0)
     assert (row["orders"], row["accuracy"]) == (20, 1.0)
     assert row["accuracy_mean"] == pytest.approx(accuracies.mean())
@@ -65,7 +71,7 @@ def test_a_cell_over_seeds_is_their_mean_and_its_interval_holds_their_spread(tmp
     """Ten seeds, half of which are right throughout and half of which are right on every second pair."""
     drawn = np.where((np.arange(10) % 2 == 0) | (np.arange(100) % 2 == 0)[:, None], 0.8, 0.3)
     frame = pairs(drawn.mean(axis=1), repeated_over="seeds", repeats=drawn.tolist())
-    cells = tables.cells(write(tmp_path, frame), ["m"], {"mms": ["a"]})
+    cells = measured_cells(write(tmp_path, frame), ["m"], {"mms": ["a"]})
     assert cells["accuracy"][0] == pytest.approx(0.75)
     judged = scored(frame)
     assert judged.seed_variance == pytest.approx(np.var([1.0, 0.5] * 5, ddof=1) / 10)

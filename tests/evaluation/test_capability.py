@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from genies.data.shifts import Shift
-from genies.evaluation import bootstrap, tables
+from genies.evaluation import bootstrap
 from genies.evaluation.capability import ALONE, CROSS_FITTED, OUT_OF_FOLD, CleanCapabilities, Measured, cross_fitted
+from genies.evaluation.cells import CELLS
+from genies.evaluation.generalization import generalization_metrics
 from genies.evaluation.scored import Key, Scored
 
 NAMES = ("mms", "lat_pca", "logistic")
@@ -87,17 +89,17 @@ def test_with_too_few_clean_pairs_there_is_no_capability() -> None:
 
 def cell(intervention: str, source: str, target: str, accuracy: float) -> dict:
     known = {"model": "m", "intervention": intervention, "source": source, "target": target, "accuracy": accuracy}
-    return dict.fromkeys(tables.CELL_COLUMNS) | known
+    return dict.fromkeys(CELLS.columns) | known
 
 
 def metrics_of(accuracies: dict[tuple[str, str, str], np.ndarray], trained: tuple[str, ...] = ()) -> tuple:
     scores = {("m", *place): judged(correct) for place, correct in accuracies.items()}
     cells = pl.DataFrame(
-        [cell(*place, float(correct.mean())) for place, correct in accuracies.items()], schema=tables.CELL_COLUMNS
+        [cell(*place, float(correct.mean())) for place, correct in accuracies.items()], schema=CELLS.columns
     )
     clean = CleanCapabilities(scores, {}, ["mms"], {})
     shift = Shift("a", "b", "b")
-    return tables.generalization_metrics(cells, [shift], ["mms"], clean=clean, trained=trained), scores, clean
+    return generalization_metrics(cells, [shift], ["mms"], clean=clean, trained=trained), scores, clean
 
 
 @pytest.mark.parametrize(

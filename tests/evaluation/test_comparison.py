@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from genies.data.shifts import Shift
-from genies.evaluation import bootstrap, tables
-from genies.evaluation.comparison import COLUMNS, Paired, across_shifts, compare, holm, influence, within_shift
+from genies.evaluation import bootstrap
+from genies.evaluation.cells import CELLS
+from genies.evaluation.comparison import COMPARISONS, Paired, across_shifts, compare, holm, influence, within_shift
+from genies.evaluation.generalization import generalization_metrics
 from genies.evaluation.scored import Scored
 
 
@@ -133,13 +135,13 @@ def world() -> tuple[pl.DataFrame, dict]:
             cells.append({"model": "m", "intervention": name, "source": source, "target": target,
                           "accuracy": float(correct.mean()), "low": 0.0, "high": 1.0, "RMS_calibration_error": None,
                           "calibration_error": 0.1, "brier": 0.2, "test_pairs": 300})  # fmt: skip
-    frame = pl.DataFrame(cells, schema=tables.CELL_COLUMNS)
-    return tables.generalization_metrics(frame, SHIFTS, ["mms"]), scores
+    frame = pl.DataFrame(cells, schema=CELLS.columns)
+    return generalization_metrics(frame, SHIFTS, ["mms"]), scores
 
 
 def test_every_two_interventions_are_compared_in_every_shift_and_mean(world: tuple) -> None:
     compared = compare(*world)
-    assert compared.columns == list(COLUMNS)
+    assert compared.columns == list(COMPARISONS.columns)
     assert len(compared.filter(over="shift")) == 3 * len(SHIFTS)
     means = compared.filter(pl.col("over") != "shift")
     assert set(means["over"]) == {"all", "published", "extreme"} and len(means) == 9
@@ -196,12 +198,12 @@ def test_bootstrap_intervals_cover_an_elicitation(tmp_path: Path) -> None:
             ("m", "mms", "t0", "t0"): Scored(of_capability, np.arange(250), of_capability),
         }
         cells = [
-            {**dict.fromkeys(tables.CELL_COLUMNS), "model": "m", "intervention": "mms", "source": s, "target": "t0",
+            {**dict.fromkeys(CELLS.columns), "model": "m", "intervention": "mms", "source": s, "target": "t0",
              "accuracy": float(scores["m", "mms", s, "t0"].correct.mean()), "test_pairs": 250}
             for s in ("easy", "t0")
         ]  # fmt: skip
         cells.append({**cells[0], "target": "easy"})
-        metrics = tables.generalization_metrics(pl.DataFrame(cells, schema=tables.CELL_COLUMNS), [shift], ["mms"])
+        metrics = generalization_metrics(pl.DataFrame(cells, schema=CELLS.columns), [shift], ["mms"])
         row = bootstrap.intervals(metrics, scores, seed=trial, resamples=1000).row(0, named=True)
         covered.append(row["elicitation_low"] <= 0.75 <= row["elicitation_high"])
     assert 0.91 <= np.mean(covered) <= 0.98

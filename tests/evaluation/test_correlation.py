@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genies.evaluation.correlation import COLUMNS, correlations
+from genies.evaluation.correlation import CORRELATIONS, correlations
 
 
 def metrics(rows: dict[tuple[str, str], list[float]]) -> pl.DataFrame:
@@ -32,7 +32,7 @@ def test_methods_are_correlated_with_the_baseline_and_models_with_each_other() -
     found = correlations(
         metrics({("a", "zero_shot"): base, ("a", "mms"): noisy, ("b", "zero_shot"): other, ("b", "mms"): 1 - other})
     )
-    assert found.columns == list(COLUMNS)
+    assert found.columns == list(CORRELATIONS.columns)
     by_name = {(row["of"], row["intervention"], row["with"]): row for row in found.iter_rows(named=True)}
     assert set(by_name) == {
         ("a", "mms", "zero_shot"),

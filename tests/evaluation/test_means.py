@@ -10,9 +10,14 @@ import pytest
 from helpers import write_evaluation
 
 from genies.data.shifts import Shift
-from genies.evaluation import bootstrap, correlation, means, tables
+from genies.evaluation import bootstrap, correlation, means
+from genies.evaluation.categories import by_category
+from genies.evaluation.cells import CELLS
+from genies.evaluation.generalization import METRICS, generalization_metrics
+from genies.evaluation.leaderboard import OVER_EXAMPLES, leaderboard, ranking
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored
+from genies.evaluation.table import read_csv
 from genies.evaluation.uncertainty import clustered_mean, two_way_mean
 from genies.stages.metrics import write_tables
 
@@ -40,15 +45,15 @@ def world() -> tuple[pl.DataFrame, dict]:
                           "accuracy": accuracy, "low": accuracy - 0.07, "high": accuracy + 0.07,
                           "RMS_calibration_error": None, "calibration_error": 0.1, "brier": 0.2,
                           "test_pairs": 200})  # fmt: skip
-    frame = pl.DataFrame(cells, schema=tables.CELL_COLUMNS)
-    return tables.generalization_metrics(frame, SHIFTS, ["mms", "lora"]), scores
+    frame = pl.DataFrame(cells, schema=CELLS.columns)
+    return generalization_metrics(frame, SHIFTS, ["mms", "lora"]), scores
 
 
 def test_every_mean_has_the_intervals_of_its_questions(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
     found = means.means(metrics, examples, {"GENIES": {("a", "b"), ("a", "c")}})
-    assert dict(found.schema) == means.COLUMNS
+    assert dict(found.schema) == means.MEANS.columns
     own = metrics.filter(intervention="mms")
     rows = found.filter(label="all", averaged_over="published", intervention="mms", metric="elicitation").to_dicts()
     assert [row["over"] for row in rows] == ["new examples", "new shifts", "new shifts and targets"]
@@ -71,13 +76,13 @@ def test_every_mean_has_the_intervals_of_its_questions(world: tuple) -> None:
 def test_the_leaderboard_states_the_same_intervals(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
-    table, board = means.means(metrics, examples), tables.leaderboard(metrics, examples=examples)
+    table, board = means.means(metrics, examples), leaderboard(metrics, examples=examples)
     assert board.select("intervention", "averaged_over").rows() == (
         table.filter(metric="generalization_accuracy", over="new shifts").select("intervention", "averaged_over").rows()
     )
     place = {"label": "all", "averaged_over": "distinct", "intervention": "lora"}
     row = board.filter(**place).row(0, named=True)
-    for metric in tables.OVER_EXAMPLES:
+    for metric in OVER_EXAMPLES:
         of_metric = table.filter(**place, metric=metric)
         for over, kind in (("new examples", "_examples"), ("new shifts", "")):
             ends = of_metric.filter(over=over).row(0, named=True)
@@ -99,7 +104,7 @@ def test_shifts_that_share_a_target_vary_together(world: tuple) -> None:
 def test_a_difference_on_the_same_examples_is_surer_than_either_accuracy(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores)
-    _, own = tables.ranking(metrics, weighted=False)[1]
+    _, own = ranking(metrics, weighted=False)[1]
     low, high = examples.interval(own, "difference_to_best")
     wide = examples.interval(own, "generalization_accuracy")
     assert low < own["difference_to_best"].mean() < high < 0
@@ -152,14 +157,14 @@ def test_seeds_are_drawn_as_well(world: tuple) -> None:
 def test_a_category_of_one_source_has_an_interval_over_examples(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
-    categories = tables.by_category(metrics, examples=examples)
+    categories = by_category(metrics, examples=examples)
     assert dict(categories.select("category", "interval_over").unique().iter_rows()) == {
         "skill": "examples", "personas": "new shifts",
     }  # fmt: skip
     row = categories.filter(category="skill", intervention="mms").row(0, named=True)
     expected = examples.interval(metrics.filter(category="skill", intervention="mms"), "elicitation")
     assert (row["elicitation_low"], row["elicitation_high"]) == expected
-    assert tables.by_category(metrics).filter(category="skill")["interval_over"].null_count() == 3
+    assert by_category(metrics).filter(category="skill")["interval_over"].null_count() == 3
 
 
 def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:
@@ -176,10 +181,10 @@ def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:
         tmp_path / "e", models=["m"], interventions=names, shifts=[shifts], protocol="corrected",
         capability=["mms"], on_references=names, output=tmp_path,
     )  # fmt: skip
-    found = tables.read_csv(tmp_path / means.FILE, means.COLUMNS)
+    found = read_csv(tmp_path / means.MEANS.file, means.MEANS.columns)
     assert set(found["over"]) == {"new examples", "new shifts", "new shifts and targets"}
     assert found["low"].null_count() == 0
-    related = tables.read_csv(tmp_path / correlation.FILE, correlation.COLUMNS)
+    related = read_csv(tmp_path / correlation.CORRELATIONS.file, correlation.CORRELATIONS.columns)
     assert related.select("of", "intervention", "with", "shifts").rows() == [("m", "mms", "zero_shot", 5)]
-    metrics = tables.read_csv(tmp_path / tables.METRICS_FILE, tables.METRIC_COLUMNS)
+    metrics = read_csv(tmp_path / METRICS.file, METRICS.columns)
     assert set(metrics["benchmark"]) == {"own-benchmark"}

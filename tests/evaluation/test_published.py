@@ -24,7 +24,8 @@ from genies.cli import main
 from genies.data.shifts import Shift, read_shifts
 from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
-from genies.evaluation.tables import LEADERBOARD_COLUMNS, LEADERBOARD_FILE, read_csv
+from genies.evaluation.leaderboard import LEADERBOARD
+from genies.evaluation.table import read_csv
 from genies.published import results as published
 from genies.published.recomputed import examples, recompute
 from genies.published.results import COMPARED, read_results, source_digest
@@ -215,7 +216,7 @@ def test_an_evaluation_without_probabilities_counts_by_its_stated_accuracy(tree:
     assert not any(key[1] == "ccs" for key in made.scores)
     told = list(write_published_tables(tree.folder, [SHIFTS], tmp_path / "out"))
     assert told[0].startswith("pythia-1b: rows of ccs 1,")
-    board = read_csv(tmp_path / "out" / LEADERBOARD_FILE, LEADERBOARD_COLUMNS).filter(intervention="ccs")
+    board = read_csv(tmp_path / "out" / LEADERBOARD.file, LEADERBOARD.columns).filter(intervention="ccs")
     assert set(board["generalization_accuracy"]) == {0.632} and board["shifts_at_chance"].null_count() == len(board)
 
 

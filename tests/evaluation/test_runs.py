@@ -11,8 +11,10 @@ from helpers import write_evaluation
 
 from genies.cli import main
 from genies.errors import StoreError
-from genies.evaluation import tables
+from genies.evaluation.cells import CELLS, measured_cells
+from genies.evaluation.evaluations import PAIR_COLUMNS
 from genies.evaluation.runs import compare_runs, describe
+from genies.evaluation.table import write_csv
 
 TARGETS = ("code", "hard", "math")
 
@@ -30,15 +32,15 @@ def write_run(folder: Path, levels: dict[str, float], seed: int, evaluations: bo
                     "pair": np.arange(300) % 3,
                     "cluster": np.arange(300) // 3,
                     "probability": np.where(right, 0.9, 0.1),
-                    **dict.fromkeys(list(tables.PAIR_COLUMNS)[4:5] + list(tables.PAIR_COLUMNS)[6:]),
+                    **dict.fromkeys(list(PAIR_COLUMNS)[4:5] + list(PAIR_COLUMNS)[6:]),
                 },
-                schema=tables.PAIR_COLUMNS,
+                schema=PAIR_COLUMNS,
             )
         )
     place = folder / "evaluations/m/mms"
     place.mkdir(parents=True)
     pl.concat(frames).write_parquet(place / "easy.parquet")
-    tables.write_csv(tables.cells(folder / "evaluations", ["m"], {"mms": ["easy"]}), folder / tables.CELLS_FILE)
+    write_csv(measured_cells(folder / "evaluations", ["m"], {"mms": ["easy"]}), folder / CELLS.file)
     if not evaluations:
         (place / "easy.parquet").unlink()
     return folder
@@ -78,7 +80,7 @@ def test_ties_throughout_on_other_pairs_have_no_test(tmp_path: Path) -> None:
     """``random`` in two framings: its accuracies do not vary, and its pairs are not the same."""
     for name, pairs in (("a", 4), ("b", 8)):
         write_evaluation(tmp_path / name / "evaluations", "m", "random", "easy", {"hard": [0.5] * pairs})
-        cells = tables.cells(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]})
-        tables.write_csv(cells, tmp_path / name / tables.CELLS_FILE)
+        cells = measured_cells(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]})
+        write_csv(cells, tmp_path / name / CELLS.file)
     compared = compare_runs(tmp_path / "a", tmp_path / "b")
     assert compared.select("difference", "test", "p", "p_corrected").rows() == [(0, None, None, None)]

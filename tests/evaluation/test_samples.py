@@ -14,7 +14,7 @@ from genies.config.load import load_config
 from genies.data.distributions import read_split
 from genies.data.options import Reading
 from genies.data.pairs import training_pairs
-from genies.evaluation.tables import PAIR_COLUMNS
+from genies.evaluation.evaluations import PAIR_COLUMNS
 from genies.files import read_json
 from genies.plan import Plan
 from genies.stages.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples

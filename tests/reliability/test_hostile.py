@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from genies.cli import main
 from genies.errors import ModelError, StoreError, harmless
-from genies.evaluation import tables
+from genies.evaluation.cells import CELLS
 from genies.evaluation.runs import COLUMNS
+from genies.evaluation.table import read_csv
 from genies.models import trial
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -262,7 +263,7 @@ def cells(folder: Path, *accuracies: float) -> None:
          "low": accuracy - 0.01, "high": accuracy + 0.01, "test_pairs": 5}
         for n, accuracy in enumerate(accuracies)
     ]  # fmt: skip
-    pl.DataFrame(rows, schema=tables.CELL_COLUMNS).write_csv(folder / "cells.csv")
+    pl.DataFrame(rows, schema=CELLS.columns).write_csv(folder / "cells.csv")
 
 
 def test_names_of_foreign_tables_command_neither_terminal_nor_spreadsheet(
@@ -273,7 +274,7 @@ def test_names_of_foreign_tables_command_neither_terminal_nor_spreadsheet(
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--output", str(tmp_path / "out.csv")]) == 0
     told = capfd.readouterr().out
     assert r"m\x1b]0;owned\x07, =HYPERLINK" in told and "\x1b" not in told
-    written = tables.read_csv(tmp_path / "out.csv", COLUMNS)
+    written = read_csv(tmp_path / "out.csv", COLUMNS)
     assert set(written["model"]) == {"m�]0;owned�"} and set(written["intervention"]) == {f"'{FORMULA}"}
 
 
@@ -281,7 +282,7 @@ def test_names_of_foreign_tables_command_neither_terminal_nor_spreadsheet(
 def test_numbers_of_foreign_tables_that_no_run_gives_are_refused(number: float, tmp_path: Path) -> None:
     cells(tmp_path / "a", 0.9, number)
     with pytest.raises(StoreError, match="cells.csv: column accuracy holds a number that no run gives"):
-        tables.read_csv(tmp_path / "a" / "cells.csv", tables.CELL_COLUMNS)
+        read_csv(tmp_path / "a" / "cells.csv", CELLS.columns)
 
 
 def test_columns_of_foreign_tables_are_told_without_commands(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from helpers import save_model
 from project import Project, run_to_end
 from tqdm import tqdm
 
-from genies.evaluation.tables import PAIR_COLUMNS
+from genies.evaluation.evaluations import PAIR_COLUMNS
 from genies.files import read_json, write_json
 from genies.store.activations import ActivationStore
 

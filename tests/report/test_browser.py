@@ -92,8 +92,8 @@ def test_tables_of_single_shifts_stay_within_the_window(browser: Browser, tmp_pa
     shown = replace(
         planted(OF_MMS | {"remarks": REMARK}),
         sites=TABLES.sites.with_columns(tied=pl.lit(5), tied_kept=pl.lit(2)),
-        answers=pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row"),
-        ties=pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row"),
+        answers=pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row"),
+        ties=pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row"),
     )
     opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
     opened.page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true })")

@@ -20,8 +20,17 @@ import pytest
 
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
-from genies.evaluation import answers, bootstrap, comparison, records, reliability, seeds, seen, tables, ties
-from genies.evaluation.seeds import PLACE
+from genies.evaluation import answers, records, seen, ties
+from genies.evaluation.bootstrap import INTERVALS
+from genies.evaluation.categories import by_category
+from genies.evaluation.cells import CELLS
+from genies.evaluation.comparison import compare
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.generalization import generalization_metrics
+from genies.evaluation.leaderboard import leaderboard
+from genies.evaluation.records import CHECKS, SITES, TRAINING
+from genies.evaluation.reliability import RELIABILITY
+from genies.evaluation.seeds import SEEDS
 from genies.files import write_json
 from genies.report import drawing, sizes
 from genies.report.page import render, write_report, write_report_from_tables
@@ -86,9 +95,9 @@ def make_tables(
                 interval = {"accuracy": accuracy, "low": accuracy - 0.05, "high": accuracy + 0.05}
                 key = {"model": model, "intervention": intervention, "source": source, "target": target}
                 rows.append(key | interval | errors)
-    cells = pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
-    metrics = tables.generalization_metrics(cells, shifts, interventions if capability is None else capability)
-    texts = pl.DataFrame([{"model": "small", **row} for row in TEXTS], schema=records.TEXTS_COLUMNS)
+    cells = pl.DataFrame(rows, schema=CELLS.columns)
+    metrics = generalization_metrics(cells, shifts, interventions if capability is None else capability)
+    texts = records.TEXTS.frame({"model": "small", **row} for row in TEXTS)
     training = [
         {"model": model, "intervention": name, "source": s.source, "step": step, "loss": 0.7, "learning_rate": 0.1}
         for model in models
@@ -116,19 +125,19 @@ def make_tables(
         for row in metrics.iter_rows(named=True)
     ]
     return Tables(
-        metrics,
-        tables.leaderboard(metrics),
-        tables.by_category(metrics),
-        texts,
-        pl.DataFrame(training, schema=records.TRAINING_COLUMNS),
-        pl.DataFrame([{"model": models[0], **CHECK}], schema=records.CHECKS_COLUMNS),
-        pl.DataFrame(chosen, schema=records.SITES_COLUMNS),
-        pl.DataFrame(spread, schema=seeds.COLUMNS),
-        comparison.compare(metrics, {}),
-        pl.DataFrame(sure, schema=reliability.COLUMNS),
-        cells,
-        pl.DataFrame(intervals, schema=bootstrap.COLUMNS),
-        {shift.target: sample(models, interventions, shift) for shift in shifts},
+        metrics=metrics,
+        leaderboard=leaderboard(metrics),
+        by_category=by_category(metrics),
+        texts=texts,
+        training=TRAINING.frame(training),
+        checks=CHECKS.frame([{"model": models[0], **CHECK}]),
+        sites=SITES.frame(chosen),
+        seeds=SEEDS.frame(spread),
+        comparisons=compare(metrics, {}),
+        reliability=RELIABILITY.frame(sure),
+        cells=cells,
+        intervals=INTERVALS.frame(intervals),
+        samples={shift.target: sample(models, interventions, shift) for shift in shifts},
     )
 
 
@@ -386,29 +395,10 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
     assert "where all its shifts\nhave one source, for the same shifts with new examples" in page
 
 
-FILES = {
-    "metrics": tables.METRICS_FILE,
-    "leaderboard": tables.LEADERBOARD_FILE,
-    "by_category": tables.CATEGORIES_FILE,
-    "texts": records.TEXTS_FILE,
-    "training": records.TRAINING_FILE,
-    "checks": records.CHECKS_FILE,
-    "sites": records.SITES_FILE,
-    "seeds": seeds.FILE,
-    "comparisons": comparison.FILE,
-    "reliability": reliability.FILE,
-    "cells": tables.CELLS_FILE,
-    "intervals": bootstrap.FILE,
-    "overlap": seen.COUNTS_FILE,
-    "answers": answers.FILE,
-    "ties": ties.FILE,
-}
-
-
 def write_run(folder: Path, run: Tables, seed: int) -> Path:
     """A run's results as its stages write them; returns the file of its provenance."""
-    for name, file in FILES.items():
-        tables.write_csv(getattr(run, name), folder / file)
+    for name, table in Tables.declared().items():
+        table.write(getattr(run, name), folder)
     write_json(folder / records.SAMPLES_FILE, run.samples)
     provenance = folder / "provenance.json"
     stated = {"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": seed}}
@@ -563,7 +553,7 @@ def open_in_browser(file: Path, profile: Path, width: int) -> Opened:
 def test_heads_that_probes_chose_are_counted_over_sources():
     own = [("easy", 2, 0, 0.7), ("easy", 0, 5, 0.6), ("hard", 2, 0, 0.9), ("hard", 2, 0, 0.8)]
     rows = [("small", "mms", *site, 0, 0) for site in own] + [("small", "lat_stim_1", "easy", 1, None, 0.7, 0, 0)]
-    chosen = pl.DataFrame(rows, schema=records.SITES_COLUMNS, orient="row")
+    chosen = pl.DataFrame(rows, schema=records.SITES.columns, orient="row")
     content = Page(render("trial", replace(TABLES, sites=chosen), {})).content()
     assert content["data"]["heads"] == [
         {"layer": 0, "head": 5, "sources": 1, "accuracy": 0.6, "index": 0},
@@ -575,11 +565,11 @@ def test_heads_that_probes_chose_are_counted_over_sources():
 def full_matrix(names: list[str]) -> pl.DataFrame:
     """Cells of one intervention, fitted and tested on each of the distributions."""
     rows = [
-        {**dict.fromkeys(tables.CELL_COLUMNS), "model": "small", "intervention": "mms", "source": source,
+        {**dict.fromkeys(CELLS.columns), "model": "small", "intervention": "mms", "source": source,
          "target": target, "accuracy": 0.25 * (n + m) / len(names)}
         for n, source in enumerate(names) for m, target in enumerate(names)
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=tables.CELL_COLUMNS)
+    return pl.DataFrame(rows, schema=CELLS.columns)
 
 
 def test_how_alike_models_generalize_is_drawn():
@@ -658,8 +648,8 @@ def overlapping(rows: list[tuple], cells: dict[tuple[str, str], dict]) -> Tables
         {**cell, **(clean.get((cell["source"], cell["target"]), {}) if cell["intervention"] == "mms" else {})}
         for cell in TABLES.cells.iter_rows(named=True)
     ]
-    counts = pl.DataFrame(rows, schema=seen.COUNTS_COLUMNS, orient="row")
-    return replace(TABLES, cells=pl.DataFrame(changed, schema=tables.CELL_COLUMNS), overlap=counts)
+    counts = pl.DataFrame(rows, schema=seen.COUNTS.columns, orient="row")
+    return replace(TABLES, cells=pl.DataFrame(changed, schema=CELLS.columns), overlap=counts)
 
 
 def test_overlap_and_accuracy_without_it_are_shown():
@@ -795,7 +785,7 @@ ANSWERS = [
 
 
 def test_answers_to_questions_are_shown_of_shifts(page):
-    rows = pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row")
+    rows = pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row")
     shown = section(render("trial", replace(TABLES, answers=rows), {}), "answers")
     assert Page(shown).texts("td") == ["hard", "mms", "small", "80", "0.911", "0.122", "0.500", "0.733"]
     assert ">0.733<small>0.655 to 0.822</small>" in shown and "<details open" not in shown
@@ -810,7 +800,7 @@ TIES = [
 
 
 def test_other_orders_of_tied_sites_are_shown(page):
-    rows = pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row")
+    rows = pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row")
     run = replace(TABLES, ties=rows)
     boards = section(render("trial", run, {}), "leaderboard")
     # Those that move most come first.
@@ -833,13 +823,13 @@ def test_how_many_sites_tie_is_said_where_sites_are_shown(page):
 def test_runs_beside_may_lack_answers_and_ties(tmp_path):
     """As those of ``genies published``, whose folder has no such files."""
     known = {
-        "answers": pl.DataFrame(ANSWERS, schema=answers.COLUMNS, orient="row"),
-        "ties": pl.DataFrame(TIES, schema=ties.COLUMNS, orient="row"),
+        "answers": pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row"),
+        "ties": pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row"),
     }
     own, other = tmp_path / "own", tmp_path / "published"
     provenance = write_run(own, replace(TABLES, **known), 11)
     write_run(other, TABLES, 12)
-    for name in (answers.FILE, ties.FILE):
+    for name in (answers.ANSWERED.file, ties.TIES.file):
         (other / name).unlink()
     write_report_from_tables(own, title="trial", provenance=provenance, output=own / "report.html", beside=[other])
     page = (own / "report.html").read_text(encoding="utf-8")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from genies.evaluation import tables
+from genies.evaluation.leaderboard import LEADERBOARD
+from genies.evaluation.table import write_csv
 from genies.report.summary import leaderboard_lines
 
 
@@ -18,7 +19,7 @@ def write_board(folder: Path, freedom: dict[str, float | None]) -> None:
          "generalization_accuracy_high": 0.7}
         for label, value in freedom.items()
     ]  # fmt: skip
-    tables.write_csv(pl.DataFrame(rows, schema=tables.LEADERBOARD_COLUMNS), folder / tables.LEADERBOARD_FILE)
+    write_csv(pl.DataFrame(rows, schema=LEADERBOARD.columns), folder / LEADERBOARD.file)
 
 
 def test_few_degrees_of_freedom_are_named_behind_the_table(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from polars.testing import assert_frame_equal
 from project import Project, executed
 
 import genies
-from genies.evaluation.tables import METRIC_COLUMNS, read_csv
+from genies.evaluation.generalization import METRICS
+from genies.evaluation.table import read_csv
 
 TRAINED = {"lora": {"steps": 2, "pairs_per_step": 4, "rank": 2}}
 
@@ -31,7 +32,7 @@ def test_a_call_takes_what_the_workflow_computed(project: Project, monkeypatch: 
     monkeypatch.setattr("genies.engine.decoder.Decoder.load", no_model)
     before = {path.name for path in Path(project.folder / "cache").glob("[!u]*/*")}  # but for users
     table = called(project, monkeypatch)
-    theirs = read_csv(project.folder / "results/mini/generalization_metrics.csv", METRIC_COLUMNS)
+    theirs = read_csv(project.folder / "results/mini/generalization_metrics.csv", METRICS.columns)
     assert_frame_equal(table, theirs, check_exact=True)
     assert {path.name for path in Path(project.folder / "cache").glob("[!u]*/*")} == before
 
@@ -45,7 +46,7 @@ def test_the_workflow_takes_what_a_call_computed(project: Project, monkeypatch: 
     executed(project.run())
     assert project.forward_passes() == 0
     assert {path.name for path in Path("cache").glob("*/*")} == before
-    theirs = read_csv(Path("results/mini/generalization_metrics.csv"), METRIC_COLUMNS)
+    theirs = read_csv(Path("results/mini/generalization_metrics.csv"), METRICS.columns)
     assert_frame_equal(table, theirs, check_exact=True)
 
 

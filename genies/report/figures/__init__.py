@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from genies.evaluation.tables import ALL_LABELS, DISTINCT
+from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT
 from genies.report.drawing import Figures
 from genies.report.figures import (
     categories,

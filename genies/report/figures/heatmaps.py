@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.tables import PLACE
+from genies.evaluation.evaluations import PLACE
 from genies.report.drawing import (
     ACCURACY_STEPS,
     Figure,

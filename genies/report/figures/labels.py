@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.tables import DISTINCT
+from genies.evaluation.leaderboard import DISTINCT
 from genies.report.drawing import Figure, Figures, data_source, model_scales, sized, tip, words
 from genies.report.figures.subject import Subject
 

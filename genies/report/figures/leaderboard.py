@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from genies.evaluation.tables import ALL_LABELS
+from genies.evaluation.leaderboard import ALL_LABELS
 from genies.report.drawing import (
     RANDOM_ACCURACY,
     Figure,

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.tables import new_shifts, within_range
+from genies.evaluation.leaderboard import new_shifts, within_range
 from genies.report.drawing import (
     RANDOM_ACCURACY,
     Figure,

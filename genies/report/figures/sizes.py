@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.tables import DISTINCT
+from genies.evaluation.leaderboard import DISTINCT
 from genies.report.drawing import Figure, Figures, interval_tips, rows_of, sized, tip
 from genies.report.figures.subject import Subject
 from genies.report.sizes import UNITS, family, parameters

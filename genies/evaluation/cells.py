@@ -1,0 +1,126 @@
+"""Cells: how an intervention that was fitted on a source does on a target."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.errors import StoreError
+from genies.evaluation import metrics as metric
+from genies.evaluation.clean import clean_figures
+from genies.evaluation.evaluations import evaluated
+from genies.evaluation.scored import scored
+from genies.evaluation.table import Table
+from genies.evaluation.uncertainty import accuracy_interval
+
+CELLS = Table(
+    "cells.csv",
+    {
+        "model": pl.String,
+        "intervention": pl.String,
+        "source": pl.String,
+        "target": pl.String,
+        "accuracy": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "RMS_calibration_error": pl.Float64,
+        "calibration_error": pl.Float64,
+        "brier": pl.Float64,
+        "test_pairs": pl.Int64,
+        **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
+        **dict.fromkeys(("clean_pairs", "clean_clusters"), pl.Int64),
+        **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"), pl.Float64),
+        "calibration_error_by_chance": pl.Float64,
+    },
+)
+"""Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high`` they are those of
+``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration error up to
+``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs."""
+
+Seen = Mapping[tuple[str, str], Collection[int]]
+"""By (source, target), the target's examples of which the source's training split shows something."""
+
+
+def measured_cells(
+    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]], seen: Seen | None = None
+) -> pl.DataFrame:
+    """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELLS``.
+
+    Args:
+        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, columns as in
+            ``genies.evaluation.evaluations.PAIR_COLUMNS``. What is not asked for may be left over from an earlier
+            configuration, and is not read.
+        models: those to read, in the order wanted.
+        fits: sources to read by intervention, these in the order wanted.
+        seen: see ``Seen``; without it nothing is known of clean pairs.
+
+    Raises:
+        StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
+            not there; the overlap of a target is not known; or a model's interventions were tested on different
+            pairs of one target.
+    """
+    rows = [
+        {**place, **_checked_cell(evaluations, place, pairs, seen)}
+        for place, pairs in evaluated(evaluations, models, fits)
+    ]
+    frame = CELLS.frame(rows)
+    counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
+    for model, target, sizes in counts.filter(pl.col("test_pairs").list.len() > 1).iter_rows():
+        raise StoreError(
+            f"{evaluations / model}: {target} was evaluated on {sizes[0]} pairs by one intervention and on {sizes[-1]} "
+            "by another; delete the folder and run snakemake again"
+        )
+    return frame
+
+
+def _checked_cell(
+    evaluations: Path, place: Mapping[str, str], pairs: pl.DataFrame, seen: Seen | None
+) -> dict[str, Any]:
+    source, target = place["source"], place["target"]
+    path = evaluations / place["model"] / place["intervention"] / f"{source}.parquet"
+    if seen is not None and (source, target) not in seen:
+        raise StoreError(
+            f"{path}: nothing is known of the overlap of {target} with {source}; delete overlap.parquet in the run's "
+            "folder and run snakemake again"
+        )
+    try:
+        return _cell(pairs, None if seen is None else seen[source, target])
+    except ValueError as error:
+        raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
+
+
+def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
+    stated = {
+        "accuracy": pairs["stated_accuracy"][0],
+        "RMS_calibration_error": pairs["stated_RMS_calibration_error"][0],
+    }
+    if stated["accuracy"] is not None:
+        metric.checked_probability([stated["accuracy"]])
+        unknown = dict.fromkeys(("low", "high", "calibration_error", "brier"))
+        if pairs["probability"].null_count():
+            return {**unknown, **stated, "test_pairs": len(pairs)}
+    cell = _judged_cell(pairs, seen if stated["accuracy"] is None else None)
+    # No interval belongs to an accuracy that follows another rule than the pairs.
+    return cell if stated["accuracy"] is None else {**cell, "accuracy": stated["accuracy"], "low": None, "high": None}
+
+
+def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
+    judged = scored(pairs)
+    low, high = accuracy_interval(judged.correct, judged.cluster, seed_variance=judged.seed_variance)
+    published = metric.published_rms_calibration_error(judged.probability)
+    clean = {} if seen is None else vars(clean_figures(judged, np.isin(pairs["example"], list(seen))))
+    return {
+        "accuracy": float(judged.correct.mean()),
+        "low": low,
+        "high": high,
+        "RMS_calibration_error": None if np.isnan(published) else published,
+        "calibration_error": float(np.mean([metric.calibration_error(drawn) for drawn in judged.draws])),
+        "brier": float(np.mean([metric.brier(drawn) for drawn in judged.draws])),
+        "calibration_error_by_chance": metric.calibration_error_by_chance(judged.probability),
+        "test_pairs": len(pairs),
+        **clean,
+    }

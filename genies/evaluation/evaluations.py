@@ -1,0 +1,131 @@
+"""Evaluations: what an intervention says of every test pair, a parquet file per fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.errors import StoreError, first_line
+from genies.evaluation.table import Table
+from genies.files import whole_file
+
+PAIR_COLUMNS = {
+    "target": pl.String,
+    "example": pl.Int64,
+    "pair": pl.Int64,
+    "cluster": pl.Int64,
+    "answer": pl.String,
+    "probability": pl.Float64,
+    "score_best": pl.Float64,
+    "score_worse": pl.Float64,
+    "repeated_over": pl.String,
+    "repeats": pl.List(pl.Float64),
+    "stated_accuracy": pl.Float64,
+    "stated_RMS_calibration_error": pl.Float64,
+}
+"""Columns of an evaluation, a row per test pair.
+
+Pairs of one ``cluster`` are not independent (``genies.data.clusters``). ``answer`` is the right one, Yes or No, where
+the pair is a question. ``repeats`` holds the probabilities that a fit gives when what it drew is drawn again
+(``Intervention.repeated_over``); null where it draws nothing. The last two repeat, for every pair of a target, what the
+intervention itself states of it where it has a rule of its own (plug-ins, and ccs as published); null elsewhere.
+Probabilities and scores may be null where that is stated.
+"""
+PLACE = ("model", "intervention", "source", "target")
+"""Columns that name a cell, and an intervention on a shift."""
+METADATA = "genies"
+"""Key of the parquet metadata of an evaluation."""
+
+
+def read_evaluation(path: Path) -> pl.DataFrame:
+    """One evaluation, a row per test pair sorted by target, example and pair; columns as in ``PAIR_COLUMNS``.
+
+    Raises:
+        StoreError: the file is not there or no parquet, its columns are others, or a pair stands twice.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: file not found; run snakemake again to make it")
+    remedy = "delete the file and run snakemake again"
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({first_line(error)}); {remedy}") from None
+    if dict(frame.schema) != PAIR_COLUMNS:
+        raise StoreError(f"{path}: has the columns {dict(frame.schema)}, not {PAIR_COLUMNS}; {remedy}")
+    keys = ["target", "example", "pair"]
+    twice = frame.filter(frame.select(keys).is_duplicated())
+    if len(twice):
+        target, example, pair = twice.select(keys).row(0)
+        raise StoreError(f"{path}: {target}, example {example}, pair {pair} stands twice; {remedy}")
+    return frame.sort(keys)
+
+
+def evaluated(
+    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]
+) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """The rows of every target that was evaluated, behind what names its cell. Arguments as of ``cells``.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    for model in models:
+        for intervention, sources in fits.items():
+            for source in sorted(sources):
+                pairs = read_evaluation(evaluations / model / intervention / f"{source}.parquet")
+                for (target,), rows in pairs.group_by("target", maintain_order=True):
+                    yield dict(zip(PLACE, (model, intervention, source, str(target)), strict=True)), rows
+
+
+def tabulate(
+    evaluations: Path,
+    models: Sequence[str],
+    fits: Mapping[str, Collection[str]],
+    kinds: Mapping[Table, Callable[[pl.DataFrame], Mapping[str, Any] | None]],
+) -> dict[Table, pl.DataFrame]:
+    """Tables with a row per cell, from one reading of every evaluation.
+
+    Args:
+        evaluations: as ``cells`` takes it.
+        models: likewise.
+        fits: likewise.
+        kinds: by table what makes a row of a cell's pairs; None where the cell has none.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in kinds}
+    for place, pairs in evaluated(evaluations, models, fits):
+        for table, row in kinds.items():
+            if (made := row(pairs)) is not None:
+                rows[table].append({**place, **made})
+    return {table: table.frame(of_kind) for table, of_kind in rows.items()}
+
+
+def write_evaluation(path: Path, frames: Sequence[pl.DataFrame], stated: Mapping[str, Any]) -> None:
+    """Write an evaluation, and into the file's metadata what it states of its making.
+
+    Args:
+        path: parquet file.
+        frames: one of each target, columns as in ``PAIR_COLUMNS``.
+        stated: ``made_of``, and what else is compared with the configuration; JSON values.
+    """
+    with whole_file(path) as partial:
+        pl.concat(frames).write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
+
+
+def read_making(path: Path) -> dict[str, Any]:
+    """What an evaluation states of its making, as ``write_evaluation`` was given it; empty where it states nothing.
+
+    Raises:
+        StoreError: the file is no parquet.
+    """
+    try:
+        return json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}"))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"{path}: cannot be read ({first_line(error)}); delete the file and run snakemake again"
+        ) from None

@@ -1,0 +1,88 @@
+"""Tables of a run: each is declared once, by its file and its columns, and written and read as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.errors import StoreError, first_line
+from genies.files import whole_file
+
+LARGEST = 1e100
+"""Larger numbers stand in no table; sums of the squares of smaller ones are finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table; each is equal to itself alone.
+
+    Attributes:
+        file: its name in a run's folder.
+        columns: types by name, in order.
+        optional: whether a run without such rows has no file.
+    """
+
+    file: str
+    columns: Mapping[str, Any]
+    optional: bool = False
+
+    def frame(self, rows: Iterable[Mapping[str, Any]] = ()) -> pl.DataFrame:
+        """These rows with the columns of the table; what a row lacks is null."""
+        return pl.DataFrame(list(rows), schema=dict(self.columns))
+
+    def write(self, frame: pl.DataFrame, folder: Path) -> None:
+        """Write it into a run's folder; see ``write_csv``."""
+        write_csv(frame, folder / self.file)
+
+    def read(self, folder: Path) -> pl.DataFrame:
+        """Read it from a run's folder, as ``write`` wrote it; no rows where it is optional and not there.
+
+        Raises:
+            StoreError: it is missing, damaged, or has other columns.
+        """
+        path = Path(folder) / self.file
+        return self.frame() if self.optional and not path.is_file() else read_csv(path, self.columns)
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table as CSV, whole or not at all; null becomes an empty field.
+
+    Names that come from elsewhere can command neither a spreadsheet nor a terminal: what would begin a formula has an
+    apostrophe in front, and a control character becomes �.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which stands for a mistake upstream.
+    """
+    for name, kind in frame.schema.items():
+        if kind.is_float() and not frame[name].drop_nulls().is_finite().all():
+            raise ValueError(f"{path}: column {name} holds a number that is not finite")
+    texts = pl.col(pl.String).str.replace_all(r"\p{Cc}", "\ufffd").str.replace(r"^[=+\-@]", "'$0")
+    with whole_file(path) as partial:
+        frame.with_columns(texts).write_csv(partial)
+
+
+def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """A table that ``write_csv`` wrote, with these columns.
+
+    Raises:
+        StoreError: it is missing, damaged, or has other columns.
+    """
+    if not Path(path).is_file():
+        raise StoreError(f"{path}: file not found; run snakemake again to make it")
+    try:
+        header = pl.read_csv(path, n_rows=0, glob=False).columns
+        if header != list(columns):
+            raise StoreError(f"{path}: has the columns {header}; delete it and run snakemake again")
+        frame = pl.read_csv(path, schema=dict(columns), glob=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({first_line(error)}); delete it and run snakemake again") from None
+    for name, kind in frame.schema.items():
+        if kind.is_float() and not frame[name].drop_nulls().is_between(-LARGEST, LARGEST).all():
+            raise StoreError(
+                f"{path}: column {name} holds a number that no run gives; delete it and run snakemake again"
+            )
+    return frame
