@@ -24,8 +24,9 @@ import numpy as np
 from genies.data.options import Reading
 from genies.data.shifts import Shift, read_shifts
 from genies.engine.options import Extraction
-from genies.store.activations import StoreWriter, block_texts
-from genies.store.extraction import Settled
+from genies.store.blocks import block_texts
+from genies.store.settled import Settled
+from genies.store.writer import StoreWriter
 
 RESPONSES = 3
 METHODS = ("mms", "lat_stim_1", "cra", "ccs")

@@ -34,8 +34,9 @@ from genies.interventions.text import TextPairs
 from genies.models.load import load_tokenizer
 from genies.stages.tune import tuning_digest
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor, Settled, settled, store_digest
+from genies.store.extraction import Extractor
 from genies.store.requests import Request
+from genies.store.settled import Settled, settled, store_digest
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SHIFTS = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]

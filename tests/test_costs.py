@@ -14,12 +14,13 @@ from hub import COMMIT
 
 from genies.cli import main
 from genies.config.load import read_config as read_configuration
-from genies.costs.counts import CHARACTERS_PER_TOKEN, Trees
-from genies.costs.estimate import Costs, estimate, operations
+from genies.costs.costs import Costs
+from genies.costs.estimate import estimate, operations
 from genies.costs.extraction import check_disk
 from genies.costs.rates import UTILISATION, Rate
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.costs.table import render
+from genies.costs.trees import CHARACTERS_PER_TOKEN, Trees
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_tree
 from genies.engine.options import Extraction
@@ -32,8 +33,10 @@ from genies.plan import Plan
 from genies.stages.extract import extract_distributions
 from genies.stages.tokenize import tokenize_splits
 from genies.stages.tune import tune_sources
-from genies.store.activations import METADATA_BYTES, ActivationStore, data_bytes, store_bytes
-from genies.store.extraction import Extractor, stored_shapes
+from genies.store.activations import ActivationStore
+from genies.store.blocks import METADATA_BYTES, data_bytes, store_bytes
+from genies.store.extraction import Extractor
+from genies.store.settled import stored_shapes
 from genies.store.splits import ShownSplit
 from genies.store.tokens import METADATA_BYTES as TOKENS_METADATA
 

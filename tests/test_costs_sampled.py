@@ -16,12 +16,13 @@ from transformers import PreTrainedTokenizerFast
 
 from genies.cli import main
 from genies.config.load import read_config
-from genies.costs.counts import Pieces, Sampling, SplitCounts, count_splits
+from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import read_splits
 from genies.costs.estimate import estimate
 from genies.costs.rates import Rate, _measured
 from genies.costs.sampling import DRAWS, error_of, ratio_totals, value_of
 from genies.costs.table import render
+from genies.costs.trees import Pieces, SplitCounts
 from genies.data.archive import published_digests, read_listed, unpack
 from genies.data.distributions import Example, parse_split, write_split
 from genies.data.mixture import mix

@@ -17,7 +17,7 @@ from genies.config.sections import Config
 from genies.data.options import Limit, Reading
 from genies.engine.options import Extraction
 from genies.options import PositiveInt, deciding, flags, option, options_of
-from genies.store.extraction import Settled, store_digest
+from genies.store.settled import Settled, store_digest
 
 MODEL = {"weights_digest": "w", "eos_token": 2}
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from genies.costs.sampling import Count, ratio_totals, value_of
+from genies.costs.sampling import ratio_totals, value_of
+from genies.costs.trees import Pieces, SplitCounts, Trees
 from genies.data.distributions import Example
 from genies.data.framing import Framed
 from genies.data.options import SPLITS, Reading, Split
@@ -28,8 +29,6 @@ from genies.store.tokens import read_tokens, tokens_digest, tokens_path
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CHARACTERS_PER_TOKEN = 4
-"""Of English text under usual vocabularies, roughly; for lack of a tokenizer."""
 SAMPLED_EXAMPLES = 2000
 """Examples of a run that are tokenized, in equal numbers from each split."""
 FEWEST_EXAMPLES = 16
@@ -41,104 +40,6 @@ OVER_CHARACTERS = 20
 
 ReadSplit = tuple[Split, Path, Framed, list[int]]
 """A split, its file (``<distribution>/<split>.json``, which need not exist), its examples, and which are drawn."""
-
-
-@dataclass(frozen=True)
-class Trees:
-    """Some token trees.
-
-    Attributes:
-        count: how many.
-        tokens: distinct tokens of all.
-        squares: sum of the squares of their sizes, which attention within each grows with.
-    """
-
-    count: Count = 0
-    tokens: Count = 0
-    squares: Count = 0
-
-    @classmethod
-    def of(cls, sizes: Iterable[int]) -> Trees:
-        """Trees of these sizes."""
-        array = np.array(list(sizes), np.int64)
-        return cls(len(array), int(array.sum()), int((array**2).sum()))
-
-    def __add__(self, other: Trees) -> Trees:
-        return Trees(self.count + other.count, self.tokens + other.tokens, self.squares + other.squares)
-
-    def times(self, factor: Count) -> Trees:
-        """So many times as many trees of the same sizes."""
-        return Trees(self.count * factor, self.tokens * factor, self.squares * factor)
-
-    def enlarged(self, tokens: Count) -> Trees:
-        """The same trees, each with so many tokens more."""
-        squares = self.squares + 2 * tokens * self.tokens + self.count * tokens**2
-        return Trees(self.count, self.tokens + self.count * tokens, squares)
-
-
-@dataclass(frozen=True)
-class SplitCounts:
-    """What is read of one split. Tokens are estimates where a sample was tokenized (``genies.costs.sampling``).
-
-    Attributes:
-        distribution, split: which one.
-        examples: how many are read.
-        left_out: those that the model's context cannot hold.
-        changed: whether the context has left out or shortened any.
-        texts: responses that are read.
-        tokens: tokens of those by view, each text by itself; the views that are extracted, and ``plain``.
-        digests: name of those tokens in the cache, by view; empty where the tokenizer is no file.
-        extracted: views that are extracted.
-        trees: trees over those views.
-        plain: trees over the view ``plain`` alone, as interventions read them that read texts.
-        scored: tokens whose log-probability is summed, that is those of the responses, and EOS.
-        self_test: about how many tokens the self-test of the extraction passes, and ``plain_self_test`` that of an
-            intervention that reads texts.
-        tokenized: examples that were tokenized for this.
-    """
-
-    distribution: str
-    split: Split
-    examples: int
-    left_out: int
-    changed: bool
-    texts: int
-    tokens: Mapping[str, Count]
-    digests: Mapping[str, str] = field(compare=False)
-    extracted: tuple[str, ...]
-    trees: Trees
-    plain: Trees
-    scored: Count
-    self_test: float
-    plain_self_test: float
-    tokenized: int
-
-
-class Pieces:
-    """Stands for a tokenizer where there is none: texts in pieces of ``CHARACTERS_PER_TOKEN`` characters.
-
-    Texts that begin alike have the same pieces there, so trees merge as those of a tokenizer do.
-    """
-
-    eos_token_id = None
-    chat_template = None
-    name_or_path = f"{CHARACTERS_PER_TOKEN} characters per token"
-
-    def __call__(self, texts: Sequence[str] | str, return_offsets_mapping: bool = False, **_: Any) -> dict[str, Any]:
-        """``input_ids`` of each text, and of a single one also ``offset_mapping``, as tokenizers of transformers do."""
-        if isinstance(texts, str):
-            ids = self._ids(texts)
-            spans = [(index * CHARACTERS_PER_TOKEN, (index + 1) * CHARACTERS_PER_TOKEN) for index in range(len(ids))]
-            return {"input_ids": ids, "offset_mapping": spans}
-        return {"input_ids": [self._ids(text) for text in texts]}
-
-    @staticmethod
-    def _ids(text: str) -> list[int]:
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        padded = np.pad(codes, (0, -len(codes) % CHARACTERS_PER_TOKEN)).reshape(-1, CHARACTERS_PER_TOKEN)
-        # A number for each piece that other pieces hardly share.
-        mixed = padded.astype(np.uint64) @ (2654435761 ** np.arange(1, CHARACTERS_PER_TOKEN + 1, dtype=np.uint64))
-        return (mixed >> np.uint64(33)).astype(np.int64).tolist()
 
 
 @dataclass(frozen=True)

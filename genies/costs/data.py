@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genies.data.archive import downloaded, published_digests, read_listed
+from genies.data.archive import published_digests, read_listed
 from genies.data.distributions import Example, parse_split, read_split
+from genies.data.download import downloaded
 from genies.data.mixture import mixed
 from genies.data.reading import draw
 from genies.demo.place import DISTRIBUTIONS_FOLDER

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genies.config.sections import Config
-from genies.costs.counts import Pieces, Sampling, SplitCounts, Trees, count_splits
+from genies.costs.costs import Costs, ModelCosts, Part
+from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import MAKE_IT, read_splits
-from genies.costs.extraction import ROOM, free_bytes
+from genies.costs.extraction import free_bytes
 from genies.costs.rates import Here, Rate
-from genies.costs.sampling import Count, value_of
+from genies.costs.sampling import value_of
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
+from genies.costs.trees import Pieces, SplitCounts, Trees
 from genies.data.options import Split
 from genies.engine.arithmetic import arithmetic, resolve_device
-from genies.errors import ConfigError, DiskError, ModelError
+from genies.errors import ConfigError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
 from genies.models import trial
@@ -29,8 +31,9 @@ from genies.models.files import hashes_file, tokenizer_digest
 from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
-from genies.store.activations import is_complete, store_bytes
-from genies.store.extraction import settled, store_digest, stored_shapes
+from genies.store.activations import is_complete
+from genies.store.blocks import store_bytes
+from genies.store.settled import settled, store_digest, stored_shapes
 from genies.store.tokens import tokens_bytes
 
 if TYPE_CHECKING:
@@ -50,144 +53,6 @@ MODEL_JOBS = 2
 """Further jobs of a model that load no weights: model and tokenize."""
 RUN_JOBS = 6
 """Jobs of every run, however many models it has: overlap, records, metrics, samples, provenance and report."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one part of a run passes through the model.
-
-    Attributes:
-        name: ``EXTRACTION``, or the intervention.
-        tokens: distinct tokens, those of trainings once for each time that a step reads them; without self-tests.
-        reading, training: floating-point operations of passes without and with gradients, self-tests included.
-        jobs: how many load the model.
-        loads: how often they load it, all together.
-        dtype, dtype_here: what the named device and this machine compute in.
-        hours: of the named device, of its operations alone.
-        hours_here: of this machine, with the start of the jobs.
-    """
-
-    name: str
-    tokens: Count
-    reading: float
-    training: float
-    jobs: int
-    loads: int
-    dtype: str
-    dtype_here: str
-    hours: float = 0
-    hours_here: float = 0
-
-    @property
-    def operations(self) -> float:
-        """All operations."""
-        return self.reading + self.training
-
-
-@dataclass(frozen=True)
-class ModelCosts:
-    """What a run costs on one model.
-
-    Attributes:
-        name: the model's.
-        parameters: its weights.
-        tokenizer: what tokens were counted with, in words.
-        splits: what is read.
-        parts: extraction and the interventions that read texts.
-        other_jobs: its jobs that load no weights.
-        other_hours_here: hours in which those start on this machine.
-        rates: operations per second of measured products on this machine, by type.
-        disk: bytes by what is kept: ``tokens``, ``activations``, ``fits``; for a GGUF file also ``model``, its
-            conversion.
-        stored: bytes of the activations and of the conversion that are in the cache already.
-    """
-
-    name: str
-    parameters: int
-    tokenizer: str
-    splits: list[SplitCounts]
-    parts: list[Part]
-    other_jobs: int
-    other_hours_here: float
-    rates: dict[str, float]
-    disk: dict[str, int]
-    stored: int
-
-    @property
-    def jobs(self) -> int:
-        """Jobs of the model."""
-        return sum(part.jobs for part in self.parts) + self.other_jobs
-
-    @property
-    def hours(self) -> float:
-        """Hours of the named device for all parts."""
-        return sum(part.hours for part in self.parts)
-
-    @property
-    def hours_here(self) -> float:
-        """Hours of this machine for all parts and other jobs; without those of the run."""
-        return sum(part.hours_here for part in self.parts) + self.other_hours_here
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a run costs.
-
-    Attributes:
-        run: its name.
-        models: the costs of each.
-        run_jobs: jobs that the run has once, however many its models; they load none.
-        run_hours_here: hours in which those start on this machine.
-        rate: the device that is named.
-        here: this machine.
-        left_out: what is not counted, in words.
-        cache: the cache folder.
-        free: bytes that are free on its disk.
-    """
-
-    run: str
-    models: list[ModelCosts]
-    run_jobs: int
-    run_hours_here: float
-    rate: Rate
-    here: Here
-    left_out: list[str]
-    cache: Path
-    free: int
-
-    @property
-    def jobs(self) -> int:
-        """Jobs of all models and of the run."""
-        return sum(model.jobs for model in self.models) + self.run_jobs
-
-    @property
-    def hours_here(self) -> float:
-        """Hours of this machine for all models and the jobs of the run."""
-        return sum(model.hours_here for model in self.models) + self.run_hours_here
-
-    @property
-    def needed(self) -> int:
-        """Bytes that all models take together beyond what is in the cache."""
-        return sum(sum(model.disk.values()) - model.stored for model in self.models)
-
-    @property
-    def verdict(self) -> str:
-        """Whether the disk suffices, in words."""
-        stored = sum(model.stored for model in self.models)
-        besides = f" besides {gibibytes(stored)} that are there already" if stored else ""
-        all_models = "all models together take" if len(self.models) > 1 else "the run takes"
-        told = f"{self.cache}: {all_models} {gibibytes(self.needed)}{besides}, and {gibibytes(self.free)} are free"
-        return f"{told}. It does not fit: {ROOM}" if self.needed > self.free else f"{told}. It fits."
-
-    def check(self) -> None:
-        """Raise DiskError where the disk does not suffice."""
-        if self.needed > self.free:
-            raise DiskError(self.verdict)
-
-
-def gibibytes(size: float) -> str:
-    """A number of bytes in words."""
-    return f"{size / 2**30:,.3g} GiB" if size < 100 * 2**30 else f"{size / 2**30:,.0f} GiB"
 
 
 def estimate(

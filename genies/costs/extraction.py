@@ -17,9 +17,11 @@ from genies.engine.forest import build_forest
 from genies.engine.options import Extraction
 from genies.engine.parts import Shape
 from genies.errors import DiskError, ModelError
-from genies.store.activations import PARTIAL, store_bytes
-from genies.store.extraction import Extractor, Settled, missing_views, settled, store_digest, stored_shapes
+from genies.store.activations import PARTIAL
+from genies.store.blocks import store_bytes
+from genies.store.extraction import Extractor
 from genies.store.requests import Request, requests_of
+from genies.store.settled import Settled, missing_views, settled, store_digest, stored_shapes
 
 ROOM = "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
 """What helps where the disk is too small."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from genies.costs.counts import SplitCounts
-from genies.costs.estimate import EXTRACTION, Costs, ModelCosts, gibibytes
+from genies.costs.costs import Costs, ModelCosts, gibibytes
+from genies.costs.estimate import EXTRACTION
 from genies.costs.rates import READING_SHARE, TRAINING_SHARE
 from genies.costs.sampling import Count, error_of, value_of
+from genies.costs.trees import SplitCounts
 
 HERE = "hours on this machine"
 

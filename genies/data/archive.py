@@ -18,11 +18,11 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from genies.data.distributions import MAX_FILE_BYTES
+from genies.data.download import download
+from genies.data.limits import CHUNK_BYTES, DEFAULT_LIMITS, Limits, printable
 from genies.errors import DataError, disk_full
 from genies.files import partial_folder, sync_file, sync_folder
 
@@ -32,7 +32,6 @@ _OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
     b"BZh": bz2.open,
 }
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
-_CHUNK_BYTES = 2**20
 REMEDY = "give an archive of the published data"
 _EXTENSION_TYPES = (
     tarfile.XHDTYPE,
@@ -41,25 +40,6 @@ _EXTENSION_TYPES = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an archive may ask for. The published data are 183 files of 98 MiB, packed 14 times smaller by xz."""
-
-    members: int = 100_000
-    """Entries of the archive, whether they are taken or not."""
-    file_bytes: int = MAX_FILE_BYTES
-    """Size of a file that is taken."""
-    total_bytes: int = 8 * 2**30
-    """Size of the archive, both as downloaded and after decompression."""
-    ratio: int = 200
-    """Decompressed bytes per compressed byte, once a MiB has been read."""
-    header_bytes: int = 2**16
-    """Size of an extension header (long names, attributes)."""
-
-
-DEFAULT_LIMITS = Limits()
 
 
 def published_digests() -> dict[str, str]:
@@ -101,64 +81,6 @@ def unpack(
         # Kept, it would be taken for the archive for ever after.
         archive.unlink(missing_ok=True)
         raise DataError(f"{error} (the download was deleted)") from None
-
-
-def download(url: str, folder: Path, *, limits: Limits = DEFAULT_LIMITS) -> Path:
-    """Path in ``folder`` of the file at ``url``, fetched unless it is there; an interrupted download starts again.
-
-    Raises:
-        DataError: the URL is not of http or https, or cannot be fetched whole.
-    """
-    if not re.match(r"https?://", url, re.IGNORECASE):
-        raise DataError(f"{printable(url)}: only http and https are downloaded; fetch the archive and give its path")
-    import pooch
-
-    # pooch would advise, at level INFO, to pin the archive's digest; its files' digests are checked instead.
-    pooch.get_logger().setLevel("WARNING")
-    place = downloaded(url, folder)
-    downloader = pooch.HTTPDownloader(progressbar=_Progress(url, limits.total_bytes), chunk_size=_CHUNK_BYTES)
-    try:
-        return Path(pooch.retrieve(url, known_hash=None, fname=place.name, path=place.parent, downloader=downloader))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{printable(url)}: download failed ({reason}); try again, or give a local path") from None
-
-
-def downloaded(url: str, folder: Path) -> Path:
-    """Where in ``folder`` the file at ``url`` lies once it was downloaded."""
-    return Path(folder) / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.tar"
-
-
-class _Progress:
-    """A progress bar that ends a download which exceeds ``limit`` bytes. Its methods are those that pooch calls."""
-
-    def __init__(self, url: str, limit: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(
-            desc=f"download {url.rsplit('/', 1)[-1][:40]}", unit="B", unit_scale=True, delay=0.5, mininterval=0.5
-        )
-        self._url = url
-        self._limit = limit
-
-    @property
-    def total(self) -> int | None:
-        return self._bar.total
-
-    @total.setter
-    def total(self, value: int) -> None:
-        self._bar.total = value
-
-    def update(self, count: int) -> None:
-        self._bar.update(count)
-        if self._bar.n > self._limit + _CHUNK_BYTES:
-            raise DataError(f"{printable(self._url)}: more than {self._limit} bytes; give the URL of the data archive")
-
-    def reset(self) -> None:
-        self._bar.reset()
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 def read_listed(
@@ -319,7 +241,7 @@ def _verified(
         raise DataError(f"{shown} has more than {limits.file_bytes} bytes; give an archive of distributions")
     digest = hashlib.sha256()
     stream = tar.extractfile(member)
-    while chunk := stream.read(_CHUNK_BYTES):
+    while chunk := stream.read(CHUNK_BYTES):
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != expected.lower():
@@ -388,9 +310,3 @@ def _limited_header(shown: str, limits: Limits) -> type[tarfile.TarInfo]:
             )
 
     return Header
-
-
-def printable(text: str) -> str:
-    """Text from outside as it can stand in one line of a message."""
-    text = text if len(text) <= 200 else f"{text[:200]}…"
-    return text if text.isprintable() else repr(text)

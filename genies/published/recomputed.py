@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genies.data.archive import printable, published_distributions
+from genies.data.archive import published_distributions
+from genies.data.limits import printable
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric

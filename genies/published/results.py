@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from genies.data.archive import Limits, damage_told, published_distributions, read_members
+from genies.data.archive import damage_told, published_distributions, read_members
+from genies.data.limits import Limits
 from genies.digests import file_sha256
 from genies.errors import DataError
 from genies.evaluation import metrics as metric

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genies.data.archive import printable
+from genies.data.limits import printable
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import answers, ties
 from genies.evaluation.answers import ANSWERED

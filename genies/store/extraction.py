@@ -14,79 +14,27 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from genies.digests import computed_by, value_digest
-from genies.engine.arithmetic import announce, arithmetic, resolve_device
+from genies.digests import value_digest
+from genies.engine.arithmetic import announce, resolve_device
 from genies.engine.batches import free_budget, planned, stored_values
 from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, Forest, build_forest, halves, pack
 from genies.engine.options import Extraction
-from genies.engine.parts import Shape
 from genies.engine.self_test import Check, SelfTests, too_large
-from genies.engine.tokens import SCORED_VIEW
 from genies.errors import Interrupted
 from genies.locks import locked
 from genies.models.files import PinnedFiles
-from genies.options import deciding
 from genies.stopping import asked_to_stop
-from genies.store.activations import (
-    ITEM_BYTES,
-    SCALARS,
-    StoreWriter,
-    block_texts,
-    describe_store,
-    has_begun,
-    is_complete,
-    reopen,
-)
+from genies.store.activations import describe_store, has_begun, reopen
+from genies.store.blocks import ITEM_BYTES, block_texts
 from genies.store.requests import Request
+from genies.store.settled import missing_views, settled, store_digest, stored_shapes
+from genies.store.writer import StoreWriter
 
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The options of an extraction, and what a model and a device make of them.
-
-    Attributes:
-        options: as configured.
-        attention: attention implementation of transformers: "sdpa" or "eager".
-        arithmetic: "float32" or "bfloat16", of the weights and of what is computed.
-        device: kind of device, "cpu" or "cuda", since each rounds in its own way.
-    """
-
-    options: Extraction
-    attention: str
-    arithmetic: str
-    device: str
-
-    def deciding(self) -> dict[str, Any]:
-        """What decides a store's bytes beside the model and the tokens, as JSON values by name."""
-        layers, heads = self.options.layer_numbers, self.options.head_numbers
-        return {
-            **deciding(self.options),
-            "attention": self.attention,
-            "arithmetic": self.arithmetic,
-            "device": self.device,
-            "layers": "all" if layers is None else list(layers),
-            "heads": "all" if heads is None else list(heads),
-        }
-
-
-def settled(options: Extraction, model: Mapping[str, Any], computed: str | None = None) -> Settled:
-    """Settle the attention that ``auto`` means for a model, the device, and its arithmetic.
-
-    Args:
-        options: of the extraction.
-        model: the model's manifest.
-        computed: the arithmetic that is asked for; None for the options' dtype. bfloat16 is taken only where the device
-            multiplies it natively.
-    """
-    attention = model["attention"] if options.attention == "auto" else options.attention
-    place = resolve_device(options.device)
-    return Settled(options, attention, arithmetic(computed or options.dtype, place), place.type)
 
 
 @dataclass
@@ -109,35 +57,6 @@ class Statistics:
         """Add another's counts to these."""
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
-
-
-def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) -> tuple[str, dict[str, Any]]:
-    """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
-
-    Of the model's manifest the weights and the end-of-sequence token, whose log-probability is stored, are fields.
-    """
-    fields = {
-        "weights": model["weights_digest"],
-        "eos_token": model["eos_token"],
-        "tokens": tokens_digest,
-        **chosen.deciding(),
-        **computed_by(*(f"genies.engine.{name}" for name in ("batches", "bits", "decoder", "forest", "self_test"))),
-    }
-    return value_digest(fields), fields
-
-
-def missing_views(model: Mapping[str, Any], root: Path, chosen: Settled, request: Request) -> list[str]:
-    """Views of a request whose stores are not complete."""
-    return [
-        view
-        for view, digest in request.tokens_digests.items()
-        if not is_complete(root, store_digest(model, digest, chosen)[0])
-    ]
-
-
-def stored_shapes(shape: Shape, view: str) -> dict[str, tuple[int, ...]]:
-    """What a store holds of each text under a view: shape by name, ``()`` for single numbers."""
-    return {**shape.sizes, **(dict.fromkeys(SCALARS, ()) if view == SCORED_VIEW else {})}
 
 
 class Extractor:

@@ -381,7 +381,7 @@ def test_a_store_that_was_begun_keeps_its_plan(
     tokens = all_tokens(model_folders["llama"], data, ("plain",))
     described = manifest(model_folders["llama"])
     with monkeypatch.context() as patched:
-        patched.setattr("genies.store.activations.StoreWriter.finish", lambda *_: 1 / 0)
+        patched.setattr("genies.store.writer.StoreWriter.finish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Extractor(described, tmp_path, Extraction(batch_tokens=150, device="cpu")).extract(request(tokens))
     again = Extractor(described, tmp_path, Extraction(batch_tokens=5000, device="cpu"))

@@ -7,17 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genies.engine.bits import from_bits, to_bits
 from genies.errors import StoreError
-from genies.store.activations import (
-    ActivationStore,
-    StoreWriter,
-    block_texts,
-    from_bits,
-    is_complete,
-    read_journal,
-    reopen,
-    to_bits,
-)
+from genies.store.activations import ActivationStore, is_complete, reopen
+from genies.store.blocks import block_texts, read_journal
+from genies.store.writer import StoreWriter
 
 TEXTS, BLOCK = 10, 4
 SHAPES = {"heads": (2, 3, 4), "residual": (3, 8), "log_probability": (), "scored_tokens": ()}

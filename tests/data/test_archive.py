@@ -22,8 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genies.data.archive import Limits, download, published_digests, published_distributions, unpack
+from genies.data.archive import published_digests, published_distributions, unpack
 from genies.data.distributions import validate_folder
+from genies.data.download import download
+from genies.data.limits import Limits
 from genies.errors import DataError
 
 ROOT = Path(__file__).parents[2]

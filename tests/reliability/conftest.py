@@ -15,7 +15,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Folder in which every verb has run; its stores have blocks of 16 texts."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("genies.store.activations.BLOCK_BYTES", 1)
+        patched.setattr("genies.store.blocks.BLOCK_BYTES", 1)
         verbs.make(folder)
     yield folder
 
@@ -25,5 +25,5 @@ def run(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> verbs.Ve
     """The verbs, in a copy of that folder as the working directory."""
     shutil.copytree(made, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
-    monkeypatch.setattr("genies.store.activations.BLOCK_BYTES", 1)
+    monkeypatch.setattr("genies.store.blocks.BLOCK_BYTES", 1)
     return verbs.Verbs()

@@ -30,10 +30,10 @@ from genies.engine.options import Extraction
 from genies.engine.tokenization import tokenize
 from genies.errors import GeniesError
 from genies.models.load import load_tokenizer
-from genies.store import activations as store
-from genies.store.activations import StoreWriter
+from genies.store import blocks as store
 from genies.store.extraction import Extractor
 from genies.store.requests import Request
+from genies.store.writer import StoreWriter
 
 VIEWS_READ = ("plain", "yes", "no")
 PASS_TOKENS = 200

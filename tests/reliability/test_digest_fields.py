@@ -20,7 +20,7 @@ from genies.engine.options import Extraction
 from genies.interventions.text import TextPairs
 from genies.stages.fit import fit_digest
 from genies.stages.tune import tuning_digest
-from genies.store.extraction import Settled, store_digest
+from genies.store.settled import Settled, store_digest
 from genies.store.tokens import tokens_digest
 
 TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red .")]

@@ -1,0 +1,219 @@
+"""The writer of an activation store: block by block, each whole before the journal says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.digests import value_digest
+from genies.engine.bits import to_bits
+from genies.errors import StoreError
+from genies.files import PARTIAL, sync_file, sync_folder, write_sealed
+from genies.store.blocks import (
+    FEATURE_AXES,
+    SCALARS,
+    block_problem,
+    bytes_digest,
+    journal_line,
+    read_journal,
+    shard_file,
+    write_journal,
+)
+
+
+class StoreWriter:
+    """Writes one store block by block; opening it again after a kill goes on with the blocks that the journal lacks.
+
+    Rows must be appended in the order of ``description["example"]`` and ``description["response"]``.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        digest: str,
+        description: Mapping[str, Any],
+        shapes: Mapping[str, tuple],
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Open or resume.
+
+        Args:
+            root: folder of all stores.
+            digest: the store's name.
+            description: JSON values kept in ``store.json``; must hold ``dtype``, ``example``, ``response``,
+                ``block_texts``. Blocks of a partial store with another description are thrown away. The shapes are
+                added to it.
+            shapes: feature name → shape of one text's values (``()`` for scalars).
+            notes: JSON values that are kept beside the description and do not bind the blocks.
+        """
+        self.final = root / digest
+        self.folder = root / f"{PARTIAL}{digest}"
+        self.description = {**description, "shapes": {name: list(shape) for name, shape in shapes.items()}}
+        self.plan = value_digest(self.description)
+        self.dtype = description["dtype"]
+        self.texts = len(description["example"])
+        self.block = description["block_texts"]
+        self.shapes = dict(shapes)
+        self._journal = self.folder / "journal.jsonl"
+        self.done = read_journal(self._journal, self.plan)
+        self._sound: set[int] = set()  # blocks that were read back
+        self._open(dict(notes or {}))
+        self._pending: dict[str, list[np.ndarray]] = {name: [] for name in self.shapes}
+        self._next: int | None = None  # the text that an unfinished block waits for
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of the whole store."""
+        return -(-self.texts // self.block)
+
+    def end_of_block(self, text: int) -> int:
+        """Where the block ends of which ``text`` is not the first one; ``text`` itself where it is the first."""
+        return min(self.texts, -(-text // self.block) * self.block)
+
+    def missing(self) -> np.ndarray:
+        """Which texts are still to be computed, bool (texts,)."""
+        mask = np.ones(self.texts, bool)
+        for block in self.done:
+            mask[block * self.block : (block + 1) * self.block] = False
+        return mask
+
+    def append(self, first: int, features: Mapping[str, np.ndarray]) -> None:
+        """Take the features of texts ``first``, ``first + 1``, …; whole blocks go to the disk at once.
+
+        Texts of finished blocks are passed over. Within an unfinished block texts must come without a gap.
+        """
+        count = len(next(iter(features.values())))
+        position = first
+        while position < first + count:
+            block = position // self.block
+            upto = min(first + count, (block + 1) * self.block)
+            if block not in self.done:
+                self._take(position, {name: a[position - first : upto - first] for name, a in features.items()})
+            position = upto
+
+    def drop_damaged(self) -> dict[int, str]:
+        """Read every block back that was not yet; those that differ are to be computed again.
+
+        Returns:
+            What is wrong, by block.
+        """
+        damaged = {}
+        for block in sorted(set(self.done) - self._sound):
+            problem = block_problem(self.folder, self._group, self.done[block], block, self.block)
+            if problem:
+                damaged[block] = problem
+                del self.done[block]
+            else:
+                self._sound.add(block)
+        if damaged:
+            write_journal(self._journal, self.plan, self.done)
+        return damaged
+
+    def finish(self) -> None:
+        """Read every block back, then make the store visible under its name.
+
+        Raises:
+            StoreError: a block is missing, or does not read back as it was written.
+        """
+        if damaged := self.drop_damaged():
+            block, problem = next(iter(damaged.items()))
+            raise StoreError(f"{self.folder}: block {block} does not read back ({problem}); check the disk, run again")
+        if absent := sorted(set(range(self.blocks)) - set(self.done)):
+            raise StoreError(f"{self.folder}: block {absent[0]} of {self.blocks} was never written")
+        write_journal(self._journal, self.plan, self.done)
+        blocks = {str(block): digests for block, digests in self.done.items()}
+        write_sealed(self.folder / "store.json", {**self._stored, "blocks_sha256": blocks, "complete": True})
+        if self.final.exists():
+            shutil.rmtree(self.final)
+        self.folder.replace(self.final)
+        sync_folder(self.final.parent)
+
+    def _open(self, notes: dict[str, Any]) -> None:
+        """Lay out everything but the blocks, whatever is there of it: a kill may have left half a file."""
+        import zarr
+
+        if not self.done and self.folder.exists():
+            shutil.rmtree(self.folder)
+        data = self.folder / "data.zarr"
+        files = self._zarr_files()
+        for name, content in files.items():
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            (data / name).write_bytes(content)
+            sync_file(data / name)
+        for leftover in data.rglob("*.partial"):
+            leftover.unlink()
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        self._stored = {**self.description, **notes, "plan": self.plan, "files": hashes}
+        write_sealed(self.folder / "store.json", self._stored)
+        write_journal(self._journal, self.plan, self.done)
+        self._group = zarr.open_group(data, mode="r+")
+
+    def _zarr_files(self) -> dict[str, bytes]:
+        """Zarr's metadata, and the two small arrays that tell the rows, by path: everything but the blocks."""
+        import zarr
+
+        files: dict[str, Any] = {}
+        group = zarr.create_group(zarr.storage.MemoryStore(files))
+        for name, shape in self.shapes.items():
+            self._create_array(group, name, shape)
+        for name in ("example", "response"):
+            group.create_array(name, data=np.array(self.description[name], np.int32))
+        return {name: content.to_bytes() for name, content in sorted(files.items())}
+
+    def _create_array(self, group: Any, name: str, shape: tuple[int, ...]) -> None:
+        from zarr.codecs import Crc32cCodec
+
+        axes = FEATURE_AXES.get(name, 0)
+        chunks = (1,) * axes + shape[axes:]
+        group.create_array(
+            name,
+            shape=(self.texts, *shape),
+            chunks=(self.block, *chunks),
+            shards=(self.block, *shape),
+            dtype=SCALARS.get(name) or {"float32": "float32", "bfloat16": "uint16"}[self.dtype],
+            compressors=[Crc32cCodec()],
+            attributes={"values": "bfloat16 bits"} if name in FEATURE_AXES and self.dtype == "bfloat16" else {},
+        )
+
+    def _take(self, position: int, features: Mapping[str, np.ndarray]) -> None:
+        expected = self._next if self._next is not None else position - position % self.block
+        if position != expected:
+            raise StoreError(f"{self.folder}: texts came out of order, {position} where {expected} was due")
+        for name, pending in self._pending.items():
+            pending.append(features[name])
+        self._next = position + len(next(iter(features.values())))
+        if self._next == self.texts or self._next % self.block == 0:
+            self._write_block(position // self.block, {n: np.concatenate(p) for n, p in self._pending.items()})
+            self._pending = {name: [] for name in self.shapes}
+            self._next = None
+
+    def _write_block(self, block: int, arrays: Mapping[str, np.ndarray]) -> None:
+        import zarr
+
+        rows = slice(block * self.block, min(self.texts, (block + 1) * self.block))
+        digests = {}
+        for name, values in arrays.items():
+            stored = to_bits(values, self.dtype) if name in ("heads", "residual") else values
+            file = shard_file(self.folder, name, block, stored.ndim)
+            file.unlink(missing_ok=True)  # zarr reads what is there of a shard that it writes in part, as the last one
+            # Zarr's default is to leave chunks of zeros out, and to read what is not there as zeros.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                array = self._group[name]
+                stored = stored.astype(array.dtype, copy=False)
+                array[rows] = stored
+            digests[name] = bytes_digest(stored)
+            sync_file(file)
+            for folder in list(file.parents)[: stored.ndim + 1]:
+                sync_folder(folder)
+        with self._journal.open("a", encoding="utf-8") as journal:
+            journal.write(journal_line(self.plan, block, digests))
+            journal.flush()
+            os.fsync(journal.fileno())
+        sync_folder(self.folder)
+        self.done[block] = digests
