@@ -117,7 +117,7 @@ def test_every_field_is_among_the_changes(digest: Callable) -> None:
 def test_edited_code_and_another_library_are_misses(monkeypatch: pytest.MonkeyPatch, digest: Callable) -> None:
     names = {digest()[0]}
     for made in ({"code": "edited", "libraries": {}}, {"code": "edited", "libraries": {"torch": "9.9"}}):
-        for user in ("store.tokens", "store.extraction", "stages.tune"):
+        for user in ("store.tokens", "store.settled", "stages.tune"):
             monkeypatch.setattr(f"genies.{user}.computed_by", lambda *_, made=made, **__: made)
         names.add(digest()[0])
     assert len(names) == 3
