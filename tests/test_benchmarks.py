@@ -55,13 +55,15 @@ def rows(name: str, folder: Path) -> list[list[str]]:
     return [cells for cells in lines[1:] if not re.fullmatch("[-:|]+", cells[0])]
 
 
-@pytest.mark.parametrize(
-    "name", ["extraction", "tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in ("precision", "warm"))]
-)
+LONG = ("extraction", "precision", "warm")
+
+
+@pytest.mark.parametrize("name", ["tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])
 def test_a_benchmark_fills_its_table(name: str, folder: Path) -> None:
     assert [cells[0] for cells in rows(name, folder)] == ROWS[name]
 
 
+@pytest.mark.torture
 def test_the_workflows_benchmark_counts_jobs_and_outputs(folder: Path) -> None:
     ((jobs, outputs, *_),) = rows("workflow", folder)
     assert int(outputs) > int(jobs) > 0
