@@ -71,13 +71,14 @@ def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Co
     return {"code": code, "libraries": {name: library_version(name) for name in names}}
 
 
+@cache
 def library_version(name: str) -> str:
     """Installed version of a library as names have it: major.minor."""
     return ".".join(re.findall(r"\d+", version(name))[:2])
 
 
 class _Read(NamedTuple):
-    """What is read of a module: its digest, what it imports of the package or from beside it, and libraries."""
+    """A module as read: its digest, the modules it imports from the package or its own folder, and the libraries."""
 
     digest: str
     imported: tuple[str, ...]
