@@ -120,7 +120,7 @@ _Read = create_model("_Read", __base__=_Subjects, **_keys_of(Reading))
 
 
 class Config(_Read):
-    """Everything a run can be told."""
+    """The configuration of a run."""
 
     interventions: tuple[Place, ...] = Field(
         ("random", "zero_shot", "mms", "lat_stim_1", "lat_pca"),

@@ -102,7 +102,7 @@ def _measured(width: int, dtype: str, device: torch.device) -> float:
 
 
 TIMED_SECONDS = 0.1
-"""How long the matrix products are timed that stand for the model."""
+"""How long to time matrix products of the model's sizes."""
 
 
 def operations_per_second(hidden: int, dtype: torch.dtype, device: torch.device) -> float:

@@ -91,7 +91,7 @@ class SplitCounts:
 
 
 class Pieces:
-    """Stands for a tokenizer where there is none: texts in pieces of ``CHARACTERS_PER_TOKEN`` characters.
+    """Used where there is no tokenizer: cuts texts into pieces of ``CHARACTERS_PER_TOKEN`` characters.
 
     Texts that begin alike have the same pieces there, so trees merge as those of a tokenizer do.
     """

@@ -29,6 +29,6 @@ DEFAULT_LIMITS = Limits()
 
 
 def printable(text: str) -> str:
-    """Text from outside as it can stand in one line of a message."""
+    """Text from outside, made fit for one line of a message."""
     text = text if len(text) <= 200 else f"{text[:200]}…"
     return text if text.isprintable() else repr(text)

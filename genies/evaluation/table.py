@@ -13,7 +13,7 @@ from genies.errors import StoreError, first_line
 from genies.files import whole_file
 
 LARGEST = 1e100
-"""Larger numbers stand in no table; sums of the squares of smaller ones are finite."""
+"""No table holds larger numbers; the squares of smaller ones have finite sums."""
 
 
 @dataclass(frozen=True, eq=False)

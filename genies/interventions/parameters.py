@@ -1,4 +1,4 @@
-"""Parameters of interventions, each written once: type, range and default in a signature, its meaning beside it.
+"""Parameters of interventions, each written once: type, range and default in a signature, its meaning in the docstring.
 
 The constructor of an intervention takes its parameters by keyword. Their annotations are checked before it runs; the
 JSON schema of ``intervention_parameters`` and its documentation are made of annotations and of the class's docstring.

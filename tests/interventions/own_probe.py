@@ -1,4 +1,4 @@
-"""A worked example of an intervention of one's own: prefer the text whose residual stream is longer, or shorter."""
+"""An example of your own intervention: prefer the text whose residual stream is longer, or shorter."""
 
 import numpy as np
 
