@@ -19,8 +19,8 @@ from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
 from genies.errors import ConfigError, DataError
-from genies.evaluation.generalization import METRICS
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
 from genies.files import whole_file
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
@@ -64,7 +64,7 @@ def evaluate_shifts(
             ``capability_interventions``, ``intervention_parameters``, ``extraction``, ``data_archive``, ``folders``.
 
     Returns:
-        A row per intervention and shift; columns as in ``genies.evaluation.generalization.METRICS``.
+        A row per intervention and shift; columns as in ``tables.generalization_metrics.TABLE``.
 
     Raises:
         ConfigError: something named is unknown or contradictory, or ``run`` is a run of the workflow's own.

@@ -16,11 +16,10 @@ import numpy as np
 import polars as pl
 
 from genies.data.pairs import text_seed
+from genies.evaluation.averages import DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
-from genies.evaluation.leaderboard import DIFFERENCE
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.table import Table
 
 RESAMPLES = 10_000
 MEAN_RESAMPLES = 2_000
@@ -36,15 +35,11 @@ SAME = 1e-9
 """Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
 """Metrics whose means over shifts have an interval over examples."""
-INTERVALS = Table(
-    "intervals.csv",
-    {
-        **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
-        **{f"{name}{end}": pl.Float64 for name in (*ESTIMATED, ADJUSTED) for end in ("_low", "_high")},
-    },
-)
-"""Columns of ``intervals.csv``: 95 % intervals over test examples of each row of the metrics; null where unknown. Those
-of ``chance_adjusted_elicitation`` are Fieller's, and null where they have no end."""
+COLUMNS = {
+    **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
+    **{f"{name}{end}": pl.Float64 for name in (*ESTIMATED, ADJUSTED) for end in ("_low", "_high")},
+}
+"""Columns of the intervals of single shifts."""
 
 
 def intervals(
@@ -62,7 +57,7 @@ def intervals(
     independent.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         scores: how right every pair was ranked.
         seed: of the draws; a distribution's depend on its name and the seed alone.
         baseline: the intervention that differential elicitation is measured from.
@@ -70,7 +65,7 @@ def intervals(
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
 
     Returns:
-        Columns as in ``INTERVALS``.
+        Columns as in ``COLUMNS``.
     """
     draws = _Draws(scores, seed, resamples, clean=clean)
     rows = []
@@ -78,7 +73,7 @@ def intervals(
         for row in of_target.iter_rows(named=True):
             place = {name: row[name] for name in ("model", "intervention", "source")}
             rows.append({**place, "target": target, **_row(draws, row, baseline)})
-    return INTERVALS.frame(rows)
+    return pl.DataFrame(rows, schema=COLUMNS)
 
 
 def _row(draws: _Draws, row: dict, baseline: str) -> dict[str, float]:
@@ -156,7 +151,7 @@ class DrawnMeans:
     on a reference and of the best one of all.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         scores: how right every pair was ranked.
         seed: of the draws; see ``intervals``, whose first draws these are.
         baseline: the intervention that differential elicitation is measured from.

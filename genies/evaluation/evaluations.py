@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from genies.errors import StoreError, first_line
-from genies.evaluation.table import Table
 from genies.files import whole_file
 
 PAIR_COLUMNS = {
@@ -64,45 +64,53 @@ def read_evaluation(path: Path) -> pl.DataFrame:
     return frame.sort(keys)
 
 
-def evaluated(
-    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]]
-) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
-    """The rows of every target that was evaluated, behind what names its cell. Arguments as of ``cells``.
+@dataclass(frozen=True)
+class Fits:
+    """Which evaluations are a run's; what else lies in their folder is left over from an earlier configuration.
+
+    Attributes:
+        folder: of ``<model>/<intervention>/<source>.parquet``.
+        models: in the order wanted.
+        sources: by intervention, these in the order wanted.
+    """
+
+    folder: Path
+    models: Sequence[str]
+    sources: Mapping[str, Collection[str]]
+
+
+def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """The rows of every target that was evaluated, behind what names its cell.
 
     Raises:
         StoreError: a file is missing or damaged.
     """
-    for model in models:
-        for intervention, sources in fits.items():
+    for model in fits.models:
+        for intervention, sources in fits.sources.items():
             for source in sorted(sources):
-                pairs = read_evaluation(evaluations / model / intervention / f"{source}.parquet")
+                pairs = read_evaluation(fits.folder / model / intervention / f"{source}.parquet")
                 for (target,), rows in pairs.group_by("target", maintain_order=True):
                     yield dict(zip(PLACE, (model, intervention, source, str(target)), strict=True)), rows
 
 
 def tabulate(
-    evaluations: Path,
-    models: Sequence[str],
-    fits: Mapping[str, Collection[str]],
-    kinds: Mapping[Table, Callable[[pl.DataFrame], Mapping[str, Any] | None]],
-) -> dict[Table, pl.DataFrame]:
-    """Tables with a row per cell, from one reading of every evaluation.
+    fits: Fits, kinds: Mapping[str, Callable[[pl.DataFrame], Mapping[str, Any] | None]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of several tables, each with one per cell, from one reading of every evaluation.
 
     Args:
-        evaluations: as ``cells`` takes it.
-        models: likewise.
-        fits: likewise.
-        kinds: by table what makes a row of a cell's pairs; None where the cell has none.
+        fits: the evaluations.
+        kinds: by name of the table what makes a row of a cell's pairs; None where the cell has none.
 
     Raises:
         StoreError: a file is missing or damaged.
     """
-    rows: dict[Table, list[dict[str, Any]]] = {table: [] for table in kinds}
-    for place, pairs in evaluated(evaluations, models, fits):
-        for table, row in kinds.items():
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
+    for place, pairs in evaluated(fits):
+        for name, row in kinds.items():
             if (made := row(pairs)) is not None:
-                rows[table].append({**place, **made})
-    return {table: table.frame(of_kind) for table, of_kind in rows.items()}
+                rows[name].append({**place, **made})
+    return rows
 
 
 def write_evaluation(path: Path, frames: Sequence[pl.DataFrame], stated: Mapping[str, Any]) -> None:

@@ -11,10 +11,11 @@ import polars as pl
 from scipy import stats
 
 from genies.errors import StoreError, harmless
-from genies.evaluation.cells import CELLS
-from genies.evaluation.comparison import holm, read_scores, within_shift
+from genies.evaluation.paired import holm, paired_p
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.comparisons import read_scores
 
 COLUMNS = {
     **dict.fromkeys(("model", "intervention", "source", "target", "test"), pl.String),
@@ -63,7 +64,7 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
     one, other = first.get(key), second.get(key)
     seeds = sum(scored.seed_variance for scored in (one, other) if scored)
     if one is not None and other is not None and np.array_equal(one.cluster, other.cluster):
-        return {**row, "test": "paired", "p": within_shift(other.correct - one.correct, one.cluster, seeds).p}
+        return {**row, "test": "paired", "p": paired_p(other.correct - one.correct, one.cluster, seeds)}
     ends = [cell[name] for name in ("low", "high", "low_b", "high_b")]
     if None in ends:
         return row

@@ -164,10 +164,28 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike) -> ClusteredMean:
     if len(sizes) == 1:
         return ClusteredMean(mean, None, None, 1)
     adjustment = 1 / np.sqrt(1 - sizes / n)
-    sums = np.bincount(cluster, x - mean)
-    error = float(np.sqrt(np.sum((adjustment * sums) ** 2))) / n
+    error = float(np.linalg.norm(adjustment * np.bincount(cluster, x - mean))) / n
     omega = np.outer(adjustment, adjustment) * (np.diag(sizes) - np.outer(sizes, sizes) / n)
     return ClusteredMean(mean, error, float(np.trace(omega) ** 2 / np.sum(omega**2)), len(sizes))
+
+
+def cluster_influences(values: ArrayLike, clusters: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """What each cluster contributes to the error of ``clustered_mean``.
+
+    Means of several quantities over the same clusters vary together as their influences do: the CR2 covariance of two
+    means is the sum of the products of their influences.
+
+    Args:
+        values: as ``clustered_mean`` takes them.
+        clusters: likewise; at least two of them.
+
+    Returns:
+        Names of the g clusters, sorted, and their influences, float64 (g,), whose sum of squares is the square of the
+        standard error.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    names, cluster, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
+    return names, np.bincount(cluster, x - x.mean()) / np.sqrt(1 - sizes / len(x)) / len(x)
 
 
 def two_way_mean(values: ArrayLike, sources: ArrayLike, targets: ArrayLike) -> ClusteredMean:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from genies.config.sections import Config
+from genies.evaluation import tables
 from genies.plan.jobs import Jobs
 from genies.plan.methods import Methods
 from genies.plan.models import Models
@@ -113,6 +115,14 @@ class Layout:
     def overlap(self) -> Path:
         """Which test examples also appear in training splits."""
         return self.results / "overlap.parquet"
+
+    def table(self, name: str) -> Path:
+        """A table that follows from evaluations, by its name."""
+        return self.results / f"{name}.csv"
+
+    def tables(self, without: Collection[str]) -> list[Path]:
+        """All such tables but some."""
+        return [self.table(name) for name in tables.NAMES if name not in without]
 
     @property
     def page(self) -> Path:

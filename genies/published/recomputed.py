@@ -15,10 +15,10 @@ from genies.data.limits import printable
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
-from genies.evaluation.cells import CELLS
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.generalization import generalization_metrics
 from genies.evaluation.scored import Key, Scored
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.published.results import Judged, Results, Row, method
 
@@ -123,8 +123,8 @@ class Recomputed:
     """What the paper's own results give.
 
     Attributes:
-        cells: columns as in ``genies.evaluation.cells.CELLS``.
-        metrics: columns as in ``genies.evaluation.generalization.METRICS``.
+        cells: columns as in ``genies.evaluation.tables.cells.TABLE``.
+        metrics: columns as in ``tables.generalization_metrics.TABLE``.
         scores: how right every pair was ranked.
         comparison: with the published tables, and of accuracies that evaluations state.
         stated: comparisons of what else the evaluations state, by name.

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from genies.evaluation.averages import blocks
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.generalization import LEFT_OUT
-from genies.evaluation.leaderboard import blocks
+from genies.evaluation.tables.generalization_metrics import LEFT_OUT
 from genies.report.tables import Tables
 
 Row = dict[str, Any]
@@ -24,7 +24,7 @@ def elicitations(tables: Tables) -> list[Row]:
         Rows of the metrics with the columns of ``intervals.csv``, and the capability as ``capability``.
     """
     known = tables.metrics.filter(pl.col("target_tuned_capability").is_not_null())
-    joined = known.join(tables.intervals, on=PLACE, how="left", maintain_order="left")
+    joined = known.join(tables["intervals"], on=PLACE, how="left", maintain_order="left")
     return joined.with_columns(capability="target_tuned_capability").to_dicts()
 
 
@@ -87,12 +87,12 @@ def calibrations(metrics: pl.DataFrame) -> list[Row]:
 
 def answers(tables: Tables) -> list[Row]:
     """Rows of ``answers.csv`` that are shifts."""
-    return _of_shifts(tables.answers, tables.metrics)
+    return _of_shifts(tables["answers"], tables.metrics)
 
 
 def tie_orders(tables: Tables) -> list[Row]:
     """Rows of ``ties.csv`` that are shifts, those that move most first."""
-    rows = _of_shifts(tables.ties, tables.metrics)
+    rows = _of_shifts(tables["ties"], tables.metrics)
     return sorted(rows, key=lambda row: row["accuracy_least"] - row["accuracy_most"])
 
 

@@ -61,6 +61,29 @@ class Figure:
     narrow: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Where figures of a kind stand on the page.
+
+    Attributes:
+        section: of the page, by its id.
+        rank: order within the section.
+        heading: above the figures; empty for none.
+        text: what they show, below the heading.
+        panels: whether they stand side by side where there is room.
+        titled: whether each has its title.
+        scrolls: whether each scrolls sideways where it is wider than the screen.
+    """
+
+    section: str
+    rank: int
+    heading: str = ""
+    text: str = ""
+    panels: bool = True
+    titled: bool = True
+    scrolls: bool = False
+
+
 @dataclass
 class Figures:
     """All figures of a page with the tables that they share (rows as JSON values, by name).
@@ -68,19 +91,25 @@ class Figures:
     Attributes:
         data: the tables.
         spokes: what the numbers around the radars stand for.
+        kinds: of figures, by name, in the order of each section.
     """
 
     data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     spokes: list[str] = field(default_factory=list)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     _drawn: dict[str, list[Figure]] = field(default_factory=dict)
 
-    def add(self, place: str, figure: Figure) -> None:
-        """Add a figure to a place of the page."""
-        self._drawn.setdefault(place, []).append(figure)
+    def add(self, kind: str, figure: Figure) -> None:
+        """Add a figure of a kind, by the kind's name."""
+        self._drawn.setdefault(kind, []).append(figure)
 
-    def __getitem__(self, place: str) -> list[Figure]:
-        """The figures of a place of the page."""
-        return self._drawn.get(place, [])
+    def __getitem__(self, kind: str) -> list[Figure]:
+        """The figures of a kind."""
+        return self._drawn.get(kind, [])
+
+    def of_section(self, section: str) -> list[tuple[Kind, list[Figure]]]:
+        """The kinds of figures of a section of the page, in order; those that have any."""
+        return [(kind, self[name]) for name, kind in self.kinds.items() if kind.section == section and self[name]]
 
     def all(self) -> list[Figure]:
         return [figure for figures in self._drawn.values() for figure in figures]

@@ -20,9 +20,10 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
-from genies.evaluation.correlation import correlations
-from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
+from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
@@ -33,7 +34,6 @@ from genies.report.tables import Tables
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
-SIGNIFICANT = 0.05
 WIDE = 0.05
 """Share of a target's test examples from which on their overlap is named at the top."""
 
@@ -93,6 +93,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.filters["number"] = _number
+    environment.filters["p_value"] = _p_value
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
     environment.globals |= {"counted": _counted, "percent": _percent}
     return environment.get_template("page.html").render(
@@ -102,7 +103,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         interventions=metrics["intervention"].n_unique(),
         shifts=len(shifts),
         entries=shifts["published_entries"].sum(),
-        single=bool((tables.by_category["interval_over"] != "new shifts").fill_null(True).any()),
+        single=bool((tables["elicitation_by_category"]["interval_over"] != "new shifts").fill_null(True).any()),
         fewest_degrees=FEWEST_DEGREES,
         elicitations=details.elicitations(tables),
         capabilities=details.capabilities(metrics),
@@ -111,21 +112,22 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         calibrations=details.calibrations(metrics),
         answers=details.answers(tables),
         tie_orders=details.tie_orders(tables),
-        tied=details.tied_sites(tables.sites),
+        tied=details.tied_sites(tables["sites"]),
         boards=_boards(tables),
-        repeated=tables.seeds["seeds"].max(),
+        repeated=tables["seeds"]["seeds"].max(),
         figures=figures,
         provenance=provenance,
         arithmetic=_arithmetic(provenance.get("arithmetic", [])),
-        texts=_texts(tables.texts),
+        texts=_texts(tables["texts"]),
         overlap=_overlap(tables),
         fewest_pairs=FEWEST_PAIRS,
         fewest_clusters=FEWEST_CLUSTERS,
         limit=_limit(provenance.get("configuration", {}).get("limit") or {}),
-        differences=_differences(tables.comparisons),
+        not_tested=NOT_TESTED,
+        differences=_differences(tables["comparisons"]),
         correlations=correlations(metrics).to_dicts(),
         samples=sorted(tables.samples),
-        checks=_checks(tables.checks),
+        checks=_checks(tables["checks"]),
         sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
         policy=_policy(scripts, style),
         style=Markup(style),
@@ -145,11 +147,11 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
 
 def _boards(tables: Tables) -> list[dict[str, Any]]:
     """Tables of the leaderboard by model, the mean over all distinct shifts first, there with the spread over seeds."""
-    over_all = tables.seeds.filter(over=ALL_LABELS)
+    over_all = tables["seeds"].filter(over=ALL_LABELS)
     spread = {(row["model"], row["intervention"]): row for row in over_all.iter_rows(named=True)}
     of_shifts = details.of_blocks(tables.metrics)
     boards = []
-    for (model,), of_model in tables.leaderboard.group_by("model", maintain_order=True):
+    for (model,), of_model in tables["leaderboard"].group_by("model", maintain_order=True):
         blocks: list[dict[str, Any]] = []
         for (label, averaged_over), block in of_model.group_by("label", "averaged_over", maintain_order=True):
             means = block.drop("label", "averaged_over").to_dicts()
@@ -181,16 +183,32 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
 
 
 def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
-    """By model: mean differences over all shifts, the surest first, and how many single shifts each side wins."""
+    """By model and set of shifts, benchmarks first: mean differences, the surest first, and which single shifts differ.
+
+    Returns:
+        For each ``model`` and ``over`` (the set in words) ``rows`` of the comparisons with ``won`` and ``lost``, how
+        many shifts of the model show a difference either way, and ``interval_over``.
+    """
     boards = []
+    pairs = ["intervention", "other"]
+    verdict = pl.col("verdict")
     for (model,), own in comparisons.group_by("model", maintain_order=True):
-        shifts = own.filter((pl.col("over") == "shift") & (pl.col("p_corrected") < SIGNIFICANT))
-        wins = shifts.group_by("intervention", "other").agg(
-            (pl.col("difference") > 0).sum().alias("won"), (pl.col("difference") < 0).sum().alias("lost")
+        wins = (
+            own.filter(pl.col("target").is_not_null())
+            .group_by(pairs)
+            .agg((verdict == HIGHER).sum().alias("won"), (verdict == LOWER).sum().alias("lost"))
         )
-        means = own.filter(over=ALL_LABELS).join(wins, on=["intervention", "other"], how="left")
-        means = means.with_columns(pl.col("won", "lost").fill_null(0)).sort("p_corrected", "p", nulls_last=True)
-        boards.append({"model": model, "rows": means.to_dicts()})
+        sets = own.filter(pl.col("label") == ALL_LABELS, pl.col("averaged_over") != PUBLISHED)
+        for (over,), means in sets.sort(pl.col("averaged_over") == DISTINCT, maintain_order=True).group_by(
+            "averaged_over", maintain_order=True
+        ):
+            rows = means.join(wins, on=pairs, how="left", maintain_order="left")
+            rows = rows.with_columns(pl.col("won", "lost").fill_null(0))
+            rows = rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
+            shifts = rows["shifts"].max()
+            title = f"all {shifts} shifts" if over == DISTINCT else f"the {shifts} shifts of {over}"
+            kinds = rows["interval_over"].drop_nulls().unique(maintain_order=True).to_list()
+            boards.append({"model": model, "over": title, "rows": rows.to_dicts(), "interval_over": kinds})
     return boards
 
 
@@ -220,13 +238,13 @@ def _overlap(tables: Tables) -> dict[str, Any]:
         ``cells`` (rows of ``cells.csv`` with seen pairs).
     """
     places = ["source", "target"]
-    shared = tables.overlap.filter(pl.col("seen") > 0).with_columns(share=pl.col("seen") / pl.col("examples"))
+    shared = tables["overlap"].filter(pl.col("seen") > 0).with_columns(share=pl.col("seen") / pl.col("examples"))
     within = shared.filter(pl.col("source") == pl.col("target"))
     across = shared.join(tables.metrics.select(places).unique(), on=places, how="semi", maintain_order="left")
     shown = pl.concat([across, within]).select(places).unique()
-    cells = tables.cells.filter(pl.col("clean_pairs") < pl.col("test_pairs"))
+    cells = tables["cells"].filter(pl.col("clean_pairs") < pl.col("test_pairs"))
     return {
-        "known": bool(len(tables.overlap)),
+        "known": bool(len(tables["overlap"])),
         "within": within.to_dicts(),
         "across": across.to_dicts(),
         "wide": across.filter(pl.col("share") > WIDE).sort("share", descending=True, maintain_order=True).to_dicts(),
@@ -315,6 +333,12 @@ def _number(value: float | None, digits: int = 3) -> str:
     text = f"{value:.{digits}f}"
     # A value that rounds to zero has no sign.
     return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else _number(p)
 
 
 def _plural(noun: str, number: int) -> str:

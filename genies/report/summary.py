@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from genies.errors import StoreError
-from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT, LEADERBOARD
+from genies.evaluation.averages import ALL_LABELS, DISTINCT
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json
 from genies.report.progress import benchmark_rows, number, readable

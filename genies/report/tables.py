@@ -3,71 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from genies.errors import ConfigError
-from genies.evaluation.answers import ANSWERED
-from genies.evaluation.bootstrap import INTERVALS
-from genies.evaluation.categories import CATEGORIES, by_category
-from genies.evaluation.cells import CELLS
-from genies.evaluation.comparison import COMPARISONS, compare
-from genies.evaluation.generalization import METRICS
-from genies.evaluation.leaderboard import LEADERBOARD, leaderboard
+from genies.evaluation import tables
+from genies.evaluation.measurements import table_of
 from genies.evaluation.records import CHECKS, SAMPLES_FILE, SITES, TEXTS, TRAINING
-from genies.evaluation.reliability import RELIABILITY
-from genies.evaluation.seeds import SEEDS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.table import Table
-from genies.evaluation.ties import TIES
+from genies.evaluation.tables.comparisons import compare_means
+from genies.evaluation.tables.elicitation_by_category import by_category
+from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
 from genies.report.sizes import by_size
 
+TABLES = {
+    Path(table.file).stem: table for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COUNTS)
+}
+"""Every table of a run by its name."""
+OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns)
 SWEEP_FILE = "sweep.csv"
-OF_NO_MODEL = ("overlap", "sweep")
-"""Tables that are not about the models of several runs; those of this run stay as they are."""
+SHIFT = ("source", "target")
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Tables:
     """What a report is made of.
 
-    A field without rows unless they are given is that of a table, and read from its file. Those of optional tables have
-    no rows where nothing is known of what they tell.
-
     Attributes:
+        frames: tables by name, one of ``TABLES``; those that are left out have no rows.
         samples: of ``genies.stages.samples``; empty where texts are not known.
         sweep: of ``genies.stages.sweep``, if there was one.
     """
 
-    metrics: pl.DataFrame = field(default_factory=METRICS.frame)
-    leaderboard: pl.DataFrame = field(default_factory=LEADERBOARD.frame)
-    by_category: pl.DataFrame = field(default_factory=CATEGORIES.frame)
-    texts: pl.DataFrame = field(default_factory=TEXTS.frame)
-    training: pl.DataFrame = field(default_factory=TRAINING.frame)
-    checks: pl.DataFrame = field(default_factory=CHECKS.frame)
-    sites: pl.DataFrame = field(default_factory=SITES.frame)
-    seeds: pl.DataFrame = field(default_factory=SEEDS.frame)
-    comparisons: pl.DataFrame = field(default_factory=COMPARISONS.frame)
-    reliability: pl.DataFrame = field(default_factory=RELIABILITY.frame)
-    cells: pl.DataFrame = field(default_factory=CELLS.frame)
-    intervals: pl.DataFrame = field(default_factory=INTERVALS.frame)
-    overlap: pl.DataFrame = field(default_factory=COUNTS.frame)
-    answers: pl.DataFrame = field(default_factory=ANSWERED.frame)
-    ties: pl.DataFrame = field(default_factory=TIES.frame)
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     samples: Mapping[str, Any] = field(default_factory=dict)
     sweep: pl.DataFrame | None = None
 
-    @classmethod
-    def declared(cls) -> dict[str, Table]:
-        """The table of each field that holds one."""
-        makers = {one.name: getattr(one.default_factory, "__self__", None) for one in fields(cls)}
-        return {name: maker for name, maker in makers.items() if isinstance(maker, Table)}
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        """A table by its name, one of ``TABLES``."""
+        return self.frames[name] if name in self.frames else TABLES[name].frame()
+
+    @property
+    def metrics(self) -> pl.DataFrame:
+        """A row per model, intervention and shift."""
+        return self["generalization_metrics"]
+
+    def having(self, **frames: pl.DataFrame) -> Tables:
+        """These tables with some others in place of their own, by name."""
+        return replace(self, frames={**self.frames, **frames})
 
     @classmethod
     def of_run(cls, folder: Path, sweep: bool = False) -> Tables:
@@ -80,10 +69,9 @@ class Tables:
         Raises:
             StoreError: one is missing or damaged.
         """
-        known = {name: table.read(folder) for name, table in cls.declared().items()}
         samples = folder / SAMPLES_FILE
         return cls(
-            **known,
+            {name: table.read(folder) for name, table in TABLES.items()},
             samples=read_json(samples) if samples.is_file() else {},
             sweep=pl.read_csv(folder / SWEEP_FILE) if sweep else None,
         )
@@ -109,50 +97,39 @@ class Tables:
         own = set(self.metrics["model"])
         models = {model: f"{model} ({name})" for model in set(theirs.metrics["model"]) if model in own}
         methods = _same_methods(set(self.metrics["intervention"]), set(theirs.metrics["intervention"]))
-        joined = {
-            key: pl.concat([value, _renamed(getattr(theirs, key), models, methods)])
-            for key, value in vars(self).items()
-            if isinstance(value, pl.DataFrame) and key not in OF_NO_MODEL
-        }
-        return replace(self, **joined, samples={**theirs.samples, **self.samples})
+        joined = {name: pl.concat([self[name], _renamed(theirs[name], models, methods)]) for name in OF_MODELS}
+        return replace(self.having(**joined), samples={**theirs.samples, **self.samples})
 
     def by_size(self) -> Tables:
         """These tables with their models from small to large; see ``genies.report.sizes.by_size``."""
         rank = {model: n for n, model in enumerate(by_size(self.metrics["model"].unique(maintain_order=True)))}
         place = pl.col("model").replace_strict(rank, default=len(rank))
-        ordered = {
-            key: value.sort(place, maintain_order=True)
-            for key, value in vars(self).items()
-            if isinstance(value, pl.DataFrame) and key not in OF_NO_MODEL
-        }
-        return replace(self, **ordered, samples={name: _ordered(value, rank) for name, value in self.samples.items()})
+        ordered = {name: self[name].sort(place, maintain_order=True) for name in OF_MODELS}
+        samples = {name: _ordered(value, rank) for name, value in self.samples.items()}
+        return replace(self.having(**ordered), samples=samples)
 
     def _shared(self, metrics: pl.DataFrame) -> Tables:
         """These tables on the shifts that ``metrics`` has too."""
-        shifts = ["source", "target"]
-        wanted = metrics.select(shifts).unique()
+        wanted = metrics.select(SHIFT).unique()
         known = {*wanted["source"], *wanted["target"], *metrics["target_reference"].drop_nulls()}
 
         def shared(frame: pl.DataFrame) -> pl.DataFrame:
-            return frame.join(wanted, on=shifts, how="semi", maintain_order="left")
+            return frame.join(wanted, on=SHIFT, how="semi", maintain_order="left")
 
         chosen = shared(self.metrics)
         if len(chosen) == len(self.metrics):
             return self
-        means = compare(chosen, {})
-        return replace(
-            self,
-            metrics=chosen,
-            leaderboard=leaderboard(chosen),
-            by_category=by_category(chosen, shared(self.intervals)),
-            comparisons=pl.concat([shared(self.comparisons.filter(over="shift")), means]),
-            intervals=shared(self.intervals),
-            seeds=shared(self.seeds),
-            reliability=self.reliability.clear(),
-            answers=shared(self.answers),
-            ties=shared(self.ties),
-            samples={name: value for name, value in self.samples.items() if name in known},
-        )
+        of_shifts = {name: shared(self[name]) for name in TABLES if {*SHIFT} <= TABLES[name].columns.keys()}
+        comparisons = pl.concat([of_shifts["comparisons"], compare_means(chosen, {})])
+        anew = {
+            "cells": self["cells"],
+            "leaderboard": leaderboard(chosen, comparisons=comparisons),
+            "elicitation_by_category": by_category(chosen, of_shifts["intervals"]),
+            "comparisons": comparisons,
+            **{name: TABLES[name].frame() for name in ("means", "reliability")},
+        }
+        samples = {name: value for name, value in self.samples.items() if name in known}
+        return replace(self.having(**{**of_shifts, **anew}), samples=samples)
 
 
 def _ordered(sample: Mapping[str, Any], rank: Mapping[str, int]) -> dict[str, Any]:

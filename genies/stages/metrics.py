@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genies.data.limits import printable
 from genies.data.shifts import benchmarks, read_shifts
-from genies.evaluation import answers, ties
-from genies.evaluation.answers import ANSWERED
-from genies.evaluation.bootstrap import INTERVALS, DrawnMeans, intervals
+from genies.evaluation import tables
 from genies.evaluation.capability import CleanCapabilities
-from genies.evaluation.categories import CATEGORIES, by_category
-from genies.evaluation.cells import CELLS, measured_cells
-from genies.evaluation.comparison import COMPARISONS, compare, read_scores
-from genies.evaluation.correlation import CORRELATIONS, correlations
-from genies.evaluation.evaluations import tabulate
-from genies.evaluation.generalization import METRICS, generalization_metrics
-from genies.evaluation.leaderboard import LEADERBOARD, Benchmarks, leaderboard
-from genies.evaluation.means import MEANS, means
-from genies.evaluation.reliability import RELIABILITY, reliability
-from genies.evaluation.scored import Key, Scored
-from genies.evaluation.seeds import SEEDS, spread
+from genies.evaluation.evaluations import Fits
+from genies.evaluation.measurements import Measurements, table_of
 from genies.evaluation.seen import read_seen
-from genies.evaluation.ties import TIES
+from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.comparisons import read_scores
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.files import read_json
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
 from genies.published.recomputed import recompute
 from genies.published.results import read_results
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def write_tables(
@@ -73,18 +60,16 @@ def write_tables(
     listed = read_shifts(*shifts)
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
+    known = Fits(evaluations, models, fitted)
     seen = None if overlap is None else read_seen(overlap)
-    cells = measured_cells(evaluations, models, fitted, seen)
+    cells = measured_cells(known, seen)
     scores = read_scores(evaluations, cells)
     clean = None
     if protocol == "corrected":
         clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
-    _write(cells, metrics, scores, benchmarks(listed), seed, output, clean)
-    SEEDS.write(spread(evaluations, metrics, by_intervention(repeats)), output)
-    kinds = {ANSWERED: answers.row, TIES: ties.row}
-    for table, frame in tabulate(evaluations, models, fitted, kinds).items():
-        table.write(frame, output)
+    sets, further = benchmarks(listed), by_intervention(repeats)
+    _write(Measurements(cells, metrics, scores, sets, seed, clean, known, further), output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:
@@ -113,7 +98,7 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     listed = read_shifts(*shifts)
     made = recompute(results, listed)
     metrics = made.metrics
-    _write(made.cells, metrics, made.scores, benchmarks(listed), 0, output)
+    _write(Measurements(made.cells, metrics, made.scores, benchmarks(listed)), output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{printable(name)} {count}" for name, count in counts)
@@ -124,27 +109,6 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
         yield from (f"  {printable(path)}" for path in paths)
 
 
-def _write(
-    cells: pl.DataFrame,
-    metrics: pl.DataFrame,
-    scores: Mapping[Key, Scored],
-    sets: Benchmarks,
-    seed: int,
-    output: Path,
-    clean: CleanCapabilities | None = None,
-) -> None:
-    elicited = intervals(metrics, scores, seed, clean=clean)
-    examples = DrawnMeans(metrics, scores, seed, clean=clean)
-    made = {
-        CELLS: cells,
-        METRICS: metrics,
-        LEADERBOARD: leaderboard(metrics, sets, examples),
-        MEANS: means(metrics, examples, sets),
-        CATEGORIES: by_category(metrics, elicited, examples),
-        CORRELATIONS: correlations(metrics),
-        COMPARISONS: compare(metrics, scores, sets),
-        INTERVALS: elicited,
-        RELIABILITY: reliability(metrics, scores),
-    }
-    for table, frame in made.items():
-        table.write(frame, output)
+def _write(run: Measurements, output: Path) -> None:
+    for name in tables.NAMES:
+        table_of(name).write(run[name], output)

@@ -12,7 +12,7 @@ import pytest
 from helpers import save_model, write_distribution
 
 import genies
-from genies.evaluation.generalization import METRICS
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
 
 PAGE = Path(__file__).parents[2] / "docs/python.md"
 NAME = "SmolLM2-135M-Instruct.Q4_1"

@@ -14,8 +14,8 @@ from polars.testing import assert_frame_equal
 import genies
 from genies.cli import main
 from genies.errors import ConfigError, DataError, GeniesError, ModelError
-from genies.evaluation.generalization import METRICS
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
 from genies.files import read_json
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.random import Random

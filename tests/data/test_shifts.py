@@ -15,8 +15,8 @@ from genies.data import shifts
 from genies.data.archive import published_distributions
 from genies.data.shifts import Shift, benchmarks, merge_shifts, parse_shifts, read_shifts
 from genies.errors import DataError
-from genies.evaluation import seeds
-from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.tables import seeds
 
 ROOT = Path(__file__).parents[2]
 LISTS = ROOT / "config" / "shifts"

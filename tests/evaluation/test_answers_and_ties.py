@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genies.evaluation import answers, metrics, ties
-from genies.evaluation.answers import ANSWERED
-from genies.evaluation.cells import measured_cells
-from genies.evaluation.evaluations import PAIR_COLUMNS, tabulate
+from genies.evaluation import metrics
+from genies.evaluation.evaluations import PAIR_COLUMNS, Fits, tabulate
 from genies.evaluation.scored import scored
 from genies.evaluation.table import Table
-from genies.evaluation.ties import TIES
+from genies.evaluation.tables import answers, ties
+from genies.evaluation.tables.answers import TABLE as ANSWERED
+from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.ties import TABLE as TIES
 from genies.evaluation.uncertainty import accuracy_interval
 
 
@@ -25,11 +26,11 @@ def write(folder: Path, frame: pl.DataFrame) -> Path:
     return folder
 
 
-ROWS = {ANSWERED: answers.row, TIES: ties.row}
+ROWS = {"answers": answers.row, "ties": ties.row}
 
 
 def tabulated(table: Table, folder: Path) -> pl.DataFrame:
-    return tabulate(folder, ["m"], {"mms": ["a"]}, ROWS)[table]
+    return table.frame(tabulate(Fits(folder, ["m"], {"mms": ["a"]}), ROWS)[Path(table.file).stem])
 
 
 def pairs(probability: np.ndarray, **columns: object) -> pl.DataFrame:
@@ -51,7 +52,7 @@ def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_cal
 
 def test_pairs_that_are_no_questions_have_no_answers(tmp_path: Path) -> None:
     folder = write(tmp_path, pairs(np.full(4, 0.7)))
-    for table in ROWS:
+    for table in (ANSWERED, TIES):
         frame = tabulated(table, folder)
         assert not len(frame) and dict(frame.schema) == table.columns
 
@@ -71,7 +72,7 @@ def test_a_cell_over_seeds_is_their_mean_and_its_interval_holds_their_spread(tmp
     """Ten seeds, half of which are right throughout and half of which are right on every second pair."""
     drawn = np.where((np.arange(10) % 2 == 0) | (np.arange(100) % 2 == 0)[:, None], 0.8, 0.3)
     frame = pairs(drawn.mean(axis=1), repeated_over="seeds", repeats=drawn.tolist())
-    cells = measured_cells(write(tmp_path, frame), ["m"], {"mms": ["a"]})
+    cells = measured_cells(Fits(write(tmp_path, frame), ["m"], {"mms": ["a"]}))
     assert cells["accuracy"][0] == pytest.approx(0.75)
     judged = scored(frame)
     assert judged.seed_variance == pytest.approx(np.var([1.0, 0.5] * 5, ddof=1) / 10)

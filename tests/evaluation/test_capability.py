@@ -9,9 +9,9 @@ import pytest
 from genies.data.shifts import Shift
 from genies.evaluation import bootstrap
 from genies.evaluation.capability import ALONE, CROSS_FITTED, OUT_OF_FOLD, CleanCapabilities, Measured, cross_fitted
-from genies.evaluation.cells import CELLS
-from genies.evaluation.generalization import generalization_metrics
 from genies.evaluation.scored import Key, Scored
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
 
 NAMES = ("mms", "lat_pca", "logistic")
 

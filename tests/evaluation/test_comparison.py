@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,14 @@ from scipy import stats
 
 from genies.data.shifts import Shift
 from genies.evaluation import bootstrap
-from genies.evaluation.cells import CELLS
-from genies.evaluation.comparison import COMPARISONS, Paired, across_shifts, compare, holm, influence, within_shift
-from genies.evaluation.generalization import generalization_metrics
+from genies.evaluation.paired import holm, paired_p
 from genies.evaluation.scored import Scored
+from genies.evaluation.simultaneous import LEVEL, Estimate, judged
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.comparisons import TABLE as COMPARISONS
+from genies.evaluation.tables.comparisons import compare, compare_shifts, influence
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
+from genies.evaluation.uncertainty import cluster_influences, clustered_mean, clustered_variance
 
 
 def answers(accuracy: float, correlation: float, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -30,6 +36,77 @@ def answers(accuracy: float, correlation: float, generator: np.random.Generator)
     return first, second, example
 
 
+def family(values: np.ndarray, sources: Sequence[str]) -> list[Estimate]:
+    """Mean differences of every two methods over shifts, from accuracies (shifts, methods)."""
+    estimates = []
+    for a, b in combinations(range(values.shape[1]), 2):
+        difference = values[:, a] - values[:, b]
+        found = clustered_mean(difference, sources)
+        influences = cluster_influences(difference, sources)[1]
+        estimates.append(Estimate(found.mean, influences, found.degrees_of_freedom, found.clusters))
+    return estimates
+
+
+@pytest.mark.parametrize(("shifts", "sources"), [(15, 15), (56, 56), (56, 26)])
+@pytest.mark.parametrize("draw", ["normal", "laplace"])
+def test_equal_methods_are_rarely_called_different_anywhere_in_a_family(shifts: int, sources: int, draw: str) -> None:
+    """The chance of any false difference among the 15 of six methods, which share a difficulty of each source."""
+    generator = np.random.default_rng(12)
+    names = [f"s{number % sources}" for number in range(shifts)]
+    found = []
+    for _ in range(400):
+        by_source = generator.normal(0, 0.1, (sources, 6))[[number % sources for number in range(shifts)]]
+        values = getattr(generator, draw)(0, 0.1, (shifts, 6)) + by_source
+        found.append(any(one.p_adjusted < LEVEL for one in judged(family(values, names))))
+    # Three standard errors of the count around 5 %.
+    assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_p_values_and_intervals_of_a_family_agree_and_are_wider_than_alone() -> None:
+    generator = np.random.default_rng(13)
+    for shifts in (4, 15, 40):
+        values = generator.normal(np.linspace(0, 0.4, 7), 0.2, (shifts, 7))
+        estimates = family(values, [f"s{number % (shifts // 2)}" for number in range(shifts)])
+        found = judged(estimates)
+        for estimate, one in zip(estimates, found, strict=True):
+            assert (one.low > 0 or one.high < 0) == (one.p_adjusted < LEVEL)
+            assert one.low < estimate.difference < one.high
+            alone = stats.t.sf(abs(estimate.difference) / one.standard_error, estimate.degrees_of_freedom) * 2
+            # Drawing 20,000 times is this exact.
+            assert one.p_adjusted >= alone - 4 * np.sqrt(alone * (1 - alone) / 2e4)
+        assert shifts == 4 or {one.p_adjusted < LEVEL for one in found} == {True, False}
+
+
+def test_a_family_of_one_is_students_test_and_independent_ones_are_sidaks() -> None:
+    generator = np.random.default_rng(14)
+    values = generator.normal(0.06, 0.1, 12)
+    exact = stats.ttest_1samp(values, 0)
+    influences = cluster_influences(values, range(12))[1]
+    (found,) = judged([Estimate(float(values.mean()), influences, 11.0, 12)])
+    assert found.p_adjusted == pytest.approx(exact.pvalue, abs=0.005)
+    assert (found.low, found.high) == pytest.approx(tuple(exact.confidence_interval(0.95)), abs=0.003)
+    apart = [Estimate(2.5 if n == 0 else 0.0, np.eye(8)[n], 1e6, 100) for n in range(8)]
+    assert judged(apart)[0].p_adjusted == pytest.approx(1 - (1 - 2 * stats.norm.sf(2.5)) ** 8, abs=0.006)
+
+
+def test_differences_that_go_together_cost_no_more_than_one() -> None:
+    first, *rest = judged([Estimate(2.5, np.array([1.0, 0.0]), 50.0, 51) for _ in range(10)])
+    assert first.p_adjusted == pytest.approx(2 * stats.t.sf(2.5, 50), abs=0.004)
+    assert all(one.p_adjusted == first.p_adjusted for one in rest)
+
+
+@pytest.mark.parametrize(("difference", "units", "size"), [(0.5, 2, 1), (1.0, 9, 1), (-0.1, 12, 3), (-0.1, 6, 3)])
+def test_equal_differences_are_judged_by_how_many_they_are(difference: float, units: int, size: int) -> None:
+    nothing = np.zeros(units)
+    others = [Estimate(0.0, nothing, 1.0, units)] * (size - 1)
+    first, *rest = judged([Estimate(difference, nothing, units - 1.0, units), *others])
+    signs = np.array(list(product((-1, 1), repeat=units)))
+    assert first.p_adjusted == min(1, size * np.mean(np.abs(signs.sum(1)) == units))
+    ends = difference if first.p_adjusted < LEVEL else None
+    assert (first.low, first.high) == (ends, ends)
+    assert all((one.low, one.high, one.p_adjusted) == (0, 0, 1) for one in rest)
+
+
 @pytest.mark.parametrize("accuracy", [0.5, 0.8, 0.95, 0.97])
 def test_equal_methods_are_rarely_called_different_within_a_shift(accuracy: float) -> None:
     generator = np.random.default_rng(11)
@@ -37,67 +114,18 @@ def test_equal_methods_are_rarely_called_different_within_a_shift(accuracy: floa
     for _ in range(2_000):
         for correlation in (0.05, 0.7):
             first, second, example = answers(accuracy, correlation, generator)
-            found.append(within_shift(first - second, example).p < 0.05)
+            found.append(paired_p(first - second, example) < 0.05)
     assert np.mean(found) <= 0.06
-
-
-@pytest.mark.parametrize("shifts", [15, 56])
-@pytest.mark.parametrize("draw", ["normal", "laplace", "standard_t"])
-def test_equal_methods_are_rarely_called_different_across_shifts(shifts: int, draw: str) -> None:
-    generator = np.random.default_rng(12)
-    of_kind = {"standard_t": (3,)}.get(draw, (0, 0.1))
-    sources = np.arange(shifts)
-    found = [across_shifts(getattr(generator, draw)(*of_kind, shifts), sources).p < 0.05 for _ in range(4_000)]
-    assert 0.03 <= np.mean(found) <= 0.06
-
-
-def test_a_difference_that_is_there_is_found_and_lies_in_its_interval() -> None:
-    generator = np.random.default_rng(13)
-    example = np.repeat(np.arange(250), 3)
-    first, second = (generator.random(750) < 0.7).astype(float), (generator.random(750) < 0.5).astype(float)
-    found = within_shift(first - second, example)
-    assert found.p < 1e-6 and found.low < 0.2 < found.high
-    swapped = within_shift(second - first, example)
-    assert (swapped.difference, swapped.low, swapped.high) == (-found.difference, -found.high, -found.low)
 
 
 def test_pairs_that_repeat_their_example_add_no_evidence() -> None:
     values = np.random.default_rng(14).normal(0.1, 1, 40)
-    once, thrice = within_shift(values, np.arange(40)), within_shift(np.repeat(values, 3), np.repeat(np.arange(40), 3))
-    assert thrice.p == pytest.approx(once.p)
-    assert once.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
-
-
-def test_what_varies_not_and_single_shifts() -> None:
-    same = within_shift(np.zeros(10), np.arange(10))
-    assert (same.difference, same.low, same.high, same.p) == (0, None, None, 1)
-    assert across_shifts([0.2], ["a"]).p is None
-    found = across_shifts([0.1, 0.2, 0.4], ["a", "b", "c"])
-    assert found.p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.4], 0).pvalue)
-    assert found.degrees_of_freedom == pytest.approx(2)
-
-
-def test_shifts_of_one_source_are_not_evidence_of_their_own() -> None:
-    assert across_shifts([0.1, 0.2, 0.4], ["a", "a", "a"]).p is None
-    differences, sources = [0.10, 0.11, 0.12, 0.13, 0.14, 0.3, 0.2], list("aaaaabc")
-    assert across_shifts(differences, sources).p > across_shifts(differences, list("abcdefg")).p
-
-
-@pytest.mark.parametrize(
-    ("found", "units"),
-    [
-        (within_shift([0.5, 0.5], [0, 1]), 2),
-        (within_shift([1, 1, 1, 1], [0, 0, 1, 2]), 3),
-        (across_shifts([0.1, 0.1], list("ab")), 2),
-        (across_shifts([-0.1] * 7, list("abcdefg")), 7),
-        # The same but for rounding, as differences of accuracies are.
-        (across_shifts([0.9 - 0.8, 0.3 - 0.2, 0.4 - 0.3, 0.1], list("abcc")), 3),
-    ],
-)
-def test_equal_differences_are_judged_by_how_many_they_are(found: Paired, units: int) -> None:
-    assert (found.low, found.high) == (None, None)
-    signs = np.array(list(product((-1, 1), repeat=units)))
-    assert found.p == np.mean(np.abs(signs.sum(1)) == units)
+    once, thrice = paired_p(values, np.arange(40)), paired_p(np.repeat(values, 3), np.repeat(np.arange(40), 3))
+    assert thrice == pytest.approx(once)
+    assert once == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert paired_p(np.zeros(10), np.arange(10)) == 1
+    assert paired_p([1, 1, 1, 1], [0, 0, 1, 2]) == 0.25
+    assert paired_p([1, 0], [0, 0]) is None
 
 
 @settings(max_examples=100)
@@ -119,6 +147,7 @@ def test_the_shift_that_carries_a_mean_is_named() -> None:
     assert influence([0.5, 0.1, 0.1], weights=[1, 3, 3])[0] == 0
 
 
+OVER_ALL = {"label": "all", "averaged_over": "distinct", "intervention": "mms", "other": "lora"}
 SOURCES = ("easy", "plain", "short", "old", "north", "calm")
 SHIFTS = [Shift(SOURCES[n], f"t{n}", f"t{n}", "extreme", "skill", 1 + n % 2) for n in range(6)]
 
@@ -142,20 +171,78 @@ def world() -> tuple[pl.DataFrame, dict]:
 def test_every_two_interventions_are_compared_in_every_shift_and_mean(world: tuple) -> None:
     compared = compare(*world)
     assert compared.columns == list(COMPARISONS.columns)
-    assert len(compared.filter(over="shift")) == 3 * len(SHIFTS)
-    means = compared.filter(pl.col("over") != "shift")
-    assert set(means["over"]) == {"all", "published", "extreme"} and len(means) == 9
-    row = means.filter(over="all", intervention="mms", other="lora").row(0, named=True)
-    assert row["p_corrected"] < 0.01 and row["low"] < row["difference"] < row["high"] and row["shifts"] == 6
+    assert len(compared.filter(pl.col("target").is_not_null())) == 3 * len(SHIFTS)
+    means = compared.filter(pl.col("target").is_null())
+    assert set(means.select("label", "averaged_over").iter_rows()) == {
+        (label, over) for label in ("all", "extreme") for over in ("distinct", "published")
+    }
+    row = means.filter(**OVER_ALL).row(0, named=True)
+    assert row["verdict"] == "higher" and row["p_adjusted"] < 0.05 and 0 < row["low"] < row["difference"] < row["high"]
+    assert row["shifts"] == 6 and row["degrees_of_freedom"] == pytest.approx(5)
+    assert row["interval_over"] == "new shifts"
     assert row["carried_by"] in {f"{shift.source} → {shift.target}" for shift in SHIFTS}
-    assert row["p"] <= row["p_corrected"] and row["degrees_of_freedom"] == pytest.approx(5)
+
+
+def test_a_verdict_says_what_interval_and_p_value_say(world: tuple) -> None:
+    compared = compare(*world)
+    signs = {"higher": 1, "lower": -1}
+    for row in compared.iter_rows(named=True):
+        significant = row["p_adjusted"] < LEVEL
+        assert significant == (row["low"] > 0 or row["high"] < 0) == (row["verdict"] in signs)
+        assert not significant or np.sign(row["difference"]) == signs[row["verdict"]]
+    assert {"higher", "not distinguishable"} <= set(compared["verdict"])
+
+
+def test_within_a_shift_the_clusters_of_examples_are_the_units(world: tuple) -> None:
+    metrics, scores = world
+    shift = SHIFTS[0]
+    own = {"source": shift.source, "intervention": "mms", "other": "lora"}
+    row = compare_shifts(metrics, scores).filter(**own).row(0, named=True)
+    first, second = (scores["m", name, shift.source, shift.target] for name in ("mms", "lora"))
+    difference = first.correct - second.correct
+    assert row["standard_error"] == pytest.approx(np.sqrt(clustered_variance(difference, first.cluster)))
+    assert row["difference"] == pytest.approx(difference.mean()) and row["degrees_of_freedom"] == 99
+    assert row["interval_over"] == "examples"
+    turned = compare_shifts(
+        metrics.with_columns(generalization_accuracy=1 - pl.col("generalization_accuracy")),
+        {key: replace(one, correct=1 - one.correct) for key, one in scores.items()},
+    ).filter(**own)
+    assert turned["low"].item() == pytest.approx(-row["high"]) and turned["p_adjusted"].item() == row["p_adjusted"]
 
 
 def test_what_is_known_by_its_mean_alone_is_compared_across_shifts_alone(world: tuple) -> None:
     metrics, scores = world
     compared = compare(metrics, {key: scored for key, scored in scores.items() if key[1] != "lora"})
-    assert len(compared.filter(over="shift")) == len(SHIFTS)
-    assert len(compared.filter(over="all")) == 3
+    shifts = compared.filter(pl.col("target").is_not_null())
+    untested = shifts.filter(verdict="not tested")
+    assert len(shifts) == 3 * len(SHIFTS) and len(untested) == 2 * len(SHIFTS)
+    assert set(untested["remark"]) == {"how single pairs were ranked is not known"}
+    assert all(row == (None, None, None) for row in untested.select("low", "high", "p_adjusted").iter_rows())
+    assert "not tested" not in set(compared.filter(label="all", averaged_over="distinct")["verdict"])
+
+
+def test_over_the_shifts_of_one_source_the_examples_are_the_units(world: tuple) -> None:
+    metrics, scores = world
+    one = metrics.filter(pl.col("source").is_in(["easy", "plain"])).with_columns(source=pl.lit("easy"))
+    scores |= {("m", name, "easy", "t1"): scores["m", name, "plain", "t1"] for name in ("mms", "lora", "zero_shot")}
+    row = compare(one, scores).filter(**OVER_ALL).row(0, named=True)
+    of_targets = [(scores["m", "mms", "easy", target], scores["m", "lora", "easy", target]) for target in ("t0", "t1")]
+    variances = [clustered_variance(mms.correct - lora.correct, mms.cluster) for mms, lora in of_targets]
+    assert row["interval_over"] == "examples" and row["degrees_of_freedom"] == 198
+    assert row["standard_error"] == pytest.approx(np.sqrt(sum(variances)) / 2)
+    unknown = compare(one, {}).filter(**OVER_ALL).row(0, named=True)
+    assert unknown["verdict"] == "not tested" and "one source" in unknown["remark"]
+    assert unknown["difference"] == row["difference"]
+
+
+def test_seeds_widen_the_interval_of_a_shift(world: tuple) -> None:
+    metrics, scores = world
+    key = ("m", "mms", "easy", "t0")
+    by_seed = np.stack([scores[key].correct, 1 - scores[key].correct])
+    several = {**scores, key: replace(scores[key], by_seed=by_seed)}
+    own = {"source": "easy", "intervention": "mms", "other": "lora"}
+    once, more = (compare_shifts(metrics, known).filter(**own)["standard_error"].item() for known in (scores, several))
+    assert more**2 - once**2 == pytest.approx(several[key].seed_variance)
 
 
 def test_bootstrap_intervals_are_seeded_and_hold_the_figure(world: tuple) -> None:

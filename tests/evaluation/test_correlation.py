@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from genies.evaluation.correlation import CORRELATIONS, correlations
+from genies.evaluation.tables.correlations import TABLE as CORRELATIONS
+from genies.evaluation.tables.correlations import correlations
 
 
 def metrics(rows: dict[tuple[str, str], list[float]]) -> pl.DataFrame:

@@ -10,14 +10,17 @@ import pytest
 from helpers import write_evaluation
 
 from genies.data.shifts import Shift
-from genies.evaluation import bootstrap, correlation, means
-from genies.evaluation.categories import by_category
-from genies.evaluation.cells import CELLS
-from genies.evaluation.generalization import METRICS, generalization_metrics
-from genies.evaluation.leaderboard import OVER_EXAMPLES, leaderboard, ranking
+from genies.evaluation import bootstrap
+from genies.evaluation.averages import ranking
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables import correlations, means
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.elicitation_by_category import by_category
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
+from genies.evaluation.tables.leaderboard import OVER_EXAMPLES, leaderboard
 from genies.evaluation.uncertainty import clustered_mean, two_way_mean
 from genies.stages.metrics import write_tables
 
@@ -53,7 +56,7 @@ def test_every_mean_has_the_intervals_of_its_questions(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
     found = means.means(metrics, examples, {"GENIES": {("a", "b"), ("a", "c")}})
-    assert dict(found.schema) == means.MEANS.columns
+    assert dict(found.schema) == means.TABLE.columns
     own = metrics.filter(intervention="mms")
     rows = found.filter(label="all", averaged_over="published", intervention="mms", metric="elicitation").to_dicts()
     assert [row["over"] for row in rows] == ["new examples", "new shifts", "new shifts and targets"]
@@ -181,10 +184,10 @@ def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:
         tmp_path / "e", models=["m"], interventions=names, shifts=[shifts], protocol="corrected",
         capability=["mms"], on_references=names, output=tmp_path,
     )  # fmt: skip
-    found = read_csv(tmp_path / means.MEANS.file, means.MEANS.columns)
+    found = read_csv(tmp_path / means.TABLE.file, means.TABLE.columns)
     assert set(found["over"]) == {"new examples", "new shifts", "new shifts and targets"}
     assert found["low"].null_count() == 0
-    related = read_csv(tmp_path / correlation.CORRELATIONS.file, correlation.CORRELATIONS.columns)
+    related = read_csv(tmp_path / correlations.TABLE.file, correlations.TABLE.columns)
     assert related.select("of", "intervention", "with", "shifts").rows() == [("m", "mms", "zero_shot", 5)]
     metrics = read_csv(tmp_path / METRICS.file, METRICS.columns)
     assert set(metrics["benchmark"]) == {"own-benchmark"}

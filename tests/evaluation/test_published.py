@@ -24,8 +24,8 @@ from genies.cli import main
 from genies.data.shifts import Shift, read_shifts
 from genies.errors import DataError, GeniesError
 from genies.evaluation import metrics as metric
-from genies.evaluation.leaderboard import LEADERBOARD
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.published import results as published
 from genies.published.recomputed import examples, recompute
 from genies.published.results import COMPARED, read_results, source_digest

@@ -11,10 +11,11 @@ from helpers import write_evaluation
 
 from genies.cli import main
 from genies.errors import StoreError
-from genies.evaluation.cells import CELLS, measured_cells
-from genies.evaluation.evaluations import PAIR_COLUMNS
+from genies.evaluation.evaluations import PAIR_COLUMNS, Fits
 from genies.evaluation.runs import compare_runs, describe
 from genies.evaluation.table import write_csv
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.cells import measured_cells
 
 TARGETS = ("code", "hard", "math")
 
@@ -40,7 +41,7 @@ def write_run(folder: Path, levels: dict[str, float], seed: int, evaluations: bo
     place = folder / "evaluations/m/mms"
     place.mkdir(parents=True)
     pl.concat(frames).write_parquet(place / "easy.parquet")
-    write_csv(measured_cells(folder / "evaluations", ["m"], {"mms": ["easy"]}), folder / CELLS.file)
+    write_csv(measured_cells(Fits(folder / "evaluations", ["m"], {"mms": ["easy"]})), folder / CELLS.file)
     if not evaluations:
         (place / "easy.parquet").unlink()
     return folder
@@ -80,7 +81,7 @@ def test_ties_throughout_on_other_pairs_have_no_test(tmp_path: Path) -> None:
     """``random`` in two framings: its accuracies do not vary, and its pairs are not the same."""
     for name, pairs in (("a", 4), ("b", 8)):
         write_evaluation(tmp_path / name / "evaluations", "m", "random", "easy", {"hard": [0.5] * pairs})
-        cells = measured_cells(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]})
+        cells = measured_cells(Fits(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]}))
         write_csv(cells, tmp_path / name / CELLS.file)
     compared = compare_runs(tmp_path / "a", tmp_path / "b")
     assert compared.select("difference", "test", "p", "p_corrected").rows() == [(0, None, None, None)]

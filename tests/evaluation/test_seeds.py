@@ -10,9 +10,10 @@ from helpers import write_evaluation
 
 from genies.data.shifts import Shift
 from genies.errors import StoreError
-from genies.evaluation import seeds
-from genies.evaluation.cells import measured_cells
-from genies.evaluation.generalization import generalization_metrics
+from genies.evaluation.evaluations import Fits
+from genies.evaluation.tables import seeds
+from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
 
 SHIFTS = [Shift("a", "b", "b", "extreme", "skill", 1), Shift("a", "c", "c", "extreme", "skill", 2)]
 RIGHT, WRONG = 0.9, 0.1
@@ -35,13 +36,13 @@ def evaluations(tmp_path: Path) -> Path:
 
 
 def metrics_of(evaluations: Path) -> pl.DataFrame:
-    cells = measured_cells(evaluations, ["m"], {"mms": ["a", "b", "c"], "random": ["a"]})
+    cells = measured_cells(Fits(evaluations, ["m"], {"mms": ["a", "b", "c"], "random": ["a"]}))
     return generalization_metrics(cells, SHIFTS, ["mms"])
 
 
 def test_mean_deviation_and_range_are_over_the_runs_own_seed_and_the_further_ones(evaluations: Path) -> None:
     table = seeds.spread(evaluations, metrics_of(evaluations), {"mms": ["mms@1", "mms@2"]})
-    assert dict(table.schema) == seeds.SEEDS.columns
+    assert dict(table.schema) == seeds.TABLE.columns
     overall, b, c = table.rows(named=True)
     assert (b["target"], b["seeds"], b["accuracy_least"], b["accuracy_most"]) == ("b", 3, 0.5, 1.0)
     assert b["accuracy_mean"] == pytest.approx(2.5 / 3) and b["accuracy_sd"] == pytest.approx(0.28867513)
@@ -52,7 +53,7 @@ def test_mean_deviation_and_range_are_over_the_runs_own_seed_and_the_further_one
 
 
 def test_without_further_seeds_the_table_is_empty(evaluations: Path) -> None:
-    assert dict(seeds.spread(evaluations, metrics_of(evaluations), {}).schema) == seeds.SEEDS.columns
+    assert dict(seeds.spread(evaluations, metrics_of(evaluations), {}).schema) == seeds.TABLE.columns
     assert not len(seeds.spread(evaluations, metrics_of(evaluations), {}))
 
 

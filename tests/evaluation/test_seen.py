@@ -14,9 +14,11 @@ from genies.data.distributions import read_split
 from genies.data.limit import drawn
 from genies.data.options import Limit, Reading
 from genies.errors import DataError, StoreError
-from genies.evaluation.cells import CELLS, measured_cells
+from genies.evaluation.evaluations import Fits
 from genies.evaluation.seen import COLUMNS, COUNTS, read_kinds, read_seen
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.cells import measured_cells
 from genies.files import write_json
 from genies.stages import records
 from genies.stages.overlap import write_overlap
@@ -135,21 +137,21 @@ def test_cells_count_clean_pairs_of_the_examples_that_are_not_seen(tmp_path: Pat
     # Two pairs of each of 50 examples, of which the first 20 are seen and always right.
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 40 + [0.9, 0.2] * 30, "b": [0.9, 0.2, 0.8, 0.7]})
     seen = {("a", "a"): set(range(20)), ("a", "b"): set()}
-    own, other = measured_cells(tmp_path, ["m"], {"mms": ["a"]}, seen).iter_rows(named=True)
+    own, other = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}), seen).iter_rows(named=True)
     assert (own["accuracy"], own["clean_accuracy"], own["seen_difference"]) == (0.7, 0.5, 0.5)
     assert (own["clean_pairs"], own["clean_clusters"]) == (60, 30)
-    ordinary = measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+    ordinary = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     assert ordinary.select(list(CELLS.columns)[11:19]).null_count().row(0) == (2,) * 8
     assert [other[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")] == [
         *(other[name] for name in ("accuracy", "low", "high", "test_pairs")), 2,
     ]  # fmt: skip
     assert other["seen_difference"] is None
     with pytest.raises(StoreError, match=r"nothing is known of the overlap of b with a; delete overlap\.parquet"):
-        measured_cells(tmp_path, ["m"], {"mms": ["a"]}, {("a", "a"): set()})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}), {("a", "a"): set()})
 
 
 def test_an_accuracy_by_a_rule_of_its_own_has_no_clean_figure(tmp_path: Path) -> None:
     path = write_evaluation(tmp_path, "m", "ccs", "a", {"a": [0.9] * 40 + [0.2] * 60})
     pl.read_parquet(path).with_columns(stated_accuracy=pl.lit(0.6)).write_parquet(path)
-    (cell,) = measured_cells(tmp_path, ["m"], {"ccs": ["a"]}, {("a", "a"): {0}}).iter_rows(named=True)
+    (cell,) = measured_cells(Fits(tmp_path, ["m"], {"ccs": ["a"]}), {("a", "a"): {0}}).iter_rows(named=True)
     assert cell["accuracy"] == 0.6 and cell["clean_accuracy"] is None and cell["clean_pairs"] is None

@@ -14,12 +14,16 @@ from helpers import write_evaluation
 from genies.data.shifts import Shift
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
-from genies.evaluation.categories import CATEGORIES, by_category
-from genies.evaluation.cells import CELLS, measured_cells
-from genies.evaluation.evaluations import PLACE
-from genies.evaluation.generalization import METRICS, generalization_metrics
-from genies.evaluation.leaderboard import LEADERBOARD, leaderboard
+from genies.evaluation.evaluations import PLACE, Fits
 from genies.evaluation.table import read_csv, write_csv
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.elicitation_by_category import TABLE as CATEGORIES
+from genies.evaluation.tables.elicitation_by_category import by_category
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
+from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
+from genies.evaluation.tables.leaderboard import leaderboard
 from genies.evaluation.uncertainty import accuracy_interval, clustered_mean
 from genies.stages.metrics import write_tables
 
@@ -92,7 +96,7 @@ def full_cells(*interventions: str, model: str = "m") -> pl.DataFrame:
 def test_cells_hold_the_metrics_of_each_target(tmp_path):
     p = np.random.default_rng(0).random(300).tolist()
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 10, "b": p})
-    frame = measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+    frame = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     assert dict(frame.schema) == CELLS.columns
     cell = frame.row(by_predicate=pl.col("target") == "b", named=True)
     low, high = accuracy_interval(metric.correctness(p), np.arange(300) // 2)
@@ -118,16 +122,16 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
 
 def test_the_order_of_rows_in_a_file_plays_no_part(tmp_path):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": np.random.default_rng(0).random(60).tolist()})
-    before = measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+    before = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     pl.read_parquet(path).sort("example", "pair", descending=True).write_parquet(path)
-    assert measured_cells(tmp_path, ["m"], {"mms": ["a"]}).equals(before)
+    assert measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]})).equals(before)
 
 
 def test_cells_read_what_is_asked_for_in_that_order(tmp_path):
     for model in ("m", "old"):
         for intervention in ("mms", "ccs", "random"):
             write_evaluation(tmp_path, model, intervention, "a", {"a": [0.9, 0.1]})
-    frame = measured_cells(tmp_path, ["m"], {"random": ["a"], "mms": ["a"]})
+    frame = measured_cells(Fits(tmp_path, ["m"], {"random": ["a"], "mms": ["a"]}))
     assert frame.select("model", "intervention").rows() == [("m", "random"), ("m", "mms")]
 
 
@@ -135,7 +139,7 @@ def test_cells_read_what_is_asked_for_in_that_order(tmp_path):
 def test_a_value_that_is_no_probability_is_named_with_its_file_and_target(tmp_path, value):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1], "b": [0.3, value]})
     with pytest.raises(StoreError) as caught:
-        measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     assert str(path) in str(caught.value) and "b: probability 1" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -145,13 +149,13 @@ def test_damaged_foreign_and_doubled_evaluations_are_refused(tmp_path):
     good = pl.read_parquet(path)
     pl.concat([good, good]).write_parquet(path)
     with pytest.raises(StoreError, match="example 0, pair 0 stands twice"):
-        measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     good.drop("score_best").write_parquet(path)
     with pytest.raises(StoreError, match="columns"):
-        measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     path.write_bytes(b"PAR1 no more")
     with pytest.raises(StoreError, match="cannot be read") as caught:
-        measured_cells(tmp_path, ["m"], {"mms": ["a"]})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     assert "\n" not in str(caught.value)
 
 
@@ -159,14 +163,14 @@ def test_what_is_asked_for_and_missing_is_refused(tmp_path):
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
     for models, interventions, missing in ((["m", "large"], ["mms"], "large/mms"), (["m"], ["mms", "ccs"], "m/ccs")):
         with pytest.raises(StoreError, match=f"{missing}/a.parquet: file not found; run"):
-            measured_cells(tmp_path, models, {name: ["a"] for name in interventions})
+            measured_cells(Fits(tmp_path, models, {name: ["a"] for name in interventions}))
 
 
 def test_uneven_evaluations_are_refused(tmp_path):
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
     write_evaluation(tmp_path, "m", "ccs", "a", {"a": [0.9, 0.1, 0.2]})
     with pytest.raises(StoreError, match="a was evaluated on 2 pairs by one intervention and on 3"):
-        measured_cells(tmp_path, ["m"], {"mms": ["a"], "ccs": ["a"]})
+        measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"], "ccs": ["a"]}))
 
 
 def test_metrics_have_the_published_columns_in_order():

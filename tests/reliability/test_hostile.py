@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from genies.cli import main
 from genies.errors import ModelError, StoreError, harmless
-from genies.evaluation.cells import CELLS
 from genies.evaluation.runs import COLUMNS
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.cells import TABLE as CELLS
 from genies.models import trial
 
 ESCAPE = "\x1b]0;owned\x07"

@@ -6,7 +6,6 @@ import csv
 import io
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +24,7 @@ from test_page import (
 )  # fmt: skip
 
 from genies.data.shifts import Shift
-from genies.evaluation import answers, ties
+from genies.evaluation.tables import answers, ties
 from genies.report.page import render
 
 if BROWSER is None:
@@ -89,11 +88,10 @@ def test_every_figure_is_drawn_within_the_window(
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_tables_of_single_shifts_stay_within_the_window(browser: Browser, tmp_path: Path, width: int) -> None:
-    shown = replace(
-        planted(OF_MMS | {"remarks": REMARK}),
-        sites=TABLES.sites.with_columns(tied=pl.lit(5), tied_kept=pl.lit(2)),
-        answers=pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row"),
-        ties=pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row"),
+    shown = planted(OF_MMS | {"remarks": REMARK}).having(
+        sites=TABLES["sites"].with_columns(tied=pl.lit(5), tied_kept=pl.lit(2)),
+        answers=pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
+        ties=pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
     )
     opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
     opened.page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true })")
@@ -105,7 +103,7 @@ def test_tables_of_single_shifts_stay_within_the_window(browser: Browser, tmp_pa
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_large_matrix_scrolls_on_a_phone(browser: Browser, tmp_path: Path, width: int) -> None:
-    shown = replace(TABLES, cells=full_matrix([f"distribution_{number}" for number in range(30)]))
+    shown = TABLES.having(cells=full_matrix([f"distribution_{number}" for number in range(30)]))
     opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     figure = opened.page.locator("#figure-matrix-0")
@@ -137,7 +135,7 @@ def test_a_table_is_taken_along_as_csv(browser: Browser, html: str, tmp_path: Pa
         opened.page.locator("#leaderboard .download").first.click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     assert download.value.suggested_filename == "leaderboard.csv"
-    board = TABLES.leaderboard.filter(model="small", label="all", averaged_over="distinct")
+    board = TABLES["leaderboard"].filter(model="small", label="all", averaged_over="distinct")
     assert [row["intervention"] for row in rows] == board["intervention"].to_list() and len(rows) == 3
     own = [name for name in board.columns if name in rows[0]]
     # Six means with an interval, two of them with another one, and the shifts at chance of how many.

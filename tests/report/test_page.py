@@ -10,7 +10,7 @@ import math
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -20,19 +20,21 @@ import pytest
 
 from genies.data.shifts import Shift
 from genies.errors import ConfigError
-from genies.evaluation import answers, records, seen, ties
-from genies.evaluation.bootstrap import INTERVALS
-from genies.evaluation.categories import by_category
-from genies.evaluation.cells import CELLS
-from genies.evaluation.comparison import compare
+from genies.evaluation import records, seen
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.generalization import generalization_metrics
-from genies.evaluation.leaderboard import leaderboard
 from genies.evaluation.records import CHECKS, SITES, TRAINING
-from genies.evaluation.reliability import RELIABILITY
-from genies.evaluation.seeds import SEEDS
+from genies.evaluation.tables import answers, ties
+from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.comparisons import compare
+from genies.evaluation.tables.elicitation_by_category import by_category
+from genies.evaluation.tables.generalization_metrics import generalization_metrics
+from genies.evaluation.tables.intervals import TABLE as INTERVALS
+from genies.evaluation.tables.leaderboard import leaderboard
+from genies.evaluation.tables.reliability import TABLE as RELIABILITY
+from genies.evaluation.tables.seeds import TABLE as SEEDS
 from genies.files import write_json
 from genies.report import drawing, sizes
+from genies.report import tables as report_tables
 from genies.report.page import render, write_report, write_report_from_tables
 from genies.report.tables import Tables
 
@@ -124,21 +126,22 @@ def make_tables(
         {**{name: row[name] for name in PLACE}, "elicitation_low": 0.111, "elicitation_high": 0.999}
         for row in metrics.iter_rows(named=True)
     ]
-    return Tables(
-        metrics=metrics,
-        leaderboard=leaderboard(metrics),
-        by_category=by_category(metrics),
-        texts=texts,
-        training=TRAINING.frame(training),
-        checks=CHECKS.frame([{"model": models[0], **CHECK}]),
-        sites=SITES.frame(chosen),
-        seeds=SEEDS.frame(spread),
-        comparisons=compare(metrics, {}),
-        reliability=RELIABILITY.frame(sure),
-        cells=cells,
-        intervals=INTERVALS.frame(intervals),
-        samples={shift.target: sample(models, interventions, shift) for shift in shifts},
-    )
+    comparisons = compare(metrics, {})
+    frames = {
+        "generalization_metrics": metrics,
+        "leaderboard": leaderboard(metrics, comparisons=comparisons),
+        "elicitation_by_category": by_category(metrics),
+        "texts": texts,
+        "training": TRAINING.frame(training),
+        "checks": CHECKS.frame([{"model": models[0], **CHECK}]),
+        "sites": SITES.frame(chosen),
+        "seeds": SEEDS.frame(spread),
+        "comparisons": comparisons,
+        "reliability": RELIABILITY.frame(sure),
+        "cells": cells,
+        "intervals": INTERVALS.frame(intervals),
+    }
+    return Tables(frames, samples={shift.target: sample(models, interventions, shift) for shift in shifts})
 
 
 def sample(models: list[str], interventions: list[str], shift: Shift) -> dict:
@@ -199,7 +202,7 @@ def page() -> str:
 def test_page_states_title_results_intervals_and_provenance(page):
     parsed = Page(page)
     assert parsed.texts("title") == ["trial: how reward models generalize"]
-    board = TABLES.leaderboard.filter((pl.col("label") == "all") & (pl.col("averaged_over") == "distinct"))
+    board = TABLES["leaderboard"].filter((pl.col("label") == "all") & (pl.col("averaged_over") == "distinct"))
     for row in board.iter_rows(named=True):
         assert f">{row['generalization_accuracy']:.3f}" in page
     first = board.row(0, named=True)
@@ -213,8 +216,8 @@ def test_page_shows_both_intervals_of_a_mean_and_says_which_is_which(page):
     assert ">new examples: " not in page  # these tables know nothing of single pairs
     ends = {"generalization_accuracy_examples_low": 0.123, "generalization_accuracy_examples_high": 0.456}
     ends |= {"difference_to_best_examples_low": -0.098, "difference_to_best_examples_high": -0.012}
-    board = TABLES.leaderboard.with_columns(pl.lit(value).alias(name) for name, value in ends.items())
-    shown = render("trial", replace(TABLES, leaderboard=board), {})
+    board = TABLES["leaderboard"].with_columns(pl.lit(value).alias(name) for name, value in ends.items())
+    shown = render("trial", TABLES.having(leaderboard=board), {})
     assert "<small>new examples: 0.123 to 0.456</small>" in shown
     assert "<small>new examples: −0.098 to −0.012</small>" in shown
 
@@ -223,13 +226,13 @@ def test_page_says_where_shifts_cannot_support_a_claim(page):
     """Four shifts of three sources have 1.8 degrees of freedom, and the probing one has one source."""
     assert "These shifts cannot support a claim about new shifts" in page
     assert "they all have one source" in page
-    board = TABLES.leaderboard.with_columns(degrees_of_freedom=pl.lit(4.2))
-    shown = render("trial", replace(TABLES, leaderboard=board), {})
+    board = TABLES["leaderboard"].with_columns(degrees_of_freedom=pl.lit(4.2))
+    shown = render("trial", TABLES.having(leaderboard=board), {})
     assert "cannot support" not in shown and "; 4.2 degrees of freedom</caption>" in shown
 
 
 def test_page_counts_shifts_at_chance(page):
-    counts = TABLES.leaderboard.filter(label="all", averaged_over="distinct")["shifts_at_chance"]
+    counts = TABLES["leaderboard"].filter(label="all", averaged_over="distinct")["shifts_at_chance"]
     texts = Page(page).texts("td")
     assert counts.null_count() == 0 and all(f"{count} of 4" in texts for count in counts)
 
@@ -397,8 +400,8 @@ def test_one_model_one_shift_needs_no_interval_and_no_key():
 
 def write_run(folder: Path, run: Tables, seed: int) -> Path:
     """A run's results as its stages write them; returns the file of its provenance."""
-    for name, table in Tables.declared().items():
-        table.write(getattr(run, name), folder)
+    for name, table in report_tables.TABLES.items():
+        table.write(run[name], folder)
     write_json(folder / records.SAMPLES_FILE, run.samples)
     provenance = folder / "provenance.json"
     stated = {"models": [{"name": "small", "weights": "0123abcd"}], "configuration": {"seed": seed}}
@@ -438,7 +441,7 @@ def test_an_intervention_of_published_results_goes_by_this_runs_name():
     theirs = make_tables(["llama-7b"], ["zero_shot", "lora_fine_tuning"], SHIFTS)
     both = ours.beside(theirs, "published")
     assert set(both.metrics["intervention"]) == {"zero_shot", "lora"}
-    assert set(both.comparisons["other"]) <= {"zero_shot", "lora"}
+    assert set(both["comparisons"]["other"]) <= {"zero_shot", "lora"}
     assert set(both.metrics["target_tuned_capability_intervention"]) <= {"zero_shot", "lora"}
 
 
@@ -454,7 +457,7 @@ def test_spread_over_seeds_stands_beside_the_interval(page):
     spec = next(json.dumps(f["wide"]) for f in content["figures"] if f["id"] == "figure-leaderboard")
     assert "accuracy_least" in spec
     assert [row["accuracy_most"] for row in content["data"]["cells-0"] if row["accuracy_most"]] == [0.61]
-    one_seed = render("trial", replace(TABLES, seeds=TABLES.seeds.clear()), {})
+    one_seed = render("trial", TABLES.having(seeds=TABLES["seeds"].clear()), {})
     assert "over seeds</th>" not in one_seed and "accuracy_least" not in one_seed
 
 
@@ -554,7 +557,7 @@ def test_heads_that_probes_chose_are_counted_over_sources():
     own = [("easy", 2, 0, 0.7), ("easy", 0, 5, 0.6), ("hard", 2, 0, 0.9), ("hard", 2, 0, 0.8)]
     rows = [("small", "mms", *site, 0, 0) for site in own] + [("small", "lat_stim_1", "easy", 1, None, 0.7, 0, 0)]
     chosen = pl.DataFrame(rows, schema=records.SITES.columns, orient="row")
-    content = Page(render("trial", replace(TABLES, sites=chosen), {})).content()
+    content = Page(render("trial", TABLES.having(sites=chosen), {})).content()
     assert content["data"]["heads"] == [
         {"layer": 0, "head": 5, "sources": 1, "accuracy": 0.6, "index": 0},
         {"layer": 2, "head": 0, "sources": 2, "accuracy": 0.9, "index": 0},
@@ -589,10 +592,10 @@ def test_how_alike_models_generalize_is_drawn():
 def test_the_full_matrix_is_drawn_where_it_was_computed():
     names = sorted({name for shift in SHIFTS for name in (shift.source, shift.target)})
     everything = full_matrix(names)
-    content = Page(render("trial", replace(TABLES, cells=everything), {})).content()
+    content = Page(render("trial", TABLES.having(cells=everything), {})).content()
     assert len(content["data"]["matrix-0"]) == len(names) ** 2
     assert [figure["id"] for figure in content["figures"] if "matrix" in figure["id"]] == ["figure-matrix-0"]
-    partial = Page(render("trial", replace(TABLES, cells=everything[1:]), {})).content()
+    partial = Page(render("trial", TABLES.having(cells=everything[1:]), {})).content()
     assert not [figure for figure in partial["figures"] if "matrix" in figure["id"]]
 
 
@@ -646,10 +649,10 @@ def overlapping(rows: list[tuple], cells: dict[tuple[str, str], dict]) -> Tables
     }  # fmt: skip
     changed = [
         {**cell, **(clean.get((cell["source"], cell["target"]), {}) if cell["intervention"] == "mms" else {})}
-        for cell in TABLES.cells.iter_rows(named=True)
+        for cell in TABLES["cells"].iter_rows(named=True)
     ]
     counts = pl.DataFrame(rows, schema=seen.COUNTS.columns, orient="row")
-    return replace(TABLES, cells=pl.DataFrame(changed, schema=CELLS.columns), overlap=counts)
+    return TABLES.having(cells=pl.DataFrame(changed, schema=CELLS.columns), overlap=counts)
 
 
 def test_overlap_and_accuracy_without_it_are_shown():
@@ -689,9 +692,9 @@ def test_where_texts_are_not_known_nothing_is_said_of_overlap(page):
 
 def test_overlap_is_that_of_this_run_whatever_is_beside_it():
     run = overlapping([("easy", "hard", 40, 18, 17, 5, 1, 2)], {("easy", "hard"): {}})
-    both = run.beside(replace(TABLES, overlap=run.overlap), "published").by_size()
-    assert both.overlap.equals(run.overlap)
-    assert both.cells.filter(pl.col("clean_pairs").is_not_null())["model"].unique(maintain_order=True).to_list() == [
+    both = run.beside(TABLES.having(overlap=run["overlap"]), "published").by_size()
+    assert both["overlap"].equals(run["overlap"])
+    assert both["cells"].filter(pl.col("clean_pairs").is_not_null())["model"].unique(maintain_order=True).to_list() == [
         "small",
         "large",
     ]
@@ -711,9 +714,9 @@ def planted(own: dict) -> Tables:
     place = (pl.col("intervention") == "mms") & (pl.col("source") == "easy") & (pl.col("target") == "hard")
     changed = [pl.when(place).then(pl.lit(value)).otherwise(pl.col(name)).alias(name) for name, value in own.items()]
     adjusted = {"chance_adjusted_elicitation_low": 0.201, "chance_adjusted_elicitation_high": 0.432}
-    intervals = TABLES.intervals.with_columns(pl.lit(value).alias(name) for name, value in adjusted.items())
+    intervals = TABLES["intervals"].with_columns(pl.lit(value).alias(name) for name, value in adjusted.items())
     metrics = TABLES.metrics.with_columns(remarks=pl.lit(None, pl.String))
-    return replace(TABLES, metrics=metrics.with_columns(changed), intervals=intervals)
+    return TABLES.having(generalization_metrics=metrics.with_columns(changed), intervals=intervals)
 
 
 def section(page: str, name: str) -> str:
@@ -765,7 +768,7 @@ def test_a_calibration_error_stands_next_to_what_chance_gives():
     every = {"calibration_error": 0.045, "calibration_error_by_chance": 0.067}
     metrics = TABLES.metrics.with_columns(pl.lit(value).alias(name) for name, value in every.items())
     large = pl.when(source=pl.lit("plain")).then(0.068).otherwise("calibration_error").alias("calibration_error")
-    page = render("trial", replace(TABLES, metrics=metrics.with_columns(large)), {})
+    page = render("trial", TABLES.having(generalization_metrics=metrics.with_columns(large)), {})
     assert Page(table(page, "calibration-larger")).texts("td")[:2] == ["small", "1 of 4"]
     cells = Page(table(page, "calibration")).texts("td")
     assert cells[3:6] == ["0.045", "0.067", "40"] and cells.count("0.068") == 6
@@ -785,8 +788,8 @@ ANSWERS = [
 
 
 def test_answers_to_questions_are_shown_of_shifts(page):
-    rows = pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row")
-    shown = section(render("trial", replace(TABLES, answers=rows), {}), "answers")
+    rows = pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row")
+    shown = section(render("trial", TABLES.having(answers=rows), {}), "answers")
     assert Page(shown).texts("td") == ["hard", "mms", "small", "80", "0.911", "0.122", "0.500", "0.733"]
     assert ">0.733<small>0.655 to 0.822</small>" in shown and "<details open" not in shown
     assert 'id="answers"' not in page and "#answers" not in page
@@ -800,8 +803,8 @@ TIES = [
 
 
 def test_other_orders_of_tied_sites_are_shown(page):
-    rows = pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row")
-    run = replace(TABLES, ties=rows)
+    rows = pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row")
+    run = TABLES.having(ties=rows)
     boards = section(render("trial", run, {}), "leaderboard")
     # Those that move most come first.
     assert Page(table(boards, "ties")).texts("td")[::7] == ["code", "hard"]
@@ -811,11 +814,11 @@ def test_other_orders_of_tied_sites_are_shown(page):
 
 def test_how_many_sites_tie_is_said_where_sites_are_shown(page):
     tied = pl.when(source=pl.lit("easy")).then(5).otherwise(0).alias("tied")
-    sites = TABLES.sites.with_columns(tied, tied_kept=pl.lit(2))
-    shown = section(render("trial", replace(TABLES, sites=sites), {}), "sites")
+    sites = TABLES["sites"].with_columns(tied, tied_kept=pl.lit(2))
+    shown = section(render("trial", TABLES.having(sites=sites), {}), "sites")
     assert "In 1 of the 3 fits several sites are as accurate" in shown
     assert Page(table(shown, "tied-sites")).texts("td") == ["mms", "small", "5", "2"]
-    none = section(render("trial", replace(TABLES, sites=sites.with_columns(tied=pl.lit(0))), {}), "sites")
+    none = section(render("trial", TABLES.having(sites=sites.with_columns(tied=pl.lit(0))), {}), "sites")
     assert "In none of the 3 fits" in none and "tied-sites" not in none
     assert "tied-sites" not in page and "In none of the" not in page  # nothing is known of ties
 
@@ -823,18 +826,20 @@ def test_how_many_sites_tie_is_said_where_sites_are_shown(page):
 def test_runs_beside_may_lack_answers_and_ties(tmp_path):
     """As those of ``genies published``, whose folder has no such files."""
     known = {
-        "answers": pl.DataFrame(ANSWERS, schema=answers.ANSWERED.columns, orient="row"),
-        "ties": pl.DataFrame(TIES, schema=ties.TIES.columns, orient="row"),
+        "answers": pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
+        "ties": pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
     }
     own, other = tmp_path / "own", tmp_path / "published"
-    provenance = write_run(own, replace(TABLES, **known), 11)
+    provenance = write_run(own, TABLES.having(**known), 11)
     write_run(other, TABLES, 12)
-    for name in (answers.ANSWERED.file, ties.TIES.file):
+    for name in (answers.TABLE.file, ties.TABLE.file):
         (other / name).unlink()
     write_report_from_tables(own, title="trial", provenance=provenance, output=own / "report.html", beside=[other])
     page = (own / "report.html").read_text(encoding="utf-8")
     assert Page(table(page, "answers")).texts("td")[:3] == ["hard", "mms", "small"]
     # The other way round, rows go by the other run's model, and only those of shifts that both have are kept.
-    both = replace(TABLES, metrics=TABLES.metrics.filter(target="hard")).beside(replace(TABLES, **known), "published")
-    assert both.answers.rows() == [("small (published)", *ANSWERS[0][1:])]
-    assert both.ties.rows() == [("small (published)", *TIES[0][1:])]
+    both = TABLES.having(generalization_metrics=TABLES.metrics.filter(target="hard")).beside(
+        TABLES.having(**known), "published"
+    )
+    assert both["answers"].rows() == [("small (published)", *ANSWERS[0][1:])]
+    assert both["ties"].rows() == [("small (published)", *TIES[0][1:])]

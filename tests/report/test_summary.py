@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from genies.evaluation.leaderboard import LEADERBOARD
 from genies.evaluation.table import write_csv
+from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.report.summary import leaderboard_lines
 
 

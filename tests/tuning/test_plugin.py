@@ -14,7 +14,8 @@ from helpers import write_distribution
 from genies.data.distributions import read_split
 from genies.data.pairs import test_pairs as pairs_of
 from genies.errors import ConfigError, Interrupted
-from genies.evaluation.cells import measured_cells
+from genies.evaluation.evaluations import Fits
+from genies.evaluation.tables.cells import measured_cells
 from genies.interventions.plugins import check_plugin
 from genies.stages.plugin import PluginError, run_plugin
 
@@ -84,12 +85,13 @@ def test_probabilities_become_rows_of_the_same_tables(tmp_path: Path) -> None:
     rows = frame.filter(pl.col("target") == "south")
     assert rows.select("example", "pair").rows() == [(pair.example, pair.number) for pair in pairs]
     assert set(rows["probability"]) == {0.75}
-    assert measured_cells(tmp_path / "evaluations", ["m"], {"plugin": ["north"]})["accuracy"].to_list() == [1.0, 1.0]
+    fits = Fits(tmp_path / "evaluations", ["m"], {"plugin": ["north"]})
+    assert measured_cells(fits)["accuracy"].to_list() == [1.0, 1.0]
 
 
 def test_a_plugin_that_gives_an_accuracy_alone_is_taken_at_its_word(tmp_path: Path) -> None:
     run(tmp_path, 'result = {"eval_accuracy": 0.625}')
-    table = measured_cells(tmp_path / "evaluations", ["m"], {"plugin": ["north"]})
+    table = measured_cells(Fits(tmp_path / "evaluations", ["m"], {"plugin": ["north"]}))
     assert table["accuracy"].to_list() == [0.625, 0.625]
     assert table["brier"].null_count() == 2
 

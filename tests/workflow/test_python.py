@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 from project import Project, executed
 
 import genies
-from genies.evaluation.generalization import METRICS
 from genies.evaluation.table import read_csv
+from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
 
 TRAINED = {"lora": {"steps": 2, "pairs_per_step": 4, "rank": 2}}
 

@@ -101,18 +101,10 @@ rule metrics:
         fits=plan.files.capability_fits,
         shifts=plan.shift_lists,
     output:
-        metrics=report(results / "generalization_metrics.csv", caption="../report/metrics.rst", category="Tables"),
-        leaderboard=report(results / "leaderboard.csv", caption="../report/leaderboard.rst", category="Tables"),
-        means=results / "means.csv",
-        categories=results / "elicitation_by_category.csv",
-        cells=results / "cells.csv",
-        comparisons=report(results / "comparisons.csv", caption="../report/comparisons.rst", category="Tables"),
-        intervals=results / "intervals.csv",
-        reliability=results / "reliability.csv",
-        correlations=results / "correlations.csv",
-        seeds=results / "seeds.csv",
-        answers=results / "answers.csv",
-        ties=results / "ties.csv",
+        metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),
+        leaderboard=report(plan.files.table("leaderboard"), caption="../report/leaderboard.rst", category="Tables"),
+        comparisons=report(plan.files.table("comparisons"), caption="../report/comparisons.rst", category="Tables"),
+        others=plan.files.tables(without=("generalization_metrics", "leaderboard", "comparisons")),
     log:
         results / "logs" / "metrics.log",
     benchmark:

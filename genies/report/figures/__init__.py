@@ -1,44 +1,33 @@
 """The report's figures as Vega-Lite specifications, without their data: the page brings each table along once.
 
-A module of this folder draws one kind of figure: ``draw(figures, subject)`` adds it to its place on the page.
+A module of this folder draws one kind of figure and is found by itself: ``KIND`` says where on the page the figures
+stand, and ``draw(figures, subject)`` adds them under the module's name.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 import polars as pl
 
-from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT
+from genies.evaluation.averages import ALL_LABELS, DISTINCT
 from genies.report.drawing import Figures
-from genies.report.figures import (
-    categories,
-    correlations,
-    heads,
-    heatmaps,
-    labels,
-    leaderboard,
-    matrices,
-    radars,
-    reliability,
-    sites,
-    sizes,
-    training,
-)
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
 from genies.report.tables import Tables
 
-KINDS = (
-    leaderboard, labels, sizes, radars, heatmaps, matrices, categories, correlations, reliability, sites, heads,
-    training,
-)  # fmt: skip
-"""In the order of the page."""
+NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py")))
 
 
 def draw(tables: Tables) -> Figures:
     """Every figure of the report, with models in the order of the tables."""
-    overall = tables.leaderboard.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
+    board = tables["leaderboard"]
+    overall = board.filter((pl.col("label") == ALL_LABELS) & (pl.col("averaged_over") == DISTINCT))
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
     subject = Subject(tables, models, overall["intervention"].unique(maintain_order=True).to_list(), overall)
+    modules = {name: import_module(f"{__name__}.{name}") for name in NAMES}
     figures = Figures()
-    for kind in KINDS:
-        kind.draw(figures, subject)
+    for name, module in sorted(modules.items(), key=lambda item: (item[1].KIND.section, item[1].KIND.rank)):
+        figures.kinds[name] = module.KIND
+        module.draw(figures, subject)
     return figures

@@ -10,6 +10,7 @@ import polars as pl
 from genies.report.drawing import (
     Figure,
     Figures,
+    Kind,
     dots,
     dots_height,
     group_name,
@@ -19,7 +20,9 @@ from genies.report.drawing import (
     tip,
     words,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind("categories", rank=0)
 
 LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
@@ -28,7 +31,7 @@ OVER = {"new shifts": "for new shifts", "examples": "over test examples"}
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Mean elicitation of each intervention, one figure per category; none where no capability is known."""
-    known = subject.tables.by_category.filter(pl.col("elicitation").is_not_null())
+    known = subject.tables["elicitation_by_category"].filter(pl.col("elicitation").is_not_null())
     figures.data["categories"] = []
     for index, ((label, category), rows) in enumerate(known.group_by("label", "category", maintain_order=True)):
         figures.data["categories"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]

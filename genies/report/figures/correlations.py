@@ -7,18 +7,26 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.correlation import correlations
+from genies.evaluation.tables.correlations import correlations
 from genies.report.drawing import (
     CORRELATION_STEPS,
     Figure,
     Figures,
+    Kind,
     colored_cells,
     interval_tips,
     rows_of,
     sized,
     tip,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind(
+    "correlations",
+    rank=0,
+    text="Between models, a figure per intervention: blue where they gain and lose on the same shifts, orange "
+    "where on opposite ones.",
+)
 
 
 def draw(figures: Figures, subject: Subject) -> None:

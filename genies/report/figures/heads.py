@@ -7,14 +7,21 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.report.drawing import Figure, Figures, rows_of, sized, tip
-from genies.report.figures.subject import Subject
+from genies.report.drawing import Figure, Figures, Kind, rows_of, sized, tip
+from genies.report.subject import Subject
+
+KIND = Kind(
+    "sites",
+    rank=1,
+    heading="Attention heads",
+    text="Heads that probes chose, a row per layer, a column per head: the darker, the more sources chose it.",
+)
 
 
 def draw(figures: Figures, subject: Subject) -> None:
     """How many sources chose each attention head, a figure per model and intervention that chooses heads."""
     figures.data["heads"] = []
-    chosen = subject.tables.sites.filter(pl.col("head").is_not_null())
+    chosen = subject.tables["sites"].filter(pl.col("head").is_not_null())
     by_figure = chosen.group_by("model", "intervention", maintain_order=True)
     for index, ((model, intervention), rows) in enumerate(by_figure):
         counted = rows.group_by("layer", "head").agg(pl.col("source").n_unique().alias("sources"), pl.max("accuracy"))

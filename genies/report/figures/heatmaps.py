@@ -13,6 +13,7 @@ from genies.report.drawing import (
     ACCURACY_STEPS,
     Figure,
     Figures,
+    Kind,
     colored_cells,
     data_source,
     group_name,
@@ -20,7 +21,9 @@ from genies.report.drawing import (
     tip,
     words,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind("shifts", rank=0, panels=False)
 
 NUMBERS = {
     "generalization_accuracy": "accuracy",
@@ -60,8 +63,8 @@ NAME = {"align": "left", "baseline": "middle", "dy": 2, "limit": 330}
 def draw(figures: Figures, subject: Subject) -> None:
     """Accuracy of every shift and intervention, one figure per model; rows in groups of one category."""
     tables = subject.tables
-    spread = tables.seeds.filter(over="shift").select(*PLACE, "accuracy_least", "accuracy_most")
-    details = tables.metrics.join(tables.intervals, on=PLACE, how="left", maintain_order="left")
+    spread = tables["seeds"].filter(over="shift").select(*PLACE, "accuracy_least", "accuracy_most")
+    details = tables.metrics.join(tables["intervals"], on=PLACE, how="left", maintain_order="left")
     details = details.join(spread, on=PLACE, how="left", maintain_order="left")
     for number, model in enumerate(subject.models):
         own = details.filter(pl.col("model") == model)

@@ -8,9 +8,11 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.leaderboard import DISTINCT
-from genies.report.drawing import Figure, Figures, data_source, model_scales, sized, tip, words
-from genies.report.figures.subject import Subject
+from genies.evaluation.averages import DISTINCT
+from genies.report.drawing import Figure, Figures, Kind, data_source, model_scales, sized, tip, words
+from genies.report.subject import Subject
+
+KIND = Kind("leaderboard", rank=1, panels=False)
 
 HEIGHT = 420
 NAME_HEIGHT = 13
@@ -20,7 +22,7 @@ X, Y = "generalization_accuracy", "generalization_accuracy_probing"
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Mean accuracy on probing shifts against that on extreme ones; where a run has both kinds."""
-    both = _both_kinds(subject.tables.leaderboard)
+    both = _both_kinds(subject.tables["leaderboard"])
     if not len(both):
         return
     rows = [{**row, "size": subject.models.index(row["model"])} for row in both.iter_rows(named=True)]

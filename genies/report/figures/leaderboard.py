@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import altair as alt
 
-from genies.evaluation.leaderboard import ALL_LABELS
+from genies.evaluation.averages import ALL_LABELS
 from genies.report.drawing import (
     RANDOM_ACCURACY,
     Figure,
     Figures,
+    Kind,
     data_source,
     dots,
     dots_height,
@@ -17,14 +18,16 @@ from genies.report.drawing import (
     tip,
     words,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind("leaderboard", rank=0, panels=False, titled=False)
 
 METRIC = "generalization_accuracy"
 
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Mean accuracy with its interval for new shifts; where there were several seeds, behind it their range."""
-    spread = subject.tables.seeds.filter(over=ALL_LABELS)
+    spread = subject.tables["seeds"].filter(over=ALL_LABELS)
     spread = spread.select("model", "intervention", "seeds", "accuracy_least", "accuracy_most")
     overall = subject.overall
     if len(spread):

@@ -10,6 +10,7 @@ from genies.report.drawing import (
     ACCURACY_STEPS,
     Figure,
     Figures,
+    Kind,
     colored_cells,
     data_source,
     interval_tips,
@@ -17,7 +18,17 @@ from genies.report.drawing import (
     tip,
     words,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind(
+    "shifts",
+    rank=1,
+    heading="Every source on every target",
+    panels=False,
+    scrolls=True,
+    text="Not the shifts alone: each intervention that reads stored features, fitted on each source (rows) and "
+    "tested on each target (columns).",
+)
 
 CELL = 26
 """Pixels of a column on narrow screens, where the matrix scrolls."""
@@ -27,7 +38,7 @@ MOST_NUMBERS = 24
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Accuracy of every source and target, a figure per model and intervention that was tested on all of them."""
-    cells, shifts = subject.tables.cells, subject.tables.metrics.select("source", "target").unique()
+    cells, shifts = subject.tables["cells"], subject.tables.metrics.select("source", "target").unique()
     for index, ((model, intervention), own) in enumerate(cells.group_by("model", "intervention", maintain_order=True)):
         sources, targets = (sorted(own[name].unique()) for name in ("source", "target"))
         # Without the full matrix there are the shifts, and each source on itself.

@@ -8,18 +8,29 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.leaderboard import new_shifts, within_range
+from genies.evaluation.averages import new_shifts, within_range
 from genies.report.drawing import (
     RANDOM_ACCURACY,
     Figure,
     Figures,
+    Kind,
     data_source,
     group_name,
     interval_tips,
     model_scales,
     tip,
 )
-from genies.report.figures.subject import Subject
+from genies.report.subject import Subject
+
+KIND = Kind(
+    "categories",
+    rank=1,
+    heading="Against capability, all around",
+    text="Each spoke is numbered as in the list below. The filled shape is capability, what the model reaches "
+    "when fitted on the target's own kind of data; the line is what the intervention reaches from the "
+    "source, with 95 % intervals along the spokes (of a category's mean only where it has two sources or "
+    "more); the dashed ring is guessing. The space between line and shape was not elicited.",
+)
 
 MOST_SHIFTS = 16
 """With more shifts a spoke is a category."""

@@ -6,13 +6,15 @@ from typing import Any
 
 import altair as alt
 
-from genies.report.drawing import Figure, Figures, interval_tips, model_scales, rows_of, sized, tip
-from genies.report.figures.subject import Subject
+from genies.report.drawing import Figure, Figures, Kind, interval_tips, model_scales, rows_of, sized, tip
+from genies.report.subject import Subject
+
+KIND = Kind("calibration", rank=0)
 
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Accuracy by confidence, one figure per intervention, in it a line per model."""
-    reliability = subject.tables.reliability
+    reliability = subject.tables["reliability"]
     figures.data["reliability"] = []
     known = [name for name in subject.order if len(reliability.filter(intervention=name))]
     for index, intervention in enumerate(known):

@@ -7,15 +7,17 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.report.drawing import Figure, Figures, rows_of, sized, tip
-from genies.report.figures.subject import Subject
+from genies.report.drawing import Figure, Figures, Kind, rows_of, sized, tip
+from genies.report.subject import Subject
+
+KIND = Kind("sites", rank=0)
 
 
 def draw(figures: Figures, subject: Subject) -> None:
     """How many sites of each layer the fits on each source chose, a figure per model and intervention."""
     figures.data["sites"] = []
     keys = ["model", "intervention", "source", "layer"]
-    chosen = subject.tables.sites.group_by(keys, maintain_order=True)
+    chosen = subject.tables["sites"].group_by(keys, maintain_order=True)
     counted = chosen.agg(pl.len().alias("chosen"), pl.col("accuracy").max())
     by_figure = counted.group_by("model", "intervention", maintain_order=True)
     for index, ((model, intervention), rows) in enumerate(by_figure):

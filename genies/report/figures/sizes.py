@@ -7,10 +7,19 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.leaderboard import DISTINCT
-from genies.report.drawing import Figure, Figures, interval_tips, rows_of, sized, tip
-from genies.report.figures.subject import Subject
+from genies.evaluation.averages import DISTINCT
+from genies.report.drawing import Figure, Figures, Kind, interval_tips, rows_of, sized, tip
 from genies.report.sizes import UNITS, family, parameters
+from genies.report.subject import Subject
+
+KIND = Kind(
+    "leaderboard",
+    rank=2,
+    heading="By model size",
+    text="Mean accuracy of each intervention on extreme shifts (circles, solid lines) and on probing ones "
+    "(squares, dashed lines), with 95 % intervals for new shifts, by the number of parameters that a "
+    "model's name states. Lines join models whose names differ in that alone.",
+)
 
 LABELS = ("extreme", "probing")
 HEIGHT = 170
@@ -20,7 +29,7 @@ def draw(figures: Figures, subject: Subject) -> None:
     """Mean accuracy by size, a figure per intervention that models of different sizes were run with."""
     sizes = {model: parameters(model) for model in subject.models if parameters(model)}
     columns = ["model", "intervention", "label", *(f"generalization_accuracy{end}" for end in ("", "_low", "_high"))]
-    means = subject.tables.leaderboard.filter(
+    means = subject.tables["leaderboard"].filter(
         pl.col("label").is_in(LABELS), pl.col("model").is_in(list(sizes)), averaged_over=DISTINCT
     )
     figures.data["sizes"] = []

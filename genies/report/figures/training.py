@@ -7,14 +7,16 @@ from typing import Any
 
 import altair as alt
 
-from genies.report.drawing import Figure, Figures, rows_of, sized, tip
-from genies.report.figures.subject import Subject
+from genies.report.drawing import Figure, Figures, Kind, rows_of, sized, tip
+from genies.report.subject import Subject
+
+KIND = Kind("training", rank=0)
 
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Loss by step, one figure per model and trained intervention, in it a line per source."""
     figures.data["training"] = []
-    by_figure = subject.tables.training.group_by("model", "intervention", maintain_order=True)
+    by_figure = subject.tables["training"].group_by("model", "intervention", maintain_order=True)
     for index, ((model, intervention), rows) in enumerate(by_figure):
         steps = rows.select("source", "step", "loss")
         figures.data["training"] += [{**row, "index": index} for row in steps.iter_rows(named=True)]

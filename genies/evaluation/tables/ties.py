@@ -10,7 +10,7 @@ import polars as pl
 from genies.evaluation.metrics import accuracy
 from genies.evaluation.table import Table
 
-TIES = Table(
+TABLE = Table(
     "ties.csv",
     {
         **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
@@ -25,7 +25,7 @@ The protocol ``corrected`` predicts under no other orders; ``sites.csv`` says ho
 
 
 def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
-    """The spread of one cell over orders of tied sites, as ``TIES`` has it; None where there are no orders."""
+    """The spread of one cell over orders of tied sites, as ``TABLE`` has it; None where there are no orders."""
     if pairs["repeated_over"][0] != "tie orders":
         return None
     accuracies = np.array([accuracy(drawn) for drawn in np.array(pairs["repeats"].to_list(), np.float64).T])

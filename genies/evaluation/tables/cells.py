@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -12,12 +12,15 @@ import polars as pl
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation.clean import clean_figures
-from genies.evaluation.evaluations import evaluated
+from genies.evaluation.evaluations import Fits, evaluated
 from genies.evaluation.scored import scored
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import accuracy_interval
 
-CELLS = Table(
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
+TABLE = Table(
     "cells.csv",
     {
         "model": pl.String,
@@ -45,17 +48,15 @@ Seen = Mapping[tuple[str, str], Collection[int]]
 """By (source, target), the target's examples of which the source's training split shows something."""
 
 
-def measured_cells(
-    evaluations: Path, models: Sequence[str], fits: Mapping[str, Collection[str]], seen: Seen | None = None
-) -> pl.DataFrame:
-    """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``CELLS``.
+def rows(run: Measurements) -> pl.DataFrame:
+    return run.cells
+
+
+def measured_cells(fits: Fits, seen: Seen | None = None) -> pl.DataFrame:
+    """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``TABLE``.
 
     Args:
-        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, columns as in
-            ``genies.evaluation.evaluations.PAIR_COLUMNS``. What is not asked for may be left over from an earlier
-            configuration, and is not read.
-        models: those to read, in the order wanted.
-        fits: sources to read by intervention, these in the order wanted.
+        fits: the evaluations to read.
         seen: see ``Seen``; without it nothing is known of clean pairs.
 
     Raises:
@@ -63,15 +64,11 @@ def measured_cells(
             not there; the overlap of a target is not known; or a model's interventions were tested on different
             pairs of one target.
     """
-    rows = [
-        {**place, **_checked_cell(evaluations, place, pairs, seen)}
-        for place, pairs in evaluated(evaluations, models, fits)
-    ]
-    frame = CELLS.frame(rows)
+    frame = TABLE.frame({**place, **_checked_cell(fits.folder, place, pairs, seen)} for place, pairs in evaluated(fits))
     counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
     for model, target, sizes in counts.filter(pl.col("test_pairs").list.len() > 1).iter_rows():
         raise StoreError(
-            f"{evaluations / model}: {target} was evaluated on {sizes[0]} pairs by one intervention and on {sizes[-1]} "
+            f"{fits.folder / model}: {target} was evaluated on {sizes[0]} pairs by one intervention and on {sizes[-1]} "
             "by another; delete the folder and run snakemake again"
         )
     return frame

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from genies.evaluation.averages import interval_columns, new_shifts, within_range
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.leaderboard import interval_columns, new_shifts, within_range
 from genies.evaluation.table import Table
 
 if TYPE_CHECKING:
     from genies.evaluation.bootstrap import DrawnMeans
+    from genies.evaluation.measurements import Measurements
 
-CATEGORIES = Table(
+TABLE = Table(
     "elicitation_by_category.csv",
     {
         **dict.fromkeys(("model", "label", "category", "intervention"), pl.String),
@@ -25,6 +26,10 @@ CATEGORIES = Table(
     },
 )
 """Columns of ``elicitation_by_category.csv``."""
+
+
+def rows(run: Measurements) -> pl.DataFrame:
+    return by_category(run.metrics, run["intervals"], run.examples)
 
 
 def by_category(
@@ -38,8 +43,8 @@ def by_category(
     0.5 / target_tuned_capability.
 
     Args:
-        metrics: columns as in ``genies.evaluation.generalization.METRICS``.
-        intervals: of single shifts, columns as in ``genies.evaluation.bootstrap.INTERVALS``; without them a category of
+        metrics: columns as in ``tables.generalization_metrics.TABLE``.
+        intervals: of single shifts, columns as in ``genies.evaluation.bootstrap.COLUMNS``; without them a category of
             one shift has no interval.
         examples: knows what other examples would change; without it a category of several shifts of one source has no
             interval.
@@ -70,7 +75,7 @@ def by_category(
                 "random_elicitation": floor,
             }
         )
-    return CATEGORIES.frame(rows)
+    return TABLE.frame(rows)
 
 
 def _over_examples(

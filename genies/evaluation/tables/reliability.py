@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -12,8 +12,11 @@ from genies.evaluation.scored import Key, Scored
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import accuracy_interval
 
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
 BINS = 10
-RELIABILITY = Table(
+TABLE = Table(
     "reliability.csv",
     {
         **dict.fromkeys(("model", "intervention"), pl.String),
@@ -26,11 +29,15 @@ RELIABILITY = Table(
 confidence and accuracy of its pairs, over all shifts, with a 95 % interval over examples."""
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return reliability(run.metrics, run.scores)
+
+
 def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
-    """Accuracy by confidence, over the test pairs of all shifts; columns as in ``RELIABILITY``.
+    """Accuracy by confidence, over the test pairs of all shifts; columns as in ``TABLE``.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         scores: what every intervention says of every pair; those of which it is not known have no rows.
     """
     rows: list[dict[str, Any]] = []
@@ -60,4 +67,4 @@ def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataF
                     "pairs": int(inside.sum()),
                 }
             )
-    return RELIABILITY.frame(rows)
+    return TABLE.frame(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,12 @@ from scipy import stats
 
 from genies.evaluation.table import Table
 
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
 FEWEST = 4
 """Shifts that an interval of a correlation needs."""
-CORRELATIONS = Table(
+TABLE = Table(
     "correlations.csv",
     {
         **dict.fromkeys(("of", "intervention", "with"), pl.String),
@@ -25,13 +28,17 @@ CORRELATIONS = Table(
 interventions ``with`` the baseline; or of one intervention between two models."""
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return correlations(run.metrics)
+
+
 def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataFrame:
-    """Correlations over shifts, columns as in ``CORRELATIONS``: with the baseline in each model, then between models.
+    """Correlations over shifts, columns as in ``TABLE``: with the baseline in each model, then between models.
 
     What does not vary, and what fewer than four shifts show, has none and is left out.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         baseline: intervention that each is compared with.
     """
     rows: list[dict[str, Any]] = []
@@ -49,7 +56,7 @@ def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataF
             if (a, intervention) in accuracy and (b, intervention) in accuracy:
                 names = {"of": a, "intervention": intervention, "with": b}
                 rows += _row(accuracy[a, intervention], accuracy[b, intervention], names)
-    return CORRELATIONS.frame(rows)
+    return TABLE.frame(rows)
 
 
 def _row(one: pl.DataFrame, other: pl.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]:

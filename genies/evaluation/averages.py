@@ -1,19 +1,13 @@
-"""Averages over shifts: which shifts are averaged over, the ranking of interventions, and the leaderboard."""
+"""Averages over shifts: which shifts are averaged over, and the ranking of interventions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from genies.evaluation.metrics import CHANCE
-from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import ClusteredMean, clustered_mean
-
-if TYPE_CHECKING:
-    from genies.evaluation.bootstrap import DrawnMeans
 
 AVERAGED = {
     "generalization_accuracy": (0.0, 1.0),
@@ -24,56 +18,10 @@ AVERAGED = {
 }
 """Metrics that are averaged over shifts, and their range, at which intervals end."""
 DIFFERENCE = "difference_to_best"
-OVER_EXAMPLES = ("generalization_accuracy", DIFFERENCE)
-"""Means whose intervals over examples the leaderboard has, too."""
-
-LEADERBOARD = Table(
-    "leaderboard.csv",
-    {
-        **dict.fromkeys(("model", "label", "averaged_over", "intervention"), pl.String),
-        **dict.fromkeys(("shifts", "entries", "shifts_at_chance"), pl.Int64),
-        "degrees_of_freedom": pl.Float64,
-        **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, DIFFERENCE) for end in ("", "_low", "_high")},
-        **{f"{name}_examples{end}": pl.Float64 for name in OVER_EXAMPLES for end in ("_low", "_high")},
-    },
-)
-"""Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
-degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
-``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval."""
-
 ALL_LABELS = "all"
 DISTINCT, PUBLISHED = "distinct", "published"
 Benchmarks = Mapping[str, Collection[tuple[str, str]]]
 """(source, target) of the shifts of each named benchmark."""
-
-
-def leaderboard(
-    metrics: pl.DataFrame, benchmarks: Benchmarks | None = None, examples: DrawnMeans | None = None
-) -> pl.DataFrame:
-    """Averages over shifts of every (model, intervention), best accuracy first, columns as in ``LEADERBOARD``.
-
-    ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block, paired by shift
-    (null for the best one itself). A metric that is null for one shift has no average, and an average over the
-    shifts of one source has no interval for new shifts.
-
-    Args:
-        metrics: columns as in ``genies.evaluation.generalization.METRICS``.
-        benchmarks: sets of shifts that have a block of their own; see ``blocks``.
-        examples: knows what other examples would change; without it, intervals over examples are null.
-    """
-    rows = []
-    for names, weighted, shifts in blocks(metrics, benchmarks):
-        for intervention, own in ranking(shifts, weighted):
-            row = {**names, "intervention": intervention, **_counts(own)}
-            for name, used in averaged(own):
-                mean = new_shifts(used, name)
-                row |= {name: mean.mean, **interval_columns(name, within_range(name, mean.interval()))}
-                if name == "generalization_accuracy":
-                    row["degrees_of_freedom"] = mean.degrees_of_freedom
-                if name in OVER_EXAMPLES and examples:
-                    row |= interval_columns(f"{name}_examples", examples.interval(used, name))
-            rows.append(row)
-    return LEADERBOARD.frame(rows)
 
 
 def blocks(
@@ -162,11 +110,3 @@ def interval_columns(name: str, interval: tuple[float, float] | None) -> dict[st
     """The ends of an interval as ``<name>_low`` and ``<name>_high``; null where there is none."""
     low, high = interval or (None, None)
     return {f"{name}_low": low, f"{name}_high": high}
-
-
-def _counts(own: pl.DataFrame) -> dict[str, int | None]:
-    """How many shifts and entries there are, and how many shifts have an accuracy that chance could give."""
-    distinct = own.unique(["source", "target"])
-    low, high = (distinct[f"generalization_accuracy{end}"] for end in ("_low", "_high"))
-    at_chance = None if low.null_count() else int(((low <= CHANCE) & (high >= CHANCE)).sum())
-    return {"shifts": len(distinct), "entries": len(own), "shifts_at_chance": at_chance}

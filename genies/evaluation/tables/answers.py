@@ -13,7 +13,7 @@ from genies.evaluation.scored import scored
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import accuracy_interval
 
-ANSWERED = Table(
+TABLE = Table(
     "answers.csv",
     {
         **dict.fromkeys(("model", "intervention", "source", "target"), pl.String),
@@ -32,7 +32,7 @@ not change it. Its 95 % interval is over clusters of examples."""
 
 
 def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
-    """The answers to the questions of one cell, as ``ANSWERED`` has them; None where its pairs are no questions."""
+    """The answers to the questions of one cell, as ``TABLE`` has them; None where its pairs are no questions."""
     if pairs["answer"].null_count() or pairs["probability"].null_count():
         return None
     yes = (pairs["answer"] == ANSWERS[0]).to_numpy()

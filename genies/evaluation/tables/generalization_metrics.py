@@ -15,8 +15,9 @@ from genies.evaluation.table import Table
 
 if TYPE_CHECKING:
     from genies.data.shifts import Shift
+    from genies.evaluation.measurements import Measurements
 
-METRICS = Table(
+TABLE = Table(
     "generalization_metrics.csv",
     {
         "model": pl.String,
@@ -59,6 +60,10 @@ LEFT_OUT = "without this intervention"
 Cell = Mapping[str, Any]
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return run.metrics
+
+
 def generalization_metrics(
     cells: pl.DataFrame,
     shifts: Sequence[Shift],
@@ -68,7 +73,7 @@ def generalization_metrics(
     clean: CleanCapabilities | None = None,
     trained: Collection[str] = (),
 ) -> pl.DataFrame:
-    """Metrics of every (model, intervention, shift), columns as in ``METRICS``.
+    """Metrics of every (model, intervention, shift), columns as in ``TABLE``.
 
     ``target_tuned_capability`` is the accuracy on the reference after fitting on it. Of which intervention, ``clean``
     decides; without it, it is the best of those of ``capability_interventions`` that the model was run with (the
@@ -77,7 +82,7 @@ def generalization_metrics(
     null or 0, and the published calibration error where no bin has enough pairs.
 
     Args:
-        cells: columns as in ``genies.evaluation.cells.CELLS``.
+        cells: columns as in ``genies.evaluation.tables.cells.TABLE``.
         shifts: shifts to report.
         capability_interventions: see above.
         baseline: the intervention that differential elicitation is measured from.
@@ -107,7 +112,7 @@ def generalization_metrics(
                 if row:
                     left_out = intervention in trained and intervention not in capability.chosen_from
                     rows.append({**row, "remarks": _remarks(row, capability, left_out)})
-    return METRICS.frame(rows)
+    return TABLE.frame(rows)
 
 
 class _Elicited(NamedTuple):

@@ -8,17 +8,20 @@ and *new shifts and targets*, where those that share a target are alike as well 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from genies.evaluation.averages import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
 from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
-from genies.evaluation.leaderboard import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import two_way_mean
 
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
 NEW_EXAMPLES, NEW_SHIFTS, NEW_SHIFTS_AND_TARGETS = "new examples", "new shifts", "new shifts and targets"
-MEANS = Table(
+TABLE = Table(
     "means.csv",
     {
         **dict.fromkeys(("model", "label", "averaged_over", "intervention", "metric"), pl.String),
@@ -33,11 +36,15 @@ where it is not known. ``clusters`` counts sources, or the fewer of sources and 
 are null for new examples, whose interval is a bootstrap's."""
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return means(run.metrics, run.examples, run.benchmarks)
+
+
 def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
-    """Means over shifts, columns as in ``MEANS``, in the order of the leaderboard.
+    """Means over shifts, columns as in ``TABLE``, in the order of the leaderboard.
 
     Args:
-        metrics: a row per model, intervention and shift, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         examples: knows what other examples would change.
         benchmarks: sets of shifts to average over as well.
     """
@@ -48,7 +55,7 @@ def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | 
         for metric, used in averaged(own)
         for row in _rows(used, metric, examples)
     ]
-    return MEANS.frame(rows)
+    return TABLE.frame(rows)
 
 
 def _rows(used: pl.DataFrame, metric: str, examples: DrawnMeans) -> Iterator[dict[str, Any]]:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.cells import measured_cells
-from genies.evaluation.evaluations import PLACE
-from genies.evaluation.leaderboard import ALL_LABELS
+from genies.evaluation.averages import ALL_LABELS
+from genies.evaluation.evaluations import PLACE, Fits
 from genies.evaluation.table import Table
+from genies.evaluation.tables.cells import measured_cells
+
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
 
 SHIFT = "shift"
-SEEDS = Table(
+TABLE = Table(
     "seeds.csv",
     {
         **dict.fromkeys(("model", "intervention", "over", "source", "target"), pl.String),
@@ -31,12 +35,16 @@ SEEDS = Table(
 all distinct shifts ("all"); mean, standard deviation (n − 1) and range of the accuracy over the seeds."""
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return TABLE.frame() if run.fits is None else spread(run.fits.folder, run.metrics, run.repeats)
+
+
 def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Sequence[str]]) -> pl.DataFrame:
-    """The spread over seeds, columns as in ``SEEDS``.
+    """The spread over seeds, columns as in ``TABLE``.
 
     Args:
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``, also of the repeats.
-        metrics: those of the run's own seed, as in ``genies.evaluation.generalization.METRICS``.
+        metrics: those of the run's own seed, as in ``tables.generalization_metrics.TABLE``.
         repeats: names of the repeats by intervention.
 
     Raises:
@@ -47,7 +55,9 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     accuracies = [metrics.select(*PLACE, pl.lit("").alias("seed"), accuracy="generalization_accuracy")]
     for model in metrics["model"].unique(maintain_order=True):
         for intervention, names in repeats.items():
-            cells = measured_cells(evaluations, [model], dict.fromkeys(names, sources)).rename({"intervention": "seed"})
+            cells = measured_cells(Fits(evaluations, [model], dict.fromkeys(names, sources))).rename(
+                {"intervention": "seed"}
+            )
             own = cells.join(shifts, on=["model", "source", "target"], how="semi")
             accuracies.append(own.with_columns(intervention=pl.lit(intervention)).select(*PLACE, "seed", "accuracy"))
     frame = pl.concat(accuracies).filter(pl.col("intervention").is_in(list(repeats)))
@@ -57,7 +67,7 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     overall = _summary(means, keys).with_columns(over=pl.lit(ALL_LABELS))
     return pl.concat([overall, by_shift], how="diagonal").select(
         pl.col(name).cast(kind) if name in by_shift.columns else pl.lit(None, kind).alias(name)
-        for name, kind in SEEDS.columns.items()
+        for name, kind in TABLE.columns.items()
     )
 
 

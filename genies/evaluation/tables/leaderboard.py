@@ -1,0 +1,127 @@
+"""The leaderboard: averages over shifts of every intervention."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from genies.evaluation.averages import (
+    AVERAGED,
+    DIFFERENCE,
+    Benchmarks,
+    averaged,
+    blocks,
+    interval_columns,
+    new_shifts,
+    ranking,
+    within_range,
+)
+from genies.evaluation.metrics import CHANCE
+from genies.evaluation.table import Table
+from genies.evaluation.tables.comparisons import HIGHER, LOWER
+
+if TYPE_CHECKING:
+    from genies.evaluation.bootstrap import DrawnMeans
+    from genies.evaluation.measurements import Measurements
+
+OVER_EXAMPLES = ("generalization_accuracy", DIFFERENCE)
+"""Means whose intervals over examples the leaderboard has, too."""
+
+TABLE = Table(
+    "leaderboard.csv",
+    {
+        **dict.fromkeys(("model", "label", "averaged_over", "intervention"), pl.String),
+        **dict.fromkeys(("shifts", "entries", "shifts_at_chance"), pl.Int64),
+        "may_be_best": pl.Boolean,
+        "degrees_of_freedom": pl.Float64,
+        **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, DIFFERENCE) for end in ("", "_low", "_high")},
+        **{f"{name}_examples{end}": pl.Float64 for name in OVER_EXAMPLES for end in ("_low", "_high")},
+    },
+)
+"""Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
+degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
+``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
+of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block, and
+``may_be_best`` is false where any other intervention is shown to be better there."""
+BLOCK = ("model", "label", "averaged_over")
+"""Columns that name a set of shifts that is averaged over."""
+
+
+def rows(run: Measurements) -> pl.DataFrame:
+    return leaderboard(run.metrics, run.benchmarks, run.examples, run["comparisons"])
+
+
+def leaderboard(
+    metrics: pl.DataFrame,
+    benchmarks: Benchmarks | None = None,
+    examples: DrawnMeans | None = None,
+    comparisons: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Averages over shifts of every (model, intervention), best accuracy first, columns as in ``TABLE``.
+
+    ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block, paired by shift
+    (null for the best one itself). A metric that is null for one shift has no average, and an average over the
+    shifts of one source has no interval for new shifts.
+
+    Args:
+        metrics: columns as in ``tables.generalization_metrics.TABLE``.
+        benchmarks: sets of shifts that have a block of their own; see ``blocks``.
+        examples: knows what other examples would change; without it, intervals over examples are null.
+        comparisons: of these interventions, columns as in ``genies.evaluation.tables.comparisons.TABLE``; without it,
+            differences to the best have no intervals, and nothing is said of ``may_be_best``.
+    """
+    compared = _Compared(comparisons)
+    rows = []
+    for names, weighted, shifts in blocks(metrics, benchmarks):
+        ranked = ranking(shifts, weighted)
+        for intervention, own in ranked:
+            row = {**names, "intervention": intervention, **_counts(own)}
+            row["may_be_best"] = compared.may_be_best(tuple(names.values()), intervention)
+            for name, used in averaged(own):
+                mean = new_shifts(used, name)
+                interval = within_range(name, mean.interval())
+                if name == DIFFERENCE:
+                    interval = compared.interval(tuple(names.values()), intervention, ranked[0][0])
+                row |= {name: mean.mean, **interval_columns(name, interval)}
+                if name == "generalization_accuracy":
+                    row["degrees_of_freedom"] = mean.degrees_of_freedom
+                if name in OVER_EXAMPLES and examples:
+                    row |= interval_columns(f"{name}_examples", examples.interval(used, name))
+            rows.append(row)
+    return TABLE.frame(rows)
+
+
+class _Compared:
+    """Comparisons by what is averaged over."""
+
+    def __init__(self, comparisons: pl.DataFrame | None) -> None:
+        self._ends: dict[tuple[str, ...], tuple[float, float] | None] = {}
+        self._worse: dict[tuple[str, ...], bool] = {}
+        if comparisons is None:
+            return
+        for row in comparisons.filter(pl.col("averaged_over").is_not_null()).iter_rows(named=True):
+            block = tuple(row[name] for name in BLOCK)
+            low, high, verdict = row["low"], row["high"], row["verdict"]
+            both = row["intervention"], row["other"]
+            self._ends[*block, *both] = None if low is None else (low, high)
+            self._ends[*block, *reversed(both)] = None if low is None else (-high, -low)
+            for name, worse in zip(both, (LOWER, HIGHER), strict=True):
+                self._worse[*block, name] = self._worse.get((*block, name), False) or verdict == worse
+
+    def interval(self, block: tuple[str, ...], intervention: str, best: str) -> tuple[float, float] | None:
+        """Simultaneous interval of the difference to the best intervention of a block; None where it has no ends."""
+        return self._ends.get((*block, intervention, best))
+
+    def may_be_best(self, block: tuple[str, ...], intervention: str) -> bool | None:
+        """Whether no other intervention of the block is shown to be better; None where nothing was compared."""
+        worse = self._worse.get((*block, intervention))
+        return None if worse is None else not worse
+
+
+def _counts(own: pl.DataFrame) -> dict[str, int | None]:
+    """How many shifts and entries there are, and how many shifts have an accuracy that chance could give."""
+    distinct = own.unique(["source", "target"])
+    low, high = (distinct[f"generalization_accuracy{end}"] for end in ("_low", "_high"))
+    at_chance = None if low.null_count() else int(((low <= CHANCE) & (high >= CHANCE)).sum())
+    return {"shifts": len(distinct), "entries": len(own), "shifts_at_chance": at_chance}
