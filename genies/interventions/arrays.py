@@ -14,7 +14,7 @@ class ArrayPairs:
     """n pairs of responses whose features are arrays; fulfils ``genies.interventions.base.Pairs``.
 
     Give what the intervention reads. Axis 0 counts pairs, axis 1 is (first, second); for ``fit`` the best response
-    comes first. Example::
+    comes first:
 
         train = ArrayPairs(residual={"plain": activations})  # (n, 2, layers, hidden)
         probe = LatStim1().fit(train)
