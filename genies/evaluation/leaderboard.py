@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -64,7 +64,7 @@ def leaderboard(
     rows = []
     for names, weighted, shifts in blocks(metrics, benchmarks):
         for intervention, own in ranking(shifts, weighted):
-            row = {**names, "intervention": intervention, **_counts(own)}
+            row: dict[str, Any] = {**names, "intervention": intervention, **_counts(own)}
             for name, used in averaged(own):
                 mean = new_shifts(used, name)
                 row |= {name: mean.mean, **interval_columns(name, within_range(name, mean.interval()))}
@@ -117,7 +117,7 @@ def ranking(shifts: pl.DataFrame, weighted: bool) -> list[tuple[str, pl.DataFram
     """
     rows = shifts[np.repeat(np.arange(len(shifts)), shifts["published_entries"])] if weighted else shifts
     own = {str(name): of for (name,), of in rows.group_by("intervention", maintain_order=True)}
-    order = sorted(own, key=lambda name: -own[name]["generalization_accuracy"].mean())
+    order = sorted(own, key=lambda name: -own[name].select(pl.mean("generalization_accuracy")).item())
     best = order[0]
     # Joined by shift, not by position: what is paired must be the same shift.
     places = ["source", "target"]
