@@ -22,7 +22,7 @@ help:
 	@echo "make unit    run those that need neither Snakemake, a browser nor SLURM"
 	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
-	@echo "make lint    check format, lint and the workflow"
+	@echo "make lint    check format, lint, types and the workflow"
 	@echo "make format  format the code"
 	@echo "make oldest  run the unit tests with the lowest versions that pyproject.toml admits (make newest: the highest)"
 	@echo "make constraints  write the versions that $(VENV) has to constraints.txt"
@@ -89,6 +89,7 @@ newest:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
