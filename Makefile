@@ -14,7 +14,7 @@ UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/
 DATA ?= resources/genies/distributions
 FIGURES ?= results/reliability.md
 
-.PHONY: help demo test unit torture bench oldest newest constraints lint format docs clean
+.PHONY: help demo test unit torture bench oldest newest constraints lint format docs site clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
@@ -22,11 +22,12 @@ help:
 	@echo "make unit    run those that need neither Snakemake, a browser nor SLURM"
 	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
-	@echo "make lint    check format, lint and the workflow"
+	@echo "make lint    check format, lint, types and the workflow"
 	@echo "make format  format the code"
 	@echo "make oldest  run the unit tests with the lowest versions that pyproject.toml admits (make newest: the highest)"
 	@echo "make constraints  write the versions that $(VENV) has to constraints.txt"
 	@echo "make docs    write what is generated from the schema and pyproject.toml"
+	@echo "make site    build the documentation with its API reference; opens at site/index.html"
 
 # Makes the environment $(1), unless there is one, with the first Python that can. Debian has what makes environments in
 # a package apart (ensurepip is missing then); for Pythons after 3.13, Snakemake's dependencies have to be compiled.
@@ -88,6 +89,7 @@ newest:
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
@@ -99,6 +101,10 @@ format: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m genies.config.generated
+
+# Fails on a broken link, a missing anchor and a page that the navigation lacks (with --quiet MkDocs would not).
+site: $(VENV)/.installed-test
+	$(BIN)/mkdocs build
 
 # After an upgrade in $(VENV) by hand: what it has becomes what everyone gets.
 constraints: $(VENV)/.installed-test

@@ -188,7 +188,7 @@ def _function(verb: Verb) -> Callable[..., Any]:
         return function(*arguments, **options)
 
     call.__name__ = name
-    call.__signature__ = signature.replace(parameters=shown)
+    call.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]  # read by inspect
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
     call.__doc__ = re.sub(r"^( +)\*(\w+:)", r"\1\2", function.__doc__ or "", flags=re.MULTILINE)
     return call

@@ -62,7 +62,7 @@ def disk_full(error: BaseException) -> DiskError | None:
         link = link.__cause__ or link.__context__
     for link in chain:
         if getattr(link, "errno", None) in _FULL or _FULL_TEXT.search(str(link)):
-            where = f"{link.filename}: " if getattr(link, "filename", None) else ""
+            where = f"{name}: " if (name := getattr(link, "filename", None)) else ""
             reason = getattr(link, "strerror", None) or str(link).splitlines()[0]
             return DiskError(f"{where}{reason}; make room, or name another disk under folders, and run snakemake again")
     return None
@@ -70,7 +70,7 @@ def disk_full(error: BaseException) -> DiskError | None:
 
 def not_permitted(error: BaseException) -> StoreError | None:
     """The error to report where a file or folder may not be written or read; else None."""
-    if getattr(error, "errno", None) in _FORBIDDEN and error.filename is not None:
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN and error.filename is not None:
         return StoreError(
             f"{error.filename}: {error.strerror}; ask its owner for the permission, or name another place under folders"
         )

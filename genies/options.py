@@ -108,7 +108,7 @@ def deciding(section: Any) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """An option's value as JSON has it."""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return list(value) if isinstance(value, tuple) else value
 
@@ -129,6 +129,6 @@ def _flag(section: Any, one: Field) -> list[str]:
     name, value = one.name.replace("_", "-"), getattr(section, one.name)
     if value is None:
         return []
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return [f"--{name}={json.dumps(asdict(value), sort_keys=True)}"]
     return [f"--{name}={each}" for each in (value if isinstance(value, tuple) else (value,))]

@@ -170,6 +170,12 @@ def test_texts_over_the_context_are_found_though_few_are_tokenized(tmp_path: Pat
             assert split.digests == other.digests
 
 
+def test_prompts_are_shortened_without_a_tokenizer_too(tmp_path: Path) -> None:
+    splits = written(tmp_path / "cities", 20, 20, 2)
+    counts = count(Pieces(), splits, Sampling(), 150, Reading(overlong="shorten"))
+    assert [(split.left_out, split.changed) for split in counts] == [(0, True)] * 2
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+import genies
 from genies.config.generated import generated
 from genies.config.load import load_config
 from genies.data.shifts import list_names
+from genies.interventions.registry import available, load_class, module_of
+from genies.tuning import base, tuned
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config/README.md")]
-PAGES += sorted((REPOSITORY / "docs").glob("*.md"))
+PAGES += sorted((REPOSITORY / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize(("path", "text"), generated(REPOSITORY).items(), ids=map(str, generated(REPOSITORY)))
@@ -54,3 +60,63 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
         target = (page.parent / place).resolve() if place else page
         assert target.exists(), f"{page.name}: {place}"
         assert not anchor or anchor in anchors(target), f"{page.name}: {place}#{anchor}"
+
+
+def built(repository: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """What `make site` runs in a folder, with the site elsewhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as a site, built strictly."""
+    folder = tmp_path_factory.mktemp("site")
+    ended = built(REPOSITORY, folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_the_site_begins_with_the_readme_and_has_every_page(site: Path) -> None:
+    front = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="docs/own.html"' in front and 'src="docs/report.png"' in front
+    for page in PAGES:
+        place = site / page.relative_to(REPOSITORY)
+        assert place.with_name("index.html" if page.stem == "README" else f"{page.stem}.html").is_file(), page
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img)\b[^>]* src=\"([^\"]*)\"|<link\b[^>]* href=\"([^\"]*)\"", text)
+        assert loaded
+        assert not [place for pair in loaded for place in pair if "//" in place], page.name
+
+
+def test_the_reference_describes_every_public_name(site: Path) -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (site / "docs/api").glob("*.html"))
+    classes = [f"{module_of(name)}.{load_class(name).__name__}" for name in available()]
+    texts = [f"{module.__name__}.{name}" for module in (base, tuned) for name in module.__all__]
+    offered = [f"{getattr(genies, name).__module__}.{name}" for name in genies.__all__]
+    for name in ["genies.interventions.base.Intervention", *classes, *texts, *offered]:
+        assert f'id="{name}"' in pages, f"docs/api has no ::: {name}"
+
+
+@pytest.mark.parametrize(
+    ("planted", "told"),
+    [
+        ("[x](docs/nowhere.md)", "docs/nowhere.md"),
+        ("[x](docs/own.md#nowhere)", "#nowhere"),
+        ("::: genies.nowhere", "genies.nowhere"),
+    ],
+)
+def test_a_broken_link_fails_the_build_of_the_site(tmp_path: Path, planted: str, told: str) -> None:
+    for name in ("docs", "config", "genies"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    with (tmp_path / "README.md").open("a", encoding="utf-8") as page:
+        page.write(f"\n{planted}\n")
+    ended = built(tmp_path, tmp_path / "site")
+    assert ended.returncode != 0
+    assert told in ended.stdout + ended.stderr

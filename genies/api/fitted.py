@@ -86,7 +86,9 @@ class FittedIntervention:
         shown = Presentation(self._reading.get("prompt_format", "published")).apply(self._tokenizer, given)
         if isinstance(self.intervention, TextIntervention):
             texts = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
-            predicted = checked_prediction(self.intervention, TextPairs(*texts, np.arange(len(shown))), "new texts")
+            prompt, first, second = texts
+            pairs = TextPairs(prompt, first, second, np.arange(len(shown)))
+            predicted = checked_prediction(self.intervention, pairs, "new texts")
         else:
             predicted = self._from_features(shown)
         probability, scores = predicted
@@ -116,7 +118,7 @@ class FittedIntervention:
         from genies.store.extraction import Extractor
 
         if self._extractor is None:
-            chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
+            chosen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self._extraction.items()}
             computed = chosen.pop("arithmetic", None)
             chosen.pop("device", None)
             options = Extraction(**chosen, device=self._device)
@@ -207,7 +209,7 @@ def save_intervention(intervention: Intervention, folder: str | Path) -> None:
 def _chosen(fits: Mapping[str, str], source: str | None, manifest: Path) -> str:
     if source is None and len(fits) == 1:
         return next(iter(fits.values()))
-    if source not in fits:
+    if source is None or source not in fits:
         known = ", ".join(fits)
         said = "names several fits" if source is None else f"has no fit on {source}"
         raise ConfigError(f"{manifest}: {said}; give one of these as source: {known}")

@@ -111,9 +111,11 @@ def _config(
 ) -> Config:
     if settings.get("sweep") is not None:
         raise ConfigError("sweep: is not part of evaluate_shifts; `snakemake sweep` computes it")
-    several = isinstance(interventions, Sequence) and not isinstance(interventions, str)
     specs, parameters = [], dict(settings.get("intervention_parameters", {}))
-    for given in interventions if several else [interventions]:
+    listed: Sequence[OneIntervention] = (
+        interventions if isinstance(interventions, Sequence) and not isinstance(interventions, str) else [interventions]
+    )
+    for given in listed:
         if isinstance(given, str | Path):
             specs.append(str(given))
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from genies.data.options import Limit
 from genies.data.shifts import list_names
 from genies.engine.options import Extraction
 from genies.interventions.base import Intervention
+from genies.interventions.parameters import Parameter
 from genies.interventions.registry import available, load_class
 from genies.interventions.text import TextIntervention
 from genies.options import default_of, options_of
@@ -130,16 +131,16 @@ def _ready(file: Path) -> str:
 
 def _parameters() -> str:
     """Parameters of every intervention, those of the bases once."""
-    rows = [*_rows("all", Intervention, {}), *_rows("all that read texts", TextIntervention, Intervention.parameters())]
+    of_all, of_texts = Intervention.parameters(), TextIntervention.parameters()
+    rows = [*_rows("all", of_all, {}), *_rows("all that read texts", of_texts, of_all)]
     for name in available():
         kind = load_class(name)
-        base = TextIntervention if issubclass(kind, TextIntervention) else Intervention
-        rows += _rows(f"`{name}`", kind, base.parameters())
+        rows += _rows(f"`{name}`", kind.parameters(), of_texts if issubclass(kind, TextIntervention) else of_all)
     return PARAMETERS + "".join(rows)
 
 
-def _rows(title: str, kind: type[Intervention], known: Collection[str]) -> Iterator[str]:
-    for name, parameter in sorted(kind.parameters().items()):
+def _rows(title: str, parameters: Mapping[str, Parameter], known: Collection[str]) -> Iterator[str]:
+    for name, parameter in sorted(parameters.items()):
         if name not in known:
             yield f"| {title} | `{name}` | `{json.dumps(parameter.default)}` | {parameter.meaning} |\n"
 
@@ -149,7 +150,7 @@ def _table(title: str, section: type) -> str:
     return "\n".join([f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""])
 
 
-def _keys(section: type) -> Iterator[tuple[str, Any, str]]:
+def _keys(section: type[Any]) -> Iterator[tuple[str, Any, str]]:
     """Name, default and meaning of every key of a section."""
     if is_dataclass(section):
         for one in options_of(section):

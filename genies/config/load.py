@@ -103,7 +103,7 @@ def _known_keys(path: list[str]) -> list[str]:
     return [key for section in sections for key in _keys(section)]
 
 
-def _keys(section: type) -> dict[str, Any]:
+def _keys(section: type[Any]) -> dict[str, Any]:
     """Types of a section's keys, by name."""
     if is_dataclass(section):
         types = get_type_hints(section)

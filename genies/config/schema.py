@@ -58,7 +58,7 @@ def shifts_schema() -> dict[str, Any]:
     name = {"type": "string", "pattern": f"^{shifts.NAME.pattern}{END}"}
     text = {"type": "string", "pattern": rf"^[^\u0000-\u001f\u007f]+{END}"}
     group = {**text, "not": {"enum": list(shifts.RESERVED)}}
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         **dict.fromkeys(shifts.NAMES, name),
         **dict.fromkeys(shifts.TEXTS, text),
         **dict.fromkeys(shifts.GROUPS, group),

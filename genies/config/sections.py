@@ -7,7 +7,7 @@ of ``Reading`` stand at the top.
 from __future__ import annotations
 
 from dataclasses import MISSING
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model, model_validator
 
@@ -72,9 +72,9 @@ class Mixture(Section):
 class Folders(Section):
     """Where things are kept; a scratch disk may be named here."""
 
-    resources: Place = Field("resources", description="Downloaded and made data and models.")
-    cache: Place = Field("cache", description="Tokens, activations and fitted interventions, by digest.")
-    results: Place = Field("results", description="Tables, figures and reports, by run.")
+    resources: Place = Field(default="resources", description="Downloaded and made data and models.")
+    cache: Place = Field(default="cache", description="Tokens, activations and fitted interventions, by digest.")
+    results: Place = Field(default="results", description="Tables, figures and reports, by run.")
 
 
 class _Subjects(Section):
@@ -116,10 +116,16 @@ def _keys_of(section: type) -> dict[str, Any]:
     return keys
 
 
-_Read = create_model("_Read", __base__=_Subjects, **_keys_of(Reading))
+if TYPE_CHECKING:
+    # It is frozen, as Config is, by ``model_config``, which type checkers do not read.
+    class _Read(_Subjects, Reading):  # type: ignore[misc]
+        """What ``create_model`` makes, as type checkers read it."""
+
+else:
+    _Read = create_model("_Read", __base__=_Subjects, **_keys_of(Reading))
 
 
-class Config(_Read):
+class Config(_Read):  # type: ignore[misc]
     """The configuration of a run."""
 
     interventions: tuple[Place, ...] = Field(

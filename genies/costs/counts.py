@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from genies.costs.sampling import ratio_totals, value_of
-from genies.costs.trees import Pieces, SplitCounts, Trees
+from genies.costs.trees import SplitCounts, Trees
 from genies.data.distributions import Example
 from genies.data.framing import Framed
 from genies.data.options import SPLITS, Reading, Split
@@ -61,7 +61,7 @@ class Sampling:
 
 
 def count_splits(
-    tokenizer: PreTrainedTokenizerBase | Pieces,
+    tokenizer: PreTrainedTokenizerBase,
     tokenizer_digest: str | None,
     context: int | None,
     splits: Iterable[ReadSplit],
@@ -75,7 +75,7 @@ def count_splits(
     """Count what ``tokenize`` and ``extract`` would make of the splits. Nothing is written.
 
     Args:
-        tokenizer: the model's, or what takes its place.
+        tokenizer: the model's, or ``genies.costs.trees.Pieces`` in its place.
         tokenizer_digest: as in a model's manifest, for tokens that the cache has; None if they have no name there, or
             nobody asks for it.
         context: tokens that the model can hold; None if unbounded.
@@ -106,7 +106,7 @@ def count_splits(
 class _Counting:
     """The counting of one split."""
 
-    tokenizer: PreTrainedTokenizerBase | Pieces
+    tokenizer: PreTrainedTokenizerBase
     tokenizer_digest: str | None
     context: int | None
     views: tuple[str, ...]
@@ -250,7 +250,9 @@ class _Counting:
         ])  # fmt: skip
 
     def _text_digests(self, texts: Sequence[Text]) -> dict[str, str]:
-        return {view: tokens_digest(self.tokenizer_digest, texts, VIEWS[view])[0] for view in self._tokenized_views}
+        if (digest := self.tokenizer_digest) is None:
+            return {}
+        return {view: tokens_digest(digest, texts, VIEWS[view])[0] for view in self._tokenized_views}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from genies.errors import DataError
 
 if TYPE_CHECKING:
     from genies.costs.counts import ReadSplit
+    from genies.data.options import Split
     from genies.plan import Plan
 
 MAKE_IT = "let the workflow make it, with the same --configfile and --config: snakemake"
@@ -40,7 +41,7 @@ def read_splits(plan: Plan) -> Iterator[ReadSplit]:
             yield files[file], file, *draw(examples, file, plan.reading)
     for name in mixtures:
         for file in sorted(_unmade(plan, name) & set(files)):
-            yield files[file], file, *draw(_mixed(plan, name, file.stem, held), file, plan.reading)
+            yield files[file], file, *draw(_mixed(plan, name, files[file], held), file, plan.reading)
 
 
 def _unmade(plan: Plan, mixture: str) -> set[Path]:
@@ -48,7 +49,7 @@ def _unmade(plan: Plan, mixture: str) -> set[Path]:
     return {file for split in ("train", "test") if not (file := plan.data.file(mixture, split)).is_file()}
 
 
-def _mixed(plan: Plan, name: str, split: str, held: dict[Path, list[Example]]) -> list[Example]:
+def _mixed(plan: Plan, name: str, split: Split, held: dict[Path, list[Example]]) -> list[Example]:
     mixture = plan.config.mixtures[name]
     source, other = (plan.data.file(part, split) for part in (mixture.source, mixture.other))
     if split == "test":
@@ -81,6 +82,8 @@ def _shipped(file: Path) -> Path:
 def _archive(plan: Plan, file: Path) -> Path:
     """The archive on this machine."""
     source = plan.config.data_archive
+    if source is None:
+        raise DataError(f"{file}: not there yet, and no archive is named; set data_archive")
     archive = Path(source) if plan.data.archive else downloaded(source, plan.files.cache / "downloads")
     if not archive.is_file():
         raise DataError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from genies.config.sections import Config
 from genies.costs.costs import Costs, ModelCosts, Part
@@ -25,6 +25,7 @@ from genies.engine.arithmetic import arithmetic, resolve_device
 from genies.errors import ConfigError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
+from genies.interventions.text import reading_texts
 from genies.models import trial
 from genies.models.describe import find_here
 from genies.models.files import hashes_file, tokenizer_digest
@@ -98,7 +99,7 @@ class _Planned:
 
     name: str
     config: PretrainedConfig
-    tokenizer: PreTrainedTokenizerBase | Pieces
+    tokenizer: PreTrainedTokenizerBase
     tokenizer_source: str
     tokenizer_digest: str | None
     manifest: Mapping[str, Any] | None
@@ -113,13 +114,13 @@ class _Planned:
         manifest = plan.files.results / "models" / f"{name}.json"
         return cls(
             name=name,
-            config=published_config(identifier) if published else read_config(folder),
+            config=published_config(identifier) if folder is None else read_config(folder),
             tokenizer=tokenizer,
             tokenizer_source=source,
             tokenizer_digest=digest,
             manifest=read_json(manifest) if manifest.is_file() and not published else None,
             is_gguf=is_gguf(identifier),
-            is_converted=is_gguf(identifier) and not is_gguf(folder),
+            is_converted=is_gguf(identifier) and (folder is None or not is_gguf(folder)),
         )
 
     @property
@@ -141,9 +142,7 @@ def _folder(plan: Plan, name: str) -> Path:
     return folder
 
 
-def _tokenizer(
-    folder: Path | None, given: Path | None, cache: Path
-) -> tuple[PreTrainedTokenizerBase | Pieces, str, str | None]:
+def _tokenizer(folder: Path | None, given: Path | None, cache: Path) -> tuple[PreTrainedTokenizerBase, str, str | None]:
     """A tokenizer, what it is in words, and its digest: the model's, else the one given, else ``Pieces``."""
     if folder is not None and (digest := tokenizer_digest(folder)):
         return _tried(folder, cache), "its own", digest
@@ -151,7 +150,8 @@ def _tokenizer(
         if not (digest := tokenizer_digest(given)):
             raise ConfigError(f"{given}: no tokenizer; give a folder as save_pretrained writes it")
         return _tried(given, cache), given.name, digest
-    return Pieces(), f"none: {Pieces.name_or_path}", None
+    # It has what counting asks of a tokenizer, and nothing else.
+    return cast("PreTrainedTokenizerBase", Pieces()), f"none: {Pieces.name_or_path}", None
 
 
 def _tried(folder: Path, cache: Path) -> PreTrainedTokenizerBase:
@@ -261,7 +261,7 @@ def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 
 
 def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
     """What an intervention passes that reads texts: by those of its parameters that are known here."""
-    kind = make(plan.methods.specs[name], plan.methods.parameters(name))
+    kind = reading_texts(make(plan.methods.specs[name], plan.methods.parameters(name)))
     given = kind.get_params()
     shots, virtual = given.get("shots", 0), given.get("virtual_tokens", 0)
     pairs = given.get("steps", 0) * given.get("pairs_per_step", 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ def read_config(folder: Path) -> PretrainedConfig:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
-def multiplied_weights(blocks: Sequence[torch.nn.Module], config: PretrainedConfig) -> int:
+def multiplied_weights(blocks: Iterable[torch.nn.Module], config: PretrainedConfig) -> int:
     """Weights of the blocks that every token is multiplied with; of stacked experts those that a token visits."""
     visited = getattr(config, "num_experts_per_tok", None)
     return sum(

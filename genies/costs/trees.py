@@ -96,6 +96,7 @@ class Pieces:
     Texts that begin alike have the same pieces there, so trees merge as those of a tokenizer do.
     """
 
+    is_fast = True
     eos_token_id = None
     chat_template = None
     name_or_path = f"{CHARACTERS_PER_TOKEN} characters per token"

@@ -19,14 +19,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Protocol
 
 from genies.data.download import download
 from genies.data.limits import CHUNK_BYTES, DEFAULT_LIMITS, Limits, printable
 from genies.errors import DataError, disk_full
 from genies.files import partial_folder, sync_file, sync_folder
 
-_OPENERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+_OPENERS: dict[bytes, Callable[[BinaryIO], _Readable]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -146,12 +151,22 @@ def read_members(archive: Path, shown: str, limits: Limits) -> Iterator[tuple[ta
     """
     with archive.open("rb") as raw:
         reader = _LimitedReader(raw, shown, limits)
-        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_limited_header(shown, limits)) as tar:
+        header = _limited_header(shown, limits)
+        # A stream is only read from; the stubs ask for a file that can also be written.
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=header) as tar:  # type: ignore[call-overload]
             for number, member in enumerate(iter(tar.next, None), start=1):
                 if number > limits.members:
                     raise DataError(f"{shown}: more than {limits.members} members; {REMEDY}")
                 yield tar, member
                 tar.members.clear()  # tarfile would keep every header
+
+
+def member_stream(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """The content of a regular file of an archive, to be read."""
+    stream = tar.extractfile(member)
+    if stream is None:
+        raise ValueError(f"{member.name}: is not a regular file")
+    return stream
 
 
 def _extract(archive: Path, shown: str, folder: Path, digests: Mapping[str, str], limits: Limits) -> None:
@@ -240,7 +255,7 @@ def _verified(
     if member.size > limits.file_bytes:
         raise DataError(f"{shown} has more than {limits.file_bytes} bytes; give an archive of distributions")
     digest = hashlib.sha256()
-    stream = tar.extractfile(member)
+    stream = member_stream(tar, member)
     while chunk := stream.read(CHUNK_BYTES):
         digest.update(chunk)
         yield chunk
@@ -263,7 +278,7 @@ class _LimitedReader:
         start = raw.read(6)
         raw.seek(0)
         opener = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), None)
-        self._stream = opener(raw) if opener else raw
+        self._stream: _Readable = opener(raw) if opener else raw
         self._raw = raw
         self._shown = shown
         self._limits = limits
@@ -289,7 +304,7 @@ def _limited_header(shown: str, limits: Limits) -> type[tarfile.TarInfo]:
         def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
             limit = limits.header_bytes if self.type in _EXTENSION_TYPES else limits.total_bytes
             check(self, limit)
-            member = super()._proc_member(archive)
+            member = super()._proc_member(archive)  # type: ignore[misc]  # the stubs leave private methods out
             check(member, limits.total_bytes)  # an extension header can state another size
             return member
 

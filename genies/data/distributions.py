@@ -235,8 +235,8 @@ def _load(path: Path, content: bytes | None = None) -> tuple[Any, bool]:
         if len(value) == len(items):
             return value
         flawed = True
-        seen: set[str] = set()
-        repeated = next(key for key, _ in items if key in seen or seen.add(key))
+        first: dict[str, int] = {}
+        repeated = next(key for number, (key, _) in enumerate(items) if first.setdefault(key, number) < number)
         return _Flaw(f"the key {_shown(repeated)} stands twice in one object; keep one of them")
 
     shown = _shown_path(path)

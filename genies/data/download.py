@@ -49,11 +49,11 @@ class _Progress:
         self._limit = limit
 
     @property
-    def total(self) -> int | None:
+    def total(self) -> float | None:
         return self._bar.total
 
     @total.setter
-    def total(self, value: int) -> None:
+    def total(self, value: float) -> None:
         self._bar.total = value
 
     def update(self, count: int) -> None:

@@ -31,7 +31,8 @@ class Limit:
 
     def of(self, distribution: str, split: str) -> int | None:
         """The limit of one split; None where all of it is read."""
-        return self.distributions.get(distribution, {}).get(split, getattr(self, split))
+        own = self.distributions.get(distribution, {})
+        return next((limit for name, limit in own.items() if name == split), getattr(self, split))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,11 @@ class Presentation:
     def prompt(self, tokenizer: PreTrainedTokenizerBase | None, prompt: str, dropped: int = 0) -> str:
         """One prompt, its first ``dropped`` characters left out."""
         text = prompt[dropped:]
-        return text if self.prompt_format == "published" else _in_chat(tokenizer, text)
+        if self.prompt_format == "published":
+            return text
+        if tokenizer is None:
+            raise ValueError("prompt_format chat: needs the tokenizer")
+        return _in_chat(tokenizer, text)
 
 
 def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
@@ -62,7 +66,9 @@ def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     turns = [{"role": "user", "content": prompt}]
     template = STILL_CLOCK + tokenizer.get_chat_template()
     with readable(Path(tokenizer.name_or_path), "its chat template cannot be used; use prompt_format: published"):
-        text = tokenizer.apply_chat_template(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
+        text = str(
+            tokenizer.apply_chat_template(turns, chat_template=template, add_generation_prompt=True, tokenize=False)
+        )
     begin = tokenizer.bos_token
     # Texts are tokenized with the default special tokens, which bring the template's first token a second time.
     adds_begin = bool(begin) and tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]

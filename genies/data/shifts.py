@@ -189,7 +189,7 @@ class _Loader(yaml.BaseLoader):
     A few lines of aliases can stand for gigabytes.
     """
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="aliases are not allowed, write the entry out", problem_mark=mark)

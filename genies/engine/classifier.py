@@ -22,11 +22,11 @@ import torch
 from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
 from genies.engine.base_model import HEAD, Base, load_anew
 from genies.engine.forest import PackedBatch
-from genies.engine.masks import separate_inputs, tree_masks
+from genies.engine.masks import Mask, separate_inputs, tree_masks
 from genies.engine.quantization import quantization_config
 from genies.engine.scoring import Reading
 from genies.errors import ConfigError, ModelError, StoreError, readable
-from genies.models.load import load_weights, refuse_lacking
+from genies.models.load import load_weights, moved, refuse_lacking
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -72,7 +72,7 @@ def load_classifier(
         )
     if quantization is None:
         with readable(folder, "cannot be moved to its device"):
-            model = model.to(device)
+            model = moved(model, device)
     return model.eval(), missing
 
 
@@ -176,7 +176,7 @@ class RewardReader:
             for name, parameter in self.trainable().items():
                 parameter.copy_(tensors[name])
 
-    def _tree_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+    def _tree_inputs(self, batch: PackedBatch) -> dict[str, Mask]:
         """Inputs of packed rows. Virtual tokens stand once, at the start of each row, and every tree sees them."""
         tokens, position, end = (
             torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
@@ -190,14 +190,14 @@ class RewardReader:
         mask = tree_masks(self.classifier.config.get_text_config(), end, position, self.dtype)
         return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
 
-    def _separate_inputs(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+    def _separate_inputs(self, batch: PackedBatch) -> dict[str, Mask]:
         inputs = separate_inputs(batch, self.device)
         real = inputs["attention_mask"]
         mask = torch.cat([real.new_ones(len(real), self.virtual_tokens), real], dim=1)
         return {**self._embedded(inputs["input_ids"]), "attention_mask": mask}
 
     def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        if not self.virtual_tokens:
+        if self.adapted is None or not self.virtual_tokens:
             return {"input_ids": tokens}
         embedded = self.classifier.get_input_embeddings()(tokens)
         virtual = self.adapted.get_prompt(batch_size=len(tokens)).to(embedded.dtype)
@@ -289,7 +289,8 @@ def adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
     """The model with an adapter; where PEFT has no default layers for the architecture, on every linear layer."""
     attempts = [adapter]
     if getattr(adapter, "target_modules", "none are asked for") is None:
-        attempts.append(dataclasses.replace(adapter, target_modules="all-linear"))
+        # The base class lacks the field.
+        attempts.append(dataclasses.replace(adapter, target_modules="all-linear"))  # type: ignore[call-arg]
     for attempt in attempts:
         try:
             adapted = _peft_model(model, attempt)

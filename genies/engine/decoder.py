@@ -16,11 +16,11 @@ import torch
 
 from genies.engine.arithmetic import DTYPES, resolve_device
 from genies.engine.forest import PackedBatch
-from genies.engine.masks import separate_inputs, tree_masks
+from genies.engine.masks import Mask, separate_inputs, tree_masks
 from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
 from genies.engine.quantization import quantization_config
 from genies.errors import ModelError, readable
-from genies.models.load import load_weights, refuse_lacking
+from genies.models.load import load_weights, moved, refuse_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,13 @@ class Features:
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
         """Features of several passes as of one."""
-        columns = {name: [getattr(part, name) for part in parts] for name in cls.__dataclass_fields__}
-        return cls(**{name: None if column[0] is None else torch.cat(column) for name, column in columns.items()})
+        heads = [part.heads for part in parts if part.heads is not None]
+        return cls(
+            torch.cat(heads) if heads else None,
+            torch.cat([part.residual for part in parts]),
+            torch.cat([part.log_probability for part in parts]),
+            torch.cat([part.scored_tokens for part in parts]),
+        )
 
 
 class Decoder:
@@ -80,8 +85,8 @@ class Decoder:
                 one width; or it has not the layers and heads asked for.
         """
         self.model = model.eval().requires_grad_(False)
-        self.device = model.get_input_embeddings().weight.device
-        self.dtype = model.get_input_embeddings().weight.dtype
+        embeddings = model.get_input_embeddings().get_parameter("weight")
+        self.device, self.dtype = embeddings.device, embeddings.dtype
         config = model.config.get_text_config()
         self.blocks = find_blocks(model, config.num_hidden_layers)
         self.output_head = model.get_output_embeddings()
@@ -105,7 +110,7 @@ class Decoder:
         widths = {input_width(module) for module in projections.values()}
         if widths != {count * head_width(config, count)}:
             return (
-                f"the attention outputs of {name} ({sorted(widths)} wide) are not {count} heads of "
+                f"the attention outputs of {name} ({sorted(filter(None, widths))} wide) are not {count} heads of "
                 f"{head_width(config, count)}"
             )
         return None
@@ -116,7 +121,7 @@ class Decoder:
         folder: Path,
         dtype: str,
         device: str,
-        attention: str,
+        attention: str | None,
         layers: Sequence[int] | None = None,
         heads: Sequence[int] | None = None,
         quantization: str | None = None,
@@ -128,7 +133,7 @@ class Decoder:
             dtype: "float32" or "bfloat16".
             device: a torch device; "auto" for the first CUDA device where there is one, else the CPU; "balanced" to
                 spread the blocks over all CUDA devices.
-            attention: attention implementation of transformers: "sdpa" or "eager".
+            attention: attention implementation of transformers: "sdpa" or "eager"; None for its own choice.
             layers: as the constructor takes them.
             heads: likewise.
             quantization: weights in 8 (``int8``) or 4 bits (``nf4``), by bitsandbytes on CUDA; or None.
@@ -156,7 +161,7 @@ class Decoder:
         )
         refuse_lacking(folder, missing, "give a whole causal language model, its output head included")
         with readable(folder, "its configuration and its weights do not run as a causal language model"):
-            return cls(model if options else model.to(place), layers, heads)
+            return cls(model if options else moved(model, place), layers, heads)
 
     @torch.inference_mode()
     def read(self, batch: PackedBatch) -> Features:
@@ -172,7 +177,7 @@ class Decoder:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
         return self._pass(batch, **separate_inputs(batch, self.device))
 
-    def _pass(self, batch: PackedBatch, **inputs: torch.Tensor) -> Features:
+    def _pass(self, batch: PackedBatch, **inputs: Mask) -> Features:
         last = torch.as_tensor(batch.last, device=self.device)
         shape = self.shape
         # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.

@@ -71,8 +71,8 @@ def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eo
         depth.append(np.arange(shared, len(text), dtype=np.int32))
         size += new
         last[index] = path[len(text) - 1]
-        if score_from[index] is not None:
-            scores.append(_scores(index, text, path, min(max(1, score_from[index]), len(text)), eos_token))
+        if (start := score_from[index]) is not None:
+            scores.append(_scores(index, text, path, min(max(1, start), len(text)), eos_token))
         previous = text
     end[path[: len(previous)]] = size
     score = np.concatenate(scores, axis=1) if scores else np.zeros((3, 0), np.int32)
@@ -149,7 +149,7 @@ def plan_batches(
     while left:
         largest = sizes[left[-1]]
         total = sum(sizes[tree] for tree in left)
-        ways = []
+        ways: list[tuple[float, Batch, list[int]]] = []
         for factor in ROW_WIDTHS if share_rows else (1,):
             width = round(factor * largest)
             if ways and width > batch_tokens:

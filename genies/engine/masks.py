@@ -8,6 +8,9 @@ import torch
 
 from genies.engine.forest import PackedBatch
 
+Mask = torch.Tensor | dict[str, torch.Tensor]
+"""An attention mask: one for all layers, or by kind of layer."""
+
 
 def tree_mask(
     end: torch.Tensor, dtype: torch.dtype, position: torch.Tensor | None = None, window: int | None = None
@@ -29,14 +32,14 @@ def tree_mask(
     node = torch.arange(end.shape[1], device=end.device)
     allowed = (node[None, :] <= node[:, None]) & (node[None, :, None] < end[:, None, :])
     if window is not None:
+        if position is None:
+            raise ValueError("tree_mask: a window needs the position of each node")
         allowed &= position[:, :, None] - position[:, None, :] < window
     mask = torch.zeros(allowed.shape, dtype=dtype, device=end.device)
     return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
-def tree_masks(
-    config: Any, end: torch.Tensor, position: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor | dict[str, torch.Tensor]:
+def tree_masks(config: Any, end: torch.Tensor, position: torch.Tensor, dtype: torch.dtype) -> Mask:
     """The mask that a model's layers need: one for all, or by kind of layer where only some have a sliding window.
 
     Args:

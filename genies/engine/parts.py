@@ -42,7 +42,7 @@ class Shape:
     @property
     def sizes(self) -> dict[str, tuple[int, ...]]:
         """Shape of one text's values by feature; heads are left out where none are read."""
-        sizes = {"residual": (len(self.layers), self.hidden)}
+        sizes: dict[str, tuple[int, ...]] = {"residual": (len(self.layers), self.hidden)}
         if self.head_layers and self.heads:
             sizes["heads"] = (len(self.head_layers), len(self.heads), self.head_dim)
         return sizes
@@ -114,5 +114,5 @@ def input_width(module: torch.nn.Module) -> int | None:
     if isinstance(module, torch.nn.Linear):
         return module.in_features
     if type(module).__name__ == "Conv1D":
-        return module.nx
+        return int(vars(module)["nx"])
     return None

@@ -182,9 +182,9 @@ class Scorer:
                 for tokens, start in zip(group.tokens, group.score_from, strict=True)
             )
         ]
-        error = relative_difference(together, torch.cat(alone))
-        return not error <= self._tolerance or leaked != 0, (
-            LEAK.format(leaked) if leaked else f"relative difference {error:.1e}"
+        difference = relative_difference(together, torch.cat(alone))
+        return not difference <= self._tolerance or leaked != 0, (
+            LEAK.format(leaked) if leaked else f"relative difference {difference:.1e}"
         )
 
     def _read_whole(self, batch: PackedBatch, packed: bool) -> Reading:

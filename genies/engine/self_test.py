@@ -202,7 +202,9 @@ def _without_experts() -> Iterator[None]:
         alike = isinstance(output, torch.Tensor) and isinstance(given, torch.Tensor) and given.shape == output.shape
         return given if type(module).__name__.endswith("Experts") and alike else output
 
-    handle = torch.nn.modules.module.register_module_forward_hook(unchanged, with_kwargs=True)
+    # A hook may return another output; torch's annotation says None.
+    register = torch.nn.modules.module.register_module_forward_hook
+    handle = register(unchanged, with_kwargs=True)  # type: ignore[arg-type]
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ def ranking(shifts: pl.DataFrame, weighted: bool) -> list[tuple[str, pl.DataFram
     """
     rows = shifts[np.repeat(np.arange(len(shifts)), shifts["published_entries"])] if weighted else shifts
     own = {str(name): of for (name,), of in rows.group_by("intervention", maintain_order=True)}
-    order = sorted(own, key=lambda name: -own[name]["generalization_accuracy"].mean())
+    order = sorted(own, key=lambda name: -own[name].select(pl.mean("generalization_accuracy")).item())
     best = order[0]
     # Joined by shift, not by position: what is paired must be the same shift.
     places = ["source", "target"]

@@ -77,7 +77,7 @@ def intervals(
 
 
 def _row(draws: _Draws, row: dict, baseline: str) -> dict[str, float]:
-    result = {}
+    result: dict[str, float] = {}
     for name in ESTIMATED:
         values = _drawn_metric(draws, row, name, baseline)
         if values is not None:
@@ -141,7 +141,8 @@ def _drawn_capability(draws: _Draws, row: Mapping) -> np.ndarray | np.float64:
     # Published capabilities may follow another evaluation than the one that is there.
     if known is None or abs(known.correct.mean() - given) > SAME:
         return given
-    return draws.accuracy(key)
+    drawn = draws.accuracy(key)
+    return given if drawn is None else drawn
 
 
 class DrawnMeans:
@@ -184,7 +185,7 @@ class DrawnMeans:
         """
         if name not in OVER_SHIFTS or not len(shifts):
             return None
-        total = np.float64(0)
+        total: np.ndarray | np.float64 = np.float64(0)
         for row in shifts.iter_rows(named=True):
             values = _drawn_metric(self._draws, row, name, self._baseline)
             if values is None:
@@ -257,14 +258,21 @@ class _Draws:
         found = self._capability(model, source if target == reference else reference, reference)
         return np.float64(row["target_tuned_capability"]) if found is None else found
 
-    def _of_clean_pairs(self, model: str, intervention: str, source: str, target: str, reference: str):
+    def _of_clean_pairs(
+        self, model: str, intervention: str, source: str, target: str, reference: str
+    ) -> np.ndarray | None:
+        if self.clean is None:
+            return None
         measured = self.clean.measured(model, intervention, source, target, reference)
         return None if measured is None else self._drawn_accuracy((model, intervention, source, target), measured)
 
-    def _of_capability(self, model: str, source: str, reference: str):
+    def _of_capability(self, model: str, source: str, reference: str) -> np.ndarray | None:
+        if self.clean is None:
+            return None
         found = self.clean.capability(model, source, reference, reference)
-        key = (model, found.intervention, reference, reference)
-        return None if found.measured is None else self._drawn_accuracy(key, found.measured)
+        if found.measured is None or found.intervention is None:
+            return None
+        return self._drawn_accuracy((model, found.intervention, reference, reference), found.measured)
 
     def _accuracy(self, key: Key) -> np.ndarray | None:
         """Accuracy in each draw, float64 (resamples,); None where the pairs are not known."""

@@ -116,8 +116,9 @@ class CleanCapabilities:
         if len(names) < 2:
             chosen = {name: (measured, ALONE) for name, measured in candidates.items()}
             return next((Capability(m.accuracy, name, by, names, m) for name, (m, by) in chosen.items()), Capability())
-        known = [self.out_of_fold.get((model, name, reference)) for name in names]
-        if None not in known:
+        found = (self.out_of_fold.get((model, name, reference)) for name in names)
+        known = [accuracy for accuracy in found if accuracy is not None]
+        if len(known) == len(names):
             best = names[int(np.argmax(known))]
             return Capability(candidates[best].accuracy, best, OUT_OF_FOLD, names, candidates[best])
         best, measured = cross_fitted(candidates)
@@ -127,7 +128,8 @@ class CleanCapabilities:
         examples = set(self.seen.get((source, target), ()))
         if target == reference:
             examples |= set(self.seen.get((target, target), ()))
-        known = np.isin(judged.example, list(examples))
+        nothing = np.zeros(len(judged.cluster), bool)
+        known = nothing if judged.example is None else np.isin(judged.example, list(examples))
         kept = ~np.isin(judged.cluster, judged.cluster[known])
         clean = judged.where(kept)
         return Measured(judged, kept) if kept.all() or enough(clean) else None
@@ -151,7 +153,8 @@ def cross_fitted(candidates: Mapping[str, Measured]) -> tuple[str, Measured]:
     correct = np.stack([candidates[name].judged.correct[rows] for name in names])
     clusters, position = np.unique(first.judged.cluster[rows], return_inverse=True)
     folds, generator = min(FOLDS, len(clusters)), np.random.default_rng(0)
-    total, chosen = np.zeros(len(rows)), Counter()
+    total = np.zeros(len(rows))
+    chosen: Counter[str] = Counter()
     for _ in range(DIVISIONS):
         fold = generator.permutation(len(clusters))[position] % folds
         for number in range(folds):

@@ -57,8 +57,8 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
     if not seen.any():
         return figures
     difference, interval = _difference(judged.where(seen), clean)
-    low, high = interval or (None, None)
-    return replace(figures, seen_difference=difference, seen_difference_low=low, seen_difference_high=high)
+    seen_low, seen_high = interval or (None, None)
+    return replace(figures, seen_difference=difference, seen_difference_low=seen_low, seen_difference_high=seen_high)
 
 
 def enough(clean: Scored) -> bool:

@@ -13,7 +13,7 @@ import polars as pl
 from genies.errors import StoreError, first_line
 from genies.files import whole_file
 
-PAIR_COLUMNS = {
+PAIR_COLUMNS: dict[str, Any] = {
     "target": pl.String,
     "example": pl.Int64,
     "pair": pl.Int64,

@@ -205,9 +205,12 @@ def two_way_mean(values: ArrayLike, sources: ArrayLike, targets: ArrayLike) -> C
     clusters = min(by_source.clusters, by_target.clusters)
     if clusters == 1:
         return ClusteredMean(by_source.mean, None, None, 1)
-    variances = [found.standard_error**2 for found in (by_source, by_target, by_both)]
+    # From two clusters on, errors and degrees of freedom are known.
+    errors = [found.standard_error for found in (by_source, by_target, by_both)]
+    variances = [error**2 for error in errors if error is not None]
     variance = max(variances[0] + variances[1] - variances[2], *variances[:2])
-    freedom = min(by_source.degrees_of_freedom, by_target.degrees_of_freedom)
+    freedoms = [found.degrees_of_freedom for found in (by_source, by_target)]
+    freedom = min(known for known in freedoms if known is not None)
     return ClusteredMean(by_source.mean, float(np.sqrt(variance)), freedom, clusters)
 
 

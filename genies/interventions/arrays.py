@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ class ArrayPairs:
     """n pairs of responses whose features are arrays; fulfils ``genies.interventions.base.Pairs``.
 
     Give what the intervention reads. Axis 0 counts pairs, axis 1 is (first, second); for ``fit`` the best response
-    comes first. Example::
+    comes first:
 
         train = ArrayPairs(residual={"plain": activations})  # (n, 2, layers, hidden)
         probe = LatStim1().fit(train)
@@ -117,9 +117,10 @@ class ArrayPairs:
         rest = {"example": self.example, "cluster": self.cluster}
         return self._map(lambda array: array[:, ::-1], **rest, label=None if self.label is None else ~self.label)
 
-    def _map(self, change, **rest) -> Self:
+    def _map(self, change: Callable[[np.ndarray], np.ndarray], **rest: np.ndarray | None) -> Self:
         features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}
-        return type(self)(**features, **{name: change(a) for name, a in self._scalars.items()}, **rest)
+        scalars = {name: change(a) for name, a in self._scalars.items()}
+        return type(self)(heads=features["heads"], residual=features["residual"], **scalars, **rest)
 
     def _layer(self, feature: str, view: str, layer: int) -> np.ndarray:
         array = self._view(feature, view)

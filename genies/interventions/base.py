@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -68,7 +68,11 @@ class Pairs(Protocol):
         ...
 
 
-class Intervention(ABC):
+AnyPairs = TypeVar("AnyPairs", contravariant=True)
+"""What an intervention reads of pairs: ``Pairs``, with features, or ``genies.interventions.text.TextPairs``."""
+
+
+class Intervention(ABC, Generic[AnyPairs]):
     """An estimator of which of two responses is better, in the manner of scikit-learn.
 
     Parameters go in by keyword and stay as attributes; ``fit`` sets attributes whose names end with an underscore.
@@ -103,7 +107,7 @@ class Intervention(ABC):
         """Have the parameters of a subclass's own constructor checked."""
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
-            cls.__init__ = checked(cls.__init__)
+            cls.__init__ = checked(vars(cls)["__init__"])  # type: ignore[method-assign]  # to replace it is the point
 
     @property
     def reads_test_labels(self) -> bool:
@@ -123,7 +127,7 @@ class Intervention(ABC):
             if "__init__" not in vars(kind):
                 continue
             found = {parameter.name: parameter for parameter in own_parameters(kind)} | found
-            signature = inspect.signature(kind.__init__).parameters.values()
+            signature = inspect.signature(vars(kind)["__init__"]).parameters.values()
             if not any(p.kind is p.VAR_KEYWORD for p in signature):
                 break
         return found
@@ -133,15 +137,15 @@ class Intervention(ABC):
         return {name: getattr(self, name) for name in self.parameter_names()}
 
     @abstractmethod
-    def fit(self, pairs: Pairs) -> Self:
+    def fit(self, pairs: AnyPairs) -> Self:
         """Fit on training pairs, best response first. Returns self."""
 
     @abstractmethod
-    def decision_function(self, pairs: Pairs) -> np.ndarray:
+    def decision_function(self, pairs: AnyPairs) -> np.ndarray:
         """Raw scores of (first, second), float64 (n, 2); the higher one is the response that is preferred."""
 
     @abstractmethod
-    def predict_proba(self, pairs: Pairs) -> np.ndarray:
+    def predict_proba(self, pairs: AnyPairs) -> np.ndarray:
         """Probability that the first response is the better one, float64 (n,)."""
 
     def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
@@ -159,14 +163,14 @@ class Intervention(ABC):
         """
         return None
 
-    def predict(self, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, pairs: AnyPairs) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
 
         A subclass whose probabilities follow from its scores may save itself reading the features twice.
         """
         return self.predict_proba(pairs), self.decision_function(pairs)
 
-    def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
+    def predict_repeats(self, pairs: AnyPairs) -> np.ndarray | None:
         """Probabilities as ``predict_proba`` gives them, for each of k further draws of what the fit drew.
 
         Returns:
@@ -198,6 +202,6 @@ class Intervention(ABC):
         """Models that are read beside the run's own, as these parameters name them: folder or hub id, revision."""
         return []
 
-    def published_accuracy(self, pairs: Pairs) -> float | None:
+    def published_accuracy(self, pairs: AnyPairs) -> float | None:
         """Accuracy on test pairs by the published rule where that is another than the share ranked right; else None."""
         return None

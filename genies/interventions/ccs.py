@@ -15,7 +15,7 @@ from genies.interventions.steps.checks import check_finite, check_training_pairs
 from genies.options import PositiveInt
 
 
-class ContrastConsistentSearch(Intervention):
+class ContrastConsistentSearch(Intervention[Pairs]):
     """Score a text by ½(p_yes + 1 − p_no), p being a linear probe with sigmoid on the last hidden state.
 
     The probe is fitted without labels, and where it ends depends on where it starts: accuracies move by several
@@ -113,12 +113,13 @@ class ContrastConsistentSearch(Intervention):
         if self.protocol == "paper":
             scores = self._published_scores(pairs)[0]
             return 0.5 * (1 + scores[:, 0] - scores[:, 1])
-        return self.predict_repeats(pairs).mean(axis=0)
+        return self._probabilities(pairs).mean(axis=0)
 
     def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
         """Probabilities under each seed, float64 (seeds, n); None under ``paper``, which has one."""
-        if self.protocol == "paper":
-            return None
+        return None if self.protocol == "paper" else self._probabilities(pairs)
+
+    def _probabilities(self, pairs: Pairs) -> np.ndarray:
         advantages = self._advantages(_read(pairs))
         return np.stack([c.probability(advantage) for c, advantage in zip(self.calibrators_, advantages, strict=True)])
 

@@ -24,5 +24,6 @@ class ContrastiveRepresentationArithmetic(DirectionProbe):
         super().__init__(**parameters)
         self.alpha = alpha
 
-    def combine(self, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    def combine(self, *views: np.ndarray) -> np.ndarray:
+        yes, no = views
         return yes - np.float32(self.alpha) * no

@@ -48,6 +48,8 @@ class FewShot(TextIntervention):
     """
 
     spreads = True
+    _scorer: Scorer | None
+    _tokenizer: PreTrainedTokenizerBase
 
     def __init__(self, *, shots: PositiveInt = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -93,7 +95,8 @@ class FewShot(TextIntervention):
             )  # fmt: skip
         scores = self._scorer.scores(groups, self.progress_label)
         if self.normalization == "mean":
-            scores /= [self._scored_tokens(*text) for g in groups for text in zip(g.tokens, g.score_from, strict=True)]
+            scored = (text for g in groups for text in zip(g.tokens, g.score_from, strict=True))
+            scores /= [self._scored_tokens(tokens, start) for tokens, start in scored]
         return scores[rows]
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
@@ -114,7 +117,7 @@ class FewShot(TextIntervention):
         return [self.examples_[index] for index in generator.choice(len(self.examples_), self.shots, replace=False)]
 
     def _forget_model(self) -> None:
-        self._scorer: Scorer | None = None
+        self._scorer = None
 
     def _load(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
         """The model and its tokenizer; neither depends on the examples."""
@@ -144,14 +147,15 @@ class FewShot(TextIntervention):
         from genies.engine.scoring import check_lengths
 
         context = self._model["context"]
-        groups: list[TextGroup | None] = [None] * len(texts)
+        found: dict[int, TextGroup] = {}
         kept = np.full(len(texts), self.shots)
         waiting = list(range(len(texts)))
         while waiting:
             for index, group in zip(waiting, self._encode([texts[i] for i in waiting], kept[waiting]), strict=True):
-                groups[index] = group
-            waiting = [i for i in waiting if kept[i] and context and max(map(len, groups[i].tokens)) > context]
+                found[index] = group
+            waiting = [i for i in waiting if kept[i] and context and max(map(len, found[i].tokens)) > context]
             kept[waiting] -= 1
+        groups = [found[index] for index in range(len(texts))]
         check_lengths(groups, examples, context)
         return groups, kept
 
@@ -184,7 +188,9 @@ class FewShot(TextIntervention):
             groups.append(TextGroup(tokens, (start,) * len(group)))
         return groups
 
-    def _scored_tokens(self, tokens: np.ndarray, start: int) -> int:
+    def _scored_tokens(self, tokens: np.ndarray, start: int | None) -> int:
         """As many as ``build_tree`` scores."""
+        if start is None:
+            return 1
         scored = len(tokens) - min(max(1, start), len(tokens)) + int(tokens[-1] != self._model["eos_token"])
         return max(1, scored)  # the sum over none is 0

@@ -52,7 +52,7 @@ class Lora(AdaptedReward):
         return LoraConfig(
             task_type="SEQ_CLS",
             r=self.rank,
-            lora_alpha=self.alpha,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # a scale need not be whole, whatever PEFT says
             lora_dropout=self.dropout,
             target_modules=self.target_modules,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from genies.interventions.base import Intervention, Pairs
 
 
-class Random(Intervention):
+class Random(Intervention[Pairs]):
     """Gives every pair the probability ½, which counts as half right; reads nothing."""
 
     drawn = False

@@ -214,6 +214,8 @@ def _import_file(path: Path) -> ModuleType:
     # The path's digest keeps two files of one name apart.
     name = f"genies_own_{path.stem}_{value_digest(str(path.resolve()))[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path}: Python knows no loader for it")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

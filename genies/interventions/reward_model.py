@@ -33,6 +33,7 @@ class RewardModel(TextIntervention):
     """
 
     drawn = False
+    _scorer: RewardScorer | None
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class RewardModel(TextIntervention):
         return self
 
     def _forget_model(self) -> None:
-        self._scorer: RewardScorer | None = None
+        self._scorer = None
 
     def _load(self) -> RewardScorer:
         from genies.engine.classifier import finished_reader

@@ -67,14 +67,17 @@ class TextPairs:
             example = examples[pair.example]
             best, worse = example.responses[pair.best], example.responses[pair.worse]
             texts.append((example.prompt, best, worse) if straight else (example.prompt, worse, best))
+        prompt, first, second = (tuple(text[part] for text in texts) for part in range(3))
         return cls(
-            *(tuple(text[part] for text in texts) for part in range(3)),
+            prompt,
+            first,
+            second,
             example=np.array([pair.example for pair in pairs], np.int64),
             label=np.array(best_first, bool) if labelled else None,
         )
 
 
-class TextIntervention(Intervention):
+class TextIntervention(Intervention[TextPairs]):
     """An intervention that reads texts with a model, which it loads once, when first needed, and then keeps.
 
     ``bind`` comes before ``fit`` and ``decision_function``; ``genies.interventions.registry`` saves and loads it like
@@ -181,3 +184,14 @@ class TextIntervention(Intervention):
                 f"{type(self).__name__}: reads texts with a model; call bind(model, device, folder) first"
             )
         return self._manifest
+
+
+def reading_texts(intervention: Intervention) -> TextIntervention:
+    """The intervention, where texts are what it has to read.
+
+    Raises:
+        ConfigError: it reads features.
+    """
+    if not isinstance(intervention, TextIntervention):
+        raise ConfigError(f"{type(intervention).__name__}: reads features, not texts; give it to genies fit")
+    return intervention

@@ -15,7 +15,7 @@ from genies.interventions.steps.checks import check_finite
 Normalization = Literal["sum", "mean"]
 
 
-class ZeroShot(Intervention):
+class ZeroShot(Intervention[Pairs]):
     """Softmax over the log-probabilities of the two responses, each with its EOS, given the prompt.
 
     Source: GENIES (arXiv 2311.07723), section 4. Under ``paper`` probabilities are 0, ½ or 1, as the published ones of

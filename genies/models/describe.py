@@ -128,5 +128,5 @@ def _attention(folder: Path) -> str:
 
     with readable(folder, "no architecture of a causal language model"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     return "sdpa" if kind._supports_sdpa else "eager"

@@ -89,7 +89,8 @@ def _cached_snapshot(identifier: str, revision: str | None) -> Path | None:
     try:
         get_cached_repo_tree(identifier, revision=revision)  # without a listing nobody knows whether it is whole
         return Path(snapshot_download(
-            identifier, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED, local_files_only=True
+            identifier, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED),
+            local_files_only=True,
         ))  # fmt: skip
     except (CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError):
         return None
@@ -104,7 +105,7 @@ def _download(identifier: str, revision: str | None) -> Path:
             name = _name_in_repository(identifier)
             return Path(hf_hub_download(_repository(identifier), name, revision=revision))
         return Path(snapshot_download(
-            identifier, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+            identifier, revision=revision, allow_patterns=list(WANTED), ignore_patterns=list(UNWANTED)
         ))  # fmt: skip
     except (HTTPError, HFValidationError, OSError, RuntimeError) as error:
         raise disk_full(error) or ModelError(f"{identifier}: {_refusal(error, revision)}") from None

@@ -260,8 +260,9 @@ def _load_model(file: Path, config: PretrainedConfig) -> PreTrainedModel:
     # Where transformers can compute with packed weights, it has to be asked to unpack them.
     options = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": options(dequantize=True)} if options else {}
+    kind: Any = transformers.AutoModelForCausalLM  # its annotation does not know of output_loading_info
     with _alone(file) as source:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        model, report = kind.from_pretrained(
             **source, config=config, dtype=getattr(torch, DTYPE), output_loading_info=True, **unpacked
         )
     if missing := sorted(report["missing_keys"]):

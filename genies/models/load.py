@@ -13,6 +13,7 @@ from genies.models.files import tokenizer_files
 from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -47,7 +48,7 @@ def context_of(config: dict[str, Any]) -> int | None:
     key = next((key for key in ("max_position_embeddings", "n_positions", "max_seq_len") if text.get(key)), None)
     if key is not None and not (isinstance(text[key], int) and text[key] > 0):
         raise TypeError(f"{key} is {text[key]!r}, not a positive whole number")
-    return text.get(key)
+    return None if key is None else text[key]
 
 
 def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[PreTrainedModel, frozenset[str]]:
@@ -82,6 +83,12 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
             "weights); give configuration and weights that belong together"
         )
     return model, frozenset(report["missing_keys"])
+
+
+def moved(model: PreTrainedModel, device: torch.device | None) -> PreTrainedModel:
+    """The model on a device."""
+    # transformers wraps torch's method in a way that loses the types of its arguments.
+    return model.to(device)  # type: ignore[arg-type]
 
 
 def refuse_lacking(folder: Path, missing: Collection[str], remedy: str) -> None:

@@ -102,17 +102,18 @@ def _archive(plan: Plan) -> None:
 
 
 def _sweep(plan: Plan) -> None:
-    methods = plan.methods
-    for name in plan.config.sweep.interventions if plan.config.sweep else ():
+    methods, sweep = plan.methods, plan.config.sweep
+    if sweep is None:
+        return
+    for name in sweep.interventions:
         if name not in methods.texts or name in methods.repeats:
             raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
-        _sweep_size(plan)
+        _sweep_size(plan, sweep.train + sweep.held_out)
         for combination in grid(json.loads(methods.sweep_values(name))):
             check_parameters(methods.specs[name], {**methods.parameters(name), **combination})
 
 
-def _sweep_size(plan: Plan) -> None:
-    asked = plan.config.sweep.train + plan.config.sweep.held_out
+def _sweep_size(plan: Plan, asked: int) -> None:
     for source in plan.selection.sources:
         limit = plan.config.limit.of(source, "train")
         if limit is not None and limit < asked:

@@ -7,6 +7,7 @@ import itertools
 
 from genies.config.sections import Config
 from genies.devices import gpus_of_job, visible_gpus
+from genies.interventions.text import TextIntervention
 from genies.plan.methods import Methods
 from genies.plan.selection import Selection, pairs_of
 
@@ -71,14 +72,15 @@ class Jobs:
 
     def device(self, intervention: str) -> str:
         """Torch device of an intervention that reads texts; not all of them can be spread over several."""
-        device = self._config.extraction.device
-        return "auto" if device == "balanced" and not self._methods.kind(intervention).spreads else device
+        device, kind = self._config.extraction.device, self._methods.kind(intervention)
+        spreads = issubclass(kind, TextIntervention) and kind.spreads
+        return "auto" if device == "balanced" and not spreads else device
 
     def gpus_held(self, rule: str, intervention: str | None, local: bool) -> int:
         """GPUs that a job held, for what the run says of its costs; ``local`` as ``gpus_of_job`` takes it."""
         device = self._config.extraction.device
         if device == "cpu" or (local and not visible_gpus()):
             return 0
-        if rule == "tune":
+        if rule == "tune" and intervention is not None:
             device = self.device(intervention)
         return gpus_of_job(device, local) if rule in ("extract", "tune") else 1

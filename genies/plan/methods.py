@@ -131,6 +131,8 @@ class Methods:
 
     def sweep_values(self, intervention: str) -> str:
         """Values that a sweep tries, as JSON."""
+        if self._config.sweep is None:
+            raise ConfigError("sweep: the configuration has none; add the section, or ask for no sweep")
         values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
         listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
         return json.dumps(listed, sort_keys=True)

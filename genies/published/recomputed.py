@@ -187,7 +187,8 @@ def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:
 
 def _choose(results: Results, key: Key, candidates: list[Judged], published: Mapping[Key, Row]) -> Judged:
     wanted = published[key].figures["generalization_accuracy"] if key in published else None
-    matching = [c for c in candidates if wanted is not None and abs(c.used - wanted) <= SAME]
+    used = [(c, c.used) for c in candidates]
+    matching = [c for c, own in used if wanted is not None and own is not None and abs(own - wanted) <= SAME]
     best = (matching or candidates)[0]
     if best is not candidates[0]:
         results.odd("used, since the table follows it and not the file in its place", best.path)
@@ -237,12 +238,14 @@ def _compare(results: Results, chosen: Mapping[Key, Judged], metrics: pl.DataFra
 def _compare_stated(chosen: Iterable[Judged]) -> dict[str, Comparison]:
     """Brier scores and calibration errors that evaluations state, against those of their probabilities."""
     briers, errors = (Comparison(formats=(np.float32, np.float16)) for _ in range(2))
-    for judged in (judged for judged in chosen if judged.probability is not None):
+    for judged in chosen:
+        if judged.probability is None:
+            continue
         if judged.brier is not None:
-            own = metric.brier(judged.probability)
-            briers.note(Difference(judged.path, "stated", "brier_score", judged.brier, own))
+            brier = metric.brier(judged.probability)
+            briers.note(Difference(judged.path, "stated", "brier_score", judged.brier, brier))
         if judged.rms_calibration_error is not None:
-            own = metric.published_rms_calibration_error(judged.probability)
-            own = None if math.isnan(own) else own
+            rms = metric.published_rms_calibration_error(judged.probability)
+            own = None if math.isnan(rms) else rms
             errors.note(Difference(judged.path, "stated", "RMS_calibration_error", judged.rms_calibration_error, own))
     return {"stated Brier scores": briers, "stated calibration errors": errors}

@@ -22,11 +22,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from genies.data.archive import damage_told, published_distributions, read_members
+from genies.data.archive import damage_told, member_stream, published_distributions, read_members
 from genies.data.limits import Limits
 from genies.digests import file_sha256
 from genies.errors import DataError
@@ -189,7 +189,7 @@ def _files(source: Path, results: Results) -> Iterator[tuple[str, bytes]]:
                 if not (member.isreg() or member.isdir()):
                     results.odd("link or device, not read", member.name)
                 elif member.isreg() and _wanted(results, member.name, member.size):
-                    yield member.name, tar.extractfile(member).read()
+                    yield member.name, member_stream(tar, member).read()
 
 
 def _wanted(results: Results, path: str, size: int) -> bool:
@@ -288,7 +288,7 @@ def _last_part(path: Any) -> str | None:
     return PurePosixPath(str(path)).name if path else None
 
 
-def _is_name(value: Any) -> bool:
+def _is_name(value: Any) -> TypeGuard[str]:
     """Whether a value is a text that UTF-8 can write; a JSON text can hold half a character."""
     return isinstance(value, str) and bool(value) and value == value.encode("utf-8", "ignore").decode()
 
@@ -296,7 +296,7 @@ def _is_name(value: Any) -> bool:
 def _number(text: str | None) -> float | None:
     """The finite number that a text states; None for anything else."""
     try:
-        number = float(text)
+        number = float("" if text is None else text)
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None

@@ -57,8 +57,8 @@ def evaluate_fits(
             target = known[name]
             stores = extracted.stores(name, "test", intervention.predict_views)
             labelled = intervention.reads_test_labels
-            pairs = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster)
-            frames.append(judge(intervention, pairs, target))
+            stored = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster)
+            frames.append(judge(intervention, stored, target))
         inputs = {"fits": fits, **stem_roles("activations", activations), **data_roles(tests)}
         stated = {MADE_OF: made_of(code, inputs), "targets": list(names)}
         write_evaluation(output / f"{source}.parquet", frames, stated)

@@ -126,7 +126,7 @@ def _of_fits(manifests: Sequence[Path]) -> list[dict[str, Any]]:
 def package_versions() -> dict[str, str]:
     """Installed version of every package that genies requires, by name."""
     required = [line for line in requires("genies") or () if "extra ==" not in line]
-    names = sorted(re.match(r"[A-Za-z0-9._-]+", line)[0] for line in required)
+    names = sorted(name[0] for line in required if (name := re.match(r"[A-Za-z0-9._-]+", line)))
     return {name: version(name) for name in names}
 
 

@@ -21,6 +21,7 @@ from genies.evaluation import metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.files import whole_file
 from genies.interventions.registry import make, name_of
+from genies.interventions.text import reading_texts
 from genies.interventions.training.grid import grid
 from genies.interventions.training.loaded import LoadedModel
 from genies.models.describe import read_model
@@ -69,12 +70,13 @@ def sweep_source(
     fit_pairs, held_out = (shown.texts(part, "train") for part in (fit_split, held_out_split))
     rows, loaded = [], LoadedModel()
     for number, tried in enumerate(grid(values)):
-        fitted = make(intervention, {**parameters, **tried}).bind(described, device, work / str(number))
+        made = reading_texts(make(intervention, {**parameters, **tried}))
+        fitted = made.bind(described, device, work / str(number))
         fitted.loaded_model = loaded
         fitted.progress_label = f"{described['name']} {name_of(intervention)} on {source}, {json.dumps(tried)}"
         fitted.fit(fit_pairs)
         probability, _ = fitted.predict(held_out)
-        correct = metrics.correctness(np.where(held_out.label, probability, 1 - probability))
+        correct = metrics.correctness(np.where(held_out_split.best_first, probability, 1 - probability))
         low, high = accuracy_interval(correct, held_out_split.cluster)
         fitted.remove_checkpoint()
         rows.append(

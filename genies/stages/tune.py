@@ -17,7 +17,7 @@ from genies.evaluation.evaluations import read_evaluation, write_evaluation
 from genies.evaluation.judge import judge
 from genies.files import read_json, whole_file, write_json, write_sealed
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
-from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
 from genies.making import MADE_OF, data_roles, made_of
@@ -176,7 +176,7 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
     folder, label = fits_folder(job.cache, digest), f"{job.label} on {source}"
     fitted = _loaded(job, folder, label) if is_saved(folder) else None
     tested = _known_tests(fitted, job.shown, tests, folder / "tests") if fitted else None
-    if tested is None:
+    if fitted is None or tested is None:
         with locked(folder.parent, [digest], label):
             fitted, tested = fitted or _fitted(job, pairs, folder, train, fields), {}
             for test in tests:
@@ -195,7 +195,7 @@ def tuning_digest(
     """Name of a fit, and the fields that it is the digest of: class, code, parameters, models, arithmetic, texts."""
     from genies.engine.arithmetic import arithmetic, resolve_device
 
-    kind, place = make(intervention, parameters), resolve_device(device)
+    kind, place = reading_texts(make(intervention, parameters)), resolve_device(device)
     others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
     fields = {
         "intervention": name_of(intervention),
@@ -279,14 +279,14 @@ def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
 
 def _loaded(job: _Job, folder: Path, label: str) -> TextIntervention:
     log.info("%s: in the cache", label)
-    return job.bound(load(folder, job.intervention), folder, label)
+    return job.bound(reading_texts(load(folder, job.intervention)), folder, label)
 
 
 def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict[str, Any]) -> TextIntervention:
     label = f"{job.label} on {train.parent.name}"
     if is_saved(folder):
         return _loaded(job, folder, label)
-    fresh = job.bound(make(job.intervention, job.parameters), folder, label)
+    fresh = job.bound(reading_texts(make(job.intervention, job.parameters)), folder, label)
     job.check_files()
     try:
         fresh.fit(pairs)

@@ -129,4 +129,5 @@ def journal_line(plan: str, block: int, digests: Mapping[str, str]) -> str:
 
 
 def bytes_digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    # An array is a buffer, but the stubs say so only from Python 3.12 on.
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()  # type: ignore[arg-type]

@@ -180,6 +180,7 @@ def _fit_context(
     presentation = Presentation(drawn.reading.prompt_format)
     if context is None:
         return presentation, None, []
+    plain: Tokens | None
     plain, excess = _excess(tokenizer, drawn, presentation, context)
     if excess and drawn.reading.overlong == "shorten":
         presentation, excess = _shorten(tokenizer, drawn, context, excess)
@@ -197,8 +198,8 @@ def _shorten(
     examples, prompt_format = drawn.framed.examples, drawn.reading.prompt_format
     dropped: dict[int, int] = {}
     while True:
-        cuts = {e: characters_over(tokenizer, examples[e].prompt[dropped.get(e, 0) :], n) for e, n in excess.items()}
-        cuts = {example: cut for example, cut in cuts.items() if cut is not None}
+        found = {e: characters_over(tokenizer, examples[e].prompt[dropped.get(e, 0) :], n) for e, n in excess.items()}
+        cuts = {example: cut for example, cut in found.items() if cut is not None}
         if not cuts:
             kept = {example: dropped[example] for example in sorted(set(dropped) - set(excess))}
             return Presentation(prompt_format, kept), dict(excess)

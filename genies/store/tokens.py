@@ -44,7 +44,7 @@ def write_tokens(path: Path, tokens: Tokens, attributes: dict[str, Any]) -> None
         partial.write_bytes(_user_block(data) + data)
 
 
-def tokens_bytes(tokens: int, texts: int) -> int:
+def tokens_bytes(tokens: float, texts: int) -> float:
     """Bytes of the file of so many texts with so many tokens together: arrays exactly, and ``METADATA_BYTES``."""
     return 4 * tokens + 8 * (texts + 1) + (3 * 4 + 1) * texts + METADATA_BYTES
 

@@ -204,7 +204,7 @@ class StoreWriter:
             file.unlink(missing_ok=True)  # zarr reads what is there of a shard that it writes in part, as the last one
             # Zarr's default is to leave chunks of zeros out, and to read what is not there as zeros.
             with zarr.config.set({"array.write_empty_chunks": True}):
-                array = self._group[name]
+                array: Any = self._group[name]
                 stored = stored.astype(array.dtype, copy=False)
                 array[rows] = stored
             digests[name] = bytes_digest(stored)

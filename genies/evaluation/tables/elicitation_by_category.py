@@ -55,7 +55,8 @@ def by_category(
         "model", "label", "category", "intervention", maintain_order=True
     ):
         capability = own["target_tuned_capability"]
-        floor = None if capability.null_count() or (capability <= 0).any() else float((0.5 / capability).mean())
+        at_random = own.select((0.5 / pl.col("target_tuned_capability")).mean()).item()
+        floor = None if capability.null_count() or (capability <= 0).any() else float(at_random)
         mean, interval, over = None, None, "new shifts"
         if not own["elicitation"].null_count():
             found = new_shifts(own, "elicitation")
@@ -86,4 +87,4 @@ def _over_examples(
         return examples.interval(own, "elicitation") if examples else None
     row = known.get(own.select(PLACE).row(0), {})
     low, high = row.get("elicitation_low"), row.get("elicitation_high")
-    return None if low is None else (low, high)
+    return None if low is None or high is None else (low, high)

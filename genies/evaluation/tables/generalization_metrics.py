@@ -107,7 +107,7 @@ def generalization_metrics(
                     capability, elicited = _best(table, capability_interventions, shift), None
                 else:
                     name, accuracy = capabilities.get((table.model, shift.target), (None, None))
-                    capability, elicited = Capability(accuracy, name, accuracy and AS_GIVEN), None
+                    capability, elicited = Capability(accuracy, name, None if accuracy is None else AS_GIVEN), None
                 row = _shift_row(table, intervention, shift, capability, baseline, elicited)
                 if row:
                     left_out = intervention in trained and intervention not in capability.chosen_from
@@ -171,7 +171,8 @@ class _CellTable:
 
 def _best(table: _CellTable, interventions: Sequence[str], shift: Shift) -> Capability:
     """The intervention that is most accurate on the shift's reference after fitting on it, and that accuracy."""
-    found = {name: table.accuracy(name, *[shift.target_reference] * 2, shift) for name in interventions}
+    reference = shift.target_reference
+    found = {name: table.accuracy(name, reference, reference, shift) for name in interventions}
     known = {name: accuracy for name, accuracy in found.items() if accuracy is not None}
     if not known:
         return Capability()

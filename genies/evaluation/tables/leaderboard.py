@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -76,7 +76,7 @@ def leaderboard(
     for names, weighted, shifts in blocks(metrics, benchmarks):
         ranked = ranking(shifts, weighted)
         for intervention, own in ranked:
-            row = {**names, "intervention": intervention, **_counts(own)}
+            row: dict[str, Any] = {**names, "intervention": intervention, **_counts(own)}
             row["may_be_best"] = compared.may_be_best(tuple(names.values()), intervention)
             for name, used in averaged(own):
                 mean = new_shifts(used, name)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from genies.errors import DataError
 from genies.interventions.base import Pairs
 
 
-def check_training_pairs(pairs: Pairs) -> None:
+class Labelled(Protocol):
+    """What pairs with features and pairs of texts have in common: ``label`` and ``example`` of ``Pairs``."""
+
+    @property
+    def label(self) -> np.ndarray | None: ...
+
+    @property
+    def example(self) -> np.ndarray: ...
+
+
+def check_training_pairs(pairs: Labelled) -> None:
     """Raise DataError unless every pair has its best response first, as ``fit`` assumes."""
     if pairs.label is not None and not np.all(pairs.label):
         row = int(np.argmin(pairs.label))

@@ -32,7 +32,7 @@ def cosine(differences: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.clip(np.divide(dot, length, out=np.zeros_like(dot), where=length > 0), -1.0, 1.0)
 
 
-class DirectionProbe(Intervention):
+class DirectionProbe(Intervention[Pairs]):
     """Find the sites that tell best responses from worse ones, and a direction in each; compare texts along them.
 
     A site is an attention head, or a layer of the residual stream, after ``features``. A subclass says which views it

@@ -16,7 +16,7 @@ from genies.interventions.steps.split import training_parts
 from genies.options import NonNegativeInt
 
 
-class LayerProbe(Intervention):
+class LayerProbe(Intervention[Pairs]):
     """Score a text by ``weights_`` · residual stream at its last token; the pair's better text scores higher.
 
     The layer is the one whose logistic regression (L2, C = 1) is most accurate on validation texts. Nothing was

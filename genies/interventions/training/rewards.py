@@ -63,9 +63,12 @@ class RewardScorer:
         else:
             tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
         groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
-        if self._shorten and self._context:
-            self.shortened = sum(max(map(len, group.tokens)) > self._context for group in groups)
-            groups = [TextGroup(tuple(map(self._cut, group.tokens)), group.score_from) for group in groups]
+        if self._shorten and (context := self._context):
+            self.shortened = sum(max(map(len, group.tokens)) > context for group in groups)
+            groups = [
+                TextGroup(tuple(self._cut(text, context) for text in group.tokens), group.score_from)
+                for group in groups
+            ]
         check_lengths(groups, examples, self._context, spare=self.reader.virtual_tokens)
         return groups
 
@@ -79,9 +82,9 @@ class RewardScorer:
         groups = self.groups(list(texts.values()), list(texts))
         return self._scorer.scores(groups, label)[rows]
 
-    def _cut(self, tokens: np.ndarray) -> np.ndarray:
+    def _cut(self, tokens: np.ndarray, context: int) -> np.ndarray:
         """The last tokens of a text that the context holds, after the special token that it begins with, if it does."""
-        excess = len(tokens) - self._context
+        excess = len(tokens) - context
         if excess <= 0:
             return tokens
         kept = int(tokens[0] in self._tokenizer.all_special_ids)

@@ -49,6 +49,7 @@ class TunedReward(TextIntervention):
     """
 
     quantization: Quantization | None = None
+    _scorer: RewardScorer | None
 
     def __init__(
         self,
@@ -135,7 +136,7 @@ class TunedReward(TextIntervention):
                 (self._folder / name).unlink(missing_ok=True)
 
     def _forget_model(self) -> None:
-        self._scorer: RewardScorer | None = None
+        self._scorer = None
 
     def _fitted_scorer(self) -> RewardScorer:
         if self._scorer is None:
