@@ -87,8 +87,7 @@ def load_weights(kind: Any, folder: Path, what: str, **options: Any) -> tuple[Pr
 
 def moved(model: PreTrainedModel, device: torch.device | None) -> PreTrainedModel:
     """The model on a device."""
-    # transformers wraps torch's method in a way that loses the types of its arguments.
-    return model.to(device)  # type: ignore[arg-type]
+    return model.to(device)
 
 
 def refuse_lacking(folder: Path, missing: Collection[str], remedy: str) -> None:

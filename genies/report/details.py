@@ -56,7 +56,7 @@ def of_blocks(metrics: pl.DataFrame) -> dict[tuple[str, ...], Row]:
         weight = pl.col("published_entries") if weighted else pl.lit(1)
         rows = shifts.with_columns(weight=weight)
         for (intervention,), own in rows.group_by("intervention", maintain_order=True):
-            chance = (own[BY_CHANCE] * own["weight"]).sum() / own["weight"].sum()
+            chance = own.select(pl.col(BY_CHANCE).dot("weight") / pl.col("weight").sum()).item()
             key = (*(names[name] for name in BLOCK), str(intervention))
             found[key] = {
                 "by_chance": None if own[BY_CHANCE].null_count() else float(chance),

@@ -167,7 +167,7 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
             names = [row["intervention"] for row in means]
             seeds_of = {name: spread.get((model, name)) for name in names}
             known = seeds_of if not blocks and any(seeds_of.values()) else {}
-            freedom = None if block["degrees_of_freedom"].null_count() else block["degrees_of_freedom"].min()
+            freedom = None if block["degrees_of_freedom"].null_count() else min(block["degrees_of_freedom"])
             blocks.append(
                 {
                     "title": f"Mean over {count} {_plural(over, count)}{of}",
@@ -205,7 +205,7 @@ def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
             rows = means.join(wins, on=pairs, how="left", maintain_order="left")
             rows = rows.with_columns(pl.col("won", "lost").fill_null(0))
             rows = rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
-            shifts = rows["shifts"].max()
+            shifts = max(rows["shifts"])
             title = f"all {shifts} shifts" if over == DISTINCT else f"the {shifts} shifts of {over}"
             kinds = rows["interval_over"].drop_nulls().unique(maintain_order=True).to_list()
             boards.append({"model": model, "over": title, "rows": rows.to_dicts(), "interval_over": kinds})
@@ -303,7 +303,7 @@ def _own_file(name: str) -> str:
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version that Altair writes specifications for."""
     version = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]
-    script = vl_convert.javascript_bundle(vl_version=version)
+    script = vl_convert.javascript_bundle(snippet=None, vl_version=version)
     lowered = script.lower()
     if "</script" in lowered or "<!--" in lowered or "\r" in script:
         raise RuntimeError("the Vega bundle of vl-convert cannot stand in a page as it is")

@@ -23,8 +23,9 @@ def parameters(model: str) -> int | None:
 
 def by_size(models: Sequence[str]) -> list[str]:
     """The models from small to large; one whose size is unknown keeps its place in the list."""
-    known = iter(sorted((model for model in models if parameters(model)), key=parameters))
-    return [next(known) if parameters(model) else model for model in models]
+    sizes = {model: size for model in models if (size := parameters(model))}
+    known = iter(sorted(sizes, key=sizes.__getitem__))
+    return [next(known) if model in sizes else model for model in models]
 
 
 def family(model: str) -> str:

@@ -69,7 +69,7 @@ def leaderboard_lines(results: Path) -> list[str]:
 def _block(model: str, block: pl.DataFrame, file: Path) -> Iterator[str]:
     overall = block.filter(pl.col("label") == ALL_LABELS)
     labels = block.filter(pl.col("label") != ALL_LABELS)["label"].unique(maintain_order=True).to_list()[:LABELS]
-    shifts = {label: block.filter(pl.col("label") == label)["shifts"].max() for label in labels}
+    shifts = {label: block.filter(pl.col("label") == label).select(pl.max("shifts")).item() for label in labels}
     yield f"{model}: accuracy on the target, mean over shifts [95 % interval for new shifts]"
     yield f"{'':20}" + "".join(f"{f'{label} ({shifts[label]} shifts)':>24}" for label in labels)
     for name in overall["intervention"].to_list()[:ROWS]:
@@ -79,7 +79,7 @@ def _block(model: str, block: pl.DataFrame, file: Path) -> Iterator[str]:
         yield f"… and {len(overall) - ROWS} more in {file}"
     for name in (ALL_LABELS, *labels):
         freedom = block.filter(label=name)["degrees_of_freedom"]
-        fewest = None if freedom.null_count() else freedom.min()
+        fewest = None if freedom.null_count() else min(freedom)
         if not supports_new_shifts(fewest):
             why = (
                 "one source" if fewest is None else f"{fewest:.1f} degrees of freedom, fewer than {FEWEST_DEGREES:.0f}"

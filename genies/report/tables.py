@@ -102,7 +102,9 @@ class Tables:
 
     def by_size(self) -> Tables:
         """These tables with their models from small to large; see ``genies.report.sizes.by_size``."""
-        rank = {model: n for n, model in enumerate(by_size(self.metrics["model"].unique(maintain_order=True)))}
+        rank = {
+            model: n for n, model in enumerate(by_size(self.metrics["model"].unique(maintain_order=True).to_list()))
+        }
         place = pl.col("model").replace_strict(rank, default=len(rank))
         ordered = {name: self[name].sort(place, maintain_order=True) for name in OF_MODELS}
         samples = {name: _ordered(value, rank) for name, value in self.samples.items()}

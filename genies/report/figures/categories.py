@@ -35,7 +35,7 @@ def draw(figures: Figures, subject: Subject) -> None:
     figures.data["categories"] = []
     for index, ((label, category), rows) in enumerate(known.group_by("label", "category", maintain_order=True)):
         figures.data["categories"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
-        count = rows["shifts"].max()
+        count = max(rows["shifts"])
         kinds = " and ".join(OVER[kind] for kind in rows["interval_over"].drop_nulls().unique(maintain_order=True))
         intervals = f" with 95 % intervals {kinds}" if kinds else ""
         figures.add(

@@ -32,7 +32,7 @@ def draw(figures: Figures, subject: Subject) -> None:
                 f"figure-heads-{index}",
                 f"{intervention}, {model}",
                 "A row per layer, a column per attention head; the darker, the more sources chose the head.",
-                _grid(index, int(rows["layer"].max()), int(rows["head"].max()), rows["source"].n_unique()),
+                _grid(index, max(rows["layer"]), max(rows["head"]), rows["source"].n_unique()),
             ),
         )
 

@@ -28,7 +28,7 @@ def draw(figures: Figures, subject: Subject) -> None:
                 f"figure-sites-{index}",
                 f"{intervention}, {model}",
                 "A row per source, a column per layer; the number is how many sites of the layer the fit chose.",
-                _layers(index, sorted(rows["source"].unique()), int(rows["layer"].max())),
+                _layers(index, sorted(rows["source"].unique()), max(rows["layer"])),
             ),
         )
 

@@ -27,7 +27,7 @@ HEIGHT = 170
 
 def draw(figures: Figures, subject: Subject) -> None:
     """Mean accuracy by size, a figure per intervention that models of different sizes were run with."""
-    sizes = {model: parameters(model) for model in subject.models if parameters(model)}
+    sizes = {model: size for model in subject.models if (size := parameters(model))}
     columns = ["model", "intervention", "label", *(f"generalization_accuracy{end}" for end in ("", "_low", "_high"))]
     means = subject.tables["leaderboard"].filter(
         pl.col("label").is_in(LABELS), pl.col("model").is_in(list(sizes)), averaged_over=DISTINCT
