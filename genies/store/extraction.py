@@ -23,6 +23,7 @@ from genies.engine.options import Extraction
 from genies.engine.self_test import Check, SelfTests, too_large
 from genies.errors import Interrupted
 from genies.locks import locked
+from genies.making import made_with
 from genies.models.files import PinnedFiles
 from genies.stopping import asked_to_stop
 from genies.store.activations import describe_store, has_begun, reopen
@@ -286,7 +287,7 @@ class Extractor:
             "response": table.response[order].tolist(),
         }
         notes = {"check": asdict(check), "device": self.decoder().device.type}
-        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), notes)
+        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), notes, made_with(named[1]))
 
 
 def describe(counted: Statistics) -> str:
