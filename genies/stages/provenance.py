@@ -12,12 +12,16 @@ from typing import Any
 
 from genies import __version__
 from genies.config.sections import Config
-from genies.digests import PACKAGE_FOLDER, file_sha256
+from genies.digests import PACKAGE_FOLDER, file_sha256, value_digest
 from genies.files import read_json, write_json
 from genies.interventions.registry import name_of
 from genies.making import MADE_WITH, grouped
 from genies.plan.plan import Plan
 from genies.plan.products import check_results
+from genies.store.writer import ADOPTED
+
+OF_ONE_STORE = ("from", "texts", "largest_difference")
+"""Fields of an adoption that every store has for itself."""
 
 
 def state_provenance(*results: Path, config: Mapping[str, Any], output: Path) -> None:
@@ -72,9 +76,11 @@ def write_provenance(
             ``python``, ``platform``, ``packages`` (version by name), ``configuration``, ``models``, ``data``,
             ``arithmetic`` (records with ``model``, ``of``, ``computed`` and, for activations, ``devices`` and
             ``stored``), ``made_with`` (what computed activations and fits: records with ``model``, ``of``, ``which`` of
-            them, and what ``genies.making.made_with`` gives), ``examples`` (by ``distribution/split`` how many were
-            ``drawn`` of those ``available``), ``own_code`` (SHA-256 by path as given) and ``results`` (SHA-256 by
-            name). Packages and commit are those of the process that writes this.
+            them, and what ``genies.making.made_with`` gives), ``adopted`` (activations of other versions that
+            ``genies cache adopt`` took over: records with ``model``, ``which`` and what the adoption states),
+            ``examples`` (by ``distribution/split`` how many were ``drawn`` of those ``available``), ``own_code``
+            (SHA-256 by path as given) and ``results`` (SHA-256 by name). Packages and commit are those of the process
+            that writes this.
         digests: SHA-256 by name of other data that was read.
         tokens: manifests of ``genies tokenize``; which examples are drawn is the same for every model.
         activations: manifests of ``genies extract``.
@@ -95,6 +101,7 @@ def write_provenance(
             "models": [read_json(path, "name", "revision") for path in models],
             "arithmetic": [*_of_activations(activations), *_of_fits(tuned)],
             MADE_WITH: [*_stores_made_with(activations), *_fits_made_with([*fits, *tuned])],
+            ADOPTED: [*_adopted(activations)],
             "data": {f"{path.parent.name}/{path.stem}": file_sha256(path) for path in data} | dict(digests or {}),
             "examples": {place: counts for path in tokens for place, counts in _examples(path).items()},
             "own_code": {str(path): file_sha256(path) for path in own_code},
@@ -134,12 +141,33 @@ def _stores_made_with(manifests: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """What computed each model's stores; they are named ``distribution/split view``."""
     made: dict[str, list[tuple[dict[str, Any], str]]] = {}
     for manifest in (read_json(path, "model", "stores") for path in manifests):
-        places = {s["digest"]: f"{s['distribution']}/{s['split']} {s['view']}" for s in manifest["stores"]}
+        places = _places(manifest)
         found = made.setdefault(manifest["model"], [])
         for making in manifest.get(MADE_WITH, ()):
             found += [(_without_stores(making), places[digest]) for digest in making["stores"]]
     for model, makings in made.items():
         yield from _listed(model, "activations", makings)
+
+
+def _places(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """``distribution/split view`` of each store, by digest."""
+    return {s["digest"]: f"{s['distribution']}/{s['split']} {s['view']}" for s in manifest["stores"]}
+
+
+def _adopted(manifests: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Every adoption of a store, those that are alike but for store and sample together."""
+    alike: list[tuple[dict[str, Any], str]] = []
+    samples: dict[tuple[str, str], dict[str, Any]] = {}
+    for manifest in (read_json(path, "model", "stores") for path in manifests):
+        places = _places(manifest)
+        for digest, records in manifest.get(ADOPTED, {}).items():
+            for record in records:
+                common = {key: value for key, value in record.items() if key not in OF_ONE_STORE}
+                alike.append(({"model": manifest["model"], **common}, places[digest]))
+                key = value_digest(alike[-1][0]), places[digest]
+                samples[key] = {name: record[name] for name in OF_ONE_STORE}
+    for common, names in grouped(alike):
+        yield {**common, "which": {name: samples[value_digest(common), name] for name in names}}
 
 
 def _without_stores(making: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,11 @@ from genies.store.blocks import (
     write_journal,
 )
 
+ADOPTED = "adopted"
+"""Field of a description: where another version's store was taken over, as ``genies.store.adoption`` states it."""
+BESIDE = ("check", "device", MADE_WITH, "plan", "files", "blocks_sha256", "complete")
+"""What ``store.json`` holds beside the description."""
+
 
 class StoreWriter:
     """Writes one store block by block; opening it again after a kill goes on with the blocks that the journal lacks.
