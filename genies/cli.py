@@ -76,7 +76,7 @@ VERBS = {
     "report": Verb("genies.report.page:write_report_from_tables", "draw the report page"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
     "compare": Verb("genies.commands.compare:compare", "tell which cells of two runs differ by more than noise"),
-    "cache": Verb("genies.commands.cache:cache", "look after the cache: list, verify, explain or gc"),
+    "cache": Verb("genies.commands.cache:cache", "look after the cache: list, verify, explain, adopt or gc"),
 }  # fmt: skip
 
 STDIN = "--stdin"

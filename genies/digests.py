@@ -74,7 +74,13 @@ def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Co
 @cache
 def library_version(name: str) -> str:
     """Installed version of a library as names have it: major.minor."""
-    return ".".join(re.findall(r"\d+", version(name))[:2])
+    return ".".join(re.findall(r"\d+", installed_version(name))[:2])
+
+
+@cache
+def installed_version(name: str) -> str:
+    """Installed version of a library, in full."""
+    return version(name)
 
 
 class _Read(NamedTuple):

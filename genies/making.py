@@ -1,4 +1,4 @@
-"""What a file of a run states of its making: the code and the inputs, by their digests.
+"""What a file of a run states of its making: the code and the inputs, by their digests; and what computed it.
 
 Snakemake compares parameters with those that it recorded when a job began. So after a job that failed, a run that was
 told to ignore changes, or files that were moved by hand, its record may hold what no file was made with. Therefore each
@@ -11,10 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genies.digests import file_sha256
+from genies import __version__
+from genies.digests import file_sha256, installed_version, value_digest
 
 MADE_OF = "made_of"
 """Field of a manifest, and key of the metadata of an evaluation."""
+MADE_WITH = "made_with"
+"""Field of a record in the cache, and of manifests: what computed it."""
 
 
 def made_of(code: str, inputs: Mapping[str, Path]) -> dict[str, Any]:
@@ -35,3 +38,42 @@ def data_roles(files: Iterable[Path]) -> dict[str, Path]:
 def stem_roles(kind: str, files: Iterable[Path]) -> dict[str, Path]:
     """Manifests of one kind by their roles."""
     return {f"{kind}/{file.stem}": file for file in files}
+
+
+def made_with(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What computes here and now, for the record of what is computed.
+
+    Args:
+        fields: those of the name of what is computed; they hold ``code`` and ``libraries``, as ``computed_by`` gives
+            them, and where they decide it ``arithmetic`` (or ``dtype``) and ``device``.
+
+    Returns:
+        ``genies`` (version), ``code``, ``libraries`` (full version by name), ``arithmetic`` and ``device``; the last
+        two are None where they decide nothing.
+    """
+    libraries = {name: installed_version(name) for name in fields["libraries"]}
+    return {"genies": __version__, **_named(fields), "libraries": libraries}
+
+
+def recorded_making(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What computed something in the cache, as its record says: several where others went on with it.
+
+    Of a record without it, from an earlier version of genies, what the name states: libraries as major.minor.
+    """
+    fields = record.get("digest") or {}
+    if record.get(MADE_WITH) or "libraries" not in fields:
+        return list(record.get(MADE_WITH) or ())
+    return [{"genies": None, **_named(fields), "libraries": fields["libraries"]}]
+
+
+def grouped(makings: Iterable[tuple[Mapping[str, Any], str]]) -> list[tuple[dict[str, Any], list[str]]]:
+    """Names of what was computed by what computed it: each distinct one once, in the order of the first."""
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for making, name in makings:
+        found.setdefault(value_digest(making), (dict(making), []))[1].append(name)
+    return list(found.values())
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    arithmetic = fields.get("arithmetic", fields.get("dtype"))
+    return {"code": fields["code"], "arithmetic": arithmetic, "device": fields.get("device")}

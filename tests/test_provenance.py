@@ -11,6 +11,7 @@ from helpers import write_distribution
 
 from genies.config.load import load_config
 from genies.digests import file_sha256
+from genies.errors import ConfigError
 from genies.files import read_json, write_json
 from genies.plan import Plan
 from genies.stages.provenance import package_versions, source_state, write_provenance
@@ -68,6 +69,9 @@ def test_own_code_is_that_of_interventions_and_plugins(tmp_path: Path, monkeypat
     folders = ["data/north", "data/south"]
     plan = Plan(load_config({**chosen, "distributions": folders, "plugins": {"own": "method"}, "further_seeds": [1]}))
     assert plan.methods.own_code == [Path("probe.py"), *programs]
+    Path("method/words {0}.txt").write_text("")
+    with pytest.raises(ConfigError, match=r"method/words \{0\}.txt: Snakemake takes braces"):
+        plan.methods.plugin_files("own")
 
 
 def test_commit_and_uncommitted_changes_of_a_checkout(tmp_path: Path) -> None:

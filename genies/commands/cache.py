@@ -15,7 +15,7 @@ from genies.store import cache as of
 from genies.store.cache import Entry
 from genies.store.users import alone, refresh
 
-Action = Literal["list", "verify", "explain", "gc"]
+Action = Literal["list", "verify", "explain", "adopt", "gc"]
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,36 @@ def cache(
     repair: bool = False,
     results: Path = Path("results"),
     cache: Path = Path("cache"),
+    configfile: Sequence[Path] = (Path("config/config.yaml"),),
+    config: Sequence[str] = (),
+    texts: int = 32,
+    seed: int = 0,
 ) -> None:
     """Look after the cache.
 
     Args:
-        action: list everything, verify every byte, explain how two names differ, or gc: delete what no run names.
+        action: list everything, verify every byte, explain how two names differ, adopt what a run's activations can be
+            taken from after an upgrade, or gc: delete what no run names.
         *digests: beginnings of names (explain: two; verify: some).
         yes: gc: delete what was shown.
         age: gc: keep what was written in the last days, so many of them, as a run may not name it yet.
         gone: gc: recorded folders of runs that are not there are deleted.
         without_locks: gc: go on although the file system has no locks; no job may run.
         repair: verify: let snakemake make again what is damaged.
-        results: folder of the runs.
-        cache: the cache folder.
+        results: folder of the runs (adopt: as configured).
+        cache: the cache folder (adopt: as configured).
+        configfile: adopt: the run's configuration, as snakemake takes it (default: the demo's).
+        config: adopt: ``KEY=VALUE``, as snakemake takes it.
+        texts: adopt: how many texts of each store are computed again, at least, to compare.
+        seed: adopt: of the draw of these texts.
     """
+    if action == "adopt":
+        from genies.commands.adopt import adopt_stores
+
+        if texts < 1:
+            raise ConfigError(f"--texts: {texts} is not a number of texts; compare at least one")
+        adopt_stores(configfile, config, texts, seed)
+        return
     asked = _Asked(digests, yes, age, gone, repair, results, cache)
     with alone(cache, without_locks) if action == "gc" and yes else nullcontext():
         ACTIONS[action](of.entries(cache, results), asked)

@@ -20,6 +20,7 @@ from genies.digests import file_sha256, value_digest
 from genies.errors import ConfigError, GeniesError, StoreError
 from genies.files import whole_file, write_json, write_sealed
 from genies.interventions.base import Intervention
+from genies.making import MADE_WITH, made_with
 from genies.store.fits import FORMAT, RECORD_FILE, check_files
 
 NOT_COMPUTING = (
@@ -152,7 +153,7 @@ def save(
     Args:
         intervention: fitted.
         folder: where to write.
-        fields: what the folder's name is the digest of, kept for people.
+        fields: what the folder's name is the digest of, kept for people; with it, what computes here is recorded.
         origin: model, reading and settings behind what it was fitted on, as ``Activations.origin`` states them; None
             where that is unknown, or plays no part.
 
@@ -175,6 +176,7 @@ def save(
         "parameters": intervention.get_params(),
         "values": values,
         "digest": dict(fields or {}),
+        MADE_WITH: [made_with(fields)] if fields else [],
         "origin": origin,
         "weights_file": weights.name,
         "files": {name: file_sha256(folder / name) for name in (weights.name, *companions)},

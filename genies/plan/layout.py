@@ -52,6 +52,12 @@ class Layout:
         return self.results / "interventions" / model / f"{intervention}.json"
 
     @property
+    def all_fits(self) -> list[Path]:
+        """The same of every one; no repeats."""
+        names = [name for name in self._methods.probes if name not in self._methods.repeats]
+        return [self.fits(model, name) for model in self._models for name in names]
+
+    @property
     def capability_fits(self) -> list[Path]:
         """The same of those that capabilities are chosen from."""
         names = [name for name in self._methods.capability if name in self._methods.probes]

@@ -120,12 +120,19 @@ class Methods:
         return [identifier for identifier, _ in self.kind(intervention).other_models(self.parameters(intervention))]
 
     def plugin_files(self, name: str) -> list[Path]:
-        """Files of a plug-in whose edits run it again."""
-        return program_files(self.plugins[name])
+        """Files of a plug-in whose edits run it again.
+
+        Raises:
+            ConfigError: one has a name that Snakemake would take for a pattern.
+        """
+        files = program_files(self.plugins[name], Path(self._config.folders.cache))
+        if braces := next((file for file in files if set("{}") & set(str(file))), None):
+            raise ConfigError(f"plugins: {name}: {braces}: Snakemake takes braces for a wildcard; rename the file")
+        return files
 
     @property
     def own_code(self) -> list[Path]:
-        """Python files of the user's own that the run executes: interventions, and those of plug-ins."""
+        """Files of the user's own that the run executes or that are beside them: interventions, and plug-ins' files."""
         files = [Path(spec) for name, spec in self.specs.items() if name not in self.repeats and name != spec]
         return [*files, *(file for name in self.plugins for file in self.plugin_files(name))]
 

@@ -53,7 +53,7 @@ def check_results(plan: Plan) -> None:
         StoreError: one states something else, or is missing; the message says which to delete.
     """
     hashes = _Hashes()
-    problems = [(p.file, problem) for p in products(plan) if (problem := _problem(p, hashes))]
+    problems = [(p.file, problem) for p in products(plan) if (problem := problem_of(p, hashes))]
     if problems:
         file, problem = problems[0]
         others = f", as were {len(problems) - 1} other files" if len(problems) > 1 else ""
@@ -74,8 +74,14 @@ class _Hashes(dict[Path, str]):
         return self[path]
 
 
-def _problem(product: Product, hashes: _Hashes) -> str | None:
-    """In what a file differs from what it should state."""
+def problem_of(product: Product, hashes: Mapping[Path, str] | None = None) -> str | None:
+    """In what a file differs from what it should state; None where it does not.
+
+    Args:
+        product: the file, and what it should state.
+        hashes: SHA-256 of its inputs, "" of one that is missing; default: they are read.
+    """
+    hashes = _Hashes() if hashes is None else hashes
     if not product.file.is_file():
         return "is missing"
     told = _told(product.file)

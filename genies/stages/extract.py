@@ -12,11 +12,13 @@ from genies.devices import claim_gpus
 from genies.digests import code_digest
 from genies.engine.options import Extraction
 from genies.files import read_json, write_json
-from genies.making import MADE_OF, made_of
+from genies.making import MADE_OF, MADE_WITH, grouped, made_of, recorded_making
 from genies.models.describe import read_model
 from genies.options import deciding
-from genies.store.extraction import Extractor, describe
+from genies.store.extraction import Extractor
 from genies.store.requests import requests_of
+from genies.store.statistics import describe
+from genies.store.writer import ADOPTED
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,10 @@ def extract_distributions(
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, the ``model`` with its digests, the ``distributions``, the
             ``reading``, ``stores`` (records with distribution, split, view, digest), ``checks`` of how exact packing
-            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``left_out``, the
-            ``options`` that decided them, and the ``extraction``, that is the same as settled.
+            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``made_with`` (what
+            else did, with the digests of the ``stores``), ``adopted`` (by digest, where stores are from those of other
+            versions), ``left_out``, the ``options`` that decided them, and the ``extraction``, that is the same as
+            settled.
     """
     claim_gpus(extraction.device)
     described, tokenized = read_model(model), read_json(tokens, "reading", "tokens", "left_out")
@@ -54,7 +58,7 @@ def extract_distributions(
     views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
     extractor = Extractor(described, root, extraction)
     tell_costs(extractor, requests_of(tokenized, distributions, views, cache))
-    stores, checks, devices = [], [], set()
+    stores, checks, devices, makings, adopted = [], [], set(), [], {}
     for request in requests_of(tokenized, distributions, views, cache):
         place = {"distribution": request.distribution, "split": request.split}
         digests = extractor.extract(request)
@@ -62,6 +66,9 @@ def extract_distributions(
         described_stores = [read_json(root / digest / "store.json") for digest in digests.values()]
         checks.append({**place, **described_stores[0]["check"]})
         devices |= {store["device"] for store in described_stores}
+        for digest, store in zip(digests.values(), described_stores, strict=True):
+            makings += [(making, digest) for making in recorded_making(store)]
+            adopted |= {digest: store[ADOPTED]} if ADOPTED in store else {}
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(
         output,
@@ -75,6 +82,8 @@ def extract_distributions(
             "stores": stores,
             "checks": checks,
             "devices": sorted(devices),
+            MADE_WITH: [{**making, "stores": made} for making, made in grouped(makings)],
+            ADOPTED: adopted,
             "left_out": left_out,
             "options": deciding(extraction),
             "extraction": extractor.settled.deciding(),

@@ -14,8 +14,8 @@ from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.locks import locked
-from genies.making import MADE_OF, data_roles, made_of, stem_roles
-from genies.store.fits import fits_folder, is_saved
+from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
+from genies.store.fits import fits_folder, is_saved, read_making
 from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
 
@@ -42,14 +42,14 @@ def fit_sources(
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, ``fits`` (digest by source), ``sites`` (those that each fit
-            chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs)
-            and the ``origin`` of the features.
+            chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs),
+            ``made_with`` (what computed each fit, by source) and the ``origin`` of the features.
     """
     extracted = Activations(activations, cache)
     unfitted = make(intervention, parameters)
     views = unfitted.fit_views
     made = computed_by(module_of(intervention), outside=NOT_COMPUTING)
-    fits, sites, ties, out_of_fold, reused = {}, {}, {}, {}, 0
+    fits, sites, ties, out_of_fold, makings, reused = {}, {}, {}, {}, {}, 0
     for file in train:
         source = file.parent.name
         split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
@@ -70,7 +70,7 @@ def fit_sources(
                     raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
                 # A fit that reads no features is that of every model.
                 save(fitted, folder, fields, extracted.origin if views else None)
-        fits[source], sites[source] = digest, fitted.chosen_sites()
+        fits[source], sites[source], makings[source] = digest, fitted.chosen_sites(), read_making(folder)
         ties[source], out_of_fold[source] = fitted.edge_ties(), fitted.out_of_fold_accuracy()
     write_json(
         output,
@@ -85,6 +85,7 @@ def fit_sources(
             "sites": sites,
             "edge_ties": ties,
             "out_of_fold_accuracy": out_of_fold,
+            MADE_WITH: makings,
             "origin": extracted.origin,
         },
     )

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,7 @@ from genies.errors import GeniesError, Interrupted, StoreError
 from genies.evaluation import metrics
 from genies.evaluation.judge import places
 from genies.files import read_sealed, write_sealed
-from genies.interventions.plugins import program_files
+from genies.interventions.plugins import forget_files, program_files, remember_files
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles
@@ -63,6 +63,7 @@ def run_plugin(
     train: Path,
     test: Sequence[Path],
     work: Path,
+    cache: Path = Path("cache"),
     output: Path,
 ) -> None:
     """Run a plug-in's train.py and eval.py on one source and its targets, and check what it says.
@@ -76,6 +77,7 @@ def run_plugin(
         train: ``<source>/train.json``.
         test: ``<target>/test.json`` of each target.
         work: folder for what the plug-in writes; emptied before it begins.
+        cache: the cache folder, which keeps which files the plug-in had before its first run.
         output: parquet file to write.
 
     Raises:
@@ -86,7 +88,9 @@ def run_plugin(
     claim_gpus("auto")
     described, shown = read_model(model), ShownTexts(tokens, model)
     results = [(work / "evaluations" / f"{file.parent.name}.json").resolve() for file in test]
-    digest = _digest(folder, described, shown, [train, *test])
+    remember_files(folder, cache)
+    own = _own_files(folder, cache)
+    digest = _digest(own, described, shown, [train, *test])
     if not _is_done(work, digest, results):
         shutil.rmtree(work, ignore_errors=True)
         (work / "evaluations").mkdir(parents=True)
@@ -94,21 +98,28 @@ def run_plugin(
         files.check()
         _run_programs(folder, Path(described["path"]).resolve(), shown, train, test, work, results)
         files.check()
+        if written := own.items() - _own_files(folder, cache).items():
+            forget_files(folder, cache, {folder / name for name, _ in written if not name.endswith(".py")})
+            digest = _digest(_own_files(folder, cache), described, shown, [train, *test])
     frames = [_frame(result, shown.test(file)) for result, file in zip(results, test, strict=True)]
     write_sealed(work / DONE_FILE, {"digest": digest, "results": _hashes(results)})
-    programs = {f"programs/{file.relative_to(folder)}": file for file in program_files(folder)}
+    programs = {f"programs/{file.relative_to(folder)}": file for file in program_files(folder, cache)}
     inputs = {"model": model, "tokens": tokens, **programs, **data_roles([train, *test])}
     stated = {MADE_OF: made_of(code_digest(__name__), inputs), "targets": [file.parent.name for file in test]}
     write_evaluation(output, frames, stated)
 
 
-def _digest(folder: Path, model: dict[str, Any], shown: ShownTexts, files: Sequence[Path]) -> str:
+def _own_files(folder: Path, cache: Path) -> dict[str, str]:
+    """SHA-256 of a plug-in's files by their paths in its folder."""
+    return {str(file.relative_to(folder)): file_sha256(file) for file in program_files(folder, cache)}
+
+
+def _digest(own: Mapping[str, str], model: dict[str, Any], shown: ShownTexts, files: Sequence[Path]) -> str:
     """Of all that a plug-in is given: its own files, the model, and both splits of the distributions."""
-    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     splits = [file.parent / f"{split}.json" for file in files for split in SPLITS]
     return value_digest(
         {
-            "programs": {str(file.relative_to(folder)): file_sha256(file) for file in own},
+            "programs": dict(own),
             "model": [model[key] for key in ("path", "weights_digest", "tokenizer_digest")],
             "examples": [[asdict(example) for example in shown.examples(file)] for file in splits if file.is_file()],
             "names": [file.parent.name for file in files],

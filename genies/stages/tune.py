@@ -20,12 +20,12 @@ from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, 
 from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
-from genies.making import MADE_OF, data_roles, made_of
+from genies.making import MADE_OF, MADE_WITH, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
 from genies.stages.shown import ShownTexts
 from genies.stages.targets import targets_of
-from genies.store.fits import check_test, fits_folder, is_saved
+from genies.store.fits import check_test, fits_folder, is_saved, read_making
 
 if TYPE_CHECKING:
     import polars as pl
@@ -92,8 +92,9 @@ def tune_sources(
         device: torch device, or "auto".
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
         output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what
-            of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), the ``fits`` and
-            ``tests`` (digests; those of tests by target), ``training_log`` and ``counts`` (by target).
+            of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), what computed the fit
+            (``made_with``), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and
+            ``counts`` (by target).
         _loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:
@@ -105,7 +106,7 @@ def tune_sources(
     job = _Job(intervention, dict(parameters), described, shown, device, cache, _loaded or LoadedModel(), files)
     by_name, targets = {file.parent.name: file for file in test}, targets_of(pairs)
     code = code_digest(__name__, module_of(intervention))
-    kinds = ("made_of_source", "arithmetic", "fits", "tests", "training_log", "counts")
+    kinds = ("made_of_source", "arithmetic", MADE_WITH, "fits", "tests", "training_log", "counts")
     made: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     for number, file in enumerate(train, start=1):
         source = file.parent.name
@@ -132,7 +133,7 @@ def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) 
         cache: the cache folder.
         output: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
             ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
-            ``arithmetic``, ``fits`` (digest by source), ``training_log``, ``counts`` (by target).
+            ``arithmetic``, ``fits`` and ``made_with`` (by source), ``training_log``, ``counts`` (by target).
 
     Raises:
         StoreError: a test that a manifest names is missing or damaged.
@@ -153,7 +154,8 @@ def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) 
             evaluation = output / "evaluations" / place / f"{source}.parquet"
             write_evaluation(evaluation, frames, stated | {"targets": list(tests)})
             own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
-            write_json(output / "interventions" / place / f"{source}.json", stated | {"fits": {source: fit}} | own)
+            own |= {"fits": {source: fit}, MADE_WITH: {source: manifest[MADE_WITH][source]}}
+            write_json(output / "interventions" / place / f"{source}.json", stated | own)
 
 
 def _known_test(test: Path, manifest: Path) -> pl.DataFrame:
@@ -186,7 +188,7 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
     digests = {target: name for target, (name, _) in tested.items()}
     counts = {target: counted for target, (_, counted) in tested.items()}
     made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
-    return {"arithmetic": fields["dtype"], **made}
+    return {"arithmetic": fields["dtype"], MADE_WITH: read_making(folder), **made}
 
 
 def tuning_digest(

@@ -36,6 +36,7 @@ from genies.engine.bits import from_bits
 from genies.errors import REPAIR, StoreError
 from genies.files import PARTIAL, read_sealed, sync_folder
 from genies.store.blocks import (
+    FEATURE_AXES,
     block_problem,
     check_shard,
     read_journal,
@@ -162,6 +163,28 @@ class ActivationStore:
     def scored_tokens(self) -> np.ndarray:
         """Tokens that each log-probability sums over, int64 (texts,)."""
         return self._read(self._group["scored_tokens"], slice(None)).astype(np.int64)
+
+    def values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """All that is stored of some texts, by name, (n, *shape) each: heads and residual as float32.
+
+        Only the blocks of these texts are read.
+
+        Args:
+            rows: rows of the texts, int64 (n,).
+        """
+        found = {}
+        for name in self.shapes:
+            parts = np.concatenate([
+                self._read(self._group[name], slice(block * self._block, (block + 1) * self._block))[
+                    rows[rows // self._block == block] - block * self._block
+                ]
+                for block in np.unique(rows // self._block)
+            ])  # fmt: skip
+            # Blocks come in ascending order, texts within them in the order asked for.
+            ordered = np.empty_like(parts)
+            ordered[np.argsort(rows // self._block, kind="stable")] = parts
+            found[name] = from_bits(ordered, self.dtype) if name in FEATURE_AXES else ordered
+        return found
 
     def check_block(self, block: int) -> None:
         """Reread one block and compare it with the journal.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +23,20 @@ from genies.engine.options import Extraction
 from genies.engine.self_test import Check, SelfTests, too_large
 from genies.errors import Interrupted
 from genies.locks import locked
+from genies.making import made_with
 from genies.models.files import PinnedFiles
 from genies.stopping import asked_to_stop
 from genies.store.activations import describe_store, has_begun, reopen
 from genies.store.blocks import ITEM_BYTES, block_texts
 from genies.store.requests import Request
 from genies.store.settled import missing_views, settled, store_digest, stored_shapes
-from genies.store.writer import StoreWriter
+from genies.store.statistics import Statistics, describe
+from genies.store.writer import ADOPTED, StoreWriter
 
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Statistics:
-    """What an extraction did.
-
-    Attributes:
-        forward_passes: batches that passed through the model.
-        computed_tokens: tokens of those batches, padding counted.
-        tree_tokens: distinct tokens of their trees.
-        text_tokens: tokens of the same texts, each by itself.
-    """
-
-    forward_passes: int = 0
-    computed_tokens: int = 0
-    tree_tokens: int = 0
-    text_tokens: int = 0
-
-    def add(self, other: Statistics) -> None:
-        """Add another's counts to these."""
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
 
 
 class Extractor:
@@ -210,7 +190,7 @@ class Extractor:
                 span = {view: slice(position[view], position[view] + int((views == view).sum())) for view in writers}
                 if any(missing[view][span[view]].any() for view in writers):
                     counted.tree_tokens += sum(len(forest.trees[tree]) for tree in batch.trees)
-                    features = self._read(batch, forest, packed, counted)
+                    features = self.read(batch, forest, packed, counted)
                     later(_write, writers, features, views, dict(position))
                 position = {view: span[view].stop for view in writers}
                 progress.update(sum(rows.stop - rows.start for rows in span.values()))
@@ -221,7 +201,7 @@ class Extractor:
         if asked.is_set():
             raise Interrupted(f"{label}: ended by SIGTERM; finished blocks are kept, the same command goes on")
 
-    def _read(self, batch: Batch, forest: Forest, packed: bool, counted: Statistics) -> Features:
+    def read(self, batch: Batch, forest: Forest, packed: bool, counted: Statistics) -> Features:
         """Features of a batch; where memory does not suffice, of its halves one after the other."""
         arrays = pack(batch, forest.trees)
         try:
@@ -238,7 +218,7 @@ class Extractor:
             torch.cuda.empty_cache()
         self._budget = max(batch.width, batch.computed_tokens // 2)
         log.warning("out of memory at %d tokens: going on with %d", batch.computed_tokens, self._budget)
-        return Features.joined([self._read(part, forest, packed, counted) for part in parts])
+        return Features.joined([self.read(part, forest, packed, counted) for part in parts])
 
     def _tell(self, check: Check) -> None:
         """Say which way is taken when it is first known, and whenever it changes."""
@@ -266,10 +246,27 @@ class Extractor:
         how: Mapping[str, Any],
         check: Check,
     ) -> StoreWriter:
+        name, fields = named
+        description = self.description(view, request, fields, order, how)
+        # What another version computed stays stated as such, as long as a block of it is kept.
+        adopted = (describe_store(self.root, name) or {}).get(ADOPTED)
+        shapes = stored_shapes(self.decoder().shape, view)
+        notes = {"check": asdict(check), "device": self.decoder().device.type}
+        if adopted:
+            stated = {**description, ADOPTED: adopted}
+            writer = StoreWriter(self.root, name, stated, shapes, notes, made_with(fields))
+            if writer.done:
+                return writer
+        return StoreWriter(self.root, name, description, shapes, notes, made_with(fields))
+
+    def description(
+        self, view: str, request: Request, fields: dict[str, Any], order: Sequence[int], how: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a store states that binds its blocks: the fields of its name, how it is computed, and in which order."""
         shape = self.decoder().shape
         table = request.tokens[view]
-        description = {
-            "digest": named[1],
+        return {
+            "digest": fields,
             "model": self.model["name"],
             "distribution": request.distribution,
             "split": request.split,
@@ -285,17 +282,6 @@ class Extractor:
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
-        notes = {"check": asdict(check), "device": self.decoder().device.type}
-        return StoreWriter(self.root, named[0], description, stored_shapes(shape, view), notes)
-
-
-def describe(counted: Statistics) -> str:
-    """One line for people: passes, and how near the work came to the distinct tokens."""
-    trees = max(1, counted.tree_tokens)
-    return (
-        f"{counted.forward_passes} forward passes; tokens computed ÷ distinct tree tokens = "
-        f"{counted.computed_tokens / trees:.4f}; as separate texts {counted.text_tokens / trees:.2f}"
-    )
 
 
 @contextmanager

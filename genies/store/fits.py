@@ -8,6 +8,7 @@ from typing import Any
 from genies.digests import file_sha256
 from genies.errors import REPAIR, StoreError
 from genies.files import read_sealed
+from genies.making import recorded_making
 
 
 def fits_folder(cache: Path, digest: str) -> Path:
@@ -32,6 +33,15 @@ def read_origin(folder: Path) -> dict[str, Any] | None:
         StoreError: the record is missing or damaged.
     """
     return read_sealed(Path(folder) / RECORD_FILE).get("origin")
+
+
+def read_making(folder: Path) -> list[dict[str, Any]]:
+    """What computed a fit; see ``recorded_making``.
+
+    Raises:
+        StoreError: the record is missing or damaged.
+    """
+    return recorded_making(read_sealed(Path(folder) / RECORD_FILE))
 
 
 def check_files(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from genies.digests import value_digest
 from genies.engine.bits import to_bits
 from genies.errors import StoreError
 from genies.files import PARTIAL, sync_file, sync_folder, write_sealed
+from genies.making import MADE_WITH, recorded_making
+from genies.store.activations import describe_store
 from genies.store.blocks import (
     FEATURE_AXES,
     SCALARS,
@@ -25,6 +27,11 @@ from genies.store.blocks import (
     shard_file,
     write_journal,
 )
+
+ADOPTED = "adopted"
+"""Field of a description: where another version's store was taken over, as ``genies.store.adoption`` states it."""
+BESIDE = ("check", "device", MADE_WITH, "plan", "files", "blocks_sha256", "complete")
+"""What ``store.json`` holds beside the description."""
 
 
 class StoreWriter:
@@ -40,6 +47,7 @@ class StoreWriter:
         description: Mapping[str, Any],
         shapes: Mapping[str, tuple],
         notes: Mapping[str, Any] | None = None,
+        making: Mapping[str, Any] | None = None,
     ) -> None:
         """Open or resume.
 
@@ -51,6 +59,8 @@ class StoreWriter:
                 added to it.
             shapes: feature name → shape of one text's values (``()`` for scalars).
             notes: JSON values that are kept beside the description and do not bind the blocks.
+            making: what computes the blocks that are missing, as ``genies.making.made_with`` states it. It is kept
+                likewise, after what computed the others.
         """
         self.final = root / digest
         self.folder = root / f"{PARTIAL}{digest}"
@@ -63,6 +73,10 @@ class StoreWriter:
         self._journal = self.folder / "journal.jsonl"
         self.done = read_journal(self._journal, self.plan)
         self._sound: set[int] = set()  # blocks that were read back
+        self._making = [making] if making else []
+        self._makings = recorded_making(describe_store(root, digest) or {}) if self.done else []
+        if len(self.done) < self.blocks or not self._makings:
+            self._note_making()
         self._open(dict(notes or {}))
         self._pending: dict[str, list[np.ndarray]] = {name: [] for name in self.shapes}
         self._next: int | None = None  # the text that an unfinished block waits for
@@ -112,6 +126,8 @@ class StoreWriter:
             else:
                 self._sound.add(block)
         if damaged:
+            self._note_making()
+            write_sealed(self.folder / "store.json", self._stored)
             write_journal(self._journal, self.plan, self.done)
         return damaged
 
@@ -134,6 +150,10 @@ class StoreWriter:
         self.folder.replace(self.final)
         sync_folder(self.final.parent)
 
+    def _note_making(self) -> None:
+        """Count in what computes here; what is stored of the makings is this list."""
+        self._makings += [making for making in self._making if making not in self._makings]
+
     def _open(self, notes: dict[str, Any]) -> None:
         """Lay out everything but the blocks, whatever is there of it: a kill may have left half a file."""
         import zarr
@@ -149,7 +169,7 @@ class StoreWriter:
         for leftover in data.rglob("*.partial"):
             leftover.unlink()
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        self._stored = {**self.description, **notes, "plan": self.plan, "files": hashes}
+        self._stored = {**self.description, **notes, MADE_WITH: self._makings, "plan": self.plan, "files": hashes}
         write_sealed(self.folder / "store.json", self._stored)
         write_journal(self._journal, self.plan, self.done)
         self._group = zarr.open_group(data, mode="r+")

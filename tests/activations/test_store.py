@@ -61,6 +61,15 @@ def test_a_finished_store_gives_back_what_was_written(tmp_path: Path) -> None:
     assert store.rows([7, 2], [0, 0]).tolist() == [7, 2]
 
 
+def test_values_of_some_texts_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, (0, TEXTS)).finish()
+    rows, want = np.array([9, 1, 4, 0, 8, 5]), values(0, TEXTS)
+    found = ActivationStore(tmp_path / "store").values(rows)
+    assert found.keys() == SHAPES.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, want[name][rows])
+
+
 def test_an_unfinished_store_is_invisible_and_cannot_be_finished(tmp_path: Path) -> None:
     writer = write(tmp_path, (0, 9))
     assert not is_complete(tmp_path, "store")

@@ -90,7 +90,7 @@ def run(job: dict, events: int, told: int) -> None:
 
     numbers: dict[tuple, int] = {}
     of_class, Extractor._fill = Extractor._fill, fill
-    note_after(Extractor, "_read", lambda *given: note(passed(*given)))
+    note_after(Extractor, "read", lambda *given: note(passed(*given)))
     note_after(StoreWriter, "_open", lambda *_: note("o"))
     note_after(StoreWriter, "_write_block", lambda *_: note("b"))
     texts = split_texts(read_split(Path(job["split"])), "test", 0)

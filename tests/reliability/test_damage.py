@@ -76,8 +76,8 @@ def test_whatever_happens_to_a_stored_file_is_found_and_only_the_damaged_block_i
     run: Verbs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, cases: int
 ) -> None:
     passes: list[int] = []
-    read = Extractor._read
-    monkeypatch.setattr(Extractor, "_read", lambda *args: (passes.append(1), read(*args))[1])
+    read = Extractor.read
+    monkeypatch.setattr(Extractor, "read", lambda *args: (passes.append(1), read(*args))[1])
     sound = contents(CACHE)
     # What is remembered of files lies beside models, and is no entry of the cache.
     names = [name for name in sound if name.split("/")[0] in cache.KINDS and name not in REMEMBERED]

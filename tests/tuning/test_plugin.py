@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from helpers import write_distribution
 from genies.data.distributions import read_split
 from genies.data.pairs import test_pairs as pairs_of
 from genies.errors import ConfigError, Interrupted
-from genies.evaluation.evaluations import Fits
+from genies.evaluation.evaluations import Fits, read_making
 from genies.evaluation.tables.cells import measured_cells
-from genies.interventions.plugins import check_plugin
+from genies.interventions.plugins import check_plugin, program_files
+from genies.making import MADE_OF
 from genies.stages.plugin import PluginError, run_plugin
 
 TRAIN = """
@@ -66,7 +68,7 @@ def run(folder: Path, change: str = "", train: str = TRAIN, left_out: tuple[int,
     tests = [source / "test.json", target / "test.json"]
     run_plugin(
         plugin, model=folder / "model.json", tokens=folder / "tokens.json", train=source / "train.json", test=tests,
-        work=folder / "work", output=output,
+        work=folder / "work", cache=folder / "cache", output=output,
     )  # fmt: skip
     return output
 
@@ -139,6 +141,48 @@ def test_a_plugin_runs_again_only_where_it_would_be_given_something_else(tmp_pat
     (tmp_path / "work/evaluations/south.json").write_text("{}")
     run(tmp_path, train=counting + "# A remark.\n", left_out=(0,))
     assert (tmp_path / "runs").read_text() == "...."
+
+
+def counting(folder: Path, more: str = "") -> str:
+    """A training that also writes a dot for each run into ``folder / "runs"``."""
+    return TRAIN + f"pathlib.Path({str(folder / 'runs')!r}).open('a').write('.')\n{more}"
+
+
+def inputs(evaluation: Path) -> set[str]:
+    return {role for role in read_making(evaluation)[MADE_OF]["inputs"] if role.startswith("programs/")}
+
+
+def test_every_file_that_the_folder_had_before_the_first_run_counts(tmp_path: Path) -> None:
+    plugin, train = tmp_path / "plugin", counting(tmp_path)
+    run(tmp_path, train=train)
+    shutil.rmtree(tmp_path / "cache")  # as if the plug-in were new
+    for name in ("words/list.txt", "settings.json", ".git/index", "__pycache__/part.pyc", "words/.swp"):
+        (plugin / name).parent.mkdir(exist_ok=True)
+        (plugin / name).write_text("first")
+    programs = {"programs/eval.py", "programs/train.py"}
+    for edited, runs in (("", 2), ("words/list.txt", 3), ("settings.json", 4), (".git/index", 4), ("words/.swp", 4)):
+        if edited:
+            (plugin / edited).write_text("edited")
+        made = run(tmp_path, train=train)
+        assert inputs(made) == {*programs, "programs/words/list.txt", "programs/settings.json"}
+        assert inputs(made) == {f"programs/{f.relative_to(plugin)}" for f in program_files(plugin, tmp_path / "cache")}
+        assert (tmp_path / "runs").read_text() == "." * runs, edited
+    (plugin / "part.py").write_text("")  # a Python file counts whenever it comes
+    assert "programs/part.py" in inputs(run(tmp_path, train=train))
+    assert (tmp_path / "runs").read_text() == "." * 5
+
+
+def test_what_a_plugin_writes_into_its_folder_does_not_run_it_again(tmp_path: Path) -> None:
+    log = tmp_path / "plugin/log.txt"
+    train = counting(tmp_path, f"pathlib.Path({str(log)!r}).open('a').write('.')\n")
+    for _ in range(2):
+        assert inputs(run(tmp_path, train=train)) == {"programs/eval.py", "programs/train.py"}
+        assert log.read_text() == (tmp_path / "runs").read_text() == "."
+    # Even where it was there before the first run that is known of.
+    shutil.rmtree(tmp_path / "cache")
+    for _ in range(2):
+        assert inputs(run(tmp_path, train=train)) == {"programs/eval.py", "programs/train.py"}
+        assert log.read_text() == (tmp_path / "runs").read_text() == ".."
 
 
 def test_sigterm_ends_a_plugin_with_all_that_it_has_started(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import Project, run_to_end
 
 from genies.cli import main
 from genies.errors import StoreError
+from genies.files import read_json
 from genies.store import cache
 
 YOUNG_TOO = ("--age", "0")
@@ -75,6 +77,21 @@ def test_fields_that_differ_are_explained(everything: list[cache.Entry], capsys:
     with pytest.raises(StoreError, match="compare two of one kind"):
         cache.explain(tokens[0], plain[0])
     assert main(["cache", "explain", "nothing-begins-so", tokens[0].digest]) == 2
+
+
+def test_after_an_edit_of_the_engine_adopted_stores_need_no_pass(project: Project) -> None:
+    decoder = project.folder / "genies/engine/decoder.py"
+    decoder.write_text(decoder.read_text() + "\nEDITED = True\n")
+    project.write_config()
+    command = [sys.executable, "-m", "genies", "cache", "adopt", "--configfile", "config.yaml"]
+    adopted = run_to_end(command, cwd=project.folder, env=project.environment)
+    assert adopted.returncode == 0 and "4 adopted, 0 without" in adopted.stdout, adopted.stderr
+    jobs = project.jobs()
+    assert jobs["extract"] == jobs["fit:mms"] == jobs["provenance"] == 1 and not jobs["tokenize"]
+    assert project.forward_passes() == 0
+    (stated,) = read_json(project.folder / "results/mini/provenance.json")["adopted"]
+    assert {sample["largest_difference"] for sample in stated["which"].values()} == {0.0} and len(stated["which"]) == 4
+    assert project.planned() == {}
 
 
 def test_a_store_that_is_being_written_is_not_removed(everything: list[cache.Entry]) -> None:

@@ -105,6 +105,7 @@ rule plugin:
         gpu=1,
     params:
         folder=lambda wildcards: plan.methods.plugins[wildcards.intervention],
+        cache=cache,
         work=lambda wildcards: results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
         data=lambda wildcards: [
             plan.data.digest("train", [wildcards.source]),
@@ -114,7 +115,7 @@ rule plugin:
     shell:
         further("params.folder", test="input.test")
         + "genies --stdin --log={log:q} plugin --model={input.model:q} --tokens={input.tokens:q} "
-        "--train={input.train:q} --work={params.work:q} --output={output:q}"
+        "--train={input.train:q} --work={params.work:q} --cache={params.cache:q} --output={output:q}"
 
 
 rule sweep_source:

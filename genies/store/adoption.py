@@ -1,0 +1,251 @@
+"""Adoption: a store that other code or other versions of libraries computed gets the name that it has today.
+
+After an upgrade, a store that a run wants has a new name, though an old one with the same values may lie in the cache.
+It is looked for by all that names it but code and versions. A sample of its texts is computed again, and if the values
+are the same, a store with the new name is made of hard links to its blocks. The old store stays as it is. The new one
+states where it is from, and still what computed it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.digests import value_digest
+from genies.engine.arithmetic import DTYPES
+from genies.engine.batches import planned, stored_values
+from genies.engine.bits import from_bits, to_bits
+from genies.engine.forest import Batch, Forest, build_forest
+from genies.engine.self_test import PACKING_TOLERANCE
+from genies.errors import StoreError
+from genies.files import PARTIAL, partial_folder, sync_file, sync_folder, write_sealed
+from genies.locks import locked
+from genies.making import MADE_WITH, made_with, recorded_making
+from genies.store.activations import ActivationStore
+from genies.store.blocks import FEATURE_AXES, write_journal
+from genies.store.extraction import Extractor
+from genies.store.requests import LazyTokens, Request
+from genies.store.settled import stored_shapes
+from genies.store.statistics import Statistics
+from genies.store.versions import BY_VERSION, Old, Wanted
+from genies.store.writer import ADOPTED, BESIDE
+
+LAYOUT = ("dtype", "arithmetic", "blocks", "layers", "heads", "without_heads")
+"""Fields of descriptions that readers go by."""
+NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+"""Errors of a file system that makes no hard link: it has none, or has too many, or the file is another user's."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How an old store compares with today's code.
+
+    Attributes:
+        wanted, old: the store that is wanted, and the old one.
+        texts: how many were compared.
+        difference: largest norm of the difference of a text's values in one layer over their norm; of a
+            log-probability, over the larger of itself and 1. 0 where all bits are equal; infinite where a value is no
+            number on one side only.
+    """
+
+    wanted: Wanted
+    old: Old
+    texts: int
+    difference: float
+
+
+def tolerance(extractor: Extractor) -> float:
+    """Relative difference up to which values count as equal: a tenth of what packing may change.
+
+    That is 1e-5 where all is float32, as much as rows of another width round, and more in bfloat16.
+    """
+    kinds = (extractor.settled.arithmetic, extractor.options.dtype)
+    return max(PACKING_TOLERANCE[DTYPES[kind]] for kind in kinds) / 10
+
+
+def compare(
+    extractor: Extractor, cache: Path, wanted: Sequence[Wanted], version: str, texts: int, seed: int
+) -> Iterator[Compared]:
+    """Compute a sample of old stores again, and compare.
+
+    Batches are drawn from the plan that an old store states, so that its rows are computed in the same company, until
+    the sample has enough texts of each.
+
+    Args:
+        extractor: of the model.
+        cache: the cache folder.
+        wanted: stores of one split, each with an old one of this version.
+        version: as ``Old.version``.
+        texts: how many of each store to compare at least; a smaller store is compared as a whole.
+        seed: of the draw.
+
+    Raises:
+        StoreError: an old store is damaged.
+    """
+    groups: dict[str, list[tuple[Wanted, Old, ActivationStore]]] = {}
+    for one in wanted:
+        if old := one.of(version):
+            store = ActivationStore(extractor.root / old.name)
+            plan = [store.description[name] for name in ("computed_with", "batch_tokens", "packed")]
+            groups.setdefault(value_digest(plan), []).append((one, old, store))
+    for group in groups.values():
+        yield from _compare_group(extractor, cache, group, texts, seed)
+
+
+def _compare_group(
+    extractor: Extractor, cache: Path, group: Sequence[tuple[Wanted, Old, ActivationStore]], texts: int, seed: int
+) -> Iterator[Compared]:
+    """Old stores of one split that were computed together."""
+    request, described = group[0][0].request, group[0][2].description
+    # Tokens of its own, so that those of one split at a time are in memory.
+    request = replace(request, tokens=LazyTokens(cache, dict(request.tokens_digests)))
+    tokens = {view: request.tokens[view] for view in described["computed_with"] if view in request.tokens_digests}
+    decoder, packed = extractor.decoder(), described["packed"]
+    forest = build_forest(tokens, extractor.model["eos_token"], merge=packed)
+    plan = planned(forest, described["batch_tokens"], decoder.shape.hidden, packed)
+    found = dict.fromkeys((one.view for one, _, _ in group), (0, 0.0))
+    if not all(_is_alike(extractor, one, store, request) for one, _, store in group):
+        found, plan = dict.fromkeys(found, (0, float("inf"))), []
+    for number in np.random.default_rng([seed, int(group[0][0].name, 16)]).permutation(len(plan)):
+        features = extractor.read(plan[number], forest, packed, Statistics())
+        for one, _, store in group:
+            indices, rows = _texts_of(plan[number], forest, one.view)
+            if len(rows):
+                table = tokens[one.view]
+                places = store.rows(table.example[indices].tolist(), table.response[indices].tolist())
+                count, difference = found[one.view]
+                differs = difference_of(stored_values(features, rows, store.shapes), store.values(places), store.dtype)
+                found[one.view] = count + len(rows), max(difference, differs)
+        if min(count for count, _ in found.values()) >= texts:
+            break
+    for one, old, _ in group:
+        yield Compared(one, old, *found[one.view])
+
+
+def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.ndarray]:
+    """Texts of a view in a batch: their indices in the view's tokens, and their rows in the batch's features."""
+    members = [member for tree in batch.trees for member in forest.members[tree]]
+    rows = [row for row, (name, _) in enumerate(members) if name == view]
+    return np.array([members[row][1] for row in rows], np.int64), np.array(rows, np.int64)
+
+
+def _is_alike(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request) -> bool:
+    """Whether a store is laid out as today's are and holds the same texts, so that readers find what they look for."""
+    old = {name: value for name, value in store.description.items() if name not in BESIDE}
+    how = {name: old[name] for name in ("batch_tokens", "packed", "computed_with")}
+    table = request.tokens[wanted.view]
+    today = extractor.description(wanted.view, request, dict(wanted.fields), range(len(table)), how)
+    shapes = stored_shapes(extractor.decoder().shape, wanted.view)
+    held, asked = (set(zip(one["example"], one["response"], strict=True)) for one in (old, today))
+    return (
+        value_digest(old) == store.description["plan"]
+        and old.keys() - {ADOPTED} == today.keys() | {"shapes"}
+        and all(old[name] == today[name] for name in LAYOUT)
+        and store.shapes == shapes
+        and held == asked
+    )
+
+
+def difference_of(computed: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray], dtype: str) -> float:
+    """The largest difference of some texts' values, as ``Compared.difference`` has it.
+
+    Args:
+        computed: as ``stored_values`` gives them.
+        stored: as ``ActivationStore.values`` gives them.
+        dtype: of the store; computed values are rounded to it.
+    """
+    largest = 0.0
+    for name, old in stored.items():
+        features = name in FEATURE_AXES
+        new = from_bits(to_bits(computed[name], dtype), dtype) if features else computed[name]
+        if np.array_equal(new, old, equal_nan=features or old.dtype.kind == "f"):
+            continue
+        if old.dtype.kind != "f":
+            return float("inf")
+        a, b = (values.astype(np.float64).reshape(*old.shape[: 2 if features else 1], -1) for values in (new, old))
+        with np.errstate(invalid="ignore"):
+            norm = np.linalg.norm(b, axis=-1)
+            relative = np.linalg.norm(a - b, axis=-1) / (norm + 1e-6 if features else np.maximum(norm, 1))
+        largest = max(largest, float(relative.max()) if np.isfinite(relative).all() else float("inf"))
+    return largest
+
+
+def adopt(extractor: Extractor, compared: Compared, seed: int) -> bool:
+    """Give an old store's blocks today's name. Returns False where another job has made the store meanwhile.
+
+    The store is whole before it has its name, and a process that is killed before leaves nothing that counts.
+
+    Args:
+        extractor: of the model.
+        compared: the two stores; the old one's values are equal.
+        seed: with which the sample was drawn.
+
+    Raises:
+        StoreError: a job is writing one of the two, or the file system makes no links.
+    """
+    root, wanted, old = extractor.root, compared.wanted, compared.old
+    busy = f"{root / wanted.name}: is being written, or {old.name} is; wait until the job has ended"
+    with locked(root, [wanted.name, old.name], wanted.place, busy):
+        if (root / wanted.name).exists():
+            return False
+        record = {
+            "from": old.name,
+            **{name: old.fields[name] for name in BY_VERSION},
+            "checked_with": made_with(wanted.fields),
+            "seed": seed,
+            "texts": compared.texts,
+            "largest_difference": compared.difference,
+        }
+        _link(root, ActivationStore(root / old.name), wanted, record)
+    return True
+
+
+def _link(root: Path, old: ActivationStore, wanted: Wanted, record: Mapping[str, Any]) -> None:
+    described = {name: value for name, value in old.description.items() if name not in BESIDE}
+    described |= {"digest": dict(wanted.fields), ADOPTED: [*described.get(ADOPTED, ()), dict(record)]}
+    plan, kept = value_digest(described), {name: old.description[name] for name in BESIDE if name in old.description}
+    blocks = {int(block): digests for block, digests in kept["blocks_sha256"].items()}
+    final, begun = root / wanted.name, root / f"{PARTIAL}{wanted.name}"
+    with partial_folder(final) as folder:
+        made = folder / "store"
+        made.mkdir()
+        _link_data(old.folder / "data.zarr", made / "data.zarr", kept["files"])
+        write_journal(made / "journal.jsonl", plan, blocks)
+        write_sealed(
+            made / "store.json", {**described, **kept, "plan": plan, MADE_WITH: recorded_making(old.description)}
+        )
+        if begun.exists():  # what an extraction began is not needed any more
+            shutil.rmtree(begun)
+        made.replace(final)
+    sync_folder(root)
+
+
+def _link_data(old: Path, new: Path, small: Mapping[str, str]) -> None:
+    """Link the blocks. Zarr's small files are copied: a repair of a store writes them in place."""
+    new.mkdir()
+    for file in sorted(old.rglob("*")):
+        copy, name = new / file.relative_to(old), file.relative_to(old).as_posix()
+        if file.is_dir():
+            copy.mkdir()
+        elif name in small:
+            shutil.copyfile(file, copy)
+            sync_file(copy)
+        else:
+            try:
+                os.link(file, copy)
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                raise StoreError(
+                    f"{file}: cannot be linked ({error.strerror}), so the store cannot be adopted; ask its owner to "
+                    "adopt it, or let snakemake compute it anew"
+                ) from None
+    for folder in sorted((new, *(path for path in new.rglob("*") if path.is_dir())), reverse=True):
+        sync_folder(folder)
