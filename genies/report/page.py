@@ -89,13 +89,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = _number
-    environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": _counted, "percent": _percent}
-    return environment.get_template("page.html").render(
+    return _template().render(
         run=run,
         models=metrics["model"].unique(maintain_order=True).to_list(),
         signs=drawing.MODEL_SIGNS,
@@ -275,6 +269,17 @@ def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
         )
         .to_dicts()
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = _number
+    environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
+    environment.globals |= {"counted": _counted, "percent": _percent}
+    return environment.get_template("page.html")
 
 
 def _own_file(name: str) -> str:

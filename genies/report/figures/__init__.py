@@ -6,6 +6,7 @@ A module of this folder draws one kind of figure: ``draw(figures, subject)`` add
 from __future__ import annotations
 
 import polars as pl
+from altair.utils.schemapi import debug_mode
 
 from genies.evaluation.leaderboard import ALL_LABELS, DISTINCT
 from genies.report.drawing import Figures
@@ -39,6 +40,9 @@ def draw(tables: Tables) -> Figures:
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
     subject = Subject(tables, models, overall["intervention"].unique(maintain_order=True).to_list(), overall)
     figures = Figures()
-    for kind in KINDS:
-        kind.draw(figures, subject)
+    # Altair would check each part of each figure against Vega-Lite's schema, which takes longer than all else here. The
+    # tests check the figures.
+    with debug_mode(False):
+        for kind in KINDS:
+            kind.draw(figures, subject)
     return figures
