@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from genies.remembered import Remembered
+
 PACKAGE_FOLDER = Path(__file__).parent
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept of a SHA-256 (128 bits)."""
@@ -102,6 +104,7 @@ def _reached(modules: Iterable[str | Path], rooms: Collection[str], outside: Col
             imported = found[module].imported
             inside = [name for name in imported if name.endswith(".py") or _is_in(name, rooms)]
             queue += [name for name in inside if not _is_in(name, outside)]
+    _remembered().save()
     return found
 
 
@@ -133,18 +136,29 @@ def _read_module(module: str) -> _Read:
     path = _module_path(module)
     if path is None:
         raise ValueError(f"{module}: no such module of genies")
-    tree = ast.parse(path.read_bytes(), filename=str(path))
-    imported = list(_imports(tree))
-    own = [name for name in imported if name.split(".")[0] == "genies" and _module_path(name) is not None]
-    if module.endswith(".py"):
-        own += [str(file) for name in imported for file in _beside(path, name.split(".")[0])]
+    source = path.read_bytes()
     beside = [
         file_sha256(file)
         for file in sorted(path.parent.iterdir())
         if file.suffix in {".html", ".css", ".js"} and path.parent != PACKAGE_FOLDER
     ]
+    name = value_digest([hashlib.sha256(source).hexdigest(), beside])
+    if (parsed := _remembered().get(name)) is None:
+        tree = ast.parse(source, filename=str(path))
+        parsed = [sorted(set(_imports(tree))), value_digest([ast.dump(_Plain().visit(tree)), beside])]
+        _remembered().add(name, parsed)
+    imported, digest = parsed
+    own = [name for name in imported if name.split(".")[0] == "genies" and _module_path(name) is not None]
+    if module.endswith(".py"):
+        own += [str(file) for name in imported for file in _beside(path, name.split(".")[0])]
     libraries = frozenset(name.split(".")[0] for name in imported) & COMPUTING.keys()
-    return _Read(value_digest([ast.dump(_Plain().visit(tree)), beside]), tuple(sorted({*own} - {module})), libraries)
+    return _Read(digest, tuple(sorted({*own} - {module})), libraries)
+
+
+@cache
+def _remembered() -> Remembered:
+    """Digests of trees, and what they import, by the bytes they are parsed from, which takes a second for all."""
+    return Remembered(__file__)
 
 
 def _beside(path: Path, name: str) -> list[Path]:

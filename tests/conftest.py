@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from helpers import FAMILIES, save_model
 from hypothesis import settings
+from project import SHARED
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples in every run, however slow the machine.
 settings.register_profile("genies", deadline=None, derandomize=True)
 settings.load_profile("genies")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of this run share; the workers of pytest-xdist inherit where it is."""
+    if SHARED not in os.environ:
+        folder = tempfile.mkdtemp(prefix="genies-")
+        Path(folder).chmod(0o755)  # some tests run programs as other users
+        os.environ[SHARED] = folder
+        config.add_cleanup(lambda: (os.environ.pop(SHARED), shutil.rmtree(folder, ignore_errors=True)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,11 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 from helpers import save_model, write_distribution
 
 REPOSITORY = Path(__file__).parents[1]
 WARM = Path(__file__).with_name("warm")
 """See ``warm/server.py``."""
+SHARED = "GENIES_TESTS"
+"""Environment variable with the folder that all processes of a run of the tests have in common."""
 HANG_SECONDS = 1800
 """Longer than any program of the tests takes on a slow machine: what runs on by then hangs."""
 
@@ -29,18 +32,16 @@ class Project:
     """A copy of the workflow and the package, so that both can be edited, with a small configuration.
 
     Attributes:
-        warm: whether Snakemake and its jobs are forks of a process that has imported the libraries, which saves most of
-            the time that small jobs take. Where processes themselves are tested, or the environment at their imports,
-            they start as for users.
+        server: socket of the server of which Snakemake and its jobs are forks, if not of that of all tests.
     """
 
-    warm = True
+    server: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("Snakefile", "workflow", "profiles", "genies", "config"):
             source = REPOSITORY / name
-            ignore = shutil.ignore_patterns("__pycache__")
+            ignore = shutil.ignore_patterns("*.pyc.*", "*.json.*")  # bytecode that others are writing
             shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
         for number, name in enumerate(("north", "south", "west")):
             write_distribution(folder / "data" / name, offset=31 * number)
@@ -74,11 +75,8 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What programs find in their environment."""
-        plain = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-        if not self.warm:
-            return plain
-        return plain | {"PYTHONPATH": f"{self.folder}{os.pathsep}{WARM}", "GENIES_WARM": warm_server()}
+        """What programs find in their environment. Bytecode is written, which later programs and copies take."""
+        return {**warm(self.folder, self.server), "PYTHONDONTWRITEBYTECODE": ""}
 
     def jobs(self, *options: str) -> Counter[str]:
         """Run to the end; which jobs were executed, as rule or rule:intervention."""
@@ -95,23 +93,60 @@ class Project:
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
 
 
+def cold(package: Path) -> dict[str, str]:
+    """An environment in which programs start as for users, with the package in a folder."""
+    return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+
+
+def warm(package: Path, server: str | None = None) -> dict[str, str]:
+    """The same, but Snakemake and ``genies`` are forks of a process that has imported the libraries already.
+
+    It saves most of the time that small jobs take. Where processes themselves are tested, they start as for users.
+    """
+    paths = f"{package}{os.pathsep}{WARM}"
+    return {**cold(package), "PYTHONPATH": paths, "GENIES_WARM": server or warm_server()}
+
+
+def warm_program(program: Path) -> dict[str, str]:
+    """An environment in which a program of the tests is such a fork, too, and imports what this process may."""
+    paths = os.pathsep.join([str(WARM), *filter(None, sys.path)])
+    return {**warm(program.parent), "PYTHONPATH": paths, "GENIES_WARM_PROGRAM": str(program)}
+
+
+@cache
+def shared_folder() -> Path:
+    """A folder that all processes of a run of the tests have in common (see ``conftest.py``)."""
+    if SHARED not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="genies-")
+        atexit.register(folder.cleanup)
+        return Path(folder.name)
+    return Path(os.environ[SHARED])
+
+
 @cache
 def warm_server() -> str:
-    """The socket of this process's server, which is started when first asked for; it ends with this process."""
-    folder = tempfile.TemporaryDirectory(prefix="genies-")
-    atexit.register(folder.cleanup)
-    place = f"{folder.name}/socket"
+    """The socket of the server of this run of the tests, which is started when first asked for."""
+    place = shared_folder() / "socket"
+    with FileLock(shared_folder() / "socket.lock"):
+        if not place.exists():
+            # The workers of pytest-xdist are children of the process that outlives them.
+            start_server(place, os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid())
+    return str(place)
+
+
+def start_server(place: Path, until: int) -> subprocess.Popen[bytes]:
+    """Start a server with the environment of now and wait for it; it ends with a process, or by SIGTERM."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, WARM / "server.py", place],
+        [sys.executable, WARM / "server.py", place, str(until)],
         env={**environment, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    while not Path(place).exists():
+    while not place.exists():
         assert server.poll() is None, "tests/warm/server.py has ended"
         time.sleep(0.05)
-    return place
+    return server
 
 
 def run_to_end(

@@ -16,9 +16,20 @@ from hypothesis import settings
 
 GENIES = Path(sys.executable).with_name("genies")
 PROGRAM = """
-import os, sys, time
+import atexit, os, sys, threading, time
 before = "torch" in sys.modules
+def late():
+    time.sleep(0.2)
+    print("a thread")
 def main():
+    if sys.argv[1:] == ["fail"]:
+        atexit.register(print, "at exit")
+        threading.Thread(target=late).start()
+        raise ValueError("wrong")
+    if sys.argv[1:] == ["say"]:
+        return "said"
+    if sys.argv[1:] == ["interrupt"]:
+        raise KeyboardInterrupt
     if sys.argv[1:] == ["sleep"]:
         print(os.getpid(), flush=True)
         time.sleep(600)
@@ -68,6 +79,17 @@ def test_a_warm_program_has_the_arguments_environment_and_streams_of_its_client(
     assert told[0].stdout == "imported before: True\n" and told[1].stdout == "imported before: False\n"
     assert told[0].stderr == told[1].stderr == f"['a b', '--c=é'] blue {tmp_path} text\n"
     assert told[0].returncode == told[1].returncode == 7
+
+
+@pytest.mark.parametrize("word", ["fail", "say", "interrupt"])
+def test_a_warm_program_ends_as_a_cold_one(warm: dict[str, str], word: str) -> None:
+    cold = {name: value for name, value in warm.items() if name != "GENIES_WARM"}
+    own, told = (
+        subprocess.run([sys.executable, GENIES, word], env=env, capture_output=True, text=True) for env in (warm, cold)
+    )
+    assert (own.returncode, own.stdout) == (told.returncode, told.stdout)
+    assert own.stderr.splitlines()[-1] == told.stderr.splitlines()[-1]
+    assert told.stdout == ("a thread\nat exit\n" if word == "fail" else "")
 
 
 def test_a_warm_program_dies_with_its_client_and_the_client_as_the_program(warm: dict[str, str]) -> None:

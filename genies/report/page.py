@@ -31,6 +31,7 @@ from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.tables import Tables
+from genies.report.words import counted, number, p_value, percent, plural
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -89,14 +90,7 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
     shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = _number
-    environment.filters["p_value"] = _p_value
-    environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": _counted, "percent": _percent}
-    return environment.get_template("page.html").render(
+    return _template().render(
         run=run,
         models=metrics["model"].unique(maintain_order=True).to_list(),
         signs=drawing.MODEL_SIGNS,
@@ -170,7 +164,7 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
             freedom = None if block["degrees_of_freedom"].null_count() else min(block["degrees_of_freedom"])
             blocks.append(
                 {
-                    "title": f"Mean over {count} {_plural(over, count)}{of}",
+                    "title": f"Mean over {count} {plural(over, count)}{of}",
                     "rows": means,
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
@@ -258,7 +252,7 @@ def _limit(limit: Mapping[str, Any]) -> str:
     def listed(limits: Mapping[str, int | None]) -> str:
         kinds = {"train": "training", "test": "test"}
         return " and ".join(
-            f"all {kinds[split]} examples" if count is None else f"at most {_counted(count, f'{kinds[split]} example')}"
+            f"all {kinds[split]} examples" if count is None else f"at most {counted(count, f'{kinds[split]} example')}"
             for split, count in sorted(limits.items(), reverse=True)
         )
 
@@ -295,6 +289,18 @@ def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
     )
 
 
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    environment.filters["p_value"] = p_value
+    environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
+    environment.globals |= {"counted": counted, "percent": percent}
+    return environment.get_template("page.html")
+
+
 def _own_file(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
@@ -325,34 +331,3 @@ def _embedded_json(value: Any) -> Markup:
     """JSON that can stand in a script element: no ``<``, ``>`` or ``&``, so nothing ends the element early."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """A number for reading, with a true minus sign; a dash where there is none."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}f}"
-    # A value that rounds to zero has no sign.
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else _number(p)
-
-
-def _plural(noun: str, number: int) -> str:
-    """``noun`` for ``number`` of them: its first word that can takes the plural."""
-    if number == 1:
-        return noun
-    return noun.replace("entry", "entries") if noun.startswith("entry") else f"{noun}s"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {_plural(noun, number)}"
-
-
-def _percent(share: float) -> str:
-    """A share in whole per cent, with a space that does not break."""
-    return f"{100 * share:.0f}\u00a0%"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from genies.costs.extraction import tell_costs
 from genies.data.options import Split
@@ -58,7 +59,8 @@ def extract_distributions(
     views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
     extractor = Extractor(described, root, extraction)
     tell_costs(extractor, requests_of(tokenized, distributions, views, cache))
-    stores, checks, devices, makings, adopted = [], [], set(), [], {}
+    stores, checks, devices, makings = [], [], set(), []
+    adopted: dict[str, Any] = {}
     for request in requests_of(tokenized, distributions, views, cache):
         place = {"distribution": request.distribution, "split": request.split}
         digests = extractor.extract(request)

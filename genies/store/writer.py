@@ -73,7 +73,7 @@ class StoreWriter:
         self._journal = self.folder / "journal.jsonl"
         self.done = read_journal(self._journal, self.plan)
         self._sound: set[int] = set()  # blocks that were read back
-        self._making = [making] if making else []
+        self._making = [dict(making)] if making else []
         self._makings = recorded_making(describe_store(root, digest) or {}) if self.done else []
         if len(self.done) < self.blocks or not self._makings:
             self._note_making()

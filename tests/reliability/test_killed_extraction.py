@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from figures import tell
 from helpers import save_model, write_distribution
-from project import HANG_SECONDS
+from project import HANG_SECONDS, warm_program
 
 from genies.files import write_json
 from genies.store.extraction import WAITING_BATCHES
@@ -73,7 +73,8 @@ class Extraction:
         root.mkdir(exist_ok=True)
         fixed = {"model": self.model, "split": str(self.split), "root": str(root), "events": str(root / "events")}
         write_json(file, {**fixed, "kills": 0, "signal": signal.SIGKILL, "reach": 1, "seed": number, **job})
-        return subprocess.Popen([sys.executable, str(PROGRAM), str(file)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, str(PROGRAM), str(file)]
+        return subprocess.Popen(command, env=warm_program(PROGRAM), stdout=subprocess.PIPE, text=True)
 
     def result(self, name: str, program: subprocess.Popen[str]) -> Run:
         """Wait for the program, and read what it left."""

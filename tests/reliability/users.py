@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import HANG_SECONDS
+from project import HANG_SECONDS, warm_program
 
 NOBODY, SOMEBODY = 65534, 65533
 
@@ -20,10 +20,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two use
 def start(folder: Path, *words: str, user: int = 0, umask: str = "022", kills: int = 0) -> subprocess.Popen[str]:
     """Start ``as_user.py`` in a folder."""
     program = Path(__file__).with_name("as_user.py")
-    paths = os.pathsep.join([str(program.parent), str(program.parents[1]), *filter(None, sys.path)])
     return subprocess.Popen(
         [sys.executable, str(program), str(user), umask, str(kills), *words],
-        cwd=folder, env={**os.environ, "PYTHONPATH": paths, "HOME": str(folder)}, text=True,
+        cwd=folder, env={**warm_program(program), "HOME": str(folder)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

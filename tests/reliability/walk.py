@@ -25,7 +25,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers import save_model
-from project import Project, run_to_end
+from project import Project, cold, run_to_end
 from tqdm import tqdm
 
 from genies.evaluation.evaluations import PAIR_COLUMNS
@@ -176,7 +176,7 @@ def program(project: Project) -> subprocess.Popen[bytes]:
 
 
 def environment(project: Project) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1"}
+    return cold(project.folder)
 
 
 def disturb(chance: random.Random, project: Project) -> str:

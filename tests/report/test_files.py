@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from test_page import TABLES
+import altair as alt
+import polars as pl
+import pytest
+from jsonschema import ValidationError
+from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 
+from genies.data.shifts import Shift
+from genies.evaluation.records import SITES
 from genies.report.figures import draw
 from genies.report.files import write_figures
+from genies.report.tables import Tables
 
 
 def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: Path) -> None:
@@ -35,3 +44,24 @@ def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
         write_figures(draw(TABLES), tmp_path / name)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]
+HEADS = pl.DataFrame([("small", "mms", "easy", 2, 0, 0.7, 0, 0)], schema=SITES.columns, orient="row")
+DRAWN = {
+    "hostile names": make_tables([*HOSTILE[:2]], [*HOSTILE[2:5]], [Shift(*HOSTILE[:5], 1)]),
+    "sizes and many shifts": make_tables(["x-30b", "x-7b", "z"], ["random", "mms"], MANY).by_size(),
+    "remarks, heads and the full matrix": replace(planted(OF_MMS), cells=full_matrix(["a", "b", "c"]), sites=HEADS),
+}
+
+
+@pytest.mark.parametrize("tables", DRAWN.values(), ids=DRAWN)
+def test_every_figure_is_as_vega_lites_schema_says(tables: Tables) -> None:
+    figures = draw(tables).all()
+    assert figures
+    for spec in (spec for figure in figures for spec in (figure.wide, figure.narrow) if spec):
+        alt.LayerChart.validate(spec)
+    wrong = json.loads(json.dumps(figures[0].wide))
+    wrong["layer"][0]["mark"]["type"] = "rectangle"
+    with pytest.raises(ValidationError, match="rectangle"):
+        alt.LayerChart.validate(wrong)

@@ -4,7 +4,9 @@ Most of what a small job takes is imports. Forks share them, and import ``genies
 PYTHONPATH. See ``sitecustomize.py`` for the client.
 """
 
+import atexit
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -13,40 +15,63 @@ import select
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import vl_convert
+
 LIBRARIES = (
-    "altair", "h5py", "jinja2", "peft", "polars", "pydantic", "safetensors.numpy", "scipy.stats",
-    "sklearn.linear_model", "snakemake.cli", "torch", "tqdm", "transformers.models.auto.modeling_auto",
-    "transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto", "vl_convert", "zarr",
+    "altair", "cyclopts", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses", "safetensors.numpy",
+    "scipy.stats", "sklearn.linear_model", "snakemake.cli", "torch", "tqdm", "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto", "zarr",
 )  # fmt: skip
 PATH = [place for place in sys.path if place != str(Path(__file__).parent)]
 
 
-def serve(place: str) -> None:
-    """Run what clients ask for, until the process that started this one has ended."""
+def serve(place: str, until: int) -> None:
+    """Run what clients ask for, until a process has ended."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    remember_bundles(Path(place).parent)
     gc.collect()
     gc.freeze()
-    parent = os.getppid()
+    ended = os.pidfd_open(until)
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(place)
+        listening.bind(f"{place}.new")
         listening.listen(64)
-        listening.settimeout(1)
-        while os.getppid() == parent:
-            try:
+        os.rename(f"{place}.new", place)  # noqa: PTH104  (clients find it once it listens)
+        while True:
+            ready, _, _ = select.select([listening, ended], [], [], 1)
+            if ended in ready:
+                return
+            if listening in ready:
                 connection, _ = listening.accept()
-            except TimeoutError:
-                pass
-            else:
-                connection.setblocking(True)
                 if os.fork() == 0:
                     listening.close()
                     attend(connection)
                     return
                 connection.close()
             reap()
+
+
+def remember_bundles(folder: Path) -> None:
+    """Let the first fork that makes Vega's bundle leave it to the others: that takes seconds, and gives the same."""
+    make = vl_convert.javascript_bundle
+
+    def bundle(**options: str) -> str:
+        file = folder / hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+        if file.exists():
+            return file.read_bytes().decode()
+        made = make(**options)
+        with suppress(PermissionError):  # of a fork that has become another user
+            partial = file.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(made.encode())
+            partial.replace(file)
+        return made
+
+    vl_convert.javascript_bundle = bundle
 
 
 def reap() -> None:
@@ -68,7 +93,6 @@ def attend(connection: socket.socket) -> None:
     if fork == 0:
         connection.close()
         become(json.loads(content.decode("utf-8", "surrogateescape")), streams)
-        return
     connection.sendall(fork.to_bytes(8, "little"))
     ended = os.pidfd_open(fork)
     ready, _, _ = select.select([ended, connection], [], [])
@@ -81,7 +105,7 @@ def attend(connection: socket.socket) -> None:
 
 
 def become(asked: dict, streams: list[int]) -> None:
-    """Go on as the process that the client would have been; its end is that of this process."""
+    """Go on as the process that the client would have been, and end as it would."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -95,12 +119,40 @@ def become(asked: dict, streams: list[int]) -> None:
         module, *rest = rest
         sys.path[:] = [asked["folder"], *places, *PATH]
         sys.argv[:] = [module, *rest]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        end(status_of(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)))
     else:
         sys.path[:] = [str(Path(program).parent), *places, *PATH]
         sys.argv[:] = [program, *rest]
-        runpy.run_path(program, run_name="__main__")
+        end(status_of(lambda: runpy.run_path(program, run_name="__main__")))
+
+
+def status_of(program: Callable[[], object]) -> int:
+    """Run a program; the exit status that Python would give it."""
+    try:
+        program()
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def end(status: int) -> None:
+    """End this process as Python does, but leave its objects: to free what all forks share would copy it first."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status & 0xFF)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -1,7 +1,8 @@
 """Python loads this at its start where PYTHONPATH has this folder, as ``project.Project`` sets it.
 
-A process that runs ``genies`` or Snakemake hands its arguments, environment and streams to ``server.py``, which runs
-them in a fork of a process that has imported the libraries already, and ends as that fork ends.
+A process that runs ``genies``, Snakemake or a program of the tests hands its arguments, environment and streams to
+``server.py``, which runs them in a fork of a process that has imported the libraries already, and ends as that fork
+ends.
 """
 
 import os
@@ -9,10 +10,13 @@ import sys
 
 SOCKET = "GENIES_WARM"
 """Environment variable with the server's socket."""
+PROGRAM = "GENIES_WARM_PROGRAM"
+"""Environment variable with the path of a program of the tests."""
 
 
 def _is_handed_over(words: list[str]) -> bool:
-    return words[1:3] == ["-m", "snakemake"] or words[1:2] == [f"{sys.exec_prefix}/bin/genies"]
+    programs = (f"{sys.exec_prefix}/bin/genies", os.environ.get(PROGRAM))
+    return words[1:3] == ["-m", "snakemake"] or (len(words) > 1 and words[1] in programs)
 
 
 def _hand_over(place: str, words: list[str]) -> None:

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
-from project import Project
+from filelock import FileLock
+from project import Project, shared_folder
+
+ONCE = ("model", "tokenize", "extract", "overlap", "metrics", "records", "samples", "provenance", "report")
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """A copy of a project, times kept."""
+    copy = Project.__new__(Project)
+    copy.folder = folder
+    shutil.copytree(project.folder, copy.folder)
+    copy.config, copy.shifts = json.loads(json.dumps(project.config)), json.loads(json.dumps(project.shifts))
+    return copy
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that has run once."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    executed = project.jobs()
-    once = ("model", "tokenize", "extract", "overlap", "metrics", "records", "samples", "provenance", "report")
-    assert executed == {
-        **dict.fromkeys(once, 1),
-        **{f"{rule}:{name}": 1 for rule in ("fit", "evaluate") for name in project.config["interventions"]},
-    }
-    assert project.forward_passes() > 0
-    return project
+    """A project that has run once, for all workers of pytest-xdist; a copy."""
+    state = shared_folder() / "finished.json"
+    with FileLock(shared_folder() / "finished.lock"):
+        if not state.exists():
+            project = Project(Path(tempfile.mkdtemp(prefix="finished-", dir=shared_folder())))
+            executed = project.jobs()
+            assert executed == {
+                **dict.fromkeys(ONCE, 1),
+                **{f"{rule}:{name}": 1 for rule in ("fit", "evaluate") for name in project.config["interventions"]},
+            }
+            assert project.forward_passes() > 0
+            state.write_text(json.dumps([str(project.folder), project.config, project.shifts]))
+    project = Project.__new__(Project)
+    folder, project.config, project.shifts = json.loads(state.read_text())
+    project.folder = Path(folder)
+    return copied(project, tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, times kept."""
-    copy = Project.__new__(Project)
-    copy.folder = tmp_path / "project"
-    shutil.copytree(finished.folder, copy.folder)
-    copy.config, copy.shifts = json.loads(json.dumps(finished.config)), json.loads(json.dumps(finished.shifts))
-    return copy
+    return copied(finished, tmp_path / "project")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from figures import tell
-from project import Project
+from project import Project, cold
 
 TRIES = 3
 """A moment is short: on a busy machine it may be over before it is seen."""
@@ -38,7 +38,7 @@ def start(project: Project) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1"},
+        env=cold(project.folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

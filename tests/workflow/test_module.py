@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from project import Project, run_to_end
+from project import Project, cold, run_to_end, warm
 
 OTHER = """
 # Names that the module has too are this workflow's own.
@@ -60,18 +59,15 @@ def elsewhere(finished: Project, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def use(package: Path, folder: Path, snakefile: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the other workflow with the package in a folder."""
+def use(
+    package: Path, folder: Path, snakefile: str, *options: str, found: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run the other workflow with the package in a folder; ``found`` says whether it is there."""
     (folder / "workflow/Snakefile").write_text(OTHER.format(snakefile=snakefile))
     return run_to_end(
         [sys.executable, "-m", "snakemake", "--quiet=host", "--cores", "2", *options],
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(package),
-            "OMP_NUM_THREADS": "1",
-            "XDG_CACHE_HOME": str(folder / "cache"),
-        },
+        env={**(warm if found else cold)(package), "XDG_CACHE_HOME": str(folder / "cache")},
         stderr=subprocess.STDOUT,
     )
 
@@ -141,7 +137,7 @@ def test_a_module_without_its_package_is_one_line_that_says_what_to_install(
 ) -> None:
     hiding = tmp_path_factory.mktemp("hiding")
     (hiding / "sitecustomize.py").write_text("import sys\n\nsys.modules['genies'] = None\n")
-    result = use(hiding, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run")
+    result = use(hiding, elsewhere, f'"{finished.folder}/workflow/Snakefile"', "--dry-run", found=False)
     assert result.returncode != 0
     assert "install the package genies where Snakemake runs" in result.stdout
     assert "Traceback" not in result.stdout

@@ -30,9 +30,10 @@ def run_and_kill(project: Project, verb: str) -> None:
     """Start Snakemake, and kill the first job that runs ``genies … verb``."""
     project.write_config()
     program = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
+        # Not `python -m snakemake`, which would be a fork of another process, and its jobs no children of this one.
+        [Path(sys.executable).with_name("snakemake"), "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1"},
+        env=project.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

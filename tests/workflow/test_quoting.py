@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 import yaml
 from helpers import write_distribution
-from project import REPOSITORY, Project
+from project import REPOSITORY, WARM, Project, warm_program
 from pydantic import BaseModel
 
 from genies.cli import parse
@@ -119,7 +119,7 @@ def rendered(config: dict[str, Any]) -> dict[str, list[str]]:
     program = Path(__file__).parents[1] / "shell_commands.py"
     result = subprocess.run(
         [sys.executable, program, REPOSITORY / "Snakefile", "config.yaml"],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**warm_program(program), "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{WARM}"},
         capture_output=True,
         text=True,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from project import REPOSITORY, run_to_end
+from project import REPOSITORY, run_to_end, warm
 
 from genies.models.find import model_name
 
@@ -31,7 +30,7 @@ def plan(folder: Path, configuration: Path, *options: str) -> subprocess.Complet
     return run_to_end(
         [*command, "--configfile", configuration, *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=warm(REPOSITORY),
     )
 
 

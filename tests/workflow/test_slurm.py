@@ -15,7 +15,7 @@ import cluster as cluster_module
 import pytest
 import yaml
 from cluster import Cluster, missing
-from project import HANG_SECONDS, REPOSITORY, Project
+from project import HANG_SECONDS, REPOSITORY, Project, cold
 
 PROFILE = "workflow/profiles/slurm"
 # A cluster is asked less often, but these jobs take seconds.
@@ -70,13 +70,14 @@ def make(folder: Path) -> Project:
 
 
 @contextmanager
-def started(project: Project, cluster: Cluster) -> Iterator[Run]:
+def started(project: Project, cluster: Cluster, environment: dict[str, str]) -> Iterator[Run]:
     """A run that has been started, and is ended in any case."""
+    found = {name: cluster.environment[name] for name in ("PATH", "SLURM_CONF")}
     with (project.folder / "snakemake.log").open("wb") as log:
         program = subprocess.Popen(
             [sys.executable, "-m", "snakemake", *OPTIONS],
             cwd=project.folder,
-            env={**cluster.environment, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1"},
+            env={**environment, **found},
             stdout=log,
             stderr=log,
         )
@@ -123,9 +124,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     if reason := missing():
         pytest.skip(reason)
     local, *projects = (make(tmp_path_factory.mktemp(name)) for name in ("local", "undisturbed", "disturbed"))
-    with Cluster() as cluster, started(projects[1], cluster) as disturbed:
+    # Processes that SLURM is to end are as for users: not forks of another process.
+    with Cluster() as cluster, started(projects[1], cluster, cold(projects[1].folder)) as disturbed:
         preempt(disturbed, cluster, "tokenize")
-        with started(projects[0], cluster) as undisturbed:
+        with started(projects[0], cluster, projects[0].environment) as undisturbed:
             cancel(disturbed, cluster, "extract")
             result = local.run()
             assert result.returncode == 0, result.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 
@@ -18,7 +17,7 @@ def run_as_people_do(project: Project, **environment: str) -> str:
     result = run_to_end(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(project.folder), "OMP_NUM_THREADS": "1", **environment},
+        env={**project.environment, **environment},
     )
     assert result.returncode == 0, result.stderr
     return result.stderr.split("Building DAG of jobs", 1)[1]

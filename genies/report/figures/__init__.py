@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import polars as pl
+from altair.utils.schemapi import debug_mode
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT
 from genies.report.drawing import Figures
@@ -27,7 +28,10 @@ def draw(tables: Tables) -> Figures:
     subject = Subject(tables, models, overall["intervention"].unique(maintain_order=True).to_list(), overall)
     modules = {name: import_module(f"{__name__}.{name}") for name in NAMES}
     figures = Figures()
-    for name, module in sorted(modules.items(), key=lambda item: (item[1].KIND.section, item[1].KIND.rank)):
-        figures.kinds[name] = module.KIND
-        module.draw(figures, subject)
+    # Altair would check each part of each figure against Vega-Lite's schema, which takes longer than all else here. The
+    # tests check the figures.
+    with debug_mode(False):
+        for name, module in sorted(modules.items(), key=lambda item: (item[1].KIND.section, item[1].KIND.rank)):
+            figures.kinds[name] = module.KIND
+            module.draw(figures, subject)
     return figures

@@ -163,4 +163,4 @@ def _radar(index: int, models: list[str]) -> dict[str, Any]:
         ],
     )
     chart = alt.layer(rings, spokes, guess, shape, whiskers, line, dots, numbers)
-    return chart.properties(width=SIDE, height=SIDE).to_dict()
+    return chart.properties(width=SIDE, height=SIDE).to_dict(validate=False)

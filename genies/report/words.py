@@ -1,0 +1,34 @@
+"""Numbers in words and digits, as the page has them."""
+
+from __future__ import annotations
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for reading, with a true minus sign; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    # A value that rounds to zero has no sign.
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else number(p)
+
+
+def plural(noun: str, number: int) -> str:
+    """``noun`` for ``number`` of them: its first word that can takes the plural."""
+    if number == 1:
+        return noun
+    return noun.replace("entry", "entries") if noun.startswith("entry") else f"{noun}s"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {plural(noun, number)}"
+
+
+def percent(share: float) -> str:
+    """A share in whole per cent, with a space that does not break."""
+    return f"{100 * share:.0f}\u00a0%"
