@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genies.published.results import source_digest
 from genies.report.page import write_report_from_tables
+from genies.report.summary import leaderboard_lines
 from genies.stages.metrics import write_published_tables
 from genies.stages.provenance import write_provenance
 
@@ -25,4 +26,4 @@ def published(source: Path, *, out: Path, shifts: Sequence[Path] = (Path("publis
     digests = {source.resolve().name: source_digest(source)}
     write_provenance(stated, [], [], [], sorted(out.glob("*.csv")), provenance, digests)
     write_report_from_tables(out, title="published results", provenance=provenance, output=out / "report.html")
-    print(*told, sep="\n")
+    print(*told, *leaderboard_lines(out), f"report: {(out / 'report.html').absolute()}", sep="\n")

@@ -30,6 +30,7 @@ from genies.report import details, drawing
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
+from genies.report.findings import findings
 from genies.report.tables import Tables
 from genies.report.words import counted, number, p_value, percent, plural
 
@@ -107,6 +108,8 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
         answers=details.answers(tables),
         tie_orders=details.tie_orders(tables),
         tied=details.tied_sites(tables["sites"]),
+        findings=findings(tables),
+        claims=_claims(tables["claims"]),
         boards=_boards(tables),
         repeated=tables["seeds"]["seeds"].max(),
         figures=figures,
@@ -204,6 +207,15 @@ def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
             kinds = rows["interval_over"].drop_nulls().unique(maintain_order=True).to_list()
             boards.append({"model": model, "over": title, "rows": rows.to_dicts(), "interval_over": kinds})
     return boards
+
+
+def _claims(claims: pl.DataFrame) -> list[dict[str, Any]]:
+    """What the paper states, each statement with its rows, and whether its own model is among them."""
+    keys = ["claim", "stated_for", "stated"]
+    return [
+        {**dict(zip(keys, names, strict=True)), "rows": rows.to_dicts(), "there": names[1] in rows["model"]}
+        for names, rows in claims.group_by(keys, maintain_order=True)
+    ]
 
 
 def _texts(texts: pl.DataFrame) -> dict[str, Any]:

@@ -18,14 +18,16 @@ from genies.evaluation.tables.comparisons import compare_means
 from genies.evaluation.tables.elicitation_by_category import by_category
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
+from genies.published.claims import CLAIMS
 from genies.published.results import NAMES
 from genies.report.sizes import by_size
 
 TABLES = {
-    Path(table.file).stem: table for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COUNTS)
+    Path(table.file).stem: table
+    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COUNTS, CLAIMS)
 }
 """Every table of a run by its name."""
-OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns)
+OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)
 SWEEP_FILE = "sweep.csv"
 SHIFT = ("source", "target")
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")

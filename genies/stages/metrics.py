@@ -15,9 +15,10 @@ from genies.evaluation.seen import read_seen
 from genies.evaluation.tables.cells import measured_cells
 from genies.evaluation.tables.comparisons import read_scores
 from genies.evaluation.tables.generalization_metrics import generalization_metrics
-from genies.files import read_json
+from genies.files import read_json, whole_file
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
+from genies.published.claims import CLAIMS, claim_lines, claims
 from genies.published.recomputed import recompute
 from genies.published.results import read_results
 
@@ -83,8 +84,14 @@ def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]
     }
 
 
+ODD_FILES = "odd-files.log"
+
+
 def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
     """Write the same tables from the paper's own results, and tell how they compare with the published ones.
+
+    What the paper's text states goes into ``claims.csv`` and is told as well; files that are not as expected are listed
+    in ``odd-files.log``.
 
     Args:
         source: folder or archive of published results, as ``genies.published.results`` reads them.
@@ -98,15 +105,23 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     listed = read_shifts(*shifts)
     made = recompute(results, listed)
     metrics = made.metrics
-    _write(Measurements(made.cells, metrics, made.scores, benchmarks(listed)), output)
+    run = Measurements(made.cells, metrics, made.scores, benchmarks(listed))
+    _write(run, output)
+    stated = claims(run)
+    CLAIMS.write(stated, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{printable(name)} {count}" for name, count in counts)
         yield f"{printable(str(model))}: rows of {found}"
     yield from made.lines()
-    for kind, paths in sorted(results.oddities.items()):
-        yield f"{len(paths)} odd: {kind}"
-        yield from (f"  {printable(path)}" for path in paths)
+    yield from claim_lines(stated)
+    odd = {f"{len(paths)} odd: {kind}": paths for kind, paths in sorted(results.oddities.items())}
+    with whole_file(output / ODD_FILES) as partial:
+        lines = [line for head, paths in odd.items() for line in (head, *(f"  {printable(path)}" for path in paths))]
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    yield from odd
+    if odd:
+        yield f"odd files are listed in {output / ODD_FILES}"
 
 
 def _write(run: Measurements, output: Path) -> None:

@@ -1,0 +1,163 @@
+"""What the paper states in its text, next to the same figure recomputed from its results.
+
+The statements are of GENIES (Clymer, Baker, Subramani and Wang 2023, arXiv 2311.07723) and of the post that announced
+it. Most are of LLaMA-30B; where an archive has other models, their figures stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from genies.evaluation.averages import DISTINCT, PUBLISHED, within
+from genies.evaluation.measurements import Measurements
+from genies.evaluation.metrics import CHANCE
+from genies.evaluation.table import Table
+from genies.evaluation.tables.correlations import correlations
+from genies.evaluation.uncertainty import clustered_mean
+
+LORA, MMS, BASELINE = "lora_fine_tuning", "mms", "zero_shot"
+BENCHMARK_SHIFTS = 15
+CLAIMS = Table(
+    "claims.csv",
+    {
+        **dict.fromkeys(("claim", "stated_for"), pl.String),
+        "stated": pl.Float64,
+        **dict.fromkeys(("model", "figure"), pl.String),
+        **dict.fromkeys(("recomputed", "low", "high"), pl.Float64),
+        "over": pl.String,
+    },
+    optional=True,
+)
+"""Columns of ``claims.csv``: a row per statement, model of the archive and way to count (``figure``, ``over``).
+``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 % interval for new shifts."""
+
+
+class Recomputed(NamedTuple):
+    """A figure of one model as the archive gives it."""
+
+    figure: str
+    value: float
+    low: float | None
+    high: float | None
+    over: str
+
+
+class Claim(NamedTuple):
+    """A statement of the paper.
+
+    Attributes:
+        text: what it says, without the number.
+        model: of which.
+        stated: the number.
+        recompute: the same from a run with one model; nothing where that lacks what it needs.
+    """
+
+    text: str
+    model: str
+    stated: float
+    recompute: Callable[[Measurements, str], Iterator[Recomputed]]
+
+
+def _elicitation(label: str) -> Callable[[Measurements, str], Iterator[Recomputed]]:
+    def recompute(run: Measurements, model: str) -> Iterator[Recomputed]:
+        for averaged_over, what in ((PUBLISHED, "entries"), (DISTINCT, "distinct shifts")):
+            rows = run["leaderboard"].filter(model=model, label=label, averaged_over=averaged_over, intervention=LORA)
+            for row in rows.filter(pl.col("elicitation").is_not_null()).iter_rows(named=True):
+                count = row["entries" if averaged_over == PUBLISHED else "shifts"]
+                yield Recomputed(
+                    "elicitation",
+                    row["elicitation"],
+                    row["elicitation_low"],
+                    row["elicitation_high"],
+                    f"{count} {what}",
+                )
+
+    return recompute
+
+
+def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
+    own = run.metrics.filter(model=model)
+    entries = own.filter(pl.col("intervention") == LORA, pl.col("baseline_accuracy").is_not_null())
+    weights = entries["published_entries"].fill_null(0).to_numpy()
+    if weights.sum():
+        x, y = (
+            np.repeat(entries[name].to_numpy(), weights) for name in ("baseline_accuracy", "generalization_accuracy")
+        )
+        if np.ptp(x) and np.ptp(y):
+            # Entries that repeat a shift are no evidence of their own: an interval would be too narrow.
+            r = float(np.corrcoef(x, y)[0, 1])
+            yield Recomputed(f"r with {BASELINE}", r, None, None, f"{weights.sum()} entries")
+    for row in correlations(own, BASELINE).filter(intervention=LORA).iter_rows(named=True):
+        yield Recomputed(f"r with {BASELINE}", row["r"], row["low"], row["high"], f"{row['shifts']} distinct shifts")
+
+
+def _benchmark(run: Measurements, model: str) -> pl.DataFrame:
+    """Metrics of a model on the benchmark's shifts; no rows where no list names them."""
+    own = run.metrics.filter(model=model)
+    sets = [shifts for shifts in run.benchmarks.values() if len(shifts) == BENCHMARK_SHIFTS]
+    return within(own, sets[0]) if sets else own.clear()
+
+
+def _ahead(run: Measurements, model: str) -> Iterator[Recomputed]:
+    shifts = _benchmark(run, model)
+    both = shifts.filter(intervention=MMS).join(shifts.filter(intervention=LORA), on=["source", "target"])
+    for name in ("generalization_accuracy", "elicitation", "differential_elicitation"):
+        known = both.drop_nulls([name, f"{name}_right"])
+        if len(known):
+            found = clustered_mean((known[name] - known[f"{name}_right"]).to_numpy(), known["source"].to_numpy())
+            low, high = found.interval() or (None, None)
+            yield Recomputed(f"difference of {name}", found.mean, low, high, f"{len(known)} shifts of the benchmark")
+
+
+def _near_chance(run: Measurements, model: str) -> Iterator[Recomputed]:
+    rows = _benchmark(run, model).filter(pl.col("intervention") == LORA)
+    rows = rows.filter(pl.col("generalization_accuracy_low").is_not_null())
+    if len(rows):
+        count = int((rows["generalization_accuracy_low"] <= CHANCE).sum())
+        yield Recomputed(
+            "shifts whose interval contains 0.5 or lies below it",
+            count,
+            None,
+            None,
+            f"{len(rows)} shifts of the benchmark",
+        )
+
+
+STATED = (
+    Claim("LoRA elicits on extreme shifts", "llama-30b", 0.85, _elicitation("extreme")),
+    Claim("LoRA elicits on probing shifts", "llama-30b", 0.53, _elicitation("probing")),
+    Claim("the untouched model's accuracy foretells LoRA's generalization", "llama-30b", 0.7, _foreseen),
+    Claim("MMS is ahead of LoRA", "llama-30b", 0.08, _ahead),
+    Claim("LoRA is worse than random, or close to it, on shifts of the benchmark", "llama-30b", 6, _near_chance),
+)
+
+
+def claims(run: Measurements) -> pl.DataFrame:
+    """Each statement with the same figure of every model of an archive, columns as in ``CLAIMS``."""
+    models = run.metrics["model"].unique(maintain_order=True).to_list()
+    rows: list[dict[str, Any]] = []
+    for claim in STATED:
+        stated = {"claim": claim.text, "stated_for": claim.model, "stated": claim.stated}
+        for model in models:
+            for figure, value, low, high, over in claim.recompute(run, model):
+                found = {"figure": figure, "recomputed": value, "low": low, "high": high, "over": over}
+                rows.append({**stated, "model": model, **found})
+    return CLAIMS.frame(rows)
+
+
+def claim_lines(table: pl.DataFrame) -> Iterator[str]:
+    """The statements as lines to print."""
+    for (claim, model, stated), rows in table.group_by("claim", "stated_for", "stated", maintain_order=True):
+        absent = "" if model in rows["model"] else f"; the archive has no {model}"
+        yield f"the paper: {claim}: {stated:g} ({model}{absent})"
+        for row in rows.iter_rows(named=True):
+            yield f"  {row['model']}: {_said(row)}"
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    ends = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['figure']} {row['recomputed']:.4g}{ends} over {row['over']}"

@@ -1,0 +1,194 @@
+"""What a run found, in a few sentences, each with its interval and where its evidence stands on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.metrics import CHANCE
+from genies.evaluation.tables.comparisons import EXAMPLES, HIGHER, LOWER, NOT_TESTED
+from genies.evaluation.tables.correlations import correlations
+from genies.evaluation.uncertainty import supports_new_shifts
+from genies.report import details
+from genies.report.tables import Tables
+from genies.report.words import counted, number
+
+BASELINE = "zero_shot"
+NULL = "random"
+"""An intervention that answers by chance, and is no method."""
+UNINFORMATIVE = 0.9
+"""Width of an accuracy's interval from which on it says nothing."""
+NAMED = 3
+"""Shifts that a sentence names at most."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence or two about a run.
+
+    Attributes:
+        about: what they answer, in a word or two.
+        text: the sentences.
+        evidence: id of the page's section that they rest on.
+    """
+
+    about: str
+    text: str
+    evidence: str
+
+
+def findings(tables: Tables) -> dict[str, list[Finding]]:
+    """What was found of each model, in the order of a reader's questions."""
+    models = tables.metrics["model"].unique(maintain_order=True).to_list()
+    return {model: [*_of_model(tables, model)] for model in models}
+
+
+def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
+    board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
+    comparisons = tables["comparisons"].filter(model=model)
+    metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
+    for label, averaged_over in _sets(board):
+        block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
+        if block:
+            compared = comparisons.filter(label=label, averaged_over=averaged_over)
+            yield Finding(_about(label, averaged_over), _best(block, compared), "differences")
+    if failures := _failures(metrics):
+        yield Finding("Where all methods fail", failures, "shifts")
+    best = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)["intervention"].to_list()[:1]
+    if foreseen := _foreseen(tables.metrics.filter(model=model), best):
+        yield Finding("Can it be foreseen?", foreseen, "correlations")
+    if calibrated := _calibrated(board, metrics, best):
+        yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
+
+
+def _sets(board: pl.DataFrame) -> list[tuple[str, str]]:
+    """(label, averaged over) of the sets of shifts to name a best method of: benchmarks, then labels or else all."""
+    known = list(board.select("label", "averaged_over").unique(maintain_order=True).iter_rows())
+    benchmarks = [names for names in known if names[1] not in (DISTINCT, PUBLISHED)]
+    labels = [names for names in known if names[0] != ALL_LABELS and names[1] == DISTINCT]
+    return [*benchmarks, *(labels if len(labels) > 1 else [(ALL_LABELS, DISTINCT)])]
+
+
+def _about(label: str, averaged_over: str) -> str:
+    if averaged_over != DISTINCT:
+        return f"Best on {averaged_over}"
+    return "Best method" if label == ALL_LABELS else f"Best on {label} shifts"
+
+
+def _interval(row: Row, name: str) -> str:
+    """A figure with its interval for new shifts, or else for new examples, or none."""
+    for kind, what in (("", "95 % for new shifts"), ("_examples", "95 % for new examples")):
+        low, high = row[f"{name}{kind}_low"], row[f"{name}{kind}_high"]
+        if low is not None:
+            empty = ", which carries no information" if high - low >= UNINFORMATIVE else ""
+            return f"{number(row[name])} ({number(low)} to {number(high)}, {what}{empty})"
+    return number(row[name])
+
+
+def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
+    """Which intervention has the highest mean accuracy, and whether its lead is noise."""
+    best = block[0]
+    name, shifts = best["intervention"], counted(best["shifts"], "shift")
+    text = f"{name} has the highest mean accuracy over {shifts}: {_interval(best, 'generalization_accuracy')}."
+    if not supports_new_shifts(best["degrees_of_freedom"]):
+        text += " So few sources cannot support a claim about new shifts."
+    others = [row["intervention"] for row in block[1:]]
+    for other in dict.fromkeys([*others[:1], *(BASELINE for row in block[1:] if row["intervention"] == BASELINE)]):
+        text += f" {_lead(comparisons, name, other, runner_up=other == others[0])}"
+    if (equals := [row["intervention"] for row in block[1:] if row["may_be_best"]]) and len(equals) > 1:
+        text += f" {len(equals)} of the {len(others)} others may be as good."
+    return text
+
+
+def _lead(comparisons: pl.DataFrame, best: str, other: str, runner_up: bool) -> str:
+    """Whether the lead of the best intervention over another one is more than noise."""
+    either = pl.col("intervention").is_in([best, other]) & pl.col("other").is_in([best, other])
+    rows = comparisons.filter(either).to_dicts()
+    who = f"the runner-up, {other}," if runner_up else other
+    if not rows:
+        return f"It was not compared with {other}."
+    row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
+    lead = number(sign * row["difference"])
+    if row["verdict"] == NOT_TESTED:
+        return f"Whether its lead of {lead} over {who} is noise cannot be told: {row['remark']}."
+    told = {HIGHER: sign > 0, LOWER: sign < 0}.get(row["verdict"], False)
+    if row["low"] is None:
+        ends = ""
+    else:
+        low, high = sorted((sign * row["low"], sign * row["high"]))
+        over = ", for new examples of these shifts" if row["interval_over"] == EXAMPLES else ""
+        ends = f" ({number(low)} to {number(high)}{over})"
+    return f"Its lead of {lead}{ends} over {who} {'is more than noise' if told else 'may be noise'}."
+
+
+def _failures(metrics: pl.DataFrame) -> str | None:
+    """The shifts on which no method is above chance; None where the intervals are not known."""
+    low, high = pl.col("generalization_accuracy_low"), pl.col("generalization_accuracy_high")
+    shifts = metrics.group_by("source", "target", maintain_order=True).agg(
+        (high < CHANCE).all().alias("below"), (low > CHANCE).any().alias("above"), low.null_count().alias("unknown")
+    )
+    known = shifts.filter(unknown=0)
+    if not len(known):
+        return None
+    below = [" → ".join(place) for place in known.filter("below").select("source", "target").iter_rows()]
+    chance = known.filter(~pl.col("below"), ~pl.col("above"))
+    around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
+    count = counted(len(known), "shift")
+    if not below and not around:
+        return f"Nowhere: on each of {count}, some method's interval lies above 0.5."
+    parts = []
+    if below:
+        parts.append(f"On {len(below)} of {count} the intervals of all methods lie below 0.5: {_listed(below)}.")
+    if around:
+        parts.append(
+            f"On {len(around)} of {count} no method's interval lies above 0.5, and that of at least one contains it: "
+            f"{_listed(around)}."
+        )
+    return " ".join(parts)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
+    """How well accuracy under the untouched model tells where a method generalizes (the perplexity heuristic)."""
+    rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL)
+    if not len(rows):
+        return None
+    of_best = rows.filter(pl.col("intervention").is_in(best)).to_dicts()
+    row = of_best[0] if of_best else rows.sort("r", descending=True).row(0, named=True)
+    told = row["low"] > 0 or row["high"] < 0
+    r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
+    return (
+        f"Over {row['shifts']} shifts, the accuracy of the untouched model ({BASELINE}) and that of "
+        f"{row['intervention']} correlate with r = {r} ({low} to {high})"
+        f"{'' if told else ', which may be noise'}."
+    )
+
+
+def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
+    """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
+    overall = board.filter(pl.col("calibration_error").is_not_null(), label=ALL_LABELS, averaged_over=DISTINCT)
+    if not len(overall):
+        return None
+    nearest = overall.sort("calibration_error").row(0, named=True)
+    text = f"{nearest['intervention']} has the smallest calibration error: {_interval_of_error(nearest)}."
+    for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
+        text += (
+            f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "
+            f"{counted(row['shifts'], 'shift')}."
+        )
+    return text
+
+
+def _interval_of_error(row: Row) -> str:
+    low, high = row["calibration_error_low"], row["calibration_error_high"]
+    return number(row["calibration_error"]) + ("" if low is None else f" ({number(low)} to {number(high)})")

@@ -1,0 +1,155 @@
+"""What the page says first: each sentence where it holds, and where its opposite does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from test_page import Page, make_tables
+
+from genies.data.shifts import Shift, benchmarks
+from genies.evaluation.tables.comparisons import compare
+from genies.evaluation.tables.leaderboard import leaderboard
+from genies.report.findings import findings
+from genies.report.page import render
+from genies.report.tables import Tables
+
+METHODS = ("random", "zero_shot", "mms", "lora")
+SHIFTS = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme" if n < 8 else "probing", "skill", 1) for n in range(16)]
+LEVELS = {"random": 0.5, "zero_shot": 0.6, "mms": 0.8, "lora": 0.79}
+WIGGLE = (0.00, 0.03, -0.02, 0.01, -0.03, 0.02, -0.01)
+
+
+def made(
+    levels: dict[str, float] | None = None,
+    places: dict[tuple[str, int], float] | None = None,
+    shifts: list[Shift] = SHIFTS,
+    margin: float = 0.05,
+    **columns: pl.Expr,
+) -> Tables:
+    """Tables in which each method is about as accurate as its level, and on some shifts (by number) as planted."""
+    levels = LEVELS | (levels or {})
+    run = make_tables(["small"], list(METHODS), shifts)
+    numbers = {(shift.source, shift.target): n for n, shift in enumerate(shifts)}
+    accuracies = []
+    for row in run.metrics.iter_rows(named=True):
+        method, n = row["intervention"], numbers[row["source"], row["target"]]
+        wiggle = 0 if method == "random" else WIGGLE[(n * (METHODS.index(method) + 1)) % 7]
+        accuracies.append((places or {}).get((method, n), levels[method] + wiggle))
+    metrics = run.metrics.with_columns(pl.Series("generalization_accuracy", accuracies))
+    metrics = metrics.with_columns(
+        generalization_accuracy_low=pl.col("generalization_accuracy") - margin,
+        generalization_accuracy_high=pl.col("generalization_accuracy") + margin,
+    ).with_columns(**columns)
+    sets = benchmarks(shifts)
+    comparisons = compare(metrics, {}, sets)
+    board = leaderboard(metrics, sets, comparisons=comparisons)
+    return run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=board)
+
+
+def said(run: Tables) -> dict[str, str]:
+    return {finding.about: finding.text for finding in findings(run)["small"]}
+
+
+def test_the_best_method_is_named_for_extreme_and_probing_shifts() -> None:
+    weak_on_probing = {("mms", n): 0.62 + WIGGLE[n % 7] for n in range(8, 16)}
+    found = said(made(places=weak_on_probing))
+    assert found["Best on extreme shifts"].startswith("mms has the highest mean accuracy over 8 shifts: 0.8")
+    assert found["Best on probing shifts"].startswith("lora has the highest")
+    assert "Best method" not in found
+    one_label = [replace(shift, label="extreme") for shift in SHIFTS]
+    assert said(made(shifts=one_label))["Best method"].startswith("mms has the highest mean accuracy over 16 shifts")
+
+
+def test_random_is_no_method() -> None:
+    below_chance = dict.fromkeys(("zero_shot", "mms", "lora"), 0.3)
+    assert "random" not in " ".join(said(made(below_chance)).values())
+
+
+@pytest.mark.parametrize(("lora", "verdict"), [(0.79, "may be noise"), (0.60, "is more than noise")])
+def test_a_lead_over_the_runner_up_is_noise_or_not(lora: float, verdict: str) -> None:
+    text = said(made({"lora": lora, "zero_shot": 0.55}))["Best on extreme shifts"]
+    assert "over the runner-up, lora, " + verdict in text
+    assert "over zero_shot is more than noise" in text
+
+
+def test_a_lead_over_the_untouched_model_may_be_noise() -> None:
+    text = said(made({"zero_shot": 0.79, "lora": 0.7}))["Best on extreme shifts"]
+    assert "over the runner-up, zero_shot, may be noise" in text and text.count("zero_shot") == 1
+    best = said(made({"zero_shot": 0.9}))["Best on extreme shifts"]
+    assert best.startswith("zero_shot has the highest") and "Its lead of 0.1" in best
+
+
+def test_a_benchmark_comes_first() -> None:
+    first = [replace(shift, benchmark="GENIES") if n % 2 else shift for n, shift in enumerate(SHIFTS)]
+    assert next(iter(said(made(shifts=first)))) == "Best on GENIES"
+    assert next(iter(said(made()))) == "Best on extreme shifts"
+
+
+def test_few_sources_support_no_claim() -> None:
+    one_source = [replace(shift, source="s0") for shift in SHIFTS]
+    text = said(made(shifts=one_source))["Best on extreme shifts"]
+    assert "cannot support a claim about new shifts" in text
+    assert "cannot be told: all shifts have one source" in text
+    assert "cannot" not in said(made())["Best on extreme shifts"]
+
+
+def test_an_interval_that_says_nothing_is_called_so() -> None:
+    two = [Shift("a", "t0", "t0", "extreme", "skill", 1), Shift("b", "t1", "t1", "extreme", "skill", 1)]
+    wide = said(made(places={("mms", 0): 0.5, ("mms", 1): 0.95, ("lora", 1): 0.6}, shifts=two))["Best method"]
+    assert "(0.000 to 1.000, 95 % for new shifts, which carries no information)" in wide
+    assert "no information" not in said(made())["Best on extreme shifts"]
+
+
+def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
+    places = {(method, n): 0.3 for method in METHODS[1:] for n in (0, 1)}
+    places |= {(method, 2): 0.48 for method in METHODS[1:]} | {
+        ("mms", 3): 0.3,
+        ("zero_shot", 3): 0.3,
+        ("lora", 3): 0.52,
+    }
+    text = said(made(places=places))["Where all methods fail"]
+    assert "On 2 of 16 shifts the intervals of all methods lie below 0.5: s0 → t0, s1 → t1." in text
+    assert "On 2 of 16 shifts no method's interval lies above 0.5" in text and text.endswith("s2 → t2, s3 → t3.")
+    assert said(made())["Where all methods fail"].startswith("Nowhere: on each of 16 shifts")
+    many = {(method, n): 0.3 for method in METHODS[1:] for n in range(9)}
+    assert "s0 → t0, s1 → t1, s2 → t2 and 6 more." in said(made(places=many))["Where all methods fail"]
+
+
+def test_shifts_without_intervals_are_not_called_failures() -> None:
+    unknown = made(generalization_accuracy_low=pl.lit(None, pl.Float64))
+    assert "Where all methods fail" not in said(unknown)
+
+
+def test_whether_the_untouched_model_foretells_generalization() -> None:
+    together = {(method, n): 0.5 + 0.02 * n for method in ("zero_shot", "mms") for n in range(16)}
+    together |= {("mms", n): 0.6 + 0.02 * n + 0.02 * (n % 2) for n in range(16)}
+    text = said(made({"lora": 0.5}, places=together))["Can it be foreseen?"]
+    assert "(zero_shot) and that of mms correlate with r = 0.9" in text and "noise" not in text
+    apart = {("zero_shot", n): 0.5 + 0.1 * (n % 2) for n in range(16)}
+    apart |= {("mms", n): 0.8 + 0.1 * (n // 2 % 2) for n in range(16)}
+    assert said(made(places=apart))["Can it be foreseen?"].endswith("which may be noise.")
+    constant = {("zero_shot", n): 0.5 for n in range(16)}
+    assert "Can it be foreseen?" not in said(made(places=constant))
+
+
+def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None:
+    error = pl.when(intervention="lora").then(0.02).otherwise(0.1)
+    by_chance = pl.when(pl.col("target").is_in(["t0", "t1", "t2"])).then(0.2).otherwise(0.05)
+    text = said(made(calibration_error=error, calibration_error_by_chance=by_chance))["Calibration"]
+    assert text.startswith("lora has the smallest calibration error: 0.020")
+    assert text.endswith("The confidence of mms is off by more than chance gives on 13 of 16 shifts.")
+    calibrated = said(made(calibration_error=error, calibration_error_by_chance=pl.lit(0.3)))["Calibration"]
+    assert calibrated.endswith("on 0 of 16 shifts.")
+    assert "Calibration" not in said(made(calibration_error=pl.lit(None, pl.Float64)))
+
+
+def test_findings_stand_first_and_lead_to_sections_of_the_page() -> None:
+    page = render("trial", made(), {})
+    parsed = Page(page)
+    ids = {attributes.get("id") for tag, attributes in parsed.elements if tag == "section"}
+    links = [attributes["href"] for tag, attributes in parsed.elements if tag == "a"]
+    evidence = [f"#{finding.evidence}" for finding in findings(made())["small"]]
+    assert links[: len(evidence)] == evidence and {link[1:] for link in evidence} <= ids
+    assert page.index('id="findings"') < page.index("<nav")
