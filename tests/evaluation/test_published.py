@@ -29,7 +29,7 @@ from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.published import results as published
 from genies.published.recomputed import examples, recompute
 from genies.published.results import COMPARED, read_results, source_digest
-from genies.stages.metrics import write_published_tables
+from genies.stages.metrics import ODD_FILES, write_published_tables
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
 SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"
@@ -395,7 +395,9 @@ def test_links_of_an_archive_are_odd_and_names_are_told_in_one_line(tree: Tree) 
     path.write_bytes(packed(tree, member(link, type=tarfile.SYMTYPE, linkname="results")))
     assert read_results(path).oddities == {"link or device, not read": [link]}
     told = list(write_published_tables(path, [SHIFTS], tree.folder / "out"))
-    assert any(r"x\ny" in line for line in told) and not any("\n" in line for line in told)
+    listed = (tree.folder / "out" / ODD_FILES).read_text().splitlines()
+    assert any(r"x\ny" in line for line in listed) and not any("\n" in line for line in told)
+    assert "1 odd: link or device, not read" in told and f"  {link}" in listed
 
 
 def test_an_archive_of_too_many_members_is_refused(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,6 +441,8 @@ def test_the_published_figures_of_llama_7b_come_out_to_the_last_digit(
     assert main(["published", str(ARCHIVE), "--out", str(tmp_path), "--shifts", str(SHIFTS)]) == 0
     printed = capsys.readouterr().out
     assert "figures compared, largest difference 0\n" in printed and "differs" not in printed
+    assert printed.endswith(f"report: {tmp_path / 'report.html'}\n")
+    assert "the paper: LoRA elicits on extreme shifts: 0.85 (llama-30b; the archive has no llama-30b)" in printed
     with tarfile.open(ARCHIVE) as archive:
         rows = {}
         for name in ("mms", "lat_stim_1", "cra", "few_shot", "lora_fine_tuning", "prompt_tuning"):

@@ -1,0 +1,104 @@
+"""What the paper states in its text, next to figures that are planted in tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from test_page import make_tables
+
+from genies.data.shifts import Shift
+from genies.evaluation.measurements import Measurements
+from genies.published.claims import CLAIMS, claim_lines, claims
+
+METHODS = ["zero_shot", "mms", "lora_fine_tuning"]
+SHIFTS = [
+    Shift(f"s{n}", f"t{n}", f"t{n}", "extreme" if n < 15 else "probing", "skill", 1 + n % 2, benchmark="B" if n < 15 else None)
+    for n in range(20)
+]  # fmt: skip
+
+
+def measured(models: list[str]) -> Measurements:
+    """A run whose accuracies and elicitations follow from the number of the shift."""
+    run = make_tables(models, METHODS, SHIFTS)
+    n = pl.col("source").str.slice(1).cast(pl.Int64)
+    of_mms, of_lora = pl.col("intervention") == "mms", pl.col("intervention") == "lora_fine_tuning"
+    accuracy = (
+        0.6
+        + 0.01 * (n % 5)
+        + pl.when(of_mms).then(0.08).otherwise(0.0)
+        - pl.when(of_lora & (n < 4)).then(0.15).otherwise(0)
+    )
+    metrics = run.metrics.with_columns(
+        generalization_accuracy=accuracy,
+        baseline_accuracy=0.5 + 0.02 * (n % 5),
+        generalization_accuracy_low=accuracy - 0.04,
+        elicitation=pl.when(n < 15).then(0.9).otherwise(0.4) + 0.01 * (n % 2),
+        differential_elicitation=None,
+    )
+    places = {(shift.source, shift.target) for shift in SHIFTS if shift.benchmark}
+    return Measurements(run["cells"], metrics.cast(dict(run.metrics.schema)), {}, {"B": places})
+
+
+@pytest.fixture(scope="module")
+def table() -> pl.DataFrame:
+    return claims(measured(["llama-7b"]))
+
+
+def of(table: pl.DataFrame, claim: str) -> list[dict]:
+    rows = table.filter(pl.col("claim").str.starts_with(claim)).to_dicts()
+    assert rows
+    return rows
+
+
+def test_elicitations_are_means_over_entries_and_over_distinct_shifts(table: pl.DataFrame) -> None:
+    entries, distinct = of(table, "LoRA elicits on extreme")
+    assert (entries["over"], distinct["over"]) == ("22 entries", "15 distinct shifts")
+    values = np.array([0.9 + 0.01 * (n % 2) for n in range(15)])
+    assert distinct["recomputed"] == pytest.approx(values.mean())
+    assert entries["recomputed"] == pytest.approx(np.average(values, weights=[1 + n % 2 for n in range(15)]))
+    assert distinct["low"] < distinct["recomputed"] < distinct["high"]
+    assert [row["recomputed"] for row in of(table, "LoRA elicits on probing")] == pytest.approx(
+        [0.40625 + 0.0, 0.404 + 0.002], abs=0.002
+    )
+
+
+def test_r_is_named_by_its_definition_and_has_an_interval_over_distinct_shifts_alone(table: pl.DataFrame) -> None:
+    entries, distinct = of(table, "the untouched model")
+    assert (entries["over"], distinct["over"]) == ("30 entries", "20 distinct shifts")
+    base = np.array([0.5 + 0.02 * (n % 5) for n in range(20)])
+    lora = np.array([0.6 + 0.01 * (n % 5) - 0.15 * (n < 4) for n in range(20)])
+    times = [1 + n % 2 for n in range(20)]
+    assert entries["recomputed"] == pytest.approx(np.corrcoef(np.repeat(base, times), np.repeat(lora, times))[0, 1])
+    assert entries["low"] is None and distinct["low"] < distinct["recomputed"] < distinct["high"]
+
+
+def test_the_lead_of_mms_names_its_metric_and_the_benchmark(table: pl.DataFrame) -> None:
+    accuracy, elicitation = of(table, "MMS is ahead")
+    assert accuracy["figure"] == "difference of generalization_accuracy"
+    assert (
+        accuracy["recomputed"] == pytest.approx(0.08 + 4 * 0.15 / 15)
+        and accuracy["over"] == "15 shifts of the benchmark"
+    )
+    assert elicitation["figure"] == "difference of elicitation" and elicitation["recomputed"] == pytest.approx(0)
+
+
+def test_shifts_near_chance_are_those_whose_interval_reaches_a_half(table: pl.DataFrame) -> None:
+    (row,) = of(table, "LoRA is worse than random")
+    assert (row["recomputed"], row["stated"]) == (4, 6)
+
+
+def test_a_claim_whose_model_is_not_in_the_archive_says_so() -> None:
+    without = list(claim_lines(claims(measured(["llama-7b"]))))
+    assert sum("the archive has no llama-30b" in line for line in without) == 5
+    both = list(claim_lines(claims(measured(["llama-7b", "llama-30b"]))))
+    assert not any("has no" in line for line in both)
+    assert sum(line.startswith("  llama-30b: ") for line in both) == 9
+
+
+def test_what_an_archive_lacks_has_no_row() -> None:
+    run = measured(["llama-7b"])
+    bare = Measurements(run.cells, run.metrics.filter(pl.col("intervention") != "lora_fine_tuning"), {}, run.benchmarks)
+    assert claims(bare).equals(CLAIMS.frame())
+    unlisted = Measurements(run.cells, run.metrics, {}, {})
+    assert not any("benchmark" in row["over"] for row in claims(unlisted).iter_rows(named=True))
