@@ -12,10 +12,14 @@ from genies.evaluation.measurements import Measurements
 from genies.published.claims import CLAIMS, claim_lines, claims
 
 METHODS = ["zero_shot", "mms", "lora_fine_tuning"]
+LISTED = 15
+"""Shifts of the benchmark; the others are probing ones."""
 SHIFTS = [
-    Shift(f"s{n}", f"t{n}", f"t{n}", "extreme" if n < 15 else "probing", "skill", 1 + n % 2, benchmark="B" if n < 15 else None)
+    Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", "skill", 1 + n % 2, benchmark="B")
+    if n < LISTED
+    else Shift(f"s{n}", f"t{n}", f"t{n}", "probing", "skill", 1 + n % 2)
     for n in range(20)
-]  # fmt: skip
+]
 
 
 def measured(models: list[str]) -> Measurements:
@@ -23,17 +27,13 @@ def measured(models: list[str]) -> Measurements:
     run = make_tables(models, METHODS, SHIFTS)
     n = pl.col("source").str.slice(1).cast(pl.Int64)
     of_mms, of_lora = pl.col("intervention") == "mms", pl.col("intervention") == "lora_fine_tuning"
-    accuracy = (
-        0.6
-        + 0.01 * (n % 5)
-        + pl.when(of_mms).then(0.08).otherwise(0.0)
-        - pl.when(of_lora & (n < 4)).then(0.15).otherwise(0)
-    )
+    ahead, behind = pl.when(of_mms).then(0.08).otherwise(0), pl.when(of_lora & (n < 4)).then(0.15).otherwise(0)
+    accuracy = 0.6 + 0.01 * (n % 5) + ahead - behind
     metrics = run.metrics.with_columns(
         generalization_accuracy=accuracy,
         baseline_accuracy=0.5 + 0.02 * (n % 5),
         generalization_accuracy_low=accuracy - 0.04,
-        elicitation=pl.when(n < 15).then(0.9).otherwise(0.4) + 0.01 * (n % 2),
+        elicitation=pl.when(n < LISTED).then(0.9).otherwise(0.4) + 0.01 * (n % 2),
         differential_elicitation=None,
     )
     places = {(shift.source, shift.target) for shift in SHIFTS if shift.benchmark}
@@ -58,9 +58,8 @@ def test_elicitations_are_means_over_entries_and_over_distinct_shifts(table: pl.
     assert distinct["recomputed"] == pytest.approx(values.mean())
     assert entries["recomputed"] == pytest.approx(np.average(values, weights=[1 + n % 2 for n in range(15)]))
     assert distinct["low"] < distinct["recomputed"] < distinct["high"]
-    assert [row["recomputed"] for row in of(table, "LoRA elicits on probing")] == pytest.approx(
-        [0.40625 + 0.0, 0.404 + 0.002], abs=0.002
-    )
+    probing = [row["recomputed"] for row in of(table, "LoRA elicits on probing")]
+    assert probing == pytest.approx([(6 * 0.41 + 2 * 0.4) / 8, (3 * 0.41 + 2 * 0.4) / 5])
 
 
 def test_r_is_named_by_its_definition_and_has_an_interval_over_distinct_shifts_alone(table: pl.DataFrame) -> None:
