@@ -111,3 +111,25 @@ def tied_sites(sites: pl.DataFrame) -> dict[str, Any]:
     known = sites.filter(pl.col("tied").is_not_null())
     fits = known.select("model", "intervention", "source", "tied", "tied_kept").unique(maintain_order=True)
     return {"fits": len(fits), "rows": fits.filter(pl.col("tied") > 0).to_dicts()}
+
+
+def by_loss(tables: Tables) -> list[str]:
+    """Distributions that have samples: targets of shifts first, that on which most was lost the first of all.
+
+    What is lost on a shift is the accuracy on the source itself minus that on the target, by the method that loses
+    most.
+    """
+    lost = tables.metrics.with_columns(lost=pl.col("source_ID_accuracy") - pl.col("generalization_accuracy"))
+    most = lost.group_by("target").agg(pl.max("lost"))
+    most = most.sort("lost", "target", descending=[True, False], nulls_last=True)
+    shifts = [name for name in most["target"] if name in tables.samples]
+    return [*shifts, *sorted(tables.samples.keys() - {*shifts})]
+
+
+def judges(tables: Tables) -> dict[str, list[str]]:
+    """Whose verdicts samples have: ``methods``, and the ``sources`` that they were fitted on."""
+    columns = [column for sample in tables.samples.values() for column in sample["columns"]]
+    return {
+        "methods": list(dict.fromkeys(intervention for _, intervention, _ in columns)),
+        "sources": sorted({source for _, _, source in columns}),
+    }

@@ -149,6 +149,35 @@
     return article;
   }
 
+  // Which pairs the filters ask for: some model, fitted on some source, whose methods all have the verdicts asked for.
+
+  function asked() {
+    const verdicts = [...document.querySelectorAll(".sample-verdict")];
+    const methods = [...document.querySelectorAll(".sample-method")];
+    return {
+      wanted: methods.map((method, n) => [method.value, verdicts[n].value]).filter(([name, verdict]) => name || verdict),
+      source: document.getElementById("sample-source").value,
+      confidence: Number(document.getElementById("sample-confidence").value) || 0.5,
+    };
+  }
+
+  function suits(columns, verdicts, { wanted, source, confidence }) {
+    const fits = new Map();
+    columns.forEach(([model, intervention, from], index) => {
+      if (verdicts[index] === null || (source && from !== source)) return;
+      const key = JSON.stringify([model, from]);
+      if (!fits.has(key)) fits.set(key, []);
+      fits.get(key).push([intervention, verdicts[index]]);
+    });
+    const holds = ([method, verdict], first) => ([intervention, value]) =>
+      (!method || intervention === method) &&
+      (!verdict || (verdict === "right" ? value > 0.5 : value < 0.5)) &&
+      (!first || Math.max(value, 1 - value) >= confidence);
+    // Without a method, the confidence is that of any.
+    const conditions = wanted.length ? wanted : [["", ""]];
+    return [...fits.values()].some((own) => conditions.every((one, n) => own.some(holds(one, n === 0))));
+  }
+
   const target = document.getElementById("sample-target");
   if (target) {
     const search = document.getElementById("sample-search");
@@ -157,15 +186,21 @@
       const names = target.value ? [target.value] : Object.keys(content.samples);
       const all = names.flatMap((name) => content.samples[name].pairs.map((pair) => [name, pair]));
       const words = search.value.toLowerCase();
-      const found = all.filter(([, p]) => [p.prompt, p.best, p.worse].some((t) => t.toLowerCase().includes(words)));
+      const filters = asked();
+      const found = all.filter(
+        ([name, pair]) =>
+          [pair.prompt, pair.best, pair.worse].some((text) => text.toLowerCase().includes(words)) &&
+          suits(content.samples[name].columns, pair.verdicts, filters),
+      );
       const first = found.slice(0, target.value ? undefined : CARDS);
       list.replaceChildren(...first.map(([name, pair]) => card(name, pair, content.samples[name].columns)));
       const shown = first.length < found.length ? `, the first ${first.length} shown` : "";
       document.getElementById("sample-count").value = `${found.length} of ${all.length} pairs${shown}`;
     };
-    target.addEventListener("change", show);
-    search.addEventListener("input", show);
-    document.getElementById("sample-controls").addEventListener("submit", (event) => event.preventDefault());
+    const controls = document.getElementById("sample-controls");
+    controls.addEventListener("change", show);
+    controls.addEventListener("input", show);
+    controls.addEventListener("submit", (event) => event.preventDefault());
     show();
   }
 })();

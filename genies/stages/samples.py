@@ -18,6 +18,7 @@ from genies.stages.targets import targets_of
 
 DISPUTED, DRAWN = 12, 8
 """Pairs of each target: those on which interventions disagree most, and others drawn at random."""
+NULL = "random"
 LONGEST = 3_000
 """Characters of a text that are kept."""
 
@@ -44,7 +45,7 @@ def write_samples(
         *pairs: ``SOURCE:TARGET`` of what is shown; a source may be its own target.
         evaluations: folder with ``<model>/<intervention>/<source>.parquet``.
         models: those of the run.
-        interventions: those of the run, and plug-ins.
+        interventions: those of the run, and plug-ins; ``random``, which ties everywhere, has no verdicts.
         references: references that no shift starts from.
         on_references: interventions that were fitted on them, too.
         test: ``<target>/test.json`` of each target.
@@ -57,7 +58,8 @@ def write_samples(
         StoreError: an evaluation is missing or damaged.
     """
     shown = targets_of(pairs)
-    fits = {name: set(shown) if name in on_references else set(shown) - set(references) for name in interventions}
+    methods = [name for name in interventions if name != NULL]
+    fits = {name: set(shown) if name in on_references else set(shown) - set(references) for name in methods}
     frames: dict[Column, pl.DataFrame] = {
         (model, intervention, source): read_evaluation(evaluations / model / intervention / f"{source}.parquet")
         for model in models

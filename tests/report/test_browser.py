@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +26,7 @@ from test_page import (
 
 from genies.data.shifts import Shift
 from genies.evaluation.tables import answers, ties
+from genies.report import details
 from genies.report.page import render
 
 if BROWSER is None:
@@ -167,6 +169,53 @@ def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: 
     page.fill("#sample-search", "plain")
     assert {text.split(":")[0] for text in cards.all_inner_texts()} == {"hard", "code", "persona"}
     opened.check()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_samples_are_found_by_method_and_verdict(browser: Browser, tmp_path: Path, width: int) -> None:
+    """mms is wrong on pairs 1 and 3, surely on 3; zero_shot on 2 and 3, and on 1 where it was fitted on hard."""
+    columns = [["small", "zero_shot", "easy"], ["small", "mms", "easy"], ["small", "zero_shot", "hard"]]
+    verdicts = [[0.7, 0.4, 0.2], [0.3, 0.8, 0.9], [0.1, 0.05, 0.6], [0.9, 0.6, None]]
+    pairs = [
+        {"prompt": f"pair {number}", "best": "b", "worse": "w", "example": number, "pair": 0, "disputed": False,
+         "verdicts": own}
+        for number, own in enumerate(verdicts, 1)
+    ]  # fmt: skip
+    shown = replace(TABLES, samples={"code": {"columns": columns, "pairs": pairs}})
+    opened = Opened(browser, render("trial", shown, {}), tmp_path, width)
+    page = opened.page
+    method, verdict = page.locator(".sample-method"), page.locator(".sample-verdict")
+
+    def found() -> list[str]:
+        return [text.split("\n")[3] for text in page.locator("#sample-list article").all_inner_texts()]
+
+    everything = found()
+    assert len(everything) == 4
+    method.nth(0).select_option("mms")
+    verdict.nth(0).select_option("wrong")
+    assert found() == [everything[0], everything[2]]
+    method.nth(1).select_option("zero_shot")
+    verdict.nth(1).select_option("right")
+    # The same fit's verdict counts: zero_shot fitted on hard is right on 3, where mms was not fitted on hard.
+    assert found() == [everything[0]]
+    verdict.nth(1).select_option("")
+    page.fill("#sample-confidence", "0.9")
+    assert found() == [everything[2]]
+    page.fill("#sample-confidence", "0.5")
+    method.nth(0).select_option("zero_shot")
+    page.select_option("#sample-source", "hard")
+    method.nth(1).select_option("")
+    assert found() == [everything[0]]
+    assert page.locator("#sample-count").inner_text() == "1 of 4 pairs"
+    opened.check()
+
+
+def test_samples_open_with_the_distribution_on_which_most_is_lost() -> None:
+    accuracy = pl.when(target="code").then(0.2).otherwise(0.6)
+    metrics = TABLES.metrics.with_columns(generalization_accuracy=accuracy, source_ID_accuracy=pl.lit(0.8))
+    run = TABLES.having(generalization_metrics=metrics)
+    run = replace(run, samples={**run.samples, "a_reference": run.samples["code"]})
+    assert details.by_loss(run) == ["code", "hard", "persona", "a_reference"]
 
 
 def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_path: Path) -> None:
