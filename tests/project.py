@@ -24,6 +24,14 @@ WARM = Path(__file__).with_name("warm")
 """See ``warm/server.py``."""
 SHARED = "GENIES_TESTS"
 """Environment variable with the folder that all processes of a run of the tests have in common."""
+BYTECODE = """
+import compileall
+from genies.cli import VERBS
+from genies.digests import code_digest
+compileall.compile_dir("genies", quiet=1)
+for verb in VERBS.values():
+    code_digest(verb.place.partition(":")[0])
+"""
 HANG_SECONDS = 1800
 """Longer than any program of the tests takes on a slow machine: what runs on by then hangs."""
 
@@ -39,10 +47,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("Snakefile", "workflow", "profiles", "genies", "config"):
-            source = REPOSITORY / name
-            ignore = shutil.ignore_patterns("*.pyc.*", "*.json.*")  # bytecode that others are writing
-            shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
+        shutil.copytree(package(), folder, dirs_exist_ok=True)
         for number, name in enumerate(("north", "south", "west")):
             write_distribution(folder / "data" / name, offset=31 * number)
         save_model(folder / "tiny-llama", "llama")
@@ -91,6 +96,24 @@ class Project:
     def forward_passes(self) -> int:
         log = (self.folder / "results/mini/logs/extract/tiny-llama/0.log").read_text()
         return int(re.findall(r"tiny-llama: (\d+) forward passes", log)[-1])
+
+
+@cache
+def package() -> Path:
+    """A copy of the workflow and the package, with all bytecode, from which every project begins."""
+    folder, partial = shared_folder() / "package", shared_folder() / "package.partial"
+    with FileLock(shared_folder() / "package.lock"):
+        if not folder.exists():
+            for name in ("workflow", "profiles", "genies", "config"):
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(REPOSITORY / name, partial / name, ignore=ignored)
+            shutil.copy2(REPOSITORY / "Snakefile", partial)
+            made = run_to_end(
+                [sys.executable, "-c", BYTECODE], cwd=partial, env={**cold(partial), "PYTHONDONTWRITEBYTECODE": ""}
+            )
+            assert made.returncode == 0, made.stderr
+            partial.rename(folder)
+    return folder
 
 
 def cold(package: Path) -> dict[str, str]:

@@ -127,6 +127,7 @@ def test_no_intervention_multiplies_in_bfloat16(
         "prompt_tuning": {**TRAINED, "dtype": dtype},
         "full_finetune": {**TRAINED, "dtype": dtype},
         "few_shot": {"shots": 2, "dtype": dtype},
+        "ccs": {"epochs": 50, "restarts": 2, "seeds": 2},
         "reward_model": {"model": f"rewards-{rewards}", "dtype": dtype, "overlong": "shorten"},
     }
     with NoBfloat16Products() as watched:

@@ -89,11 +89,11 @@ class Machine:
         (self.programs / name).write_text(stub)
         (self.programs / name).chmod(0o755)
 
-    def make(self, *arguments: str) -> tuple[list[str], subprocess.CompletedProcess]:
+    def make(self, *arguments: str, target: str = ".installed") -> tuple[list[str], subprocess.CompletedProcess]:
         """What the Pythons were asked to do, and how make ended."""
         self.log.write_text("")
         env = {"PATH": str(self.programs), "LOG": str(self.log)}
-        command = [shutil.which("make"), ".venv/.installed", *arguments]
+        command = [shutil.which("make"), f".venv/{target}", *arguments]
         run = subprocess.run(command, cwd=self.clone, env=env, capture_output=True, text=True)
         return self.log.read_text().splitlines(), run
 
@@ -149,6 +149,14 @@ def test_make_installs_again_in_the_same_environment_when_the_versions_changed(m
     again, _ = machine.make()
     assert [call for call in again if "--editable" in call] == [call for call in first if "--editable" in call]
     assert not [call for call in again if "-m venv" in call]
+
+
+def test_make_installs_what_tests_need_at_once_and_keeps_it(machine: Machine) -> None:
+    machine.add("python3", 3, 13, 0)
+    calls, run = machine.make(target=".installed-test")
+    assert run.returncode == 0, run.stderr
+    assert [call.split()[-1] for call in calls if "--editable" in call] == [".[test]"]
+    assert machine.make()[0] == machine.make(target=".installed-test")[0] == []
 
 
 def test_the_lowest_python_is_the_one_that_make_asks_for() -> None:

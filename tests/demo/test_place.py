@@ -72,3 +72,10 @@ def test_the_shifts_are_between_the_distributions_and_use_all_of_them() -> None:
     shifts = read_shifts("demo")
     assert 8 <= len(shifts) <= 12 and {shift.label for shift in shifts} == {"extreme", "probing"}
     assert {name for shift in shifts for name in (shift.source, shift.target)} == set(place.distribution_names())
+
+
+def test_names_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan asks for them at every split of every evaluation."""
+    names = place.distribution_names()
+    monkeypatch.setattr(place, "DISTRIBUTIONS_FOLDER", Path("no such folder"))
+    assert place.distribution_names() == names

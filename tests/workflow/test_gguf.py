@@ -27,7 +27,7 @@ def test_a_gguf_file_is_converted_once_and_everything_follows_from_it(
     weights = (conversion / "model.safetensors").stat().st_mtime_ns
 
     log.unlink()
-    assert project.jobs("--forcerun", "model")["model"] == 1
+    assert project.jobs("--forcerun", "model", "--until", "model") == {"model": 1}
     assert "converting" not in log.read_text()
     assert (conversion / "model.safetensors").stat().st_mtime_ns == weights
 

@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 import yaml
 from helpers import write_distribution
-from project import REPOSITORY, WARM, Project, warm_program
+from project import REPOSITORY, WARM, Project, package, warm_program
 from pydantic import BaseModel
 
 from genies.cli import parse
@@ -118,8 +118,8 @@ def rendered(config: dict[str, Any]) -> dict[str, list[str]]:
     Path("config.yaml").write_text(yaml.safe_dump(config))
     program = Path(__file__).parents[1] / "shell_commands.py"
     result = subprocess.run(
-        [sys.executable, program, REPOSITORY / "Snakefile", "config.yaml"],
-        env={**warm_program(program), "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{WARM}"},
+        [sys.executable, program, package() / "Snakefile", "config.yaml"],
+        env={**warm_program(program), "PYTHONPATH": f"{package()}{os.pathsep}{WARM}"},
         capture_output=True,
         text=True,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import REPOSITORY, run_to_end, warm
+from project import REPOSITORY, package, run_to_end, warm
 
 from genies.models.find import model_name
 
@@ -25,12 +25,12 @@ def plan(folder: Path, configuration: Path, *options: str) -> subprocess.Complet
         "--cores",
         "2",
         "--snakefile",
-        REPOSITORY / "Snakefile",
+        package() / "Snakefile",
     ]
     return run_to_end(
         [*command, "--configfile", configuration, *options],
         cwd=folder,
-        env=warm(REPOSITORY),
+        env=warm(package()),
     )
 
 
