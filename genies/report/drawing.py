@@ -179,7 +179,9 @@ def dots_height(models: list[str], order: list[str]) -> int:
     return len(order) * max(24, 12 * len(models))
 
 
-def colored_cells(base: alt.Chart, value: str, steps: Sequence[float], numbers: bool = True) -> list[alt.Chart]:
+def colored_cells(
+    base: alt.Chart, value: str, steps: Sequence[float], numbers: bool = True, mark: str = ""
+) -> list[alt.Chart]:
     """Rectangles in eleven colours, and in them their numbers with two decimals.
 
     Args:
@@ -187,6 +189,7 @@ def colored_cells(base: alt.Chart, value: str, steps: Sequence[float], numbers: 
         value: the field that colour and number show.
         steps: edges of the colours.
         numbers: whether there is room for them.
+        mark: a field with a sign that stands behind the number; none without it.
     """
     options = {"domain": list(steps), "type": "threshold"}
     fill, ink = (alt.Scale(range=[f"var(--{name}-{i})" for i in range(11)], **options) for name in ("heat", "heat-ink"))
@@ -195,4 +198,6 @@ def colored_cells(base: alt.Chart, value: str, steps: Sequence[float], numbers: 
         text = alt.Text(f"{value}:Q", format=".2f")
         color = alt.Color(f"{value}:Q", scale=ink, legend=None)
         layers.append(base.mark_text(fontSize=11).encode(text=text, color=color))
+        if mark:
+            layers.append(base.mark_text(fontSize=9, dx=16).encode(text=alt.Text(f"{mark}:N"), color=color))
     return layers

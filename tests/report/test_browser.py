@@ -218,6 +218,24 @@ def test_samples_open_with_the_distribution_on_which_most_is_lost() -> None:
     assert details.by_loss(run) == ["code", "hard", "persona", "a_reference"]
 
 
+def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(browser: Browser, html: str, tmp_path: Path) -> None:
+    opened = Opened(browser, html, tmp_path, 400)
+    figure = opened.page.locator("#figure-heatmap-0")
+
+    def numbers() -> list[str]:
+        texts = figure.locator("svg text").all_text_contents()
+        return [text for text in texts if text.replace(".", "").isdigit()]
+
+    board = TABLES["leaderboard"].filter(model="small", label="all", averaged_over="distinct")
+    first, *_, last = board["intervention"].to_list()
+    for method in (first, last):
+        figure.locator("select").select_option(method)
+        own = TABLES.metrics.filter(model="small", intervention=method)["generalization_accuracy"]
+        mean = board.filter(intervention=method)["generalization_accuracy"].item()
+        assert sorted(numbers()) == sorted(f"{value:.2f}" for value in [mean, *own])
+    opened.check()
+
+
 def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_path: Path) -> None:
     opened = Opened(browser, html, tmp_path, 1400)
     opened.page.locator("#figure-heatmap-0 .mark-rect path").first.hover(force=True)

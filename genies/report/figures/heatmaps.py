@@ -9,6 +9,7 @@ import altair as alt
 import polars as pl
 
 from genies.evaluation.evaluations import PLACE
+from genies.evaluation.metrics import CHANCE
 from genies.report.drawing import (
     ACCURACY_STEPS,
     Figure,
@@ -55,13 +56,21 @@ TEXTS = {
     "remarks": "remarks",
 }
 """Likewise of texts."""
+CAPABILITY = "capability"
+BELOW, AT, ABOVE = "▾", "≈", "▴"
+"""Marks of cells: the interval lies below chance, or contains it; the accuracy is above the capability."""
+MEAN = "mean over shifts"
 NAMES = ("source", "target", "label", "category", "intervention")
 NAME = {"align": "left", "baseline": "middle", "dy": 2, "limit": 330}
 """Names and headings beside and above cells."""
 
 
 def draw(figures: Figures, subject: Subject) -> None:
-    """Accuracy of every shift and intervention, one figure per model; rows in groups of one category."""
+    """Accuracy of every shift and intervention, one figure per model.
+
+    Columns go by the leaderboard, the capability stands behind them; the first row has means over shifts, the others
+    are in groups of one category.
+    """
     tables = subject.tables
     spread = tables["seeds"].filter(over="shift").select(*PLACE, "accuracy_least", "accuracy_most")
     details = tables.metrics.join(tables["intervals"], on=PLACE, how="left", maintain_order="left")
@@ -70,19 +79,55 @@ def draw(figures: Figures, subject: Subject) -> None:
         own = details.filter(pl.col("model") == model)
         rows = _rows(own)
         known = [name for name in (*NAMES, *NUMBERS, *TEXTS, "test_pairs") if own[name].null_count() < len(own)]
+        order = subject.overall.filter(pl.col("model") == model)["intervention"].to_list()
         figures.data[f"headings-{number}"] = rows.headings
         figures.data[f"shifts-{number}"] = rows.names
         figures.data[f"cells-{number}"] = [
-            {**row, **rows.cells[row["source"], row["target"]], **_remarks(row)}
+            {**row, **rows.cells[row["source"], row["target"]], **_remarks(row), "mark": _mark(row)}
             for row in own.select(known).with_columns(pl.selectors.float().round(4)).iter_rows(named=True)
         ]
-        order = own["intervention"].unique(maintain_order=True).to_list()
+        figures.data[f"besides-{number}"] = besides = [*_means(subject, model), *_capabilities(own, rows)]
         description = "A row per shift, a column per intervention; colour and number are the generalization accuracy."
         if "remarks" in known:
             description += " A frame marks a cell with a remark."
-        wide = _wide(number, order, known, rows.wide_labels)
+        columns = [*order, *([CAPABILITY] if any(row["intervention"] == CAPABILITY for row in besides) else [])]
+        wide = _wide(number, columns, known, rows.wide_labels)
         narrow = _narrow(number, order, known, rows.narrow)
         figures.add("heatmaps", Figure(f"figure-heatmap-{number}", model, description, wide, narrow))
+
+
+def _means(subject: Subject, model: str) -> list[dict[str, Any]]:
+    """The first row: each intervention's mean over all distinct shifts."""
+    means = subject.overall.filter(pl.col("model") == model)
+    means = means.select("intervention", "generalization_accuracy", "shifts")
+    return [
+        {"intervention": name, "generalization_accuracy": round(mean, 4), "told": f"mean over {shifts} shifts",
+         "wide": 0, "narrow": 1}
+        for name, mean, shifts in means.iter_rows()
+    ]  # fmt: skip
+
+
+def _capabilities(own: pl.DataFrame, rows: _Rows) -> list[dict[str, Any]]:
+    """The last column: the capability on each shift, where it is known."""
+    columns = ["source", "target", "target_tuned_capability", "target_tuned_capability_intervention"]
+    known = own.select(columns).unique(maintain_order=True).drop_nulls("target_tuned_capability")
+    return [
+        {"intervention": CAPABILITY, "generalization_accuracy": round(capability, 4),
+         "told": f"by {name}" if name else "as given", **rows.cells[source, target]}
+        for source, target, capability, name in known.iter_rows()
+    ]  # fmt: skip
+
+
+def _mark(row: dict[str, Any]) -> str:
+    """What stands behind the number of a cell: ``BELOW``, ``AT``, ``ABOVE`` or nothing."""
+    low, high = row.get("generalization_accuracy_low"), row.get("generalization_accuracy_high")
+    if low is not None and high is not None:
+        if high < CHANCE:
+            return BELOW
+        if low <= CHANCE:
+            return AT
+    capability = row.get("target_tuned_capability")
+    return ABOVE if capability is not None and row["generalization_accuracy"] > capability else ""
 
 
 @dataclass
@@ -97,8 +142,9 @@ class _Rows:
 
 
 def _rows(metrics: pl.DataFrame) -> _Rows:
-    """Rows of a heatmap: the shifts of each category under its heading."""
-    rows = _Rows()
+    """Rows of a heatmap: the mean, and the shifts of each category under its heading."""
+    rows = _Rows(wide_labels=[MEAN], narrow=2)
+    rows.names.append({"text": MEAN, "narrow": 0})
     shifts = metrics.select("label", "category", "source", "target").unique(maintain_order=True)
     for (label, category), members in shifts.group_by("label", "category", maintain_order=True):
         heading = {"text": group_name(label, category), "wide": len(rows.wide_labels), "narrow": rows.narrow}
@@ -121,9 +167,19 @@ def _remarks(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _layers(
-    number: int, order: list[str], known: list[str], row: str, rows: int, axis: alt.Axis | None
+    number: int, order: list[str], known: list[str], row: str, rows: int, axis: alt.Axis | None, method: str = ""
 ) -> list[alt.Chart]:
-    """Cells, their numbers and the headings of groups; ``row`` names the column of row indices."""
+    """Cells, their numbers and the headings of groups.
+
+    Args:
+        number: of the model.
+        order: columns.
+        known: what cells tell when pointed at.
+        row: names the column of row indices.
+        rows: how many there are.
+        axis: of the rows.
+        method: names the parameter that holds the only intervention to show; empty to show all.
+    """
     y = alt.Y(f"{row}:O", scale=alt.Scale(domain=list(range(rows)), paddingInner=0.06), axis=axis, title=None)
     level = len(order) <= 5 and axis is not None
     across = alt.Axis(
@@ -136,9 +192,17 @@ def _layers(
     )
     # Columns are set by hand: sort=None would follow each layer's data.
     x = alt.X("intervention:N", sort=None, scale=alt.Scale(domain=order, paddingInner=0.04), axis=across, title=None)
+    if method:
+        x = alt.XDatum(" ", type="nominal", axis=None)
     cells = alt.Chart(data_source(f"cells-{number}")).encode(x=x, y=y, tooltip=_tooltip(known))
+    besides = alt.Chart(data_source(f"besides-{number}")).encode(
+        x=x, y=y, tooltip=[*words("intervention", "told"), tip("generalization_accuracy", "accuracy")]
+    )
+    if method:
+        cells, besides = (chart.transform_filter(f"datum.intervention === {method}") for chart in (cells, besides))
     return [
-        *colored_cells(cells, "generalization_accuracy", ACCURACY_STEPS),
+        *colored_cells(besides, "generalization_accuracy", ACCURACY_STEPS),
+        *colored_cells(cells, "generalization_accuracy", ACCURACY_STEPS, mark="mark"),
         # A frame takes no room, of which cells have little on a phone.
         cells.mark_rect(filled=False, stroke="var(--ink)", strokeWidth=1).encode(
             strokeOpacity=alt.StrokeOpacity("framed:Q", scale=None)
@@ -167,8 +231,11 @@ def _wide(number: int, order: list[str], known: list[str], labels: list[str]) ->
 
 
 def _narrow(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:
-    """Names of shifts stand above their cells, so that the cells have the whole width of a phone."""
-    layers = _layers(number, order, known, "narrow", rows, None)
+    """One intervention at a time, chosen from a list; names of shifts stand above its cells, so that both have room."""
+    method = f"method_{number}"
+    layers = _layers(number, order, known, "narrow", rows, None, method)
     shifts = alt.Chart(data_source(f"shifts-{number}")).mark_text(fontSize=11, **NAME)
     names = shifts.encode(x=alt.value(0), y=alt.Y("narrow:O"), text="text:N")
-    return sized(alt.layer(*layers, names).resolve_scale(color="independent"), 17 * rows)
+    chosen = alt.param(name=method, value=order[0], bind=alt.binding_select(options=order, name="Intervention "))
+    chart = alt.layer(*layers, names).resolve_scale(color="independent").add_params(chosen)
+    return sized(chart, 17 * rows)
