@@ -212,14 +212,19 @@ class Decoder:
             self.output_head.register_forward_pre_hook(at_output_head),
         ):
             logits = self.model(**inputs, use_cache=False).logits[0]
+        scores = self._scores(batch, scored[0], logits, inverse)
+        return Features(torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), *scores)
+
+    def _scores(
+        self, batch: PackedBatch, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability of each text of a batch, float64 (texts,), and how many tokens it sums, int64 (texts,)."""
+        texts = len(batch.last)
         text = torch.as_tensor(batch.score_text, device=self.device)
         token = torch.as_tensor(batch.score_token, device=self.device)
-        log_probability = torch.zeros(len(last), dtype=torch.float64, device=self.device)
-        log_probability.index_add_(0, text, self._log_probabilities(scored[0], logits, inverse, token))
-        scored_tokens = torch.bincount(text, minlength=len(last))
-        return Features(
-            torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), log_probability, scored_tokens
-        )
+        log_probability = torch.zeros(texts, dtype=torch.float64, device=self.device)
+        log_probability.index_add_(0, text, self._log_probabilities(hidden, logits, node, token))
+        return log_probability, torch.bincount(text, minlength=texts)
 
     def _log_probabilities(
         self, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor, token: torch.Tensor

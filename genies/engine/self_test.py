@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,17 +136,30 @@ def check_packing(
         (int(subset[view].example[index]), row) for row, ((view, index),) in enumerate(apart.members)
         if view == SCORED_VIEW
     ]  # fmt: skip
-    both = packed.log_probability[order].cpu().numpy(), separate.log_probability.cpu().numpy()
-    decisions = [_first_is_better(values, scored) for values in both]
     return Check(
         packed=difference <= PACKING_TOLERANCE[decoder.dtype] and leaked == 0,
         **sample,
         relative_difference=_finite(difference),
-        log_probability_difference=_finite(float(np.abs(both[0] - both[1]).max())) if scored else None,
-        decisions=len(decisions[0]),
-        decisions_changed=int(np.sum(decisions[0] != decisions[1])),
+        **_compared(packed.log_probability[order], separate.log_probability, scored),
         reason=LEAK.format(leaked) if leaked else f"relative difference {difference:.1e}",
     )
+
+
+def _compared(packed: torch.Tensor, separate: torch.Tensor, scored: list[tuple[int, int]]) -> dict[str, Any]:
+    """How far the scores of both ways are apart, and how many decisions that changes.
+
+    Args:
+        packed: log-probability of each text in a packed pass, float64 (texts,).
+        separate: likewise in passes of their own.
+        scored: example and row of each text whose log-probability decides.
+    """
+    both = packed.cpu().numpy(), separate.cpu().numpy()
+    decisions = [_first_is_better(values, scored) for values in both]
+    return {
+        "log_probability_difference": _finite(float(np.abs(both[0] - both[1]).max())) if scored else None,
+        "decisions": len(decisions[0]),
+        "decisions_changed": int(np.sum(decisions[0] != decisions[1])),
+    }
 
 
 def _chosen(forest: Forest, whole: bool) -> list[int]:

@@ -133,3 +133,43 @@ def judges(tables: Tables) -> dict[str, list[str]]:
         "methods": list(dict.fromkeys(intervention for _, intervention, _ in columns)),
         "sources": sorted({source for _, _, source in columns}),
     }
+
+
+def texts(texts: pl.DataFrame) -> dict[str, Any]:
+    """How many examples were read, and which splits have some left out, shortened, indistinct or changed by a fit."""
+    splits = texts.filter(pl.col("intervention").is_null() & pl.col("source").is_null())
+    odd = splits.filter(pl.any_horizontal(pl.col("left_out", "shortened", "indistinct") > 0))
+    return {
+        "splits": len(splits),
+        "examples": int(splits["examples"].sum()),
+        "available": int(splits["available"].sum()),
+        "left_out": int(splits["left_out"].sum()),
+        "shortened": int(splits["shortened"].sum()),
+        "indistinct": int(splits["indistinct"].sum()),
+        "merged": int(splits["merged"].sum()),
+        "odd": odd.to_dicts(),
+        "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
+    }
+
+
+def checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
+    """By model: size of the sample on which packed passes were compared with separate ones, and what differed."""
+    return (
+        checks.group_by("model", maintain_order=True)
+        .agg(
+            pl.len().alias("splits"),
+            pl.col("packed").sum(),
+            pl.col("examples", "texts", "decisions", "decisions_changed").sum(),
+            pl.col("relative_difference", "log_probability_difference").filter(pl.col("packed")).max(),
+        )
+        .to_dicts()
+    )
+
+
+def claims(claims: pl.DataFrame) -> list[dict[str, Any]]:
+    """What the paper states, each statement with its rows, and whether its own model is among them."""
+    keys = ["claim", "stated_for", "stated"]
+    return [
+        {**dict(zip(keys, names, strict=True)), "rows": rows.to_dicts(), "there": names[1] in rows["model"]}
+        for names, rows in claims.group_by(keys, maintain_order=True)
+    ]

@@ -87,46 +87,16 @@ def _write(page: str, output: Path) -> None:
 
 
 def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, Any]) -> str:
-    metrics = tables.metrics
     style = _own_file("page.css")
     scripts = [_vega(), _own_file("page.js")]
-    shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
     return _template().render(
         run=run,
-        models=metrics["model"].unique(maintain_order=True).to_list(),
-        signs=drawing.MODEL_SIGNS,
-        interventions=metrics["intervention"].n_unique(),
-        shifts=len(shifts),
-        entries=shifts["published_entries"].sum(),
-        single=bool((tables["elicitation_by_category"]["interval_over"] != "new shifts").fill_null(True).any()),
-        fewest_degrees=FEWEST_DEGREES,
-        elicitations=details.elicitations(tables),
-        capabilities=details.capabilities(metrics),
-        left_out=details.left_out(metrics),
-        remarks=metrics["remarks"].null_count() < len(metrics),
-        calibrations=details.calibrations(metrics),
-        answers=details.answers(tables),
-        tie_orders=details.tie_orders(tables),
-        tied=details.tied_sites(tables["sites"]),
-        findings=findings(tables),
-        claims=_claims(tables["claims"]),
-        boards=_boards(tables),
-        repeated=tables["seeds"]["seeds"].max(),
         figures=figures,
         provenance=provenance,
         arithmetic=_arithmetic(provenance.get("arithmetic", [])),
-        texts=_texts(tables["texts"]),
-        overlap=_overlap(tables),
-        fewest_pairs=FEWEST_PAIRS,
-        fewest_clusters=FEWEST_CLUSTERS,
         limit=_limit(provenance.get("configuration", {}).get("limit") or {}),
-        not_tested=NOT_TESTED,
-        differences=_differences(tables["comparisons"]),
-        correlations=correlations(metrics).to_dicts(),
-        samples=details.by_loss(tables),
-        judges=details.judges(tables),
-        checks=_checks(tables["checks"]),
-        sweep=[] if tables.sweep is None else tables.sweep.to_dicts(),
+        **_of_metrics(tables.metrics),
+        **_of_tables(tables),
         policy=_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
@@ -141,6 +111,50 @@ def _page(run: str, tables: Tables, figures: Figures, provenance: Mapping[str, A
             }
         ),
     )
+
+
+def _of_metrics(metrics: pl.DataFrame) -> dict[str, Any]:
+    """What the template says of the metrics alone."""
+    shifts = metrics.group_by("source", "target", maintain_order=True).agg(pl.col("published_entries").max())
+    return {
+        "models": metrics["model"].unique(maintain_order=True).to_list(),
+        "signs": drawing.MODEL_SIGNS,
+        "interventions": metrics["intervention"].n_unique(),
+        "shifts": len(shifts),
+        "entries": shifts["published_entries"].sum(),
+        "capabilities": details.capabilities(metrics),
+        "left_out": details.left_out(metrics),
+        "remarks": metrics["remarks"].null_count() < len(metrics),
+        "calibrations": details.calibrations(metrics),
+        "correlations": correlations(metrics).to_dicts(),
+    }
+
+
+def _of_tables(tables: Tables) -> dict[str, Any]:
+    """What the template says of the tables, by the name that it has there."""
+    over = tables["elicitation_by_category"]["interval_over"]
+    return {
+        "single": bool((over != "new shifts").fill_null(True).any()),
+        "fewest_degrees": FEWEST_DEGREES,
+        "elicitations": details.elicitations(tables),
+        "answers": details.answers(tables),
+        "tie_orders": details.tie_orders(tables),
+        "tied": details.tied_sites(tables["sites"]),
+        "findings": findings(tables),
+        "claims": details.claims(tables["claims"]),
+        "boards": _boards(tables),
+        "repeated": tables["seeds"]["seeds"].max(),
+        "texts": details.texts(tables["texts"]),
+        "overlap": _overlap(tables),
+        "fewest_pairs": FEWEST_PAIRS,
+        "fewest_clusters": FEWEST_CLUSTERS,
+        "not_tested": NOT_TESTED,
+        "differences": _differences(tables["comparisons"]),
+        "samples": details.by_loss(tables),
+        "judges": details.judges(tables),
+        "checks": details.checks(tables["checks"]),
+        "sweep": [] if tables.sweep is None else tables.sweep.to_dicts(),
+    }
 
 
 def _boards(tables: Tables) -> list[dict[str, Any]]:
@@ -210,32 +224,6 @@ def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
     return boards
 
 
-def _claims(claims: pl.DataFrame) -> list[dict[str, Any]]:
-    """What the paper states, each statement with its rows, and whether its own model is among them."""
-    keys = ["claim", "stated_for", "stated"]
-    return [
-        {**dict(zip(keys, names, strict=True)), "rows": rows.to_dicts(), "there": names[1] in rows["model"]}
-        for names, rows in claims.group_by(keys, maintain_order=True)
-    ]
-
-
-def _texts(texts: pl.DataFrame) -> dict[str, Any]:
-    """How many examples were read, and which splits have some left out, shortened, indistinct or changed by a fit."""
-    splits = texts.filter(pl.col("intervention").is_null() & pl.col("source").is_null())
-    odd = splits.filter(pl.any_horizontal(pl.col("left_out", "shortened", "indistinct") > 0))
-    return {
-        "splits": len(splits),
-        "examples": int(splits["examples"].sum()),
-        "available": int(splits["available"].sum()),
-        "left_out": int(splits["left_out"].sum()),
-        "shortened": int(splits["shortened"].sum()),
-        "indistinct": int(splits["indistinct"].sum()),
-        "merged": int(splits["merged"].sum()),
-        "odd": odd.to_dicts(),
-        "changes": texts.filter(pl.col("intervention").is_not_null()).to_dicts(),
-    }
-
-
 def _overlap(tables: Tables) -> dict[str, Any]:
     """Test examples that also appear in training splits, and accuracies without them.
 
@@ -286,20 +274,6 @@ def _arithmetic(stated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         rows.setdefault((entry["model"], entry["computed"], devices, entry.get("stored")), []).append(entry["of"])
     return [dict(zip(("model", "computed", "devices", "stored", "of"), (*row, of), strict=True))
             for row, of in rows.items()]  # fmt: skip
-
-
-def _checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
-    """By model: size of the sample on which packed passes were compared with separate ones, and what differed."""
-    return (
-        checks.group_by("model", maintain_order=True)
-        .agg(
-            pl.len().alias("splits"),
-            pl.col("packed").sum(),
-            pl.col("examples", "texts", "decisions", "decisions_changed").sum(),
-            pl.col("relative_difference", "log_probability_difference").filter(pl.col("packed")).max(),
-        )
-        .to_dicts()
-    )
 
 
 @cache

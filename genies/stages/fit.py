@@ -6,12 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from genies.data.reading import SplitPairs, read_training
 from genies.digests import code_digest, computed_by, value_digest
 from genies.errors import DataError
 from genies.files import write_json
+from genies.interventions.base import Intervention
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
@@ -46,32 +47,8 @@ def fit_sources(
             ``made_with`` (what computed each fit, by source) and the ``origin`` of the features.
     """
     extracted = Activations(activations, cache)
-    unfitted = make(intervention, parameters)
-    views = unfitted.fit_views
     made = computed_by(module_of(intervention), outside=NOT_COMPUTING)
-    fits, sites, ties, out_of_fold, makings, reused = {}, {}, {}, {}, {}, 0
-    for file in train:
-        source = file.parent.name
-        split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
-        stores = {view: extracted.digest(source, "train", view) for view in views}
-        digest, fields = fit_digest(intervention, unfitted.get_params(), made, split, stores)
-        folder = fits_folder(cache, digest)
-        known = is_saved(folder)
-        with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
-            if known or is_saved(folder):  # by another job, for which this one waited
-                reused += 1
-                fitted = load(folder, intervention)
-            else:
-                opened = extracted.stores(source, "train", views)
-                stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
-                try:
-                    fitted = make(intervention, parameters).fit(stored)
-                except DataError as error:
-                    raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
-                # A fit that reads no features is that of every model.
-                save(fitted, folder, fields, extracted.origin if views else None)
-        fits[source], sites[source], makings[source] = digest, fitted.chosen_sites(), read_making(folder)
-        ties[source], out_of_fold[source] = fitted.edge_ties(), fitted.out_of_fold_accuracy()
+    found = {file.parent.name: _fit(intervention, parameters, file, extracted, made, cache) for file in train}
     write_json(
         output,
         {
@@ -81,15 +58,60 @@ def fit_sources(
             ),
             "intervention": intervention,
             "parameters": dict(parameters),
-            "fits": fits,
-            "sites": sites,
-            "edge_ties": ties,
-            "out_of_fold_accuracy": out_of_fold,
-            MADE_WITH: makings,
+            "fits": {source: one.folder.name for source, one in found.items()},
+            "sites": {source: one.sites for source, one in found.items()},
+            "edge_ties": {source: one.edge_ties for source, one in found.items()},
+            "out_of_fold_accuracy": {source: one.out_of_fold_accuracy for source, one in found.items()},
+            MADE_WITH: {source: read_making(one.folder) for source, one in found.items()},
             "origin": extracted.origin,
         },
     )
-    log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(fits) - reused, reused)
+    reused = sum(one.reused for one in found.values())
+    log.info("%s: fitted on %d sources, %d more were in the cache", intervention, len(found) - reused, reused)
+
+
+class _Fit(NamedTuple):
+    """A fit in the cache: its folder, what it says of itself, and whether it was there before."""
+
+    folder: Path
+    sites: Any
+    edge_ties: Any
+    out_of_fold_accuracy: float | None
+    reused: bool
+
+    @classmethod
+    def of(cls, folder: Path, fitted: Intervention, reused: bool) -> _Fit:
+        return cls(folder, fitted.chosen_sites(), fitted.edge_ties(), fitted.out_of_fold_accuracy(), reused)
+
+
+def _fit(
+    intervention: str,
+    parameters: Mapping[str, Any],
+    file: Path,
+    extracted: Activations,
+    made: Mapping[str, Any],
+    cache: Path,
+) -> _Fit:
+    """The fit on one source, from the cache or made now."""
+    unfitted, source = make(intervention, parameters), file.parent.name
+    views = unfitted.fit_views
+    split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
+    stores = {view: extracted.digest(source, "train", view) for view in views}
+    digest, fields = fit_digest(intervention, unfitted.get_params(), made, split, stores)
+    folder = fits_folder(cache, digest)
+    known = is_saved(folder)
+    with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
+        if known or is_saved(folder):  # by another job, for which this one waited
+            return _Fit.of(folder, load(folder, intervention), reused=True)
+        opened = extracted.stores(source, "train", views)
+        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
+        try:
+            fitted = unfitted.fit(stored)
+        except DataError as error:
+            raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
+        # A fit that reads no features is that of every model.
+        save(fitted, folder, fields, extracted.origin if views else None)
+    return _Fit.of(folder, fitted, reused=False)
 
 
 def fit_digest(

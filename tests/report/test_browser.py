@@ -238,7 +238,8 @@ def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(browser: Browse
 
 def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_path: Path) -> None:
     opened = Opened(browser, html, tmp_path, 1400)
-    opened.page.locator("#figure-heatmap-0 .mark-rect path").first.hover(force=True)
+    # The first rectangles are means and capabilities.
+    opened.page.locator("#figure-heatmap-0 .mark-rect").nth(1).locator("path").first.hover(force=True)
     tooltip = opened.page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for()
     told = tooltip.inner_text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -51,7 +50,7 @@ HEADS = pl.DataFrame([("small", "mms", "easy", 2, 0, 0.7, 0, 0)], schema=SITES.c
 DRAWN = {
     "hostile names": make_tables([*HOSTILE[:2]], [*HOSTILE[2:5]], [Shift(*HOSTILE[:5], 1)]),
     "sizes and many shifts": make_tables(["x-30b", "x-7b", "z"], ["random", "mms"], MANY).by_size(),
-    "remarks, heads and the full matrix": replace(planted(OF_MMS), cells=full_matrix(["a", "b", "c"]), sites=HEADS),
+    "remarks, heads and the full matrix": planted(OF_MMS).having(cells=full_matrix(["a", "b", "c"]), sites=HEADS),
 }
 
 

@@ -328,7 +328,10 @@ def test_no_name_becomes_part_of_an_expression(hostile_page):
         r'"(?:filter|labelExpr|expr|test|calculate)": "((?:[^"\\]|\\.)*)"', json.dumps(content["figures"])
     )
     assert expressions
-    assert all(re.fullmatch(r"datum\.index === [0-9]+|labels\[datum\.value\]", text) for text in expressions)
+    assert all(
+        re.fullmatch(r"datum\.index === [0-9]+|datum\.intervention === method_[0-9]+|labels\[datum\.value\]", text)
+        for text in expressions
+    )
 
 
 def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):

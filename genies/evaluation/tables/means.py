@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from genies.evaluation.averages import Benchmarks, averaged, blocks, new_shifts, ranking, within_range
+from genies.evaluation.averages import DIFFERENCE, Benchmarks, averaged, blocks, new_shifts, ranking, within_range
 from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import two_way_mean
@@ -33,7 +33,8 @@ TABLE = Table(
 )
 """Columns of ``means.csv``: a row per mean of the leaderboard and question (``over``) with its 95 % interval, null
 where it is not known. ``clusters`` counts sources, or the fewer of sources and targets; it and ``degrees_of_freedom``
-are null for new examples, whose interval is a bootstrap's."""
+are null for new examples, whose interval is a bootstrap's. Differences to the best intervention have this one alone;
+for new shifts they stand in ``comparisons.csv``."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -64,6 +65,8 @@ def _rows(used: pl.DataFrame, metric: str, examples: DrawnMeans) -> Iterator[dic
     if metric in OVER_SHIFTS:
         low, high = examples.interval(used, metric) or (None, None)
         yield {"mean": by_source.mean, "over": NEW_EXAMPLES, "low": low, "high": high}
+    if metric == DIFFERENCE:
+        return  # for new shifts, comparisons judge it together with all others
     for over, found in ((NEW_SHIFTS, by_source), (NEW_SHIFTS_AND_TARGETS, two_way)):
         low, high = within_range(metric, found.interval()) or (None, None)
         yield {
