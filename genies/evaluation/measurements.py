@@ -21,7 +21,10 @@ from genies.evaluation.table import Table
 
 def table_of(name: str) -> Table:
     """The declaration of a table, by its name."""
-    return import_module(f"{tables.__name__}.{name}").TABLE
+    module = import_module(f"{tables.__name__}.{name}")
+    if not isinstance(getattr(module, "TABLE", None), Table):
+        raise TypeError(f"{module.__file__}: declares no TABLE, which names the file {name}.csv and its columns")
+    return module.TABLE
 
 
 @dataclass(frozen=True, eq=False)

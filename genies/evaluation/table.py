@@ -23,7 +23,8 @@ class Table:
     Attributes:
         file: its name in a run's folder.
         columns: types by name, in order.
-        optional: whether a run without such rows has no file.
+        optional: whether a run may lack the file, as one of an earlier version does, and then has no rows. New tables
+            are optional, so that earlier runs can still stand beside others.
     """
 
     file: str
@@ -65,6 +66,16 @@ def write_csv(frame: pl.DataFrame, path: Path) -> None:
         frame.with_columns(texts).write_csv(partial)
 
 
+def _unlike(found: list[str], wanted: list[str]) -> str:
+    """How the columns of a file differ from those of its table."""
+    lacks = [name for name in wanted if name not in found]
+    more = [name for name in found if name not in wanted]
+    if not lacks and not more:
+        return f"has its columns in another order: {', '.join(found)}"
+    told = [f"{what} {', '.join(names)}" for what, names in (("lacks", lacks), ("has more:", more)) if names]
+    return f"{' and '.join(told)}"
+
+
 def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     """A table that ``write_csv`` wrote, with these columns.
 
@@ -76,7 +87,7 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     try:
         header = pl.read_csv(path, n_rows=0, glob=False).columns
         if header != list(columns):
-            raise StoreError(f"{path}: has the columns {header}; delete it and run snakemake again")
+            raise StoreError(f"{path}: {_unlike(header, list(columns))}; delete it and run snakemake again")
         frame = pl.read_csv(path, schema=dict(columns), glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read ({first_line(error)}); delete it and run snakemake again") from None

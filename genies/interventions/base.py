@@ -91,7 +91,8 @@ class Intervention(ABC, Generic[AnyPairs]):
     predict_views: ClassVar[tuple[str, ...]] = ()
     """Views that ``predict_proba`` reads."""
     drawn: ClassVar[bool] = True
-    """Whether anything in fitting or predicting is drawn; if not, further seeds change nothing."""
+    """Whether anything in fitting or predicting is drawn, by ``seed`` or ``split_seed``; if not, further seeds change
+    nothing."""
     repeated_over: ClassVar[RepeatedOver | None] = None
     """What ``predict_repeats`` draws again. Over ``seeds``, results are means over the repeats, and their intervals
     hold the spread; over ``tie orders``, the spread is reported beside them."""

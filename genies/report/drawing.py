@@ -61,12 +61,16 @@ class Figure:
     narrow: dict[str, Any] | None = None
 
 
+SECTIONS = ("leaderboard", "shifts", "categories", "correlations", "calibration", "sites", "training")
+"""Sections of the page that show figures, by their ids."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """Where figures of a kind stand on the page.
 
     Attributes:
-        section: of the page, by its id.
+        section: one of ``SECTIONS``.
         rank: order within the section.
         heading: above the figures; empty for none.
         text: what they show, below the heading.
@@ -82,6 +86,10 @@ class Kind:
     panels: bool = True
     titled: bool = True
     scrolls: bool = False
+
+    def __post_init__(self) -> None:
+        if self.section not in SECTIONS:
+            raise ValueError(f"{self.section} is no section with figures; choose one of {', '.join(SECTIONS)}")
 
 
 @dataclass
@@ -100,7 +108,9 @@ class Figures:
     _drawn: dict[str, list[Figure]] = field(default_factory=dict)
 
     def add(self, kind: str, figure: Figure) -> None:
-        """Add a figure of a kind, by the kind's name."""
+        """Add a figure of a kind, by the kind's name, that of its module."""
+        if kind not in self.kinds:
+            raise ValueError(f"{kind} is no kind of figure; those are {', '.join(sorted(self.kinds))}")
         self._drawn.setdefault(kind, []).append(figure)
 
     def __getitem__(self, kind: str) -> list[Figure]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from helpers import save_model, write_distribution
 
 from genies.cli import main
+from genies.evaluation import tables
 
 VIEWS = ("plain", "yes", "no")
 TRAINED = {"steps": 2, "pairs_per_step": 4, "rank": 2, "seed": 3}
@@ -95,21 +96,7 @@ class Verbs:
             "evaluate": (f"{evaluations}/mms/north.parquet",),
             "evaluate cra": (f"{evaluations}/cra/north.parquet",),
             "overlap": (f"{run}/overlap.parquet", f"{run}/overlap.csv"),
-            "metrics": tuple(
-                f"{run}/{name}.csv"
-                for name in (
-                    "generalization_metrics",
-                    "leaderboard",
-                    "means",
-                    "elicitation_by_category",
-                    "cells",
-                    "comparisons",
-                    "intervals",
-                    "correlations",
-                    "answers",
-                    "ties",
-                )
-            ),
+            "metrics": tuple(f"{run}/{name}.csv" for name in tables.NAMES),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),
             "provenance": (f"{run}/provenance.json",),
             "report": (f"{run}/report.html",),

@@ -14,8 +14,10 @@ from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 
 from genies.data.shifts import Shift
 from genies.evaluation.records import SITES
+from genies.report.drawing import SECTIONS, Kind
 from genies.report.figures import draw
 from genies.report.files import write_figures
+from genies.report.page import render
 from genies.report.tables import Tables
 
 
@@ -52,6 +54,24 @@ DRAWN = {
     "sizes and many shifts": make_tables(["x-30b", "x-7b", "z"], ["random", "mms"], MANY).by_size(),
     "remarks, heads and the full matrix": planted(OF_MMS).having(cells=full_matrix(["a", "b", "c"]), sites=HEADS),
 }
+
+
+def test_a_figure_in_no_section_or_of_no_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="calibrations is no section with figures; choose one of leaderboard, shifts"):
+        Kind("calibrations", rank=0)
+    figures = draw(TABLES)
+    with pytest.raises(ValueError, match="brokn is no kind of figure"):
+        figures.add("brokn", figures.all()[0])
+
+
+def test_every_section_that_takes_figures_shows_them() -> None:
+    """The template is asked with one figure in each section, and nothing else to show there."""
+    page = render("trial", TABLES, {})
+    shown = set(re.findall(r'<section id="(\w+)"', page))
+    assert {*SECTIONS} <= shown
+    for kind, own in ((kind, figures) for section in SECTIONS for kind, figures in draw(TABLES).of_section(section)):
+        section = page[page.index(f'<section id="{kind.section}"') :].split("</section>")[0]
+        assert all(f'id="{figure.id}"' in section for figure in own)
 
 
 @pytest.mark.parametrize("tables", DRAWN.values(), ids=DRAWN)

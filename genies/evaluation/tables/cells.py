@@ -42,7 +42,8 @@ TABLE = Table(
 )
 """Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high`` they are those of
 ``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration error up to
-``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs."""
+``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs. Cells of published results
+are made in ``genies.published.recomputed``."""
 
 Seen = Mapping[tuple[str, str], Collection[int]]
 """By (source, target), the target's examples of which the source's training split shows something."""
