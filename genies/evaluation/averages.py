@@ -18,6 +18,10 @@ AVERAGED = {
 }
 """Metrics that are averaged over shifts, and their range, at which intervals end."""
 DIFFERENCE = "difference_to_best"
+BLOCK = ("model", "label", "averaged_over")
+"""Columns that name a set of shifts that is averaged over."""
+NEW_SHIFTS, EXAMPLES = "new shifts", "examples"
+"""What an interval of a mean is for; the second where the shifts say nothing of new ones."""
 ALL_LABELS = "all"
 DISTINCT, PUBLISHED = "distinct", "published"
 Benchmarks = Mapping[str, Collection[tuple[str, str]]]

@@ -18,7 +18,7 @@ import polars as pl
 from genies.data.pairs import text_seed
 from genies.evaluation.averages import DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
-from genies.evaluation.metrics import correctness
+from genies.evaluation.metrics import BASELINE, correctness
 from genies.evaluation.scored import Key, Scored
 
 RESAMPLES = 10_000
@@ -46,7 +46,7 @@ def intervals(
     metrics: pl.DataFrame,
     scores: Mapping[Key, Scored],
     seed: int = 0,
-    baseline: str = "zero_shot",
+    baseline: str = BASELINE,
     resamples: int = RESAMPLES,
     clean: CleanCapabilities | None = None,
 ) -> pl.DataFrame:
@@ -165,7 +165,7 @@ class DrawnMeans:
         metrics: pl.DataFrame,
         scores: Mapping[Key, Scored],
         seed: int = 0,
-        baseline: str = "zero_shot",
+        baseline: str = BASELINE,
         resamples: int = MEAN_RESAMPLES,
         clean: CleanCapabilities | None = None,
     ) -> None:

@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike
 PUBLISHED_BINS = 5
 PUBLISHED_SMALLEST_BIN = 20
 PUBLISHED_SEED = 42
+NULL = "random"
+"""An intervention that answers by chance, and is no method."""
+BASELINE = "zero_shot"
+"""The untouched model, which others are measured from."""
 CHANCE = 0.5
 """Accuracy of guessing."""
 CHANCE_LABELS, CHANCE_DRAWS = 2**22, (100, 1_000)

@@ -14,12 +14,12 @@ import polars as pl
 
 from genies.evaluation.averages import DISTINCT, PUBLISHED, within
 from genies.evaluation.measurements import Measurements
-from genies.evaluation.metrics import CHANCE
+from genies.evaluation.metrics import BASELINE, CHANCE
 from genies.evaluation.table import Table
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import clustered_mean
 
-LORA, MMS, BASELINE = "lora_fine_tuning", "mms", "zero_shot"
+LORA, MMS = "lora_fine_tuning", "mms"
 BENCHMARK_SHIFTS = 15
 CLAIMS = Table(
     "claims.csv",

@@ -16,13 +16,13 @@ from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
 from genies.evaluation.evaluations import PLACE
+from genies.evaluation.metrics import BASELINE
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.tables.cells import TABLE as CELLS
 from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.published.results import Judged, Results, Row, method
 
-BASELINE = "zero_shot"
 SAME = 1e-9
 """Figures that are nearer than this are equal: what is between is rounding."""
 ROUNDED_STEPS = 2

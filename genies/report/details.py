@@ -6,15 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.averages import blocks
+from genies.evaluation.averages import BLOCK, blocks
 from genies.evaluation.evaluations import PLACE
 from genies.evaluation.tables.generalization_metrics import LEFT_OUT
 from genies.report.tables import Tables
 
 Row = dict[str, Any]
 BY_CHANCE = "calibration_error_by_chance"
-BLOCK = ("model", "label", "averaged_over")
-"""Columns that name a block of the leaderboard."""
 
 
 def elicitations(tables: Tables) -> list[Row]:

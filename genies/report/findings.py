@@ -8,18 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
-from genies.evaluation.metrics import CHANCE
-from genies.evaluation.tables.comparisons import EXAMPLES, HIGHER, LOWER, NOT_TESTED
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
+from genies.evaluation.metrics import BASELINE, CHANCE, NULL
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.tables import Tables
 from genies.report.words import counted, number
 
-BASELINE = "zero_shot"
-NULL = "random"
-"""An intervention that answers by chance, and is no method."""
 UNINFORMATIVE = 0.9
 """Width of an accuracy's interval from which on it says nothing."""
 NAMED = 3

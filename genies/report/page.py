@@ -20,7 +20,7 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
-from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
@@ -134,7 +134,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
     """What the template says of the tables, by the name that it has there."""
     over = tables["elicitation_by_category"]["interval_over"]
     return {
-        "single": bool((over != "new shifts").fill_null(True).any()),
+        "single": bool((over != NEW_SHIFTS).fill_null(True).any()),
         "fewest_degrees": FEWEST_DEGREES,
         "elicitations": details.elicitations(tables),
         "answers": details.answers(tables),

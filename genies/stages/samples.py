@@ -13,12 +13,12 @@ from genies.data.options import Reading
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs, read_test
 from genies.evaluation.evaluations import read_evaluation
+from genies.evaluation.metrics import NULL
 from genies.files import write_json
 from genies.stages.targets import targets_of
 
 DISPUTED, DRAWN = 12, 8
 """Pairs of each target: those on which interventions disagree most, and others drawn at random."""
-NULL = "random"
 LONGEST = 3_000
 """Characters of a text that are kept."""
 

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from genies.evaluation.averages import Benchmarks, blocks
+from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS, Benchmarks, blocks
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.simultaneous import LEVEL, Estimate, judged
@@ -51,7 +51,6 @@ without which a mean would change most, and ``difference_without`` is the mean t
 HIGHER, LOWER, NOT_DISTINGUISHABLE, NOT_TESTED = "higher", "lower", "not distinguishable", "not tested"
 VERDICTS = (HIGHER, LOWER, NOT_DISTINGUISHABLE, NOT_TESTED)
 """What a comparison says of ``intervention``: its adjusted p-value is below 0.05, or not, or it has none."""
-NEW_SHIFTS, EXAMPLES = "new shifts", "examples"
 
 Place = tuple[str, str]
 """(source, target) of a shift."""

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from genies.evaluation.metrics import BASELINE
 from genies.evaluation.table import Table
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def rows(run: Measurements) -> pl.DataFrame:
     return correlations(run.metrics)
 
 
-def correlations(metrics: pl.DataFrame, baseline: str = "zero_shot") -> pl.DataFrame:
+def correlations(metrics: pl.DataFrame, baseline: str = BASELINE) -> pl.DataFrame:
     """Correlations over shifts, columns as in ``TABLE``: with the baseline in each model, then between models.
 
     What does not vary, and what fewer than four shifts show, has none and is left out.

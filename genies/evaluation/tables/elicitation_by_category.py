@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from genies.evaluation.averages import interval_columns, new_shifts, within_range
+from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS, interval_columns, new_shifts, within_range
 from genies.evaluation.evaluations import PLACE
 from genies.evaluation.table import Table
 
@@ -57,12 +57,12 @@ def by_category(
         capability = own["target_tuned_capability"]
         at_random = own.select((0.5 / pl.col("target_tuned_capability")).mean()).item()
         floor = None if capability.null_count() or (capability <= 0).any() else float(at_random)
-        mean, interval, over = None, None, "new shifts"
+        mean, interval, over = None, None, NEW_SHIFTS
         if not own["elicitation"].null_count():
             found = new_shifts(own, "elicitation")
             mean, interval = found.mean, within_range("elicitation", found.interval())
             if found.clusters == 1:
-                over, interval = "examples", _over_examples(own, known, examples)
+                over, interval = EXAMPLES, _over_examples(own, known, examples)
         rows.append(
             {
                 "model": model,

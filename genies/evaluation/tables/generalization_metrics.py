@@ -10,7 +10,7 @@ import polars as pl
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation.capability import AS_GIVEN, ON_TEST_PAIRS, Capability, CleanCapabilities
-from genies.evaluation.metrics import CHANCE
+from genies.evaluation.metrics import BASELINE, CHANCE
 from genies.evaluation.table import Table
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def generalization_metrics(
     cells: pl.DataFrame,
     shifts: Sequence[Shift],
     capability_interventions: Sequence[str],
-    baseline: str = "zero_shot",
+    baseline: str = BASELINE,
     capabilities: Mapping[tuple[str, str], tuple[str, float]] | None = None,
     clean: CleanCapabilities | None = None,
     trained: Collection[str] = (),

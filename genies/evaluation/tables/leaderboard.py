@@ -8,6 +8,7 @@ import polars as pl
 
 from genies.evaluation.averages import (
     AVERAGED,
+    BLOCK,
     DIFFERENCE,
     Benchmarks,
     averaged,
@@ -44,8 +45,6 @@ degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same sh
 ``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
 of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block, and
 ``may_be_best`` is false where any other intervention is shown to be better there."""
-BLOCK = ("model", "label", "averaged_over")
-"""Columns that name a set of shifts that is averaged over."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from genies.evaluation.averages import DIFFERENCE, Benchmarks, averaged, blocks, new_shifts, ranking, within_range
+from genies.evaluation.averages import (
+    DIFFERENCE,
+    NEW_SHIFTS,
+    Benchmarks,
+    averaged,
+    blocks,
+    new_shifts,
+    ranking,
+    within_range,
+)
 from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import two_way_mean
@@ -20,7 +29,7 @@ from genies.evaluation.uncertainty import two_way_mean
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
-NEW_EXAMPLES, NEW_SHIFTS, NEW_SHIFTS_AND_TARGETS = "new examples", "new shifts", "new shifts and targets"
+NEW_EXAMPLES, NEW_SHIFTS_AND_TARGETS = "new examples", "new shifts and targets"
 TABLE = Table(
     "means.csv",
     {

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS
 from genies.report.drawing import (
     Figure,
     Figures,
@@ -26,7 +27,7 @@ KIND = Kind("categories", rank=0)
 
 LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
-OVER = {"new shifts": "for new shifts", "examples": "over test examples"}
+OVER = {NEW_SHIFTS: "for new shifts", EXAMPLES: "over test examples"}
 
 
 def draw(figures: Figures, subject: Subject) -> None:
