@@ -73,6 +73,7 @@ VERBS = {
     "records": Verb("genies.stages.records:write_records", "count the texts that a run read, join its training logs"),
     "samples": Verb("genies.stages.samples:write_samples", "choose pairs of every target to read"),
     "provenance": Verb("genies.stages.provenance:state_provenance", "check results, and state what they come from"),
+    "costs": Verb("genies.stages.costs:write_costs", "say what it took to compute what a run rests on"),
     "report": Verb("genies.commands.report:report", "draw the report page, and look at it"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
     "compare": Verb("genies.commands.compare:compare", "tell which cells of two runs differ by more than noise"),

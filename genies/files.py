@@ -216,3 +216,8 @@ def unless_read_only() -> Iterator[None]:
     except OSError as error:
         if not not_permitted(error):
             raise
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())

@@ -1,4 +1,4 @@
-"""What a run keeps of its making (texts, self-tests, trainings, sites, samples): files and columns."""
+"""What a run keeps of its making (texts, self-tests, trainings, sites, samples, costs): files and columns."""
 
 from __future__ import annotations
 
@@ -68,3 +68,32 @@ SITES = Table(
 """Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
 sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
 their order decided nothing."""
+COSTS = Table(
+    "costs.csv",
+    {
+        **dict.fromkeys(("model", "stage", "intervention", "source", "distribution", "split"), pl.String),
+        **dict.fromkeys(("seconds", "cpu_seconds"), pl.Float64),
+        "device": pl.String,
+        **dict.fromkeys(("peak_memory", "peak_device_memory", "bytes", "computed_tokens", "distinct_tokens"), pl.Int64),
+    },
+    optional=True,
+)
+"""Columns of ``costs.csv``: a row per thing that a run rests on and that was kept when it was made, be it by this run
+or by another one: a split's stores (``extract``), a fit (``fit``, ``tune``), the test of a trained fit on a
+``distribution`` (``test``), and what a plug-in did (``plugin``). ``genies.spent.Spent`` explains what was measured; it
+is summed over the processes that made the thing, peaks are the largest, and all of it is null where nothing was noted.
+``bytes`` is what it takes on the disk now.
+
+Of this table and of ``jobs.csv`` no other result is made, and two equal runs may differ in them."""
+JOBS = Table(
+    "jobs.csv",
+    {
+        **dict.fromkeys(("rule", "model", "intervention", "job"), pl.String),
+        **dict.fromkeys(("seconds", "cpu_seconds"), pl.Float64),
+        "peak_memory": pl.Int64,
+    },
+    optional=True,
+)
+"""Columns of ``jobs.csv``: a row per job of the run, as Snakemake measured it when it last ran. A job that found all in
+the cache took seconds; ``costs.csv`` has what its things cost when they were made. The job of the report, which reads
+this table, is that of the run before."""

@@ -75,6 +75,11 @@ class Layout:
             for group in range(len(self._jobs.groups(intervention)))
         ]
 
+    @property
+    def all_trainings(self) -> list[Path]:
+        """The same of all models."""
+        return [path for model in self._models for path in self.trainings(model)]
+
     def trained(self, model: str, intervention: str, source: str) -> Path:
         """What names the fit of an intervention that reads texts on one source."""
         return self.results / "interventions" / model / intervention / f"{source}.json"
@@ -104,6 +109,18 @@ class Layout:
         names = self._methods.repeats if repeats else self._methods.names
         return [
             self.evaluation(model, name, source)
+            for model in self._models
+            for name in names
+            for source in self._jobs.sources(name)
+        ]
+
+    @property
+    def plugins(self) -> list[Path]:
+        """Folders that plug-ins work in."""
+        folder = self.results / "plugins"
+        names = self._methods.plugins
+        return [
+            folder / model / name / source
             for model in self._models
             for name in names
             for source in self._jobs.sources(name)

@@ -14,8 +14,10 @@ from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
+from genies.report.cost import computing, costs
+from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number
+from genies.report.words import counted, number, percent
 
 UNINFORMATIVE = 0.9
 """Width of an accuracy's interval from which on it says nothing."""
@@ -62,6 +64,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Can it be foreseen?", foreseen, "correlations")
     if calibrated := _calibrated(board, metrics, best):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
+    if cost := _cost(computing([row for row in costs(tables) if row["model"] == model])):
+        yield Finding("Cost", cost, "cost")
 
 
 def _sets(board: pl.DataFrame) -> list[tuple[str, str]]:
@@ -189,3 +193,16 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
 def _interval_of_error(row: Row) -> str:
     low, high = row["calibration_error_low"], row["calibration_error_high"]
     return number(row["calibration_error"]) + ("" if low is None else f" ({number(low)} to {number(high)})")
+
+
+def _cost(spent: Row) -> str | None:
+    """What it took to compute what the results rest on, and how much of that this run did itself."""
+    if not spent["things"] and not spent["jobs"]:
+        return None
+    where = f" on {' and '.join('the CPU' if name == 'cpu' else name for name in spent['devices'])}"
+    text = f"Computing all of it took {readable(spent['seconds'])}{where if spent['devices'] else ''}"
+    text += f", {percent(spent['share'])} of that for the stage {spent['dearest']}." if spent["dearest"] else "."
+    if spent["unknown"]:
+        text += f" What {spent['unknown']} of {counted(spent['things'], 'thing')} in the cache took was never noted."
+    text += f" The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])}"
+    return text + ("; most was in the cache." if spent["job_seconds"] < spent["seconds"] / 2 else ".")

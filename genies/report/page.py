@@ -27,12 +27,14 @@ from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
+from genies.report.cost import costs
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.findings import findings
+from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, p_value, percent, plural
+from genies.report.words import counted, number, p_value, percent, plural, size
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -153,6 +155,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "samples": details.by_loss(tables),
         "judges": details.judges(tables),
         "checks": details.checks(tables["checks"]),
+        "costs": costs(tables),
         "sweep": [] if tables.sweep is None else tables.sweep.to_dicts(),
     }
 
@@ -283,6 +286,8 @@ def _template() -> jinja2.Template:
     )
     environment.filters["number"] = number
     environment.filters["p_value"] = p_value
+    environment.filters["duration"] = readable
+    environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
     environment.globals |= {"counted": counted, "percent": percent}
     return environment.get_template("page.html")

@@ -16,7 +16,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "fit": ("fit",),
     "tune": ("tune", "gather", "plugin", "sweep_source"),
     "evaluate": ("evaluate",),
-    "report": ("metrics", "records", "samples", "sweep", "provenance", "report"),
+    "report": ("metrics", "records", "samples", "sweep", "provenance", "costs", "report"),
 }
 """Rules by stage, in the order in which a run comes to them."""
 TERMINAL = "DefaultStreamHandler"

@@ -13,11 +13,14 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT
+from genies.evaluation.records import COSTS, JOBS
 from genies.evaluation.table import read_csv
 from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
-from genies.files import read_json
+from genies.files import folder_bytes, read_json
+from genies.report.cost import computing, costs
 from genies.report.progress import benchmark_rows, number, readable
+from genies.report.tables import Tables
 
 ROWS = 12
 """Interventions that a model's table shows at most; the rest is in the file."""
@@ -105,6 +108,9 @@ def _cost_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> Ite
         f"{spent.cpu_seconds / 3600:.2g} CPU hours, {spent.gpu_seconds / 3600:.2g} GPU hours; "
         f"{used / 2**30:.2g} GiB in {cache}, {written / 2**20:.2g} MiB in {results}"
     )
+    tables = Tables({Path(table.file).stem: table.read(results) for table in (COSTS, JOBS)})
+    computed = computing(costs(tables))["seconds"]
+    yield f"to compute all of it: {readable(computed)}, by this run or by earlier ones"
     yield f"report: {(results / 'report.html').absolute()}"
 
 
@@ -143,8 +149,3 @@ def _manifests(results: Path, pattern: str, key: str) -> Iterator[dict[str, Any]
     for path in results.glob(pattern):
         with suppress(StoreError):
             yield read_json(path, key)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())

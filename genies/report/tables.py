@@ -12,7 +12,7 @@ import polars as pl
 from genies.errors import ConfigError
 from genies.evaluation import tables
 from genies.evaluation.measurements import table_of
-from genies.evaluation.records import CHECKS, SAMPLES_FILE, SITES, TEXTS, TRAINING
+from genies.evaluation.records import CHECKS, COSTS, JOBS, SAMPLES_FILE, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables.comparisons import compare_means
 from genies.evaluation.tables.elicitation_by_category import by_category
@@ -24,7 +24,7 @@ from genies.report.sizes import by_size
 
 TABLES = {
     Path(table.file).stem: table
-    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COUNTS, CLAIMS)
+    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COSTS, JOBS, COUNTS, CLAIMS)
 }
 """Every table of a run by its name."""
 OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)
@@ -130,7 +130,7 @@ class Tables:
             "leaderboard": leaderboard(chosen, comparisons=comparisons),
             "elicitation_by_category": by_category(chosen, of_shifts["intervals"]),
             "comparisons": comparisons,
-            **{name: TABLES[name].frame() for name in ("means", "reliability")},
+            **{name: TABLES[name].frame() for name in ("means", "reliability", "costs", "jobs")},
         }
         samples = {name: value for name, value in self.samples.items() if name in known}
         return replace(self.having(**{**of_shifts, **anew}), samples=samples)

@@ -32,3 +32,13 @@ def counted(number: int, noun: str) -> str:
 def percent(share: float) -> str:
     """A share in whole per cent, with a space that does not break."""
     return f"{100 * share:.0f}\u00a0%"
+
+
+def size(count: int | None) -> str:
+    """Bytes in the unit that leaves a number of few digits; a dash where there are none."""
+    if count is None:
+        return "–"
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if count >= 1024**power:
+            return f"{count / 1024**power:.3g}\u00a0{unit}"
+    return f"{count}\u00a0B"

@@ -16,6 +16,7 @@ from genies.interventions.base import Intervention
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
+from genies.spent import FIT, Meter, note
 from genies.store.fits import fits_folder, is_saved, read_making
 from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
@@ -104,11 +105,12 @@ def _fit(
         if known or is_saved(folder):  # by another job, for which this one waited
             return _Fit.of(folder, load(folder, intervention), reused=True)
         opened = extracted.stores(source, "train", views)
-        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster)
+        stored, meter = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster), Meter()
         try:
             fitted = unfitted.fit(stored)
         except DataError as error:
             raise DataError(f"{file}: {intervention} cannot be fitted: {error}") from None
+        note([folder], FIT, meter.read())
         # A fit that reads no features is that of every model.
         save(fitted, folder, fields, extracted.origin if views else None)
     return _Fit.of(folder, fitted, reused=False)

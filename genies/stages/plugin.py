@@ -38,6 +38,7 @@ from genies.interventions.plugins import forget_files, program_files, remember_f
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles
+from genies.spent import PLUGIN, noted
 from genies.stages.shown import ShownTexts
 from genies.stopping import asked_to_stop
 
@@ -96,7 +97,8 @@ def run_plugin(
         (work / "evaluations").mkdir(parents=True)
         files = PinnedFiles.of(described)
         files.check()
-        _run_programs(folder, Path(described["path"]).resolve(), shown, train, test, work, results)
+        with noted([work], PLUGIN):
+            _run_programs(folder, Path(described["path"]).resolve(), shown, train, test, work, results)
         files.check()
         if written := own.items() - _own_files(folder, cache).items():
             forget_files(folder, cache, {folder / name for name, _ in written if not name.endswith(".py")})

@@ -23,6 +23,7 @@ from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
+from genies.spent import FIT, TEST, noted
 from genies.stages.shown import ShownTexts
 from genies.stages.targets import targets_of
 from genies.store.fits import check_test, fits_folder, is_saved, read_making
@@ -218,7 +219,8 @@ def _tested(job: _Job, fitted: TextIntervention, test: Path, folder: Path) -> tu
     if (counts := _kept_counts(kept)) is not None:
         return digest, counts
     job.check_files()
-    frame = judge(fitted, texts, target)
+    with noted([folder.parent], f"{TEST}/{digest}"):
+        frame = judge(fitted, texts, target)
     job.check_files()
     with whole_file(kept) as partial:
         frame.write_parquet(partial)
@@ -290,10 +292,11 @@ def _fitted(job: _Job, pairs: TextPairs, folder: Path, train: Path, fields: dict
         return _loaded(job, folder, label)
     fresh = job.bound(reading_texts(make(job.intervention, job.parameters)), folder, label)
     job.check_files()
-    try:
-        fresh.fit(pairs)
-    except DataError as error:
-        raise DataError(f"{train}: cannot be fitted: {error}") from None
+    with noted([folder], FIT):
+        try:
+            fresh.fit(pairs)
+        except DataError as error:
+            raise DataError(f"{train}: cannot be fitted: {error}") from None
     origin = {key: job.model[key] for key in ("weights_digest", "tokenizer_digest")}
     origin |= {"model": job.model["name"], "reading": job.shown.reading.remembered()}
     job.check_files()

@@ -28,6 +28,7 @@ from genies.errors import StoreError
 from genies.files import PARTIAL, partial_folder, sync_file, sync_folder, write_sealed
 from genies.locks import locked
 from genies.making import MADE_WITH, made_with, recorded_making
+from genies.spent import SPENT_FILE
 from genies.store.activations import ActivationStore
 from genies.store.blocks import FEATURE_AXES, write_journal
 from genies.store.extraction import Extractor
@@ -217,6 +218,8 @@ def _link(root: Path, old: ActivationStore, wanted: Wanted, record: Mapping[str,
         made = folder / "store"
         made.mkdir()
         _link_data(old.folder / "data.zarr", made / "data.zarr", kept["files"])
+        if (spent := old.folder / SPENT_FILE).is_file():
+            shutil.copyfile(spent, made / SPENT_FILE)
         write_journal(made / "journal.jsonl", plan, blocks)
         write_sealed(
             made / "store.json", {**described, **kept, "plan": plan, MADE_WITH: recorded_making(old.description)}

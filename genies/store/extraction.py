@@ -25,6 +25,7 @@ from genies.errors import Interrupted
 from genies.locks import locked
 from genies.making import made_with
 from genies.models.files import PinnedFiles
+from genies.spent import STORE, Meter, noted
 from genies.stopping import asked_to_stop
 from genies.store.activations import describe_store, has_begun, reopen
 from genies.store.blocks import ITEM_BYTES, block_texts
@@ -130,6 +131,7 @@ class Extractor:
 
     def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]], begun: dict[str, Any] | None) -> None:
         """Complete some stores; those that were begun keep their plan, since other rows would round otherwise."""
+        meter = Meter()
         tokens = {view: request.tokens[view] for view in (begun["computed_with"] if begun else sorted(named))}
         decoder = self.decoder()
         forest = build_forest(tokens, self.model["eos_token"])
@@ -151,9 +153,11 @@ class Extractor:
             for view in named
         }
         counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
-        self._fill(writers, plan, forest, check.packed, counted, request)
-        if sum(_drop_damaged(writer) for writer in writers.values()):
+        meter.tokens = counted.tokens
+        with noted([writer.folder for writer in writers.values()], STORE, meter):
             self._fill(writers, plan, forest, check.packed, counted, request)
+            if sum(_drop_damaged(writer) for writer in writers.values()):
+                self._fill(writers, plan, forest, check.packed, counted, request)
         # The weights in memory may be the file's own pages.
         self._files.check()
         for writer in writers.values():

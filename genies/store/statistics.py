@@ -26,6 +26,10 @@ class Statistics:
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
+    def tokens(self) -> dict[str, int]:
+        """Those that a ``genies.spent.Meter`` counts."""
+        return {"computed_tokens": self.computed_tokens, "distinct_tokens": self.tree_tokens}
+
 
 def describe(counted: Statistics) -> str:
     """One line for people: passes, and how near the work came to the distinct tokens."""

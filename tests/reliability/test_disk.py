@@ -45,6 +45,7 @@ VERBS = (
     "metrics",
     "records",
     "provenance",
+    "costs",
     "report",
 )
 CACHED = {"model": "models", "tokenize": "tokens", "extract": "activations", "fit mms": "interventions",

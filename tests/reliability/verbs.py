@@ -11,6 +11,7 @@ from helpers import save_model, write_distribution
 
 from genies.cli import main
 from genies.evaluation import tables
+from genies.spent import SPENT_FILE
 
 VIEWS = ("plain", "yes", "no")
 TRAINED = {"steps": 2, "pairs_per_step": 4, "rank": 2, "seed": 3}
@@ -83,6 +84,10 @@ class Verbs:
             "provenance": (
                 f"{run}/leaderboard.csv", "--config", json.dumps(CONFIG), "--output", f"{run}/provenance.json",
             ),
+            "costs": (
+                "--activations", self.activations, "--fits", *self.fits.values(), "--trained", self.trained,
+                "--benchmarks", f"{run}/benchmarks", "--output", run,
+            ),
             "report": (run, "--title", "run", "--provenance", f"{run}/provenance.json",
                        "--output", f"{run}/report.html"),
         }  # fmt: skip
@@ -99,6 +104,7 @@ class Verbs:
             "metrics": tuple(f"{run}/{name}.csv" for name in tables.NAMES),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),
             "provenance": (f"{run}/provenance.json",),
+            "costs": (f"{run}/costs.csv", f"{run}/jobs.csv"),
             "report": (f"{run}/report.html",),
         }
 
@@ -131,11 +137,11 @@ def make(folder: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, but for locks and the records of users, by its path."""
+    """Every file below a folder, but for locks, the records of users and what was spent, by its path."""
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not {".locks", "users"} & set(file.relative_to(folder).parts)
+        if file.is_file() and not {".locks", "users", SPENT_FILE} & set(file.relative_to(folder).parts)
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from project import Project, shared_folder
 
-ONCE = ("model", "tokenize", "extract", "overlap", "metrics", "records", "samples", "provenance", "report")
+ONCE = ("model", "tokenize", "extract", "overlap", "metrics", "records", "samples", "provenance", "costs", "report")
 
 
 def copied(project: Project, folder: Path) -> Project:

@@ -30,13 +30,14 @@ def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(pro
     done = re.findall(r"genies: ([^:]*): done in \d\d:\d\d\n", said)
     assert sorted(done) == sorted(
         ["fit tiny-llama lat_stim_1", "evaluate tiny-llama lat_stim_1", "metrics", "records", "samples", "provenance",
-         "report"]
+         "costs", "report"]
     )  # fmt: skip
     end = said[said.index("tiny-llama: accuracy on the target") :]
     assert re.search(r"^mms +\d\.\d{3}", end, re.MULTILINE) and "extreme (1 shifts)" in end
-    assert re.search(r"^cost: \d+ s of wall time for 7 jobs, [\d.e-]+ CPU hours, 0 GPU hours; ", end, re.MULTILINE)
+    assert re.search(r"^cost: \d+ s of wall time for 8 jobs, [\d.e-]+ CPU hours, 0 GPU hours; ", end, re.MULTILINE)
+    assert re.search(r"^to compute all of it: \d+ s, by this run or by earlier ones$", end, re.MULTILINE)
     assert f"report: {project.folder.resolve()}/results/mini/report.html\n" in end
-    assert "stage 1 of 3: fit\n" in said and re.search(r"8 of 8 jobs done, \d+ s so far, about 0 s left", said)
+    assert "stage 1 of 3: fit\n" in said and re.search(r"9 of 9 jobs done, \d+ s so far, about 0 s left", said)
     assert "steps" not in said
     assert "input:" not in said and "jobid: 0\n" not in said
     assert "gpu" not in said

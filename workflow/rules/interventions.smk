@@ -128,7 +128,7 @@ rule sweep_source:
     log:
         results / "logs" / "sweep" / "{model}" / "{intervention}" / "{source}.log",
     benchmark:
-        results / "benchmarks" / "sweep" / "{model}" / "{intervention}" / "{source}.tsv"
+        results / "benchmarks" / "sweep_source" / "{model}" / "{intervention}" / "{source}.tsv"
     threads: 1
     resources:
         gpu=lambda wildcards: gpus_of_job(plan.jobs.device(wildcards.intervention), workflow.local_exec),

@@ -28,6 +28,34 @@ rule provenance:
         further("input.results", config="params.config") + "genies --stdin --log={log:q} provenance --output={output:q}"
 
 
+rule costs:
+    input:
+        # What it measures is done by then.
+        rules.provenance.output,
+        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
+        fits=expand(rules.fit.output, model=plan.models, intervention=plan.methods.probes),
+        trained=plan.files.all_trainings,
+    output:
+        costs=results / "costs.csv",
+        jobs=results / "jobs.csv",
+    log:
+        results / "logs" / "costs.log",
+    benchmark:
+        results / "benchmarks" / "costs.tsv"
+    localrule: True
+    threads: 1
+    params:
+        plugins=plan.files.plugins,
+        benchmarks=results / "benchmarks",
+        folder=results,
+        cache=cache,
+        code=plan.code("genies.stages.costs"),
+    shell:
+        further(activations="input.activations", fits="input.fits", trained="input.trained", plugins="params.plugins")
+        + "genies --stdin --log={log:q} costs --benchmarks={params.benchmarks:q} --cache={params.cache:q} "
+        "--output={params.folder:q}"
+
+
 rule report:
     input:
         rules.overlap.output,
@@ -36,6 +64,7 @@ rule report:
         rules.samples.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
+        costs=rules.costs.output,
         beside=beside_files(plan),
     output:
         page=report(results / "report.html", caption="../report/page.rst", category="Report"),

@@ -1,0 +1,69 @@
+"""What the page says of costs: what it took to compute everything, and what this run's own jobs took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from genies.report.tables import Tables
+
+Row = dict[str, Any]
+
+STAGES = ("extract", "fit", "tune", "test", "plugin", "evaluate")
+"""In their order; the tests of trained fits are done by jobs of ``tune``."""
+OTHERS = "other jobs"
+
+
+def costs(tables: Tables) -> list[Row]:
+    """By model, stage and method what everything took when it was made, and what the jobs took when they last ran.
+
+    Returns:
+        Rows with ``model``, ``stage``, ``intervention``; of what was kept ``things``, ``unknown`` (how many of them
+        nothing is noted of), ``seconds`` and ``cpu_seconds`` (of those that are known), ``devices``, ``peak_memory``,
+        ``peak_device_memory``, ``bytes``, ``computed_tokens`` and ``distinct_tokens``; ``jobs`` and ``job_seconds`` of
+        the run. What there is none of is None. Rows of ``model`` None are what is done once for all models.
+    """
+    keys = ["model", "stage", "intervention"]
+    made = tables["costs"].group_by(keys, maintain_order=True).agg(
+        pl.len().alias("things"),
+        pl.col("seconds").null_count().alias("unknown"),
+        pl.col("seconds", "cpu_seconds", "bytes", "computed_tokens", "distinct_tokens").sum(),
+        pl.col("device").drop_nulls().unique(maintain_order=True).alias("devices"),
+        pl.col("peak_memory", "peak_device_memory").max(),
+    )  # fmt: skip
+    own = pl.col("rule").is_in(STAGES)
+    run = tables["jobs"].with_columns(stage=pl.when(own).then("rule").otherwise(pl.lit(OTHERS)))
+    run = run.with_columns(intervention=pl.when(own).then("intervention"))
+    run = run.group_by(keys, maintain_order=True).agg(pl.len().alias("jobs"), job_seconds=pl.col("seconds").sum())
+    rows = made.join(run, on=keys, how="full", coalesce=True, nulls_equal=True, maintain_order="left_right")
+    order = {stage: place for place, stage in enumerate((*STAGES, OTHERS))}
+    rows = rows.sort(pl.col("model").is_null(), "model", pl.col("stage").replace_strict(order), maintain_order=True)
+    return [{**row, "devices": row["devices"] or []} for row in rows.to_dicts()]
+
+
+def computing(rows: list[Row]) -> Row:
+    """What it took to compute everything anew, as far as it is known, and what the jobs took.
+
+    What is not kept was computed by the jobs of the run.
+
+    Args:
+        rows: some of ``costs``.
+
+    Returns:
+        ``seconds``, ``devices``, ``dearest`` (the stage that took most) and ``share`` (of the seconds), ``things``,
+        ``unknown``, ``jobs`` and ``job_seconds``.
+    """
+    by_stage: dict[str, float] = {}
+    for row in rows:
+        known = row["seconds"] if row["things"] else row["job_seconds"]
+        by_stage[row["stage"]] = by_stage.get(row["stage"], 0.0) + (known or 0.0)
+    seconds = sum(by_stage.values())
+    dearest = max(by_stage, key=lambda stage: by_stage[stage], default=None)
+    return {
+        "seconds": seconds,
+        "devices": list(dict.fromkeys(device for row in rows for device in row["devices"])),
+        "dearest": dearest,
+        "share": by_stage[dearest] / seconds if dearest and seconds else 0.0,
+        **{name: sum(row[name] or 0 for row in rows) for name in ("things", "unknown", "jobs", "job_seconds")},
+    }
