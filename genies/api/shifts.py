@@ -200,7 +200,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     from genies.stages.evaluate import evaluate_fits
     from genies.stages.fit import fit_sources
 
-    fits, activations = plan.files.fits(name, intervention), plan.files.activations(name)
+    fits, activations = plan.fits.of_probe(name, intervention), plan.files.activations(name)
     fit_sources(
         plan.methods.specs[intervention], parameters=plan.methods.parameters(intervention),
         train=plan.data.train(plan.selection.fitted_on), activations=activations, cache=plan.files.cache, output=fits,
@@ -224,9 +224,9 @@ def _evaluate_text_interventions(plan: Plan, name: str) -> None:
                 model=plan.files.model(name), tokens=plan.files.tokens(name),
                 train=plan.data.train(sources), test=plan.data.test(plan.jobs.tests(intervention, str(number))),
                 device=plan.jobs.device(intervention), cache=plan.files.cache,
-                output=plan.files.training(name, intervention, number), _loaded=loaded,
+                output=plan.fits.training(name, intervention, number), _loaded=loaded,
             )  # fmt: skip
-    gather_sources(*plan.files.trainings(name), cache=plan.files.cache, output=plan.files.results)
+    gather_sources(*plan.fits.trainings(name), cache=plan.files.cache, output=plan.files.results)
 
 
 def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
@@ -257,7 +257,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         shifts=[Path(path) for path in plan.config.shifts],
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
-        fits=plan.files.capability_fits,
+        fits=plan.fits.for_capability,
         trained=plan.methods.trained,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),

@@ -47,54 +47,6 @@ class Layout:
         """What names a model's activations, a file for each extraction job."""
         return [self.results / "activations" / model / f"{batch}.json" for batch in self._jobs.batches]
 
-    def fits(self, model: str, intervention: str) -> Path:
-        """What names the fits of an intervention that reads features."""
-        return self.results / "interventions" / model / f"{intervention}.json"
-
-    @property
-    def all_fits(self) -> list[Path]:
-        """The same of every one; no repeats."""
-        names = [name for name in self._methods.probes if name not in self._methods.repeats]
-        return [self.fits(model, name) for model in self._models for name in names]
-
-    @property
-    def capability_fits(self) -> list[Path]:
-        """The same of those that capabilities are chosen from."""
-        names = [name for name in self._methods.capability if name in self._methods.probes]
-        return [self.fits(model, name) for model in self._models for name in names]
-
-    def training(self, model: str, intervention: str, group: int) -> Path:
-        """What names the fits of one training job."""
-        return self.results / "interventions" / model / intervention / "groups" / f"{group}.json"
-
-    def trainings(self, model: str) -> list[Path]:
-        """The same of all training jobs of a model."""
-        return [
-            self.training(model, intervention, group)
-            for intervention in self._methods.texts
-            for group in range(len(self._jobs.groups(intervention)))
-        ]
-
-    @property
-    def all_trainings(self) -> list[Path]:
-        """The same of all models."""
-        return [path for model in self._models for path in self.trainings(model)]
-
-    def trained(self, model: str, intervention: str, source: str) -> Path:
-        """What names the fit of an intervention that reads texts on one source."""
-        return self.results / "interventions" / model / intervention / f"{source}.json"
-
-    @property
-    def all_trained(self) -> list[Path]:
-        """The same of every one; no repeats."""
-        names = [name for name in self._methods.texts if name not in self._methods.repeats]
-        return [
-            self.trained(model, name, source)
-            for model in self._models
-            for name in names
-            for source in self._jobs.sources(name)
-        ]
-
     @property
     def evaluations_folder(self) -> Path:
         """Folder of the evaluations of all models and methods."""

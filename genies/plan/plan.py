@@ -19,6 +19,7 @@ from genies.digests import code_digest
 from genies.interventions.registry import module_of
 from genies.plan.checks import check
 from genies.plan.data import Data
+from genies.plan.fit_files import FitFiles
 from genies.plan.jobs import Jobs
 from genies.plan.layout import Layout
 from genies.plan.methods import Methods
@@ -54,6 +55,7 @@ class Plan:
         data: where their splits lie.
         jobs: how the work is shared among jobs.
         files: where everything else lies.
+        fits: where what names fits lies.
     """
 
     def __init__(self, config: Config) -> None:
@@ -71,6 +73,7 @@ class Plan:
         self.data = Data(config, self.selection)
         self.jobs = Jobs(config, self.methods, self.selection)
         self.files = Layout(config, self.models, self.methods, self.selection, self.jobs)
+        self.fits = FitFiles(self.files.results, self.models, self.methods, self.jobs)
         check(self)
 
     @property

@@ -140,7 +140,7 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
 def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
     """The fits of an intervention that reads features, and their evaluations."""
     activations = stem_roles("activations", plan.files.activations(model))
-    fits = plan.files.fits(model, name)
+    fits = plan.fits.of_probe(model, name)
     inputs = {**activations, **_splits(plan, plan.selection.fitted_on, [])}
     yield Product(fits, plan.code("genies.stages.fit", intervention=name), inputs, _intervention(plan, name))
     code = plan.code("genies.stages.evaluate", intervention=name)
@@ -156,12 +156,12 @@ def _trained(plan: Plan, model: str, name: str) -> Iterator[Product]:
     code, configured = plan.code("genies.stages.tune", intervention=name), _intervention(plan, name)
     for number, sources in enumerate(plan.jobs.groups(name)):
         tests = plan.jobs.tests(name, str(number))
-        group = plan.files.training(model, name, number)
+        group = plan.fits.training(model, name, number)
         yield Product(group, code, {**manifests, **_splits(plan, sources, tests)}, configured)
         for source in sources:
             targets = plan.selection.targets[source]
             inputs = {**manifests, **_splits(plan, [source], targets)}
-            yield Product(plan.files.trained(model, name, source), code, inputs, configured)
+            yield Product(plan.fits.trained(model, name, source), code, inputs, configured)
             yield Product(plan.files.evaluation(model, name, source), code, inputs, configured | {"targets": targets})
 
 

@@ -46,8 +46,8 @@ def state_provenance(*results: Path, config: Mapping[str, Any], output: Path) ->
         output,
         tokens=[plan.files.tokens(model) for model in plan.models],
         activations=[manifest for model in plan.models for manifest in plan.files.activations(model)],
-        tuned=plan.files.all_trained,
-        fits=plan.files.all_fits,
+        tuned=plan.fits.all_trained,
+        fits=plan.fits.of_probes,
     )
 
 

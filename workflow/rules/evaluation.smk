@@ -66,7 +66,7 @@ rule records:
             model=plan.models,
             intervention=[p for p in plan.methods.probes if p not in plan.methods.repeats],
         ),
-        tuned=plan.files.all_trained,
+        tuned=plan.fits.all_trained,
     output:
         texts=results / "texts.csv",
         training=results / "training.csv",
@@ -98,7 +98,7 @@ rule metrics:
         evaluations=plan.files.evaluations(),
         repeats=plan.files.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
-        fits=plan.files.capability_fits,
+        fits=plan.fits.for_capability,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),

@@ -67,7 +67,7 @@ if plan.methods.texts:
 
     rule gather:
         input:
-            lambda wildcards: plan.files.trainings(wildcards.model),
+            lambda wildcards: plan.fits.trainings(wildcards.model),
         output:
             [results / "evaluations" / "{model}" / f"{name}.parquet" for name in plan.jobs.trainings],
             [results / "interventions" / "{model}" / f"{name}.json" for name in plan.jobs.trainings],

@@ -34,7 +34,7 @@ rule costs:
         rules.provenance.output,
         activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
         fits=expand(rules.fit.output, model=plan.models, intervention=plan.methods.probes),
-        trained=plan.files.all_trainings,
+        trained=plan.fits.all_trainings,
     output:
         costs=results / "costs.csv",
         jobs=results / "jobs.csv",
