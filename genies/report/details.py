@@ -8,11 +8,21 @@ import polars as pl
 
 from genies.evaluation.averages import BLOCK, blocks
 from genies.evaluation.evaluations import PLACE
+from genies.evaluation.metrics import BASELINE
 from genies.evaluation.tables.generalization_metrics import LEFT_OUT
 from genies.report.tables import Tables
 
 Row = dict[str, Any]
 BY_CHANCE = "calibration_error_by_chance"
+WITHOUT = {
+    "elicitation": "capability unknown",
+    "differential_elicitation": f"capability or {BASELINE} unknown",
+    "calibration_error": "no probabilities of single pairs",
+    "brier": "no probabilities of single pairs",
+    BY_CHANCE: "no probabilities of single pairs",
+    "generalization_accuracy_low": "no intervals",
+}
+"""What a metric of a shift cannot be computed without, in words."""
 
 
 def elicitations(tables: Tables) -> list[Row]:
@@ -44,8 +54,8 @@ def of_blocks(metrics: pl.DataFrame) -> dict[tuple[str, ...], Row]:
     """What the leaderboard says of single shifts, by model, label, way of averaging and intervention.
 
     Returns:
-        ``by_chance``, the mean of what chance gives a calibration error (None where a shift's is not known), and
-        ``remarks``, how many shifts have one.
+        ``by_chance``, the mean of what chance gives a calibration error (None where a shift's is not known),
+        ``remarks``, how many shifts have one, and ``absent``: by metric why it has no mean, where it has none.
     """
     listed = metrics.filter(pl.col("benchmark").is_not_null()).group_by("benchmark", maintain_order=True)
     benchmarks = {str(name): set(own.select("source", "target").iter_rows()) for (name,), own in listed}
@@ -59,8 +69,15 @@ def of_blocks(metrics: pl.DataFrame) -> dict[tuple[str, ...], Row]:
             found[key] = {
                 "by_chance": None if own[BY_CHANCE].null_count() else float(chance),
                 "remarks": len(own) - own["remarks"].null_count(),
+                "absent": {name: _absence(own[name], why) for name, why in WITHOUT.items() if own[name].null_count()},
             }
     return found
+
+
+def _absence(values: pl.Series, why: str) -> str:
+    """Why a metric has no mean over some shifts, one of which at least has no value."""
+    lacking = values.null_count()
+    return why if lacking == len(values) else f"{why} on {lacking} of {len(values)} shifts"
 
 
 def calibrations(metrics: pl.DataFrame) -> list[Row]:
