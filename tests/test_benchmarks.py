@@ -15,6 +15,7 @@ from project import REPOSITORY, run_to_end
 MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
 SIZES = {
     "extraction": [DATA, "--names", "north", "--kinds", "tiny", "--limit", "3"],
+    "page": ["--shifts", SHIFTS, "--probes", "mms", "--others", "zero_shot", "--widths", "400"],
     "precision": [MODEL, DATA, SHIFTS],
     "tokens": [DATA, TOKENIZER],
     "warm": [
