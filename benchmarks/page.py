@@ -11,9 +11,10 @@ import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,9 @@ TEST_PAIRS, STEPS, SITES_CHOSEN, LAYERS = 250, 75, 24, 24
 LENGTHS = {"prompt": 440, "best": 180, "worse": 150}
 """Characters of texts where none are given: means over the published test splits."""
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 Random = np.random.Generator
 
 
@@ -64,16 +68,27 @@ def tables(shifts: Sequence[Shift], probes: Sequence[str], others: Sequence[str]
     metrics = generalization_metrics(cells, shifts, [*probes, *others])
     sets = benchmarks(shifts)
     comparisons = compare(metrics, {}, sets)
+    board = leaderboard(metrics, sets, comparisons=comparisons)
     frames = {
         "cells": cells,
         "generalization_metrics": metrics,
         "comparisons": comparisons,
-        "leaderboard": leaderboard(metrics, sets, comparisons=comparisons),
+        "leaderboard": board,
         "elicitation_by_category": by_category(metrics),
         "intervals": pl.DataFrame([_filled(random, INTERVALS, row) for row in metrics.to_dicts()], schema=INTERVALS),
+        **_of_names(random, names, on_shifts, [*probes, *others]),
+    }
+    return Tables(frames, samples=_samples(random, shifts, names, [*probes, *others], data))
+
+
+def _of_names(
+    random: Random, names: Sequence[str], places: Sequence[tuple[str, str]], methods: Sequence[str]
+) -> dict[str, pl.DataFrame]:
+    """Tables that go by distributions and methods alone."""
+    return {
         "reliability": RELIABILITY.frame(
             _filled(random, RELIABILITY.columns, {"model": MODEL, "intervention": method, "bin": bin_, "pairs": 900})
-            for method in (*probes, *others)
+            for method in methods
             for bin_ in range(10)
         ),
         "texts": TEXTS.frame(
@@ -81,15 +96,14 @@ def tables(shifts: Sequence[Shift], probes: Sequence[str], others: Sequence[str]
              "shortened": 0, "indistinct": 1, "merged": 0}
             for name in names for split in ("train", "test")
         ),
-        "training": TRAINING.frame(_training(random, names, [*probes, *others])),
-        "sites": SITES.frame(_sites(random, names, probes)),
+        "training": TRAINING.frame(_training(random, names, methods)),
+        "sites": SITES.frame(_sites(random, names, methods)),
         "overlap": COUNTS.frame(
             {"source": source, "target": target, "examples": 250, "seen": 20, "same_prompt": 20, "same_text": 5,
              "other_label": 1, "complete": 1}
-            for source, target in on_shifts
+            for source, target in places
         ),
     }  # fmt: skip
-    return Tables(frames, samples=_samples(random, shifts, names, [*probes, *others], data))
 
 
 def _filled(random: Random, columns: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +128,8 @@ def _training(random: Random, names: Sequence[str], methods: Sequence[str]) -> I
             yield {**place, "loss": float(random.uniform())}
 
 
-def _sites(random: Random, names: Sequence[str], probes: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for method in (name for name in ("mms", "lat_stim_1", "lat_stim_2") if name in probes):
+def _sites(random: Random, names: Sequence[str], methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for method in (name for name in ("mms", "lat_stim_1", "lat_stim_2") if name in methods):
         for source in names:
             for layer, head in random.integers(0, (LAYERS, 16), (SITES_CHOSEN, 2)).tolist():
                 yield {"model": MODEL, "intervention": method, "source": source, "layer": layer, "head": head,
@@ -157,54 +171,53 @@ def _texts(random: Random, target: str, data: Path | None) -> list[dict[str, str
 
 def in_browser(html: Path, width: int) -> Iterator[tuple[str, float]]:
     """What was done in headless Chromium, and the seconds until the page had settled after it."""
-    from playwright.sync_api import Page, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     executable = shutil.which("chromium") or shutil.which("google-chrome")
-
-    def settled(page: Page) -> None:
-        # Two frames after the last task: what was changed has been laid out and painted.
-        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
     with sync_playwright() as playwright:
-        page = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]).new_page(
-            viewport={"width": width, "height": 900}
-        )
+        opened = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = opened.new_page(viewport={"width": width, "height": 900})
         page.set_default_timeout(300_000)
         begin = time.perf_counter()
         page.goto(html.as_uri(), wait_until="commit")
         page.wait_for_selector("#findings")
-        settled(page)
+        settle(page)
         yield "first screen", time.perf_counter() - begin
-        pressed = time.perf_counter()
-        page.locator("#leaderboard thead button").nth(1).click()
-        settled(page)
-        yield "sort the leaderboard while figures are drawn", time.perf_counter() - pressed
+        board = page.locator("#leaderboard thead button").nth(1)
+        yield "sort the leaderboard while figures are drawn", timed(page, board.click)
         page.locator(".figure:not([data-drawn])").first.wait_for(state="detached")
-        settled(page)
         yield "every figure drawn", time.perf_counter() - begin
-        actions = {
-            "samples: another distribution": lambda: page.select_option("#sample-target", index=3),
-            "samples: all distributions": lambda: page.select_option("#sample-target", ""),
-            "samples: a method that is wrong": lambda: [
-                page.locator(".sample-method").first.select_option(index=1),
-                page.locator(".sample-verdict").first.select_option("wrong"),
-            ],
-            "samples: search": lambda: page.fill("#sample-search", "river"),
-            "sort the leaderboard": lambda: page.locator("#leaderboard thead button").nth(1).click(),
-            "sort the differences": lambda: page.locator("#differences thead button").nth(1).click(),
-            **{
-                f"{name}: another method": lambda box=box: box.select_option(index=1)
-                for name, box in (
-                    (box.evaluate("(e) => e.closest('.figure').id"), box)
-                    for box in page.locator(".figure select").all()
-                )
-            },
-        }
-        for what, act in actions.items():
-            begin = time.perf_counter()
-            act()
-            settled(page)
-            yield what, time.perf_counter() - begin
+        for what, act in actions(page).items():
+            yield what, timed(page, act)
+        opened.close()
+
+
+def actions(page: Page) -> dict[str, Callable[[], Any]]:
+    """What a reader presses, by what it does."""
+    method, verdict = page.locator(".sample-method").first, page.locator(".sample-verdict").first
+    choices = {box.evaluate("(e) => e.closest('.figure').id"): box for box in page.locator(".figure select").all()}
+    return {
+        "samples: another distribution": lambda: page.select_option("#sample-target", index=3),
+        "samples: all distributions": lambda: page.select_option("#sample-target", ""),
+        "samples: a method": lambda: method.select_option(index=1),
+        "samples: its verdict": lambda: verdict.select_option("wrong"),
+        "samples: search": lambda: page.fill("#sample-search", "river"),
+        "sort the differences": page.locator("#differences thead button").nth(1).click,
+        **{f"{name}: another": partial(box.select_option, index=1) for name, box in choices.items()},
+    }
+
+
+def timed(page: Page, act: Callable[[], Any]) -> float:
+    """Seconds from an action until the page has settled."""
+    begin = time.perf_counter()
+    act()
+    settle(page)
+    return time.perf_counter() - begin
+
+
+def settle(page: Page) -> None:
+    """Wait for two frames after the last task: what was changed has been laid out and painted."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

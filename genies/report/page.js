@@ -40,8 +40,9 @@
     }
   }
 
-  // Between two figures the page answers what was pressed meanwhile.
-  const pause = () => new Promise((done) => setTimeout(done));
+  // Between two figures the page answers what was pressed meanwhile. Safari does not tell when nothing waits.
+  const later = window.requestIdleCallback ?? ((done) => setTimeout(done));
+  const pause = () => new Promise((done) => later(done, { timeout: 200 }));
 
   async function drawAll() {
     const views = [];
