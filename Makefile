@@ -77,6 +77,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/precision.py
 	$(BIN)/python benchmarks/warm.py
 	$(BIN)/python benchmarks/workflow.py
+	$(BIN)/python benchmarks/page.py
 
 # The unit tests with the lowest versions that pyproject.toml admits.
 oldest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from project import REPOSITORY, run_to_end
 MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
 SIZES = {
     "extraction": [DATA, "--names", "north", "--kinds", "tiny", "--limit", "3"],
+    "page": ["--shifts", SHIFTS, "--probes", "mms", "--others", "zero_shot", "--widths", "400"],
     "precision": [MODEL, DATA, SHIFTS],
     "tokens": [DATA, TOKENIZER],
     "warm": [
@@ -67,6 +69,14 @@ def test_a_benchmark_fills_its_table(name: str, folder: Path) -> None:
 def test_the_workflows_benchmark_counts_jobs_and_outputs(folder: Path) -> None:
     ((jobs, outputs, *_),) = rows("workflow", folder)
     assert int(outputs) > int(jobs) > 0
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser: install chromium")
+def test_the_pages_benchmark_times_what_is_pressed(folder: Path) -> None:
+    seconds = {what: float(seconds) for what, _, seconds in rows("page", folder)}
+    assert {"first screen", "every figure drawn", "samples: search", "figure-heatmap-0: another"} <= seconds.keys()
+    assert all(value > 0 for value in seconds.values())
 
 
 def test_no_benchmark_is_forgotten() -> None:

@@ -150,6 +150,11 @@ def judges(tables: Tables) -> dict[str, list[str]]:
     }
 
 
+def seen_otherwise(tables: Tables) -> bool:
+    """Whether a model saw the prompt of some sample in another way than as it is written."""
+    return any("seen" in pair for sample in tables.samples.values() for pair in sample["pairs"])
+
+
 def texts(texts: pl.DataFrame) -> dict[str, Any]:
     """How many examples were read, and which splits have some left out, shortened, indistinct or changed by a fit."""
     splits = texts.filter(pl.col("intervention").is_null() & pl.col("source").is_null())

@@ -13,12 +13,24 @@
     tooltip: { disableDefaultStyle: true },
   };
 
+  // For screen readers a figure is one image with its description, which Vega would replace by its own. A list to choose
+  // from beside the image stays a list, and Vega's marks, which have no names, are left out.
+  function describe(element, description) {
+    const image = element.querySelector("svg");
+    image.setAttribute("role", "img");
+    image.setAttribute("aria-label", description);
+    for (const part of image.children) part.setAttribute("aria-hidden", "true");
+    for (const name of ["role", "aria-label", "aria-roledescription"]) element.removeAttribute(name);
+  }
+
   async function draw(figure) {
     const element = document.getElementById(figure.id);
     const spec = (narrow.matches && figure.narrow) || figure.wide;
     const datasets = { ...spec.datasets, ...content.data };
+    element.dataset.description ??= element.getAttribute("aria-label");
     try {
       const view = await vegaEmbed(element, { ...spec, datasets }, options);
+      describe(element, element.dataset.description);
       element.setAttribute("data-drawn", "");
       return view;
     } catch (error) {
@@ -28,9 +40,16 @@
     }
   }
 
+  // Between two figures the page answers what was pressed meanwhile. Safari does not tell when nothing waits.
+  const later = window.requestIdleCallback ?? ((done) => setTimeout(done));
+  const pause = () => new Promise((done) => later(done, { timeout: 200 }));
+
   async function drawAll() {
     const views = [];
-    for (const figure of content.figures) views.push(await draw(figure));
+    for (const figure of content.figures) {
+      await pause();
+      views.push(await draw(figure));
+    }
     return views;
   }
 
@@ -133,11 +152,28 @@
 
   const CARDS = 60; // of all distributions together no more are shown at once
 
+  // The prompt as it is written, or in each of the ways in which models saw it.
+
+  function prompts({ prompt, seen }) {
+    if (!seen || document.getElementById("sample-prompts").value === "written") {
+      return [["Prompt", element("pre", prompt || "(empty)")]];
+    }
+    return seen.map((way) => {
+      const text = element("pre");
+      const template = (part) => element("span", part, "template");
+      text.append(template(way.before), way.prompt ?? prompt, template(way.after));
+      const dropped = `The first ${way.dropped} characters were dropped: they did not fit into the model's context.`;
+      const name = seen.length > 1 ? `Prompt, as seen by ${way.models.join(", ")}` : "Prompt";
+      return [name, ...(way.dropped ? [element("p", dropped, "soft")] : []), text];
+    });
+  }
+
   function card(name, sample, columns) {
     const article = element("article", undefined, "sample");
     const title = `${name}: example ${sample.example}, pair ${sample.pair}`;
     article.append(element("h3", sample.disputed ? `${title}: disputed` : title));
-    for (const [name, text] of [["Prompt", sample.prompt], ["Better", sample.best], ["Worse", sample.worse]]) {
+    for (const [name, ...parts] of prompts(sample)) article.append(element("h4", name), ...parts);
+    for (const [name, text] of [["Better", sample.best], ["Worse", sample.worse]]) {
       article.append(element("h4", name), element("pre", text || "(empty)"));
     }
     const details = element("details");

@@ -154,6 +154,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "differences": _differences(tables["comparisons"]),
         "samples": details.by_loss(tables),
         "judges": details.judges(tables),
+        "seen_otherwise": details.seen_otherwise(tables),
         "checks": details.checks(tables["checks"]),
         "costs": costs(tables),
         "sweep": [] if tables.sweep is None else tables.sweep.to_dicts(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from genies.evaluation.simultaneous import LEVEL
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number for reading, with a true minus sign; a dash where there is none."""
@@ -13,9 +15,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def p_value(p: float | None) -> str:
+    """A p-value for reading; one below the level of the tests never reads as the level."""
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else number(p)
+    if p < 0.001:
+        return "< 0.001"
+    return f"< {LEVEL:g}" if p < LEVEL <= round(p, 3) else number(p)
 
 
 def plural(noun: str, number: int) -> str:

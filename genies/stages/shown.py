@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from genies.data.distributions import Example, read_split
 from genies.data.options import SPLITS, Reading, Split
@@ -13,6 +14,13 @@ from genies.files import read_json
 from genies.interventions.text import TextPairs
 from genies.models.describe import read_model
 from genies.models.load import load_tokenizer
+
+
+class ShownPrompt(NamedTuple):
+    """A prompt as a model is shown it: its text, and how many characters of its front were dropped to make it fit."""
+
+    text: str
+    dropped: int
 
 
 class ShownTexts:
@@ -59,6 +67,16 @@ class ShownTexts:
 
     def shown(self, place: str, examples: Sequence[Example]) -> list[Example]:
         """All examples of ``place`` (``<distribution>/<split>``) as the model is shown them."""
+        return self._presentation(place).apply(self._tokenizer, examples)
+
+    def shown_prompt(self, place: str, index: int, prompt: str) -> ShownPrompt:
+        """The prompt of one example of ``place``, by the example's index among those of the framing."""
+        presentation = self._presentation(place)
+        dropped = presentation.shortened.get(index, 0)
+        return ShownPrompt(presentation.prompt(self._tokenizer, prompt, dropped), dropped)
+
+    def _presentation(self, place: str) -> Presentation:
         shortened = self._manifest["shortened"].get(place, {})
-        by_example = {int(example): dropped for example, dropped in shortened.items()}
-        return Presentation(self.reading.prompt_format, by_example).apply(self._tokenizer, examples)
+        return Presentation(
+            self.reading.prompt_format, {int(example): dropped for example, dropped in shortened.items()}
+        )

@@ -22,9 +22,9 @@ SHIFTS = [
 ]
 
 
-def measured(models: list[str]) -> Measurements:
+def measured(models: list[str], shifts: list[Shift] = SHIFTS) -> Measurements:
     """A run whose accuracies and elicitations follow from the number of the shift."""
-    run = make_tables(models, METHODS, SHIFTS)
+    run = make_tables(models, METHODS, shifts)
     n = pl.col("source").str.slice(1).cast(pl.Int64)
     of_mms, of_lora = pl.col("intervention") == "mms", pl.col("intervention") == "lora_fine_tuning"
     ahead, behind = pl.when(of_mms).then(0.08).otherwise(0), pl.when(of_lora & (n < 4)).then(0.15).otherwise(0)
@@ -80,6 +80,18 @@ def test_the_lead_of_mms_names_its_metric_and_the_benchmark(table: pl.DataFrame)
         and accuracy["over"] == "15 shifts of the benchmark"
     )
     assert elicitation["figure"] == "difference of elicitation" and elicitation["recomputed"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("shifts", [SHIFTS, SHIFTS[:LISTED]], ids=["part of the run", "all of the run"])
+def test_the_lead_of_mms_has_the_interval_that_the_page_compares_by(shifts: list[Shift]) -> None:
+    run = measured(["llama-7b"], shifts)
+    (accuracy, *_) = of(claims(run), "MMS is ahead")
+    (row,) = run["comparisons"].filter(
+        pl.col("intervention") == "mms", pl.col("other") == "lora_fine_tuning", label="all",
+        averaged_over="B" if shifts is SHIFTS else "distinct",
+    ).iter_rows(named=True)  # fmt: skip
+    assert accuracy["recomputed"] == pytest.approx(row["difference"])
+    assert (accuracy["low"], accuracy["high"]) == (row["low"], row["high"]) and row["low"] < row["difference"]
 
 
 def test_shifts_near_chance_are_those_whose_interval_reaches_a_half(table: pl.DataFrame) -> None:

@@ -7,17 +7,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from helpers import write_distribution, write_evaluation
+from helpers import save_model, write_distribution, write_evaluation
 
 from genies.cli import main
 from genies.config.load import load_config
 from genies.data.distributions import read_split
 from genies.data.options import Reading
 from genies.data.pairs import training_pairs
+from genies.data.views import QUESTION
 from genies.evaluation.evaluations import PAIR_COLUMNS
-from genies.files import read_json
+from genies.files import read_json, write_json
+from genies.models.describe import describe_model
+from genies.models.load import load_tokenizer
 from genies.plan import Plan
-from genies.stages.samples import DISPUTED, DRAWN, LONGEST, _shortened, choose, write_samples
+from genies.stages.samples import DISPUTED, DRAWN, LONGEST, LONGEST_END, choose, shortened, ways_seen, write_samples
+from genies.stages.shown import ShownPrompt
+from genies.stages.tokenize import tokenize_splits
+from genies.store.tokens import read_tokens, tokens_path
 
 
 def test_the_most_disputed_come_first_and_the_others_are_drawn() -> None:
@@ -108,6 +114,104 @@ def test_every_distribution_is_shown_with_the_verdicts_that_there_are(
     }
 
 
-def test_long_texts_are_cut_and_say_so() -> None:
-    assert _shortened("x" * LONGEST) == "x" * LONGEST
-    assert _shortened("x" * (LONGEST + 5)).endswith("… (5 characters more)")
+def tokenized(folder: Path, name: str, test: Path, reading: Reading, context: int = 512, template: str = "") -> Path:
+    """A small model, described and with the tokens of a test split; its folder in the run."""
+    model = save_model(folder / name, "llama", context=context)
+    if template:
+        tokenizer = load_tokenizer(model)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(model)
+    described = folder / "models" / f"{name}.json"
+    described.parent.mkdir(exist_ok=True)
+    write_json(described, describe_model(str(model), None, folder / "sha256.json"))
+    tokens = folder / "tokens" / f"{name}.json"
+    tokens.parent.mkdir(exist_ok=True)
+    tokenize_splits(model=described, test=[test], reading=reading, cache=folder / "cache", output=tokens)
+    return model
+
+
+def sampled(folder: Path, models: list[str], test: Path, reading: Reading) -> list[dict]:
+    """The pairs that are shown of a test split on which mms gives every pair the same verdict."""
+    places = [(e, p) for e, example in enumerate(read_split(test)) for p in range(len(example.responses))]
+    frame = pl.DataFrame(
+        {"target": test.parent.name, "example": [e for e, _ in places], "pair": [p for _, p in places],
+         "cluster": [e for e, _ in places], "answer": None, "probability": 0.9,
+         **dict.fromkeys(list(PAIR_COLUMNS)[6:])},
+        schema=PAIR_COLUMNS,
+    )  # fmt: skip
+    for model in models:
+        (folder / f"evaluations/{model}/mms").mkdir(parents=True)
+        frame.write_parquet(folder / f"evaluations/{model}/mms/easy.parquet")
+    write_samples(
+        f"easy:{test.parent.name}", evaluations=folder / "evaluations", models=models, interventions=["mms"],
+        test=[test], tokens=[folder / f"tokens/{model}.json" for model in models],
+        described=[folder / f"models/{model}.json" for model in models], reading=reading,
+        output=folder / "samples.json",
+    )  # fmt: skip
+    return read_json(folder / "samples.json")[test.parent.name]["pairs"]
+
+
+def seen_texts(pair: dict) -> dict[str, str]:
+    """The prompt of a pair as the page puts it together, by model."""
+    return {
+        model: way["before"] + way.get("prompt", pair["prompt"]) + way["after"]
+        for way in pair["seen"]
+        for model in way["models"]
+    }
+
+
+CHAT = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}[assistant] "
+
+
+def test_under_a_chat_template_and_as_claims_prompts_are_those_whose_tokens_were_read(tmp_path: Path) -> None:
+    test = write_distribution(tmp_path / "north", train=1, test=9) / "test.json"
+    reading = Reading(framing="truthfulness", prompt_format="chat")
+    model = tokenized(tmp_path, "m", test, reading, template=CHAT)
+    (entry,) = read_json(tmp_path / "tokens/m.json")["tokens"]
+    tokens = read_tokens(tokens_path(tmp_path / "cache", entry["digest"]))
+    read = {tuple(ids.tolist()) for ids in np.split(tokens.ids, tokens.offsets[1:-1])}
+    tokenizer, examples = load_tokenizer(model), read_split(test)
+    pairs = sampled(tmp_path, ["m"], test, reading)
+    assert len(pairs) == DRAWN
+    for pair in pairs:
+        example = examples[pair["example"]]
+        claim = f"{example.prompt}{example.responses[pair['pair']]}{QUESTION}"
+        assert pair["prompt"] == claim
+        (way,) = pair["seen"]
+        assert way == {"models": ["m"], "before": "[user] ", "after": " [assistant] ", "dropped": 0}
+        for answer in ("Yes", "No"):
+            assert tuple(tokenizer(seen_texts(pair)["m"] + answer)["input_ids"]) in read
+
+
+def test_what_was_dropped_of_a_prompt_is_shown_of_the_models_that_had_no_room(tmp_path: Path) -> None:
+    test = write_distribution(tmp_path / "north", train=1, test=9) / "test.json"
+    reading = Reading(overlong="shorten")
+    tokenized(tmp_path, "large", test, reading)
+    tokenized(tmp_path, "small", test, reading, context=38)
+    dropped = read_json(tmp_path / "tokens/small.json")["shortened"]["north/test"]
+    pairs = sampled(tmp_path, ["large", "small"], test, reading)
+    assert dropped and {pair["example"] for pair in pairs} - {int(example) for example in dropped}
+    for pair in pairs:
+        count = dropped.get(str(pair["example"]))
+        if count is None:
+            assert "seen" not in pair  # every model saw it as it is written
+            continue
+        assert seen_texts(pair) == {"large": pair["prompt"], "small": pair["prompt"][count:]}
+        assert [(way["models"], way["dropped"]) for way in pair["seen"]] == [(["large"], 0), (["small"], count)]
+
+
+def test_a_template_that_changes_the_prompt_is_shown_in_its_own_words() -> None:
+    stripped, upper = ShownPrompt("[ red ? ]", 0), ShownPrompt("RED ?", 0)
+    assert ways_seen("  red ? \n", {"a": stripped, "b": upper}) == [
+        {"models": ["a"], "before": "[ ", "after": " ]", "dropped": 0, "prompt": "red ?"},
+        {"models": ["b"], "before": "", "after": "", "dropped": 0, "prompt": "RED ?"},
+    ]
+    assert ways_seen("red", {"a": ShownPrompt("red", 0), "b": ShownPrompt("red", 0)}) == []
+
+
+def test_long_texts_are_cut_in_the_middle_and_say_so() -> None:
+    assert shortened("x" * LONGEST) == "x" * LONGEST
+    text = f"begin{'x' * LONGEST}end"
+    cut = shortened(text)
+    assert cut.startswith("begin") and cut.endswith("end") and "[… 8 characters more …]" in cut
+    assert cut.count("x") == LONGEST - 8 and cut.index("\n") == LONGEST - LONGEST_END

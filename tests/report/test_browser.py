@@ -61,9 +61,8 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
-        self.page.wait_for_function(
-            "document.querySelectorAll('.figure').length === document.querySelectorAll('[data-drawn]').length"
-        )
+        # Not with an expression: the page's policy forbids to evaluate one while figures are still being drawn.
+        self.page.locator(".figure:not([data-drawn])").first.wait_for(state="detached")
 
     def check(self) -> None:
         """Nothing was complained of, and nothing but the file itself was asked for."""
@@ -210,6 +209,41 @@ def test_samples_are_found_by_method_and_verdict(browser: Browser, tmp_path: Pat
     opened.check()
 
 
+def test_prompts_are_shown_as_the_models_saw_them_and_as_they_are_written(browser: Browser, tmp_path: Path) -> None:
+    hostile = HOSTILE[6]
+    seen = [
+        {"models": ["small"], "before": "[user] ", "after": hostile, "dropped": 0},
+        {"models": ["large", "huge"], "before": "[user] ", "after": hostile, "dropped": 4, "prompt": "green ?"},
+    ]
+    pair = {"prompt": "red green ?", "best": "b", "worse": "w", "pair": 0, "disputed": False, "verdicts": [0.7]}
+    pairs = [{**pair, "example": 1, "seen": seen}, {**pair, "example": 2}, {**pair, "example": 3, "seen": seen[:1]}]
+    shown = replace(TABLES, samples={"code": {"columns": [["small", "mms", "easy"]], "pairs": pairs}})
+    opened = Opened(browser, render("trial", shown, {}), tmp_path, 1400)
+    cards = opened.page.locator("#sample-list article")
+
+    def prompts(card: int) -> list[str]:
+        # The last two texts are the responses.
+        return cards.nth(card).locator("pre").all_text_contents()[:-2]
+
+    assert prompts(0) == [f"[user] red green ?{hostile}", f"[user] green ?{hostile}"]
+    assert (prompts(1), prompts(2)) == (["red green ?"], [f"[user] red green ?{hostile}"])
+    assert cards.nth(0).locator("h4").all_text_contents()[:2] == [
+        "Prompt, as seen by small", "Prompt, as seen by large, huge"
+    ]  # fmt: skip
+    assert "The first 4 characters were dropped" in cards.nth(0).inner_text()
+    assert "dropped" not in cards.nth(2).inner_text()
+    assert cards.nth(0).locator(".template").all_text_contents() == ["[user] ", hostile] * 2
+    opened.page.select_option("#sample-prompts", "written")
+    assert [prompts(card) for card in range(3)] == [["red green ?"]] * 3
+    assert "dropped" not in cards.nth(0).inner_text()
+    assert opened.page.locator("#sample-list :is(script, img, svg, iframe, link)").count() == 0
+    opened.check()
+
+
+def test_where_models_saw_what_is_written_there_is_no_choice(html: str) -> None:
+    assert 'id="sample-prompts"' not in html and "as the models saw them" not in html
+
+
 def test_samples_open_with_the_distribution_on_which_most_is_lost() -> None:
     accuracy = pl.when(target="code").then(0.2).otherwise(0.6)
     metrics = TABLES.metrics.with_columns(generalization_accuracy=accuracy, source_ID_accuracy=pl.lit(0.8))
@@ -233,6 +267,9 @@ def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(browser: Browse
         own = TABLES.metrics.filter(model="small", intervention=method)["generalization_accuracy"]
         mean = board.filter(intervention=method)["generalization_accuracy"].item()
         assert sorted(numbers()) == sorted(f"{value:.2f}" for value in [mean, *own])
+    figure.locator("select").select_option("capability")
+    known = TABLES.metrics.filter(model="small", intervention=first)["target_tuned_capability"]
+    assert sorted(numbers()) == sorted(f"{value:.2f}" for value in known)
     opened.check()
 
 

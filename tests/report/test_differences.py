@@ -4,34 +4,90 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import polars as pl
 import pytest
 from test_page import SHIFTS, TABLES, Page, make_tables, section, table
 
 from genies.data.shifts import Shift
+from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS
+from genies.evaluation.bootstrap import DrawnMeans
+from genies.evaluation.scored import Scored
 from genies.evaluation.simultaneous import LEVEL
-from genies.evaluation.tables.comparisons import NOT_TESTED
+from genies.evaluation.tables.comparisons import NOT_TESTED, compare
+from genies.evaluation.tables.leaderboard import leaderboard
 from genies.report.page import render
 from genies.report.tables import Tables
 
 FAR_APART = {"mms": 0.9, "lora": 0.88, "zero_shot": 0.5}
-MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", "skill", 1, benchmark="half" if n % 2 else None) for n in range(12)]
+MANY = [
+    Shift(f"s{n}", f"t{n}", f"t{n}", "probing" if n < 4 else "extreme", "skill", 1, benchmark="half" if n % 2 else None)
+    for n in range(12)
+]
+ONE_SOURCE = [replace(shift, source="easy", benchmark=None) for shift in MANY]
+PAIRS = 100
 
 
-def made_of(shifts: list[Shift]) -> Tables:
-    """Tables of interventions of which one is far below the two others, which are near each other."""
-    from genies.evaluation.tables.comparisons import compare
-    from genies.evaluation.tables.leaderboard import leaderboard
+def made_of(shifts: list[Shift], known: bool = False) -> Tables:
+    """Tables of interventions of which one is far below the two others, which are near each other.
 
+    Args:
+        shifts: of the run.
+        known: whether it is known how single pairs were ranked.
+    """
     run = make_tables(["small"], list(FAR_APART), shifts)
-    wiggle = pl.int_range(pl.len()).over("intervention") % 5 * 0.01
-    accuracy = pl.col("intervention").replace_strict(FAR_APART) + wiggle * (1 - pl.col("intervention").eq("mms") * 2)
-    metrics = run.metrics.with_columns(generalization_accuracy=accuracy)
-    benchmarks = {"half": {(s.source, s.target) for s in shifts if s.benchmark}}
-    comparisons = compare(metrics, {}, benchmarks)
-    board = leaderboard(metrics, benchmarks, comparisons=comparisons)
+    # Other differences in every set of shifts, so that a difference on the page tells which comparison it is.
+    wiggle = pl.Series("wiggle", np.random.default_rng(2).integers(-4, 4, len(run.metrics), endpoint=True) / 100)
+    accuracy = pl.col("intervention").replace_strict(FAR_APART) + wiggle
+    metrics = run.metrics.with_columns(generalization_accuracy=accuracy.round(2))
+    sets = {"half": {(s.source, s.target) for s in shifts if s.benchmark}}
+    scores = ranked(metrics) if known else {}
+    comparisons = compare(metrics, scores, sets)
+    board = leaderboard(metrics, sets, DrawnMeans(metrics, scores) if known else None, comparisons)
     return run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=board)
+
+
+def ranked(metrics: pl.DataFrame) -> dict[tuple[str, str, str, str], Scored]:
+    """Single pairs, each of an example of its own, that are ranked as rightly as the metrics say."""
+    generator, found = np.random.default_rng(3), {}
+    for row in metrics.iter_rows(named=True):
+        right = np.arange(PAIRS) < round(PAIRS * row["generalization_accuracy"])
+        correct = generator.permutation(right).astype(float)
+        found[row["model"], row["intervention"], row["source"], row["target"]] = Scored(
+            correct, np.arange(PAIRS), correct
+        )
+    return found
+
+
+RUNS: dict[str, Callable[[], Tables]] = {
+    "alike": lambda: TABLES,
+    "apart": lambda: made_of(MANY),
+    "apart, pairs known": lambda: made_of(MANY, known=True),
+    "one source": lambda: made_of(ONE_SOURCE, known=True),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request: pytest.FixtureRequest) -> Tables:
+    return RUNS[request.param]()
+
+
+def leaves_out_0(low: float | None, high: float | None) -> bool:
+    """An interval without ends leaves nothing out."""
+    return low is not None and (low > 0 or high < 0)
+
+
+def judgements(run: Tables, names: tuple[str, str], difference: float) -> list[dict]:
+    """The comparisons over sets of shifts that a difference on the page can be of."""
+    return [
+        row
+        for row in run["comparisons"].filter(pl.col("target").is_null()).iter_rows(named=True)
+        if (row["intervention"], row["other"]) in (names, names[::-1])
+        and abs(row["difference"]) == pytest.approx(abs(difference), abs=1e-12)
+    ]
 
 
 def rows(page: str, name: str) -> list[dict[str, object]]:
@@ -40,35 +96,110 @@ def rows(page: str, name: str) -> list[dict[str, object]]:
     for row in re.findall(r"<tr>(.*?)</tr>", table(page, name), re.DOTALL)[1:]:
         values = [json.loads(text.replace("&#34;", '"')) for text in re.findall(r"data-values=[\"'](.*?)[\"']", row)]
         (difference, low, high), (p,) = values[0], values[1]
+        won, lost = re.findall(r"<td>(\d+)</td>", row)[:2]
         names = re.findall(r"<th scope=\"row\">(.*?)</th><td>(.*?)</td>", row)
         verdict = re.search(r"<td(?: class=\"soft\")?>(higher|lower|not distinguishable|not tested)", row)
         found.append({"names": names[0], "difference": difference, "low": low, "high": high, "p": p,
-                      "verdict": verdict and verdict[1]})  # fmt: skip
+                      "won": int(won), "lost": int(lost), "verdict": verdict and verdict[1]})  # fmt: skip
     return found
+
+
+def boards_by_model(page: str) -> list[tuple[str, ...]]:
+    """Each model with the names of its tables of comparisons."""
+    headed = re.findall(r'<h3>([^<]*?), [^<]*</h3>(?:(?!<h3>).)*?data-name="(differences-\d+)"', page, re.DOTALL)
+    return [(model, name) for model, name in headed]
 
 
 def tables_of(page: str) -> list[str]:
     return re.findall(r'data-name="(differences-\d+)"', page)
 
 
-@pytest.mark.parametrize("run", [TABLES, made_of(MANY)], ids=["alike", "apart"])
 def test_an_interval_leaves_out_0_exactly_where_p_is_below_the_level(run: Tables) -> None:
     page = render("trial", run, {})
     compared = [row for name in tables_of(page) for row in rows(page, name)]
     assert compared
     for row in compared:
-        # An interval without ends leaves nothing out.
-        leaves_out = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        leaves_out = leaves_out_0(row["low"], row["high"])
         assert leaves_out == (row["p"] < LEVEL)
         assert leaves_out == (row["verdict"] in ("higher", "lower"))
     if run is not TABLES:
         assert {row["verdict"] for row in compared} == {"higher", "not distinguishable"}
 
 
+def test_wins_and_losses_are_the_shifts_whose_interval_leaves_out_0(run: Tables) -> None:
+    page = render("trial", run, {})
+    single = run["comparisons"].filter(pl.col("target").is_not_null()).to_dicts()
+    for row in single:
+        assert leaves_out_0(row["low"], row["high"]) == (row["p_adjusted"] is not None and row["p_adjusted"] < LEVEL)
+    shown = 0
+    for model, *tables in boards_by_model(page):
+        for name in tables:
+            for row in rows(page, name):
+                own = [
+                    one for one in single if (one["intervention"], one["other"], one["model"]) == (*row["names"], model)
+                ]
+                won, lost = (
+                    sum(leaves_out_0(one["low"], one["high"]) and sign * one["difference"] > 0 for one in own)
+                    for sign in (1, -1)
+                )
+                assert (row["won"], row["lost"]) == (won, lost)
+                shown += won + lost
+    assert bool(shown) == any(one["p_adjusted"] is not None for one in single)
+
+
+def test_every_block_of_the_leaderboard_has_one_verdict_with_the_comparisons(run: Tables) -> None:
+    """In an interval for new examples of the same shifts alone, too, where all shifts have one source."""
+    page = section(render("trial", run, {}), "leaderboard")
+    verdicts = []
+    for text in re.findall(r'<table data-name="leaderboard">.*?</table>', page, re.DOTALL):
+        best = None
+        for row in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)[1:]:
+            name = re.search(r'<th scope="row" title="(.*?)">', row)[1]
+            values = [
+                json.loads(found.replace("&#34;", '"')) for found in re.findall(r"data-values=[\"'](.*?)[\"']", row)
+            ]
+            # Both means have two intervals: accuracy, then the difference to the best.
+            difference, low, high, *examples = [own for own in values if len(own) == 5][1]
+            if best is None:
+                best = name
+                assert difference is None
+                continue
+            judged = judgements(run, (name, best), difference)
+            assert judged
+            for one in judged:
+                ends = (low, high) if one["interval_over"] == NEW_SHIFTS else examples
+                assert leaves_out_0(*ends) == (one["p_adjusted"] is not None and one["p_adjusted"] < LEVEL)
+                assert one["interval_over"] != EXAMPLES or low is None
+                verdicts.append(leaves_out_0(*ends))
+    assert verdicts and (run is TABLES or set(verdicts) == {True, False})
+
+
+def test_a_lead_is_more_than_noise_exactly_where_its_interval_leaves_out_0(run: Tables) -> None:
+    page = render("trial", run, {})
+    told = []
+    for text in Page(page[page.index('<section id="findings"') : page.index("<nav")]).texts("dd"):
+        best = text.split()[0]
+        for lead, interval, other, verdict in re.findall(
+            r"Its lead of (\S+)(?: \((\S+ to \S+?)(?:, for new examples of these shifts)?\))? over (?:the runner-up, )?"
+            r"(\w+),? (is more than noise|may be noise)", text
+        ):  # fmt: skip
+            ends = [float(end.replace("−", "-")) for end in interval.split(" to ")] if interval else [None, None]
+            above = interval != "" and ends[0] > 0
+            assert above == (verdict == "is more than noise")
+            judged = [
+                one for one in run["comparisons"].filter(pl.col("target").is_null()).iter_rows(named=True)
+                if {one["intervention"], one["other"]} == {best, other}
+                and f"{abs(one['difference']):.3f}" == lead.lstrip("−")
+            ]  # fmt: skip
+            assert judged and all((one["p_adjusted"] < LEVEL) == above for one in judged)
+            told.append(above)
+    assert run is TABLES or set(told) == {True, False}
+
+
 def test_the_leaderboard_has_the_intervals_of_the_comparisons() -> None:
     run = made_of(MANY)
     page = render("trial", run, {})
-    (first, *_) = tables_of(page)
+    first = tables_of(page)[0]
     assert "the 6 shifts of half" in page[: page.index(f'data-name="{first}"')].rsplit("<h3>", 1)[1]
     of_all = {row["names"]: row for row in rows(page, tables_of(page)[1])}
     board = run["leaderboard"].filter(label="all", averaged_over="distinct").to_dicts()

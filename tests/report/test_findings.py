@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -143,6 +144,88 @@ def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None
     calibrated = said(made(calibration_error=error, calibration_error_by_chance=pl.lit(0.3)))["Calibration"]
     assert calibrated.endswith("on 0 of 16 shifts.")
     assert "Calibration" not in said(made(calibration_error=pl.lit(None, pl.Float64)))
+
+
+def test_what_an_interval_is_for_is_said_and_without_one_the_figure_stands_alone() -> None:
+    one_source = made(shifts=[replace(shift, source="s0") for shift in SHIFTS])
+    assert said(made())["Best on extreme shifts"].count("95 % for new shifts") == 1
+    alone = said(one_source)["Best on extreme shifts"]
+    assert re.match(r"mms has the highest mean accuracy over 8 shifts: 0\.8\d\d\. ", alone)
+    ends = {"generalization_accuracy_examples_low": 0.71, "generalization_accuracy_examples_high": 0.85}
+    board = one_source["leaderboard"].with_columns(pl.lit(value).alias(name) for name, value in ends.items())
+    text = said(one_source.having(leaderboard=board))["Best on extreme shifts"]
+    assert "(0.710 to 0.850, 95 % for new examples)" in text and "for new shifts)" not in text
+
+
+def test_how_many_others_may_be_as_good_is_said_where_it_is_more_than_the_runner_up() -> None:
+    alike = said(made({"zero_shot": 0.79}))["Best on extreme shifts"]
+    assert alike.endswith("2 of the 2 others may be as good.")
+    assert "may be as good" not in said(made())["Best on extreme shifts"]
+    assert "may be as good" not in said(made({"lora": 0.6, "zero_shot": 0.5}))["Best on extreme shifts"]
+
+
+def test_a_lead_over_what_was_not_compared_is_not_judged() -> None:
+    run = made()
+    lacking = run.having(comparisons=run["comparisons"].filter(pl.col("other") != "lora"))
+    text = said(lacking)["Best on extreme shifts"]
+    assert "It was not compared with lora." in text and "runner-up" not in text
+    assert "not compared" not in said(run)["Best on extreme shifts"]
+
+
+def test_a_lead_over_the_shifts_of_one_source_is_for_new_examples() -> None:
+    run = made(shifts=[replace(shift, source="s0") for shift in SHIFTS])
+    known = {"low": 0.004, "high": 0.3, "p_adjusted": 0.01, "interval_over": "examples", "verdict": "higher"}
+    sign = pl.when(pl.col("intervention") == "mms").then(1.0).otherwise(-1.0)
+    judged = run["comparisons"].with_columns(
+        pl.lit(known["p_adjusted"]).alias("p_adjusted"),
+        pl.lit("examples").alias("interval_over"),
+        verdict=pl.when(sign > 0).then(pl.lit("higher")).otherwise(pl.lit("lower")),
+        low=pl.min_horizontal(sign * known["low"], sign * known["high"]),
+        high=pl.max_horizontal(sign * known["low"], sign * known["high"]),
+    )
+    text = said(run.having(comparisons=judged))["Best on extreme shifts"]
+    assert text.count("(0.004 to 0.300, for new examples of these shifts) over ") == 2
+    assert text.count("is more than noise.") == 2 and "may be noise" not in text
+    assert "for new examples of these shifts" not in said(made())["Best on extreme shifts"]
+
+
+def test_a_lead_whose_interval_has_no_ends_may_be_noise() -> None:
+    """Differences that are the same on too few shifts for any p-value below the level."""
+    few = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", "skill", 1) for n in range(3)]
+    same = {(method, n): LEVELS[method] for method in METHODS for n in range(3)}
+    text = said(made(places=same, shifts=few))["Best method"]
+    assert "Its lead of 0.010 over the runner-up, lora, may be noise." in text
+    many = said(made(places={(method, n): LEVELS[method] for method in METHODS for n in range(16)}))
+    assert "Its lead of 0.010 (0.010 to 0.010) over the runner-up, lora, " in many["Best on extreme shifts"]
+
+
+def test_a_correlation_is_that_of_the_best_method_and_may_be_negative() -> None:
+    against = {("zero_shot", n): 0.5 + 0.02 * n for n in range(16)}
+    against |= {("mms", n): 0.95 - 0.01 * n + WIGGLE[n % 7] for n in range(16)}
+    text = said(made(places=against))["Can it be foreseen?"]
+    assert re.search(r"that of mms correlate with r = −0\.9\d \(−0\.\d\d to −0\.\d\d\)\.$", text)
+    # Nothing correlates with itself: where the untouched model is best, the method that goes with it most is named.
+    with_lora = {("zero_shot", n): 0.9 + 0.005 * n for n in range(16)} | {
+        ("lora", n): 0.5 + 0.01 * n + WIGGLE[n % 7] for n in range(16)
+    }
+    assert "that of lora correlate with r = 0.9" in said(made(places=with_lora))["Can it be foreseen?"]
+
+
+def test_the_smallest_calibration_error_has_its_interval_where_there_is_one() -> None:
+    error = pl.when(intervention="lora").then(0.02 + 0.001 * (pl.int_range(pl.len()) % 7)).otherwise(0.1)
+    text = said(made(calibration_error=error))["Calibration"]
+    assert re.match(r"lora has the smallest calibration error: 0\.0\d\d \(0\.0\d\d to 0\.0\d\d\)\.$", text)
+    one_source = made(shifts=[replace(shift, source="s0") for shift in SHIFTS], calibration_error=error)
+    assert re.match(r"lora has the smallest calibration error: 0\.0\d\d\.$", said(one_source)["Calibration"])
+
+
+def test_the_evidence_of_calibration_is_a_section_that_the_page_has() -> None:
+    run = made(calibration_error=pl.lit(0.1))
+    assert {finding.evidence for finding in findings(run)["small"] if finding.about == "Calibration"} == {"calibration"}
+    bare = run.having(reliability=run["reliability"].clear())
+    (evidence,) = (finding.evidence for finding in findings(bare)["small"] if finding.about == "Calibration")
+    page = render("trial", bare, {})
+    assert evidence == "leaderboard" and '<section id="calibration">' not in page
 
 
 def test_findings_stand_first_and_lead_to_sections_of_the_page() -> None:

@@ -337,10 +337,28 @@ def test_no_name_becomes_part_of_an_expression(hostile_page):
 def test_left_out_and_shortened_examples_and_dropped_shots_are_counted(page):
     assert "70 examples in 2 splits" in page and "3 examples did not fit" in page and "2 prompts were shortened" in page
     assert "In 4 examples two responses are the same tokens" in page
+    assert "All fit into" not in page and "In 1 text the end of the prompt" in page
     cells = Page(page).texts("td")
     start = cells.index("test")
     assert cells[start : start + 5] == ["test", "small", "30", "3", "2"]
     assert "17" in cells
+
+
+def test_where_every_example_fits_and_is_distinct_nothing_else_is_said():
+    read = TABLES["texts"].filter(pl.col("intervention").is_null() & pl.col("source").is_null())
+    zero = dict.fromkeys(("left_out", "shortened", "indistinct", "merged"), pl.lit(0))
+    shown = section(render("trial", TABLES.having(texts=read.with_columns(**zero)), {}), "texts")
+    assert "All fit into the model's context." in shown
+    assert not any(
+        said in shown for said in ("did not fit", "shortened in front", "same tokens", "the end of the prompt")
+    )
+    assert "dropped shots" not in shown and "want more room" not in shown
+
+
+def test_whether_intervals_of_differences_are_for_new_shifts_is_said(page):
+    assert "These intervals are for other test examples" not in page
+    over = TABLES["comparisons"].with_columns(interval_over=pl.lit("examples"))
+    assert "<strong>These intervals are for other test examples" in render("trial", TABLES.having(comparisons=over), {})
 
 
 @pytest.mark.parametrize(
@@ -390,7 +408,7 @@ def test_tooltips_leave_out_what_was_not_run(page, hostile_page):
 
 def test_a_run_without_capability_says_so_instead_of_drawing():
     page = render("trial", make_tables(["m"], ["zero_shot"], SHIFTS, capability=[]), {})
-    assert "no elicitation to show" in page
+    assert "no elicitation to show" in page and "no elicitation to show" not in render("trial", TABLES, {})
     assert len(Page(page).content()["figures"]) == 6
 
 

@@ -137,6 +137,8 @@ rule samples:
     input:
         evaluations=plan.files.evaluations(),
         test=plan.data.test(plan.selection.tested),
+        tokens=expand(rules.tokenize.output, model=plan.models),
+        described=expand(rules.model.output, model=plan.models),
     output:
         results / "samples.json",
     log:
@@ -156,7 +158,13 @@ rule samples:
         data=plan.data.digest("test", plan.selection.tested),
         code=plan.code("genies.stages.samples"),
     shell:
-        further("params.pairs", references="params.references", test="input.test")
+        further(
+            "params.pairs",
+            references="params.references",
+            test="input.test",
+            tokens="input.tokens",
+            described="input.described",
+        )
         + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --on-references {params.on_references:q} "
         "{params.reading:q} --output={output:q}"

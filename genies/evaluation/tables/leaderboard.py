@@ -10,6 +10,7 @@ from genies.evaluation.averages import (
     AVERAGED,
     BLOCK,
     DIFFERENCE,
+    EXAMPLES,
     Benchmarks,
     averaged,
     blocks,
@@ -43,8 +44,9 @@ TABLE = Table(
 """Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
 degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
 ``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
-of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block, and
-``may_be_best`` is false where any other intervention is shown to be better there."""
+of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block: for new
+shifts, or where all of them have one source, for new examples. ``may_be_best`` is false where any other intervention is
+shown to be better there."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -79,14 +81,13 @@ def leaderboard(
             row["may_be_best"] = compared.may_be_best(tuple(names.values()), intervention)
             for name, used in averaged(own):
                 mean = new_shifts(used, name)
-                interval = within_range(name, mean.interval())
-                if name == DIFFERENCE:
-                    interval = compared.interval(tuple(names.values()), intervention, ranked[0][0])
-                row |= {name: mean.mean, **interval_columns(name, interval)}
+                row |= {name: mean.mean, **interval_columns(name, within_range(name, mean.interval()))}
                 if name == "generalization_accuracy":
                     row["degrees_of_freedom"] = mean.degrees_of_freedom
                 if name in OVER_EXAMPLES and examples:
                     row |= interval_columns(f"{name}_examples", examples.interval(used, name))
+            if intervention != ranked[0][0]:
+                row |= compared.intervals(tuple(names.values()), intervention, ranked[0][0])
             rows.append(row)
     return TABLE.frame(rows)
 
@@ -95,7 +96,7 @@ class _Compared:
     """Comparisons by what is averaged over."""
 
     def __init__(self, comparisons: pl.DataFrame | None) -> None:
-        self._ends: dict[tuple[str, ...], tuple[float, float] | None] = {}
+        self._ends: dict[tuple[str, ...], tuple[str | None, tuple[float, float] | None]] = {}
         self._worse: dict[tuple[str, ...], bool] = {}
         if comparisons is None:
             return
@@ -103,14 +104,21 @@ class _Compared:
             block = tuple(row[name] for name in BLOCK)
             low, high, verdict = row["low"], row["high"], row["verdict"]
             both = row["intervention"], row["other"]
-            self._ends[*block, *both] = None if low is None else (low, high)
-            self._ends[*block, *reversed(both)] = None if low is None else (-high, -low)
+            over = row["interval_over"]
+            self._ends[*block, *both] = over, None if low is None else (low, high)
+            self._ends[*block, *reversed(both)] = over, None if low is None else (-high, -low)
             for name, worse in zip(both, (LOWER, HIGHER), strict=True):
                 self._worse[*block, name] = self._worse.get((*block, name), False) or verdict == worse
 
-    def interval(self, block: tuple[str, ...], intervention: str, best: str) -> tuple[float, float] | None:
-        """Simultaneous interval of the difference to the best intervention of a block; None where it has no ends."""
-        return self._ends.get((*block, intervention, best))
+    def intervals(self, block: tuple[str, ...], intervention: str, best: str) -> dict[str, float | None]:
+        """Columns of the simultaneous interval of the difference to the best intervention of a block.
+
+        Over the shifts of one source it is for new examples, and there is none for new shifts.
+        """
+        over, ends = self._ends.get((*block, intervention, best), (None, None))
+        if over != EXAMPLES:
+            return interval_columns(DIFFERENCE, ends)
+        return interval_columns(DIFFERENCE, None) | interval_columns(f"{DIFFERENCE}_examples", ends)
 
     def may_be_best(self, block: tuple[str, ...], intervention: str) -> bool | None:
         """Whether no other intervention of the block is shown to be better; None where nothing was compared."""

@@ -92,7 +92,7 @@ def draw(figures: Figures, subject: Subject) -> None:
             description += " A frame marks a cell with a remark."
         columns = [*order, *([CAPABILITY] if any(row["intervention"] == CAPABILITY for row in besides) else [])]
         wide = _wide(number, columns, known, rows.wide_labels)
-        narrow = _narrow(number, order, known, rows.narrow)
+        narrow = _narrow(number, columns, known, rows.narrow)
         figures.add("heatmaps", Figure(f"figure-heatmap-{number}", model, description, wide, narrow))
 
 
@@ -231,7 +231,7 @@ def _wide(number: int, order: list[str], known: list[str], labels: list[str]) ->
 
 
 def _narrow(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:
-    """One intervention at a time, chosen from a list; names of shifts stand above its cells, so that both have room."""
+    """One column at a time, chosen from a list; names of shifts stand above its cells, so that both have room."""
     method = f"method_{number}"
     layers = _layers(number, order, known, "narrow", rows, None, method)
     shifts = alt.Chart(data_source(f"shifts-{number}")).mark_text(fontSize=11, **NAME)

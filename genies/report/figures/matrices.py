@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import polars as pl
 
 from genies.report.drawing import (
     ACCURACY_STEPS,
@@ -45,7 +46,7 @@ def draw(figures: Figures, subject: Subject) -> None:
         if len(own) < len(sources) * len(targets) or len(own) <= len(shifts) + len(sources):
             continue
         columns = ("source", "target", "accuracy", "low", "high", "test_pairs")
-        figures.data[f"matrix-{index}"] = own.select(columns).to_dicts()
+        figures.data[f"matrix-{index}"] = own.select(columns).with_columns(pl.selectors.float().round(4)).to_dicts()
         wide = _matrix(index, sources, targets)
         figures.add(
             "matrices",
