@@ -284,7 +284,7 @@ def _template() -> jinja2.Template:
     environment.filters["number"] = number
     environment.filters["p_value"] = p_value
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": counted, "percent": percent}
+    environment.globals |= {"counted": counted, "percent": percent, "color_and_sign": drawing.color_and_sign}
     return environment.get_template("page.html")
 
 
