@@ -284,7 +284,8 @@ def test_pressing_a_name_brings_out_its_line_in_the_radar(browser: Browser, html
     figure = opened.page.locator("#figure-radar")
 
     def opacities() -> dict[str, float]:
-        """Of the lines, by their colour."""
+        """Of the lines, by their colour, once the browser has drawn them again."""
+        opened.page.wait_for_timeout(200)
         return {
             str(line.get_attribute("stroke")): float(line.get_attribute("opacity") or 1)
             for line in figure.locator(".mark-line path[stroke^='var(--model']").all()
@@ -315,9 +316,9 @@ def test_a_choice_of_model_changes_ellipses_and_radar(browser: Browser, html: st
         select.select_option("small")
         small = drawn(name)
         select.select_option("large")
-        opened.page.wait_for_timeout(100)
+        opened.page.wait_for_timeout(200)
         assert drawn(name) != small
         select.select_option("small")
-        opened.page.wait_for_timeout(100)
+        opened.page.wait_for_timeout(200)
         assert drawn(name) == small
     opened.check()
