@@ -123,7 +123,7 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
         return None if best is None else accuracy - best
     if name == CAPABILITY:
         capability = _drawn_capability(draws, row) if row[CAPABILITY] else np.float64(0)
-        return capability if np.ndim(capability) else None
+        return capability if isinstance(capability, np.ndarray) else None
     accuracy = draws.elicited(row, row["intervention"])
     base = draws.elicited(row, baseline) if name == "differential_elicitation" else np.float64(0)
     if accuracy is None or base is None or not row["target_tuned_capability"]:
