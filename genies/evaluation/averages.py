@@ -17,6 +17,8 @@ AVERAGED = {
     "brier": (0.0, 1.0),
 }
 """Metrics that are averaged over shifts, and their range, at which intervals end."""
+CAPABILITY = "target_tuned_capability"
+RANGES = {**AVERAGED, CAPABILITY: (0.0, 1.0)}
 DIFFERENCE = "difference_to_best"
 BLOCK = ("model", "label", "averaged_over")
 """Columns that name a set of shifts that is averaged over."""
@@ -105,7 +107,7 @@ def within_range(name: str, interval: tuple[float, float] | None) -> tuple[float
     """An interval that ends where the metric's range does."""
     if interval is None:
         return None
-    smallest, largest = AVERAGED.get(name, (None, None))
+    smallest, largest = RANGES.get(name, (None, None))
     low, high = interval
     return low if smallest is None else max(low, smallest), high if largest is None else min(high, largest)
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from genies.data.pairs import text_seed
-from genies.evaluation.averages import DIFFERENCE
+from genies.evaluation.averages import CAPABILITY, DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
 from genies.evaluation.metrics import BASELINE, correctness
 from genies.evaluation.scored import Key, Scored
@@ -106,12 +106,12 @@ def _chance_adjusted(draws: _Draws, row: Mapping) -> tuple[float, float] | None:
 
 
 def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.ndarray | None:
-    """A metric of ``OVER_SHIFTS`` on one shift in each draw, float64 (resamples,); None where it is not known.
+    """A metric on one shift in each draw, float64 (resamples,); None where it is not known.
 
     Args:
         draws: of the accuracies.
         row: of the metrics; for the difference, with ``best_intervention``.
-        name: of the metric.
+        name: of the metric, one of ``OVER_SHIFTS`` or the capability, which is not known where it counts as given.
         baseline: the intervention that differential elicitation is measured from.
     """
     model, source, target = (row[key] for key in ("model", "source", "target"))
@@ -121,6 +121,9 @@ def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.n
             return accuracy
         best = draws.accuracy((model, row["best_intervention"], source, target))
         return None if best is None else accuracy - best
+    if name == CAPABILITY:
+        capability = _drawn_capability(draws, row) if row[CAPABILITY] else np.float64(0)
+        return capability if isinstance(capability, np.ndarray) else None
     accuracy = draws.elicited(row, row["intervention"])
     base = draws.elicited(row, baseline) if name == "differential_elicitation" else np.float64(0)
     if accuracy is None or base is None or not row["target_tuned_capability"]:
@@ -181,9 +184,9 @@ class DrawnMeans:
         Args:
             shifts: rows of the metrics; one that stands twice counts twice. For the difference to the best
                 intervention, with its name in ``best_intervention``.
-            name: of the metric; those of ``OVER_SHIFTS`` have an interval.
+            name: of the metric; those of ``OVER_SHIFTS`` and the capability have an interval.
         """
-        if name not in OVER_SHIFTS or not len(shifts):
+        if name not in (*OVER_SHIFTS, CAPABILITY) or not len(shifts):
             return None
         total: np.ndarray | np.float64 = np.float64(0)
         for row in shifts.iter_rows(named=True):

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 FEWEST_DEGREES = 4.0
 """Degrees of freedom below which the small-sample correction is not reliable (Pustejovsky and Tipton 2018), and an
 interval over shifts supports no claim about new shifts."""
+ROUNDING = 1e-9
 
 
 def accuracy_interval(
@@ -134,7 +135,8 @@ class ClusteredMean:
 
 def supports_new_shifts(degrees_of_freedom: float | None) -> bool:
     """Whether a mean over shifts can support a claim about new ones; None stands for a mean over one source."""
-    return degrees_of_freedom is not None and degrees_of_freedom >= FEWEST_DEGREES
+    # Five sources of one shift each have exactly as many, up to rounding.
+    return degrees_of_freedom is not None and degrees_of_freedom > FEWEST_DEGREES - ROUNDING
 
 
 def clustered_mean(values: ArrayLike, clusters: ArrayLike) -> ClusteredMean:

@@ -12,6 +12,8 @@ from typing import Any
 
 import altair as alt
 
+from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS
+
 RANDOM_ACCURACY = 0.5
 MODEL_COLORS = tuple(f"var(--model-{number})" for number in range(8))
 """Okabe and Ito's palette (page.css), which the common kinds of colour blindness tell apart."""
@@ -46,21 +48,34 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
     },
+    "legend": {"labelColor": "var(--ink)", "labelFontSize": 12},
     "text": {"color": "var(--ink)", "fontSize": 12},
 }
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One drawing: its specification for wide screens, another for narrow ones where it needs one, and its texts."""
+    """One drawing: its specification for wide screens, another for narrow ones where it needs one, and its texts.
+
+    Attributes:
+        id: of its element on the page, and the name of its files.
+        title: above it.
+        description: for those who cannot see it.
+        wide: its specification.
+        narrow: another one for narrow screens.
+        note: below the title; what a reader must know of this figure alone.
+    """
 
     id: str
     title: str
     description: str
     wide: dict[str, Any]
     narrow: dict[str, Any] | None = None
+    note: str = ""
 
 
+MODEL = "model"
+"""Names the parameter that holds the number of the model to show."""
 SECTIONS = ("leaderboard", "shifts", "categories", "correlations", "calibration", "sites", "training")
 """Sections of the page that show figures, by their ids."""
 
@@ -77,6 +92,7 @@ class Kind:
         panels: whether they stand side by side where there is room.
         titled: whether each has its title.
         scrolls: whether each scrolls sideways where it is wider than the screen.
+        by_model: whether they show one model at a time, that whose number their parameter ``MODEL`` holds.
     """
 
     section: str
@@ -86,6 +102,7 @@ class Kind:
     panels: bool = True
     titled: bool = True
     scrolls: bool = False
+    by_model: bool = False
 
     def __post_init__(self) -> None:
         if self.section not in SECTIONS:
@@ -99,11 +116,13 @@ class Figures:
     Attributes:
         data: the tables.
         spokes: what the numbers around the radars stand for.
+        keys: what the colours and shapes of a kind's figures stand for, by its name; those of ``scales``, in order.
         kinds: of figures, by name, in the order of each section.
     """
 
     data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     spokes: list[str] = field(default_factory=list)
+    keys: dict[str, list[str]] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     _drawn: dict[str, list[Figure]] = field(default_factory=dict)
 
@@ -117,9 +136,10 @@ class Figures:
         """The figures of a kind."""
         return self._drawn.get(kind, [])
 
-    def of_section(self, section: str) -> list[tuple[Kind, list[Figure]]]:
-        """The kinds of figures of a section of the page, in order; those that have any."""
-        return [(kind, self[name]) for name, kind in self.kinds.items() if kind.section == section and self[name]]
+    def of_section(self, section: str) -> list[tuple[Kind, list[Figure], list[str]]]:
+        """The kinds of figures of a section of the page that have any, in order, with figures and key."""
+        own = {name: kind for name, kind in self.kinds.items() if kind.section == section and self[name]}
+        return [(kind, self[name], self.keys.get(name, [])) for name, kind in own.items()]
 
     def all(self) -> list[Figure]:
         return [figure for figures in self._drawn.values() for figure in figures]
@@ -134,11 +154,16 @@ def rows_of(name: str, index: int) -> alt.Chart:
     return alt.Chart(data_source(name)).transform_filter(f"datum.index === {index}")
 
 
-def model_scales(models: list[str]) -> tuple[alt.Scale, alt.Scale]:
-    """Colour and shape of each model; both say the same, so that neither is needed."""
-    colors = [MODEL_COLORS[i % len(MODEL_COLORS)] for i in range(len(models))]
-    shapes = [MODEL_SHAPES[i % len(MODEL_SHAPES)] for i in range(len(models))]
-    return alt.Scale(domain=models, range=colors), alt.Scale(domain=models, range=shapes)
+def color_and_sign(number: int) -> tuple[int, int]:
+    """Numbers of the colour and of the shape of one of several names; of 64, no two have both in common."""
+    return number % len(MODEL_COLORS), (number + number // len(MODEL_COLORS)) % len(MODEL_SHAPES)
+
+
+def scales(names: list[str]) -> tuple[alt.Scale, alt.Scale]:
+    """Colour and shape of each name; up to eight, both say the same, so that neither is needed."""
+    places = [color_and_sign(number) for number in range(len(names))]
+    colors, shapes = [MODEL_COLORS[color] for color, _ in places], [MODEL_SHAPES[sign] for _, sign in places]
+    return alt.Scale(domain=names, range=colors), alt.Scale(domain=names, range=shapes)
 
 
 def sized(chart: alt.LayerChart, height: int) -> dict[str, Any]:
@@ -167,11 +192,18 @@ def words(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:N") for name in names]
 
 
+def dashes(shorthand: str) -> alt.StrokeDash:
+    """Solid lines for intervals over new shifts, dashed ones for those over examples, by a field that says which."""
+    return alt.StrokeDash(
+        shorthand, scale=alt.Scale(domain=[NEW_SHIFTS, EXAMPLES], range=[[1, 0], [4, 3]]), legend=None
+    )
+
+
 def dots(
     base: alt.Chart, metric: str, x: alt.X, models: list[str], order: list[str], tooltip: list[alt.Tooltip]
 ) -> tuple[alt.Chart, alt.Chart]:
     """Intervals and dots of ``metric``, a row per intervention, within it one per model."""
-    colors, shapes = model_scales(models)
+    colors, shapes = scales(models)
     base = base.encode(
         y=alt.Y("intervention:N", sort=None, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelLimit=160)),
         yOffset=alt.YOffset("model:N", sort=None, scale=alt.Scale(domain=models)),

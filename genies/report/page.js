@@ -55,11 +55,28 @@
 
   let drawn = drawAll();
   narrow.addEventListener("change", () => {
-    drawn = drawn.then((views) => {
+    drawn = drawn.then(async (views) => {
       for (const view of views) view?.finalize();
-      return drawAll();
+      const again = await drawAll();
+      for (const choice of choices) showModel(again, choice);
+      return again;
     });
   });
+
+  // Figures that show one model at a time.
+
+  const choices = document.querySelectorAll("select.of-model");
+
+  function showModel(views, choice) {
+    const own = new Set(choice.dataset.figures.split(" "));
+    content.figures.forEach(({ id }, index) => {
+      if (own.has(id)) views[index]?.view.signal("model", Number(choice.value)).runAsync();
+    });
+  }
+
+  for (const choice of choices) {
+    choice.addEventListener("change", async () => showModel(await drawn, choice));
+  }
 
   // Tables: a press on a heading sorts, and each table can be taken along as CSV, with full numbers.
 

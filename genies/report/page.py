@@ -290,7 +290,7 @@ def _template() -> jinja2.Template:
     environment.filters["duration"] = readable
     environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": counted, "percent": percent}
+    environment.globals |= {"counted": counted, "percent": percent, "color_and_sign": drawing.color_and_sign}
     return environment.get_template("page.html")
 
 

@@ -158,17 +158,28 @@ def test_seeds_are_drawn_as_well(world: tuple) -> None:
     assert width(apart) > 2 * 1.96 * np.sqrt(accuracies.var() / 4)
 
 
-def test_a_category_of_one_source_has_an_interval_over_examples(world: tuple) -> None:
+def test_a_category_of_too_few_sources_has_intervals_over_examples(world: tuple) -> None:
+    """The shifts of one category have one source, those of the other two."""
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores, resamples=500)
     categories = by_category(metrics, examples=examples)
-    assert dict(categories.select("category", "interval_over").unique().iter_rows()) == {
-        "skill": "examples", "personas": "new shifts",
-    }  # fmt: skip
-    row = categories.filter(category="skill", intervention="mms").row(0, named=True)
-    expected = examples.interval(metrics.filter(category="skill", intervention="mms"), "elicitation")
-    assert (row["elicitation_low"], row["elicitation_high"]) == expected
-    assert by_category(metrics).filter(category="skill")["interval_over"].null_count() == 3
+    assert set(categories["interval_over"]) == {"examples"}
+    for category in ("skill", "personas"):
+        row = categories.filter(category=category, intervention="mms").row(0, named=True)
+        own = metrics.filter(category=category, intervention="mms")
+        for name in ("elicitation", "generalization_accuracy", "target_tuned_capability"):
+            low, high = examples.interval(own, name)
+            assert (row[f"{name}_low"], row[f"{name}_high"]) == (low, high) and low < row[name] < high
+    assert by_category(metrics)["interval_over"].null_count() == len(categories)
+
+
+def test_a_capability_that_counts_as_given_has_no_interval(world: tuple) -> None:
+    metrics, scores = world
+    given = metrics.with_columns(target_tuned_capability=pl.lit(0.99))
+    examples = bootstrap.DrawnMeans(given, scores, resamples=100)
+    row = by_category(given, examples=examples).row(0, named=True)
+    assert row["target_tuned_capability"] == pytest.approx(0.99) and row["target_tuned_capability_low"] is None
+    assert row["generalization_accuracy_low"] is not None
 
 
 def test_the_stage_writes_means_and_correlations(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from genies.evaluation.tables.leaderboard import leaderboard
 from genies.evaluation.uncertainty import accuracy_interval, clustered_mean
 from genies.stages.metrics import write_tables
 
+ENDS = ("_low", "_high")
 SHIFTS = [
     Shift("a", "b", "b", "extreme", "skill", 1),
     Shift("a", "c", "r", "probing", "personas", 2),
@@ -355,28 +356,52 @@ def test_one_shift_has_a_mean_and_no_interval():
     assert skill["elicitation_low"].null_count() == 2
 
 
-def test_a_category_of_one_shift_has_the_interval_of_that_shift_over_examples():
+def test_a_category_of_one_shift_has_the_intervals_of_that_shift_over_examples():
     metrics = generalization_metrics(full_cells("mms", "lora"), SHIFTS, ["mms"])
+    metrics = metrics.with_columns(capability_low=pl.lit(0.4), capability_high=pl.lit(0.7))
     ends = {"elicitation_low": pl.col("elicitation") - 0.1, "elicitation_high": pl.col("elicitation") + 0.1}
     intervals = metrics.filter(intervention="mms").select(*PLACE, **ends)
     categories = by_category(metrics, intervals)
-    assert categories.columns == list(CATEGORIES.columns)
-    personas = categories.filter(category="personas")
-    assert set(personas["interval_over"]) == {"new shifts"}
-    assert personas.equals(by_category(metrics).filter(category="personas"))
+    assert dict(categories.schema) == CATEGORIES.columns
     mms, lora = categories.filter(category="skill").rows(named=True)
-    assert (mms["interval_over"], lora["interval_over"]) == ("examples", None)
     assert mms["elicitation_low"] == mms["elicitation"] - 0.1 and mms["elicitation_high"] == mms["elicitation"] + 0.1
+    assert (lora["elicitation_low"], lora["elicitation_high"]) == (None, None)
+    for row in (mms, lora):
+        own = metrics.filter(category="skill", intervention=row["intervention"]).row(0, named=True)
+        assert (row["shifts"], row["sources"], row["degrees_of_freedom"]) == (1, 1, None)
+        assert row["interval_over"] == "examples"
+        assert row["target_tuned_capability"] == own["target_tuned_capability"]
+        assert (row["target_tuned_capability_low"], row["target_tuned_capability_high"]) == (0.4, 0.7)
+        assert row["generalization_accuracy_low"] == pytest.approx(row["generalization_accuracy"] - 0.1)
 
 
-def test_by_category_averages_elicitation_and_what_guessing_elicits():
-    metrics = generalization_metrics(full_cells("mms"), SHIFTS, ["mms"])
-    row = by_category(metrics).row(by_predicate=pl.col("category") == "personas", named=True)
-    own = metrics.filter(pl.col("category") == "personas")
-    low, high = clustered_mean(own["elicitation"], own["source"]).interval()
-    assert row["elicitation"] == pytest.approx(own["elicitation"].mean())
-    assert (row["elicitation_low"], row["elicitation_high"]) == pytest.approx((max(low, 0), high))
-    assert row["random_elicitation"] == pytest.approx(np.mean(0.5 / own["target_tuned_capability"].to_numpy()))
+def of_sources(sources: int) -> pl.DataFrame:
+    """Metrics of a category with one shift per source."""
+    shifts = [Shift(f"s{n}", f"t{n}", f"t{n}", "probing", "personas", 1) for n in range(sources)]
+    places = [(s.source, place) for s in shifts for place in (s.source, s.target)]
+    accuracies = {("mms", *place): 0.6 + 0.02 * (n % 5) for n, place in enumerate(places)}
+    accuracies |= {("mms", s.target, s.target): 0.8 + 0.01 * n for n, s in enumerate(shifts)}
+    return generalization_metrics(make_cells(accuracies), shifts, ["mms"])
+
+
+def test_means_of_a_category_have_intervals_for_new_shifts_where_its_shifts_support_them():
+    metrics = of_sources(5)
+    row = by_category(metrics).row(0, named=True)
+    assert (row["shifts"], row["sources"], row["interval_over"]) == (5, 5, "new shifts")
+    assert row["degrees_of_freedom"] == pytest.approx(4)
+    for name in ("elicitation", "generalization_accuracy", "target_tuned_capability"):
+        low, high = clustered_mean(metrics[name], metrics["source"]).interval()
+        assert row[name] == pytest.approx(metrics[name].mean())
+        assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high))
+    assert row["random_elicitation"] == pytest.approx(np.mean(0.5 / metrics["target_tuned_capability"].to_numpy()))
+
+
+def test_a_category_of_too_few_sources_has_no_interval_for_new_shifts():
+    """Four sources have three degrees of freedom, fewer than a claim about new shifts needs."""
+    row = by_category(of_sources(4)).row(0, named=True)
+    assert row["degrees_of_freedom"] == pytest.approx(3)
+    assert row["interval_over"] is None
+    assert all(row[f"{name}{end}"] is None for name in ("elicitation", "generalization_accuracy") for end in ENDS)
 
 
 def test_models_are_kept_apart():

@@ -314,3 +314,48 @@ def test_what_the_tests_watch_for_would_be_seen(browser: Browser, tmp_path: Path
     opened.page.wait_for_timeout(300)
     assert "ran" in opened.complaints
     assert "http://outside.invalid/i" in opened.requests
+
+
+def test_pressing_a_name_brings_out_its_line_in_the_radar(browser: Browser, html: str, tmp_path: Path) -> None:
+    opened = Opened(browser, html, tmp_path, 1400)
+    figure = opened.page.locator("#figure-radar")
+
+    def opacities() -> dict[str, float]:
+        """Of the lines, by their colour, once the browser has drawn them again."""
+        opened.page.wait_for_timeout(200)
+        return {
+            str(line.get_attribute("stroke")): float(line.get_attribute("opacity") or 1)
+            for line in figure.locator(".mark-line path[stroke^='var(--model']").all()
+        }
+
+    before = opacities()
+    names = figure.locator(".role-legend-label text")
+    assert len(before) == 2 == names.count() and len(set(before.values())) == 1
+    names.nth(1).click(force=True)
+    chosen = opacities()
+    assert sorted(chosen.values()) == [0.1, before["var(--model-1)"]] and chosen["var(--model-0)"] == 0.1
+    names.nth(0).click(force=True)
+    assert opacities() == before  # both are brought out
+    names.nth(0).click(force=True)
+    assert opacities() == chosen
+    opened.check()
+
+
+def test_a_choice_of_model_changes_ellipses_and_radar(browser: Browser, html: str, tmp_path: Path) -> None:
+    opened = Opened(browser, html, tmp_path, 1400)
+
+    def drawn(name: str) -> str:
+        marks = opened.page.locator(f"{name} .mark-symbol path").all()
+        return " ".join(str(mark.get_attribute("transform")) for mark in marks)
+
+    for name in ("#figure-ellipses-0", "#figure-ellipses-1", "#figure-radar"):
+        select = opened.page.locator(f"select[data-figures~='{name[1:]}']")
+        select.select_option("small")
+        small = drawn(name)
+        select.select_option("large")
+        opened.page.wait_for_timeout(200)
+        assert drawn(name) != small
+        select.select_option("small")
+        opened.page.wait_for_timeout(200)
+        assert drawn(name) == small
+    opened.check()

@@ -69,7 +69,7 @@ def test_every_section_that_takes_figures_shows_them() -> None:
     page = render("trial", TABLES, {})
     shown = set(re.findall(r'<section id="(\w+)"', page))
     assert {*SECTIONS} <= shown
-    for kind, own in ((kind, figures) for section in SECTIONS for kind, figures in draw(TABLES).of_section(section)):
+    for kind, own, _ in (found for section in SECTIONS for found in draw(TABLES).of_section(section)):
         section = page[page.index(f'<section id="{kind.section}"') :].split("</section>")[0]
         assert all(f'id="{figure.id}"' in section for figure in own)
 

@@ -12,6 +12,7 @@ from genies.report.drawing import (
     Figure,
     Figures,
     Kind,
+    dashes,
     dots,
     dots_height,
     group_name,
@@ -22,12 +23,13 @@ from genies.report.drawing import (
     words,
 )
 from genies.report.subject import Subject
+from genies.report.words import counted
 
 KIND = Kind("categories", rank=0)
 
 LIMIT = 1.25
 """Where the axis of elicitation ends; intervals over few shifts reach beyond."""
-OVER = {NEW_SHIFTS: "for new shifts", EXAMPLES: "over test examples"}
+OVER = {NEW_SHIFTS: "for new shifts", EXAMPLES: "for new examples"}
 
 
 def draw(figures: Figures, subject: Subject) -> None:
@@ -36,18 +38,29 @@ def draw(figures: Figures, subject: Subject) -> None:
     figures.data["categories"] = []
     for index, ((label, category), rows) in enumerate(known.group_by("label", "category", maintain_order=True)):
         figures.data["categories"] += [{**row, "index": index} for row in rows.iter_rows(named=True)]
-        count = max(rows["shifts"])
-        kinds = " and ".join(OVER[kind] for kind in rows["interval_over"].drop_nulls().unique(maintain_order=True))
+        over = rows.filter(pl.col("elicitation_low").is_not_null())["interval_over"].unique(maintain_order=True)
+        kinds = " and ".join(OVER[kind] for kind in over)
         intervals = f" with 95 % intervals {kinds}" if kinds else ""
         figures.add(
             "categories",
             Figure(
                 f"figure-category-{index}",
-                f"{group_name(label, category)} ({count} shift{'' if count == 1 else 's'})",
+                f"{group_name(label, category)} ({counted(max(rows['shifts']), 'shift')})",
                 f"Dots{intervals}: mean elicitation of each intervention.",
                 _category(index, subject.models, subject.order),
+                note=_note(max(rows["shifts"]), max(rows["sources"]), over.to_list()),
             ),
         )
+
+
+def _note(shifts: int, sources: int, over: list[str]) -> str:
+    """What a category says where it has no interval for new shifts; else nothing."""
+    if NEW_SHIFTS in over:
+        return ""
+    of = "" if shifts == 1 else f" of {counted(sources, 'source')}"
+    if EXAMPLES not in over:
+        return f"{counted(shifts, 'shift')}{of}: too few for an interval."
+    return f"{counted(shifts, 'shift')}{of}: too few for an interval for new shifts. Dashed: new examples."
 
 
 def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]:
@@ -67,4 +80,6 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     )
     line = base.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="mean(random_elicitation):Q")
     intervals, marks = dots(base, "elicitation", x, models, order, tooltip)
-    return sized(alt.layer(band, line, intervals, marks), dots_height(models, order))
+    return sized(
+        alt.layer(band, line, intervals.encode(strokeDash=dashes("interval_over:N")), marks), dots_height(models, order)
+    )

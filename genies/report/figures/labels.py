@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from genies.evaluation.averages import DISTINCT
-from genies.report.drawing import Figure, Figures, Kind, data_source, model_scales, sized, tip, words
+from genies.report.drawing import Figure, Figures, Kind, data_source, scales, sized, tip, words
 from genies.report.subject import Subject
 
 KIND = Kind("leaderboard", rank=1, panels=False)
@@ -52,7 +52,7 @@ def _both_kinds(leaderboard: pl.DataFrame) -> pl.DataFrame:
 
 
 def _labels(models: list[str], domain: list[float]) -> dict[str, Any]:
-    colors, shapes = model_scales(models)
+    colors, shapes = scales(models)
     place = {"scale": alt.Scale(domain=domain), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
     data = alt.Chart(data_source("labels"))
     base = data.encode(

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from genies.report.drawing import Figure, Figures, Kind, interval_tips, model_scales, rows_of, sized, tip
+from genies.report.drawing import Figure, Figures, Kind, interval_tips, rows_of, scales, sized, tip
 from genies.report.subject import Subject
 
 KIND = Kind("calibration", rank=0)
@@ -32,7 +32,7 @@ def draw(figures: Figures, subject: Subject) -> None:
 
 
 def _reliability(index: int, models: list[str]) -> dict[str, Any]:
-    colors, shapes = model_scales(models)
+    colors, shapes = scales(models)
     scale = alt.Scale(domain=[0.5, 1])
     base = rows_of("reliability", index).encode(
         x=alt.X("confidence:Q", scale=scale, axis=alt.Axis(values=[0.5, 0.75, 1], format=".4~f", grid=False)),

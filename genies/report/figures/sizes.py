@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.averages import DISTINCT
+from genies.evaluation.averages import ALL_LABELS, DISTINCT
 from genies.report.drawing import Figure, Figures, Kind, interval_tips, rows_of, sized, tip
 from genies.report.sizes import UNITS, family, parameters
 from genies.report.subject import Subject
@@ -18,7 +18,8 @@ KIND = Kind(
     heading="By model size",
     text="Mean accuracy of each intervention on extreme shifts (circles, solid lines) and on probing ones "
     "(squares, dashed lines), with 95 % intervals for new shifts, by the number of parameters that a "
-    "model's name states. Lines join models whose names differ in that alone.",
+    "model's name states. Lines join models whose names differ in that alone. Where shifts have other labels, the mean "
+    "is over all of them.",
 )
 
 LABELS = ("extreme", "probing")
@@ -29,9 +30,9 @@ def draw(figures: Figures, subject: Subject) -> None:
     """Mean accuracy by size, a figure per intervention that models of different sizes were run with."""
     sizes = {model: size for model in subject.models if (size := parameters(model))}
     columns = ["model", "intervention", "label", *(f"generalization_accuracy{end}" for end in ("", "_low", "_high"))]
-    means = subject.tables["leaderboard"].filter(
-        pl.col("label").is_in(LABELS), pl.col("model").is_in(list(sizes)), averaged_over=DISTINCT
-    )
+    means = subject.tables["leaderboard"].filter(pl.col("model").is_in(list(sizes)), averaged_over=DISTINCT)
+    labels = [label for label in LABELS if label in set(means["label"])] or [ALL_LABELS]
+    means = means.filter(pl.col("label").is_in(labels))
     figures.data["sizes"] = []
     for index, intervention in enumerate(subject.order):
         rows = means.filter(intervention=intervention).select(columns).to_dicts()
@@ -46,16 +47,15 @@ def draw(figures: Figures, subject: Subject) -> None:
             Figure(
                 f"figure-size-{index}",
                 intervention,
-                "Mean accuracy with 95 % intervals for new shifts, by model size: a line for extreme shifts, another "
-                "for probing ones.",
-                _by_size(index, sorted({sizes[row["model"]] for row in rows})),
+                f"Mean accuracy with 95 % intervals for new shifts, by model size: {' and '.join(labels)} shifts.",
+                _by_size(index, sorted({sizes[row["model"]] for row in rows}), labels),
             ),
         )
 
 
-def _by_size(index: int, sizes: list[int]) -> dict[str, Any]:
+def _by_size(index: int, sizes: list[int], labels: list[str]) -> dict[str, Any]:
     def by_label(channel: type, values: list[Any]) -> Any:
-        return channel("label:N", scale=alt.Scale(domain=list(LABELS), range=values), legend=None)
+        return channel("label:N", scale=alt.Scale(domain=labels, range=values[: len(labels)]), legend=None)
 
     axis = alt.Axis(values=sizes, labelExpr="labels[datum.value]", grid=False, labelOverlap=True)
     span = alt.Scale(type="log", domain=[sizes[0] / 1.2, sizes[-1] * 1.2], nice=False)
