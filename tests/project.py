@@ -146,6 +146,11 @@ def shared_folder() -> Path:
     return Path(os.environ[SHARED])
 
 
+def drawn() -> Path:
+    """Folder of what a run of the tests has drawn (see ``warm/drawings.py``)."""
+    return shared_folder() / "drawn"
+
+
 @cache
 def warm_server() -> str:
     """The socket of the server of this run of the tests, which is started when first asked for."""
@@ -161,7 +166,7 @@ def start_server(place: Path, until: int) -> subprocess.Popen[bytes]:
     """Start a server with the environment of now and wait for it; it ends with a process, or by SIGTERM."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, WARM / "server.py", place, str(until)],
+        [sys.executable, WARM / "server.py", place, str(until), drawn()],
         env={**environment, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
