@@ -13,7 +13,7 @@ import vl_convert
 from helpers import FAMILIES, save_model
 from hypothesis import settings
 from project import SHARED, drawn
-from warm import drawings
+from warm import disk, drawings
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -55,9 +55,10 @@ def logging_as_in_a_new_process() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def remembered_drawings() -> None:
-    """What one test has drawn is taken by all others; see ``drawn_anew``."""
+def quick() -> None:
+    """What one test has drawn is taken by all others (but see ``drawn_anew``), and no test waits for the disk."""
     drawings.remember(drawn())
+    disk.leave_unflushed()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import disk
 import drawings
 
 LIBRARIES = (
@@ -34,6 +35,7 @@ def serve(place: str, until: int, drawn: Path) -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     drawings.remember(drawn)
+    disk.leave_unflushed()
     gc.collect()
     gc.freeze()
     ended = os.pidfd_open(until)
