@@ -23,10 +23,14 @@ import disk
 import drawings
 
 LIBRARIES = (
-    "altair", "cyclopts", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses", "safetensors.numpy",
-    "scipy.stats", "sklearn.linear_model", "snakemake.cli", "torch", "tqdm", "transformers.models.auto.modeling_auto",
-    "transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto", "zarr",
+    "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
+    "safetensors.numpy", "safetensors.torch", "scipy.optimize", "scipy.stats", "sklearn.covariance",
+    "sklearn.linear_model", "snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter",
+    "snakemake.storage", "threadpoolctl", "torch", "torch._dynamo", "tqdm",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama", "yaml", "zarr",
 )  # fmt: skip
+"""Optimizers import ``torch._dynamo``, which takes longer than a short training."""
 PATH = [place for place in sys.path if place != str(Path(__file__).parent)]
 
 
