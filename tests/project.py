@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -144,6 +144,23 @@ def shared_folder() -> Path:
         atexit.register(folder.cleanup)
         return Path(folder.name)
     return Path(os.environ[SHARED])
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one process of a run of the tests makes for all of them; what it holds may be copied, not changed.
+
+    Args:
+        name: of the folder.
+        make: writes into the folder, which exists and is empty.
+    """
+    folder, finished = shared_folder() / name, shared_folder() / f"{name}.finished"
+    with FileLock(shared_folder() / f"{name}.lock"):
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
 
 
 def drawn() -> Path:

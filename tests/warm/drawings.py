@@ -31,7 +31,7 @@ def _remembering(make: Callable[..., str | bytes], name: str, folder: Path) -> C
     def remembering(*arguments: object, **options: object) -> str | bytes:
         asked = json.dumps([name, arguments, options])  # not sorted: the order may matter to the drawing
         file = folder / hashlib.sha256(asked.encode()).hexdigest()
-        if file.exists():
+        with suppress(OSError):  # not there, or of a user who keeps it to himself
             content = file.read_bytes()
             return content if name in BYTES else content.decode()
         made = make(*arguments, **options)
