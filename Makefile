@@ -14,7 +14,7 @@ UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/
 DATA ?= resources/genies/distributions
 FIGURES ?= results/reliability.md
 
-.PHONY: help demo test unit torture bench oldest newest constraints lint format docs site clean
+.PHONY: help demo test unit torture bench oldest newest constraints lint style types format docs site clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
@@ -92,13 +92,18 @@ newest:
 	.venv-newest/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[test]'
 	.venv-newest/bin/python -m pytest $(UNIT)
 
-lint: $(VENV)/.installed-test
+# With --jobs=2, types are checked beside all else: that takes as long.
+lint: style types
+
+style: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

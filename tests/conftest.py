@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import vl_convert
 from helpers import FAMILIES, save_model
 from hypothesis import settings
-from project import SHARED
+from project import SHARED, drawn
+from warm import disk, drawings
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,8 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: (os.environ.pop(SHARED), shutil.rmtree(folder, ignore_errors=True)))
 
 
-LONGEST = ("workflow", "reliability", "report")
-"""Folders of tests, the one that takes longest first."""
+LONGEST = ("workflow", "reliability", "report", "tests", "tuning", "evaluation")
+"""Folders of tests, the one whose files take longest first; files of the others take seconds."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +52,20 @@ def logging_as_in_a_new_process() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick() -> None:
+    """What one test has drawn is taken by all others (but see ``drawn_anew``), and no test waits for the disk."""
+    drawings.remember(drawn())
+    disk.leave_unflushed()
+
+
+@pytest.fixture
+def drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure is drawn when it is asked for, as for users."""
+    for name in (*drawings.BYTES, *drawings.TEXTS):
+        monkeypatch.setattr(vl_convert, name, getattr(vl_convert, name).__wrapped__)
 
 
 @pytest.fixture(scope="session")

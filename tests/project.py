@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -146,6 +146,28 @@ def shared_folder() -> Path:
     return Path(os.environ[SHARED])
 
 
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one process of a run of the tests makes for all of them; what it holds may be copied, not changed.
+
+    Args:
+        name: of the folder.
+        make: writes into the folder, which exists and is empty.
+    """
+    folder, finished = shared_folder() / name, shared_folder() / f"{name}.finished"
+    with FileLock(shared_folder() / f"{name}.lock"):
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
+def drawn() -> Path:
+    """Folder of what a run of the tests has drawn (see ``warm/drawings.py``)."""
+    return shared_folder() / "drawn"
+
+
 @cache
 def warm_server() -> str:
     """The socket of the server of this run of the tests, which is started when first asked for."""
@@ -161,7 +183,7 @@ def start_server(place: Path, until: int) -> subprocess.Popen[bytes]:
     """Start a server with the environment of now and wait for it; it ends with a process, or by SIGTERM."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, WARM / "server.py", place, str(until)],
+        [sys.executable, WARM / "server.py", place, str(until), drawn()],
         env={**environment, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

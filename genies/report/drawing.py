@@ -168,7 +168,8 @@ def scales(names: list[str]) -> tuple[alt.Scale, alt.Scale]:
 
 def sized(chart: alt.LayerChart, height: int) -> dict[str, Any]:
     """The specification of a chart as wide as its element; pixels, because Vega-Lite warns of steps in such charts."""
-    return chart.properties(width="container", height=height).to_dict(validate=False)
+    # Not chart.properties, which copies the whole chart first.
+    return {**chart.to_dict(validate=False), "width": "container", "height": height}
 
 
 def group_name(label: str, category: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from helpers import one_thread_of_torch, save_model, write_distribution
+from project import made_once
 
 import genies
 
@@ -30,19 +31,25 @@ SETTINGS = {
 one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
-    """Folder of a call, and the table that it returned."""
-    folder = tmp_path_factory.mktemp("made")
-    save_model(folder / "tiny", "llama")
+def call(folder: Path) -> None:
+    """Make the run in a folder ``run``, and write the table that the call returned beside it."""
+    save_model(folder / "run/tiny", "llama")
     for number, name in enumerate(("north", "south", "west")):
-        write_distribution(folder / "data" / name, train=16, test=8, offset=31 * number)
+        write_distribution(folder / "run/data" / name, train=16, test=8, offset=31 * number)
     before = Path.cwd()
-    os.chdir(folder)
+    os.chdir(folder / "run")
     try:
-        return folder, genies.evaluate_shifts("tiny", [*PROBES, OWN, *TEXT_INTERVENTIONS], SHIFTS, **SETTINGS)
+        table = genies.evaluate_shifts("tiny", [*PROBES, OWN, *TEXT_INTERVENTIONS], SHIFTS, **SETTINGS)
     finally:
         os.chdir(before)
+    table.write_ipc(folder / "table.arrow")
+
+
+@pytest.fixture(scope="session")
+def made() -> tuple[Path, pl.DataFrame]:
+    """Folder of a call, for all workers of pytest-xdist, and the table that it returned."""
+    folder = made_once("call", call)
+    return folder / "run", pl.read_ipc(folder / "table.arrow", memory_map=False)
 
 
 @pytest.fixture

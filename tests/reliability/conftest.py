@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import verbs
+from project import made_once
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Folder in which every verb has run; its stores have blocks of 16 texts."""
-    folder = tmp_path_factory.mktemp("made")
+def made() -> Path:
+    """Folder in which every verb has run, for all workers of pytest-xdist; its stores have blocks of 16 texts."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("genies.store.blocks.BLOCK_BYTES", 1)
-        verbs.make(folder)
-    yield folder
+        return made_once("verbs", verbs.make)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from genies.report.page import render
 from genies.report.tables import Tables
 
 
-def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: Path) -> None:
+def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(drawn_anew: None, tmp_path: Path) -> None:
     (tmp_path / "figure-left-over.svg").write_text("x")
     (tmp_path / "own.txt").write_text("x")
     figures = draw(TABLES)
@@ -40,7 +40,7 @@ def test_every_figure_becomes_a_drawing_and_a_picture_and_old_ones_go(tmp_path: 
     assert "mms" in heatmap and len(re.findall("<path", heatmap)) > 12
 
 
-def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
+def test_equal_tables_give_equal_files(drawn_anew: None, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_figures(draw(TABLES), tmp_path / name)
     for file in (tmp_path / "one").iterdir():

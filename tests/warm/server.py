@@ -6,7 +6,6 @@ PYTHONPATH. See ``sitecustomize.py`` for the client.
 
 import atexit
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -20,21 +19,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import vl_convert
+import disk
+import drawings
 
 LIBRARIES = (
-    "altair", "cyclopts", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses", "safetensors.numpy",
-    "scipy.stats", "sklearn.linear_model", "snakemake.cli", "torch", "tqdm", "transformers.models.auto.modeling_auto",
-    "transformers.models.llama.modeling_llama", "transformers.models.auto.tokenization_auto", "zarr",
+    "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
+    "safetensors.numpy", "safetensors.torch", "scipy.optimize", "scipy.stats", "sklearn.covariance",
+    "sklearn.linear_model", "snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter",
+    "snakemake.storage", "threadpoolctl", "torch", "torch._dynamo", "tqdm",
+    "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama", "yaml", "zarr",
 )  # fmt: skip
+"""Optimizers import ``torch._dynamo``, which takes longer than a short training."""
 PATH = [place for place in sys.path if place != str(Path(__file__).parent)]
 
 
-def serve(place: str, until: int) -> None:
-    """Run what clients ask for, until a process has ended."""
+def serve(place: str, until: int, drawn: Path) -> None:
+    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
     for name in LIBRARIES:
         importlib.import_module(name)
-    remember_bundles(Path(place).parent)
+    drawings.remember(drawn)
+    disk.leave_unflushed()
     gc.collect()
     gc.freeze()
     ended = os.pidfd_open(until)
@@ -54,24 +59,6 @@ def serve(place: str, until: int) -> None:
                     return
                 connection.close()
             reap()
-
-
-def remember_bundles(folder: Path) -> None:
-    """Let the first fork that makes Vega's bundle leave it to the others: that takes seconds, and gives the same."""
-    make = vl_convert.javascript_bundle
-
-    def bundle(**options: str) -> str:
-        file = folder / hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
-        if file.exists():
-            return file.read_bytes().decode()
-        made = make(**options)
-        with suppress(PermissionError):  # of a fork that has become another user
-            partial = file.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(made.encode())
-            partial.replace(file)
-        return made
-
-    vl_convert.javascript_bundle = bundle
 
 
 def reap() -> None:
@@ -155,4 +142,4 @@ def end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

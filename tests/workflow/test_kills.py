@@ -18,6 +18,9 @@ from project import Project, cold
 TRIES = 3
 """A moment is short: on a busy machine it may be over before it is seen."""
 
+KEPT = ("models", "tokens")
+"""What is there before a try: without libraries that were imported before, each job takes long."""
+
 
 def an_extraction_is_going_on(folder: Path) -> bool:
     done = any(path.is_dir() for path in (folder / "cache/activations").glob("[!.]*"))
@@ -47,8 +50,10 @@ def start(project: Project) -> subprocess.Popen[bytes]:
 
 def killed_at(moment: Callable[[Path], bool], project: Project, whole_group: bool) -> bool:
     """Start Snakemake anew and kill it at a moment; whether that came before it ended by itself."""
-    for left in ("cache", "results"):
-        shutil.rmtree(project.folder / left, ignore_errors=True)
+    for folder in ("cache", "results/mini"):
+        for left in (project.folder / folder).iterdir():
+            if left.name not in KEPT:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
     program = start(project)
     while not moment(project.folder) and program.poll() is None:
         time.sleep(0.002)
