@@ -4,8 +4,8 @@
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 CORES ?= 2
-# One more than there are cores: some tests wait for SLURM, for a disk or for a lock.
-WORKERS = $(shell expr $(CORES) + 1)
+# Two more than there are cores: some tests wait for SLURM, for a disk or for a lock.
+WORKERS = $(shell expr $(CORES) + 2)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := -m pip install --disable-pip-version-check

@@ -52,8 +52,8 @@ PROBE_JOBS = 2
 """Jobs of a model for each of its probes: fit and evaluate."""
 MODEL_JOBS = 2
 """Further jobs of a model that load no weights: model and tokenize."""
-RUN_JOBS = 6
-"""Jobs of every run, however many models it has: overlap, records, metrics, samples, provenance and report."""
+RUN_JOBS = 7
+"""Jobs of every run, however many models it has: overlap, records, metrics, samples, provenance, costs and report."""
 
 
 def estimate(

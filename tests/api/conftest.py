@@ -49,7 +49,7 @@ def call(folder: Path) -> None:
 def made() -> tuple[Path, pl.DataFrame]:
     """Folder of a call, for all workers of pytest-xdist, and the table that it returned."""
     folder = made_once("call", call)
-    return folder / "run", pl.read_ipc(folder / "table.arrow", memory_map=False)
+    return folder / "run", pl.read_ipc(folder / "table.arrow")
 
 
 @pytest.fixture

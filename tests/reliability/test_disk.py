@@ -128,7 +128,12 @@ def counting(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, action: 
 @pytest.mark.parametrize("tried", [8, pytest.param(100, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
 def test_a_flush_or_a_rename_that_fails_anywhere_in_an_extraction_leaves_no_complete_store(
-    run: Verbs, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, tried: int
+    run: Verbs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    owner: object,
+    name: str,
+    tried: int,
 ) -> None:
     right = contents(Path("cache/activations"))
 
@@ -136,6 +141,7 @@ def test_a_flush_or_a_rename_that_fails_anywhere_in_an_extraction_leaves_no_comp
         shutil.rmtree("cache/activations")
         assert run.run("extract") == 0
 
+    extract()  # once, hashes of the model's files at their new place are written
     calls = counting(monkeypatch, owner, name, extract)
     failed = range(0, calls, max(1, calls // tried))
     for number in failed:
@@ -143,9 +149,13 @@ def test_a_flush_or_a_rename_that_fails_anywhere_in_an_extraction_leaves_no_comp
         Path(run.activations).unlink()
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, failing(getattr(owner, name), number))
-            with pytest.raises(OSError, match="Input/output"):
-                run.run("extract")
-        assert not Path(run.activations).exists()
+            try:
+                assert run.run("extract") == 0
+            except OSError as error:
+                assert "Input/output" in str(error)
+                assert not Path(run.activations).exists()
+            else:  # what cannot be noted of time and memory stops nothing
+                assert "what was spent could not be noted" in capsys.readouterr().err
         for folder in Path("cache/activations").glob("[!.]*"):
             assert is_complete(folder.parent, folder.name)
         assert run.run("extract") == 0

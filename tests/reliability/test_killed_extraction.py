@@ -17,6 +17,7 @@ from helpers import save_model, write_distribution
 from project import HANG_SECONDS, warm_program
 
 from genies.files import write_json
+from genies.spent import SPENT_FILE
 from genies.store.extraction import WAITING_BATCHES
 
 EXAMPLES = 240
@@ -84,7 +85,7 @@ class Extraction:
         files = {
             str(file.relative_to(root)): file.read_bytes()
             for file in sorted(root.rglob("*"))
-            if file.is_file() and file.name != "events" and ".locks" not in file.parts
+            if file.is_file() and file.name not in ("events", SPENT_FILE) and ".locks" not in file.parts
         }
         return Run(files, (root / "events").read_text(), json.loads(output.splitlines()[-1]))
 

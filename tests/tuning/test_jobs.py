@@ -24,6 +24,7 @@ from genies.interventions import registry
 from genies.interventions.text import TextIntervention, TextPairs
 from genies.interventions.training.loaded import LoadedModel
 from genies.models.describe import describe_model
+from genies.spent import SPENT_FILE
 from genies.stages.tokenize import tokenize_splits
 from genies.stages.tune import gather_sources, tune_sources
 
@@ -118,7 +119,7 @@ def contents(*folders: Path) -> dict[str, bytes]:
         str(file.relative_to(folder)): file.read_bytes()
         for folder in folders
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and not {".locks", "groups"} & set(file.relative_to(folder).parts)
+        if file.is_file() and not {".locks", "groups", SPENT_FILE} & set(file.relative_to(folder).parts)
     }
 
 

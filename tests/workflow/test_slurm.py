@@ -159,7 +159,7 @@ def test_all_but_small_jobs_go_through_slurm_and_those_with_a_model_ask_for_a_gp
     assert len(run.jobs) == 4
     assert {job["JobState"] for job in run.jobs} == {"COMPLETED"}
     assert set(re.findall(r"^localrule (\w+):", run.log, re.MULTILINE)) == {
-        "all", "model", "gather", "overlap", "metrics", "records", "samples", "provenance", "report",
+        "all", "model", "gather", "overlap", "metrics", "records", "samples", "provenance", "costs", "report",
     }  # fmt: skip
 
 

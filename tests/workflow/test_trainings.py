@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from project import Project
 
+from genies.spent import SPENT_FILE
+
 SOURCES = ("north", "south", "west")
 TUNED = ("few_shot", "lora")
 
@@ -17,7 +19,12 @@ TUNED = ("few_shot", "lora")
 def trained(folder: Path) -> dict[str, bytes]:
     """Fits, tests and what is gathered of them, by path."""
     parts = (folder / "cache/interventions", folder / "results/mini/evaluations/tiny-llama")
-    return {str(file): file.read_bytes() for part in parts for file in part.rglob("[!.]*.*") if file.is_file()}
+    return {
+        str(file): file.read_bytes()
+        for part in parts
+        for file in part.rglob("[!.]*.*")
+        if file.is_file() and file.name != SPENT_FILE
+    }
 
 
 def logs(folder: Path) -> str:

@@ -90,7 +90,8 @@ def _radar(known: list[str], side: int, legend: alt.Legend) -> dict[str, Any]:
         opacity=faded,
         tooltip=tooltip("intervention"),
     )
-    # Altair would number the name of the chart that has the selection, over all figures of a process.
-    dots = dots.properties(name="corners").add_params(chosen)
+    # The first marks with a legend have the selection, or else Vega-Lite's names cannot be pressed. Altair would number
+    # the name of the chart that has it, over all figures of a process.
+    whiskers = whiskers.properties(name="whiskers").add_params(chosen)
     chart = alt.layer(*under, capability, whiskers, line, dots, numbers).add_params(alt.param(name=MODEL, value=0))
     return chart.properties(width=side, height=side).to_dict(validate=False)
