@@ -235,7 +235,7 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     run_plugin(
         plan.methods.plugins[plugin], model=plan.files.model(name), tokens=plan.files.tokens(name),
         train=plan.data.file(source, "train"), test=plan.data.test(plan.selection.targets[source]),
-        work=plan.files.results / "plugins" / name / plugin / source,
+        work=plan.files.plugin(name, plugin, source),
         cache=plan.files.cache,
         output=plan.files.evaluation(name, plugin, source),
     )  # fmt: skip

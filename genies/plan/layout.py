@@ -66,13 +66,16 @@ class Layout:
             for source in self._jobs.sources(name)
         ]
 
+    def plugin(self, model: str, plugin: str, source: str) -> Path:
+        """Folder that a plug-in works in for one source."""
+        return self.results / "plugins" / model / plugin / source
+
     @property
     def plugins(self) -> list[Path]:
-        """Folders that plug-ins work in."""
-        folder = self.results / "plugins"
+        """The same of every one."""
         names = self._methods.plugins
         return [
-            folder / model / name / source
+            self.plugin(model, name, source)
             for model in self._models
             for name in names
             for source in self._jobs.sources(name)

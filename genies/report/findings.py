@@ -45,10 +45,11 @@ class Finding:
 def findings(tables: Tables) -> dict[str, list[Finding]]:
     """What was found of each model, in the order of a reader's questions."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
-    return {model: [*_of_model(tables, model)] for model in models}
+    spent = costs(tables)
+    return {model: [*_of_model(tables, model, [row for row in spent if row["model"] == model])] for model in models}
 
 
-def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
+def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
@@ -64,7 +65,7 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Can it be foreseen?", foreseen, "correlations")
     if calibrated := _calibrated(board, metrics, best):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
-    if cost := _cost(computing([row for row in costs(tables) if row["model"] == model])):
+    if cost := _cost(computing(spent)):
         yield Finding("Cost", cost, "cost")
 
 

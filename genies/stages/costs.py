@@ -79,14 +79,15 @@ def _stores(manifest: Mapping[str, Any], cache: Path) -> Iterator[Row]:
 def _fits(path: Path, cache: Path) -> Iterator[Row]:
     manifest = read_json(path, "intervention", "fits")
     for source, digest in manifest["fits"].items():
-        yield _fit(path.parent.name, "fit", path.stem, source, fits_folder(cache, digest))
+        folder = fits_folder(cache, digest)
+        yield _fit(path.parent.name, "fit", path.stem, source, folder, read_spent(folder))
 
 
 def _trained(manifest: Mapping[str, Any], cache: Path) -> Iterator[Row]:
     for source, digest in manifest["fits"].items():
         folder, method = fits_folder(cache, digest), name_of(manifest["intervention"])
-        yield _fit(manifest["model"], "tune", method, source, folder)
         notes = read_spent(folder)
+        yield _fit(manifest["model"], "tune", method, source, folder, notes)
         for target, test in manifest["tests"][source].items():
             yield {
                 "model": manifest["model"],
@@ -100,10 +101,10 @@ def _trained(manifest: Mapping[str, Any], cache: Path) -> Iterator[Row]:
             }
 
 
-def _fit(model: str, stage: str, method: str, source: str, folder: Path) -> Row:
+def _fit(model: str, stage: str, method: str, source: str, folder: Path, notes: Mapping[str, Sequence[Spent]]) -> Row:
     place = {"model": model, "stage": stage, "intervention": method, "source": source}
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return {**place, "bytes": size, **_sum(read_spent(folder).get(FIT, ()))}
+    return {**place, "bytes": size, **_sum(notes.get(FIT, ()))}
 
 
 def _plugin(work: Path) -> Row:

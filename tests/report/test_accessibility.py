@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_browser import WIDTHS, Browser, Opened, browser
+from test_browser import WIDTHS, Browser, Opened
 from test_page import ANSWERS, OF_MMS, REMARK, TABLES, TIES, planted
 
 from genies.evaluation.tables import answers, ties
@@ -16,7 +16,6 @@ from genies.report.page import render
 pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
 from axe_playwright_python.sync_playwright import Axe
 
-__all__ = ["browser"]
 GRAVE = ("serious", "critical")
 
 

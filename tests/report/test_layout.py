@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ if BROWSER is None:
     pytest.skip("needs a browser: install chromium", allow_module_level=True)
 
 import layout
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 WIDTHS = (1400, 400)
 CATEGORIES = ["difficulty", "encoding", "skill", "context", "quality", "pretraining_similarity"]
@@ -34,14 +32,6 @@ RUNS = {
         ["llama-7b", "llama-13b", "llama-30b"], METHODS, MANY
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which(BROWSER), args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def shown(browser: Browser, html: str, folder: Path, width: int) -> Page:

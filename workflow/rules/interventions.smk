@@ -106,7 +106,7 @@ rule plugin:
     params:
         folder=lambda wildcards: plan.methods.plugins[wildcards.intervention],
         cache=cache,
-        work=lambda wildcards: results / "plugins" / wildcards.model / wildcards.intervention / wildcards.source,
+        work=lambda wildcards: plan.files.plugin(wildcards.model, wildcards.intervention, wildcards.source),
         data=lambda wildcards: [
             plan.data.digest("train", [wildcards.source]),
             plan.data.digest("test", plan.selection.targets[wildcards.source]),
