@@ -84,8 +84,9 @@ def _about(label: str, averaged_over: str) -> str:
 
 
 def _interval(row: Row, name: str) -> str:
-    """A figure with its interval for new shifts, or else for new examples, or none."""
-    for kind, what in (("", "95 % for new shifts"), ("_examples", "95 % for new examples")):
+    """A figure with its interval for new shifts where these support a claim, or else for new examples, or none."""
+    kinds = [("", "95 % for new shifts"), ("_examples", "95 % for new examples")]
+    for kind, what in kinds if supports_new_shifts(row["degrees_of_freedom"]) else reversed(kinds):
         low, high = row[f"{name}{kind}_low"], row[f"{name}{kind}_high"]
         if low is not None:
             empty = ", which carries no information" if high - low >= UNINFORMATIVE else ""

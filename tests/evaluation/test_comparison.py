@@ -235,6 +235,19 @@ def test_over_the_shifts_of_one_source_the_examples_are_the_units(world: tuple) 
     assert unknown["difference"] == row["difference"]
 
 
+@pytest.mark.parametrize(("sources", "over"), [(5, "new shifts"), (4, "examples"), (2, "examples")])
+def test_over_shifts_of_too_few_sources_the_examples_are_the_units(world: tuple, sources: int, over: str) -> None:
+    """Five sources of one shift each have 4 degrees of freedom, the fewest that support a claim about new shifts."""
+    metrics, scores = world
+    some = metrics.filter(pl.col("source").is_in(SOURCES[:sources]))
+    row = compare(some, scores).filter(**OVER_ALL).row(0, named=True)
+    assert row["interval_over"] == over and row["verdict"] == "higher"
+    unknown = compare(some, {}).filter(**OVER_ALL).row(0, named=True)
+    assert (unknown["verdict"] == "not tested") == (over == "examples")
+    remark = f"the shifts of {sources} sources support no claim about new shifts, and how single pairs were ranked"
+    assert over != "examples" or unknown["remark"].startswith(remark)
+
+
 def test_seeds_widen_the_interval_of_a_shift(world: tuple) -> None:
     metrics, scores = world
     key = ("m", "mms", "easy", "t0")

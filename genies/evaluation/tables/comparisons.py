@@ -25,7 +25,7 @@ from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.simultaneous import LEVEL, Estimate, judged
 from genies.evaluation.table import Table
-from genies.evaluation.uncertainty import cluster_influences, clustered_mean
+from genies.evaluation.uncertainty import cluster_influences, clustered_mean, supports_new_shifts
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -146,8 +146,9 @@ def _family(
 ) -> list[dict[str, Any]]:
     """A row for every two interventions on these shifts, judged together."""
     pairs = _pairs(metrics, weighted)
-    over = NEW_SHIFTS if metrics["source"].n_unique() > 1 else EXAMPLES
-    estimates = _over_sources(pairs) if over == NEW_SHIFTS else _over_examples(names["model"], pairs, scores)
+    over, estimates = NEW_SHIFTS, _over_sources(pairs)
+    if all(estimate is None for estimate in estimates):
+        over, estimates = EXAMPLES, _over_examples(names["model"], pairs, scores)
     known = iter(judged([one for one in estimates if one is not None]))
     rows = []
     for pair, estimate in zip(pairs, estimates, strict=True):
@@ -186,22 +187,23 @@ def _verdict(difference: float, p: float) -> str:
 
 
 def _why_untested(pair: _Pair, over: str) -> str:
+    sources = len({source for source, _ in pair.places})
+    few = f"the shifts of {'one source' if sources == 1 else f'{sources} sources'} support no claim about new shifts"
     if over == NEW_SHIFTS:
-        return "both were tested on shifts of one source alone"
-    if len(pair.places) > 1:
-        return "all shifts have one source, and how single pairs were ranked is not known"
-    return "how single pairs were ranked is not known"
+        return few
+    unknown = "how single pairs were ranked is not known"
+    return f"{few}, and {unknown}" if len(pair.places) > 1 else unknown
 
 
 def _over_sources(pairs: Sequence[_Pair]) -> list[Estimate | None]:
-    """Means over shifts that other sources would change; None for shifts of one source."""
+    """Means over shifts that other sources would change; None where there are too few to tell."""
     sources = sorted({source for pair in pairs for source, _ in pair.places})
     estimates: list[Estimate | None] = []
     for pair in pairs:
         values = np.repeat(pair.differences, pair.entries)
         of_source = np.repeat([source for source, _ in pair.places], pair.entries)
         found = clustered_mean(values, of_source)
-        if found.degrees_of_freedom is None:
+        if found.degrees_of_freedom is None or not supports_new_shifts(found.degrees_of_freedom):
             estimates.append(None)
             continue
         influences = np.zeros(len(sources))

@@ -45,8 +45,8 @@ TABLE = Table(
 degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
 ``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
 of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block: for new
-shifts, or where all of them have one source, for new examples. ``may_be_best`` is false where any other intervention is
-shown to be better there."""
+shifts, or where these cannot support a claim about new ones, for new examples. ``may_be_best`` is false where any other
+intervention is shown to be better there."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -113,7 +113,7 @@ class _Compared:
     def intervals(self, block: tuple[str, ...], intervention: str, best: str) -> dict[str, float | None]:
         """Columns of the simultaneous interval of the difference to the best intervention of a block.
 
-        Over the shifts of one source it is for new examples, and there is none for new shifts.
+        Where it is for new examples, there is none for new shifts.
         """
         over, ends = self._ends.get((*block, intervention, best), (None, None))
         if over != EXAMPLES:
