@@ -117,17 +117,7 @@ def check_packing(
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         # An architecture that takes no mask of four dimensions says so in ways of its own.
         return _failed(sample, f"{type(error).__name__}: {first_line(error)}")
-    try:
-        separate = Features.joined([
-            decoder.read_separately(pack(Batch(len(tree), ((i,),)), apart.trees)) for i, tree in enumerate(apart.trees)
-        ])  # fmt: skip
-    except torch.OutOfMemoryError:
-        raise too_large(type(decoder.model).__name__, max(map(len, apart.trees))) from None
-    if not _has_numbers(separate):
-        raise ModelError(
-            f"{type(decoder.model).__name__}: no text of the self-test has features that are all finite numbers; its "
-            "weights are damaged, or overflow in this arithmetic; take other weights or another dtype"
-        )
+    separate = _separately(decoder, apart.trees)
     # Rows of the packed pass in the order of the separate ones.
     place = {member: index for index, member in enumerate(m for members in merged.members for m in members)}
     order = [place[members[0]] for members in apart.members]
@@ -143,6 +133,27 @@ def check_packing(
         **_compared(packed.log_probability[order], separate.log_probability, scored),
         reason=LEAK.format(leaked) if leaked else f"relative difference {difference:.1e}",
     )
+
+
+def _separately(decoder: Decoder, trees: Sequence[Tree]) -> Features:
+    """Features of texts that share no pass.
+
+    Raises:
+        ModelError: memory does not suffice, or all texts have values that are not finite.
+    """
+    name = type(decoder.model).__name__
+    try:
+        separate = Features.joined([
+            decoder.read_separately(pack(Batch(len(tree), ((i,),)), trees)) for i, tree in enumerate(trees)
+        ])  # fmt: skip
+    except torch.OutOfMemoryError:
+        raise too_large(name, max(map(len, trees))) from None
+    if not _has_numbers(separate):
+        raise ModelError(
+            f"{name}: no text of the self-test has features that are all finite numbers; its weights are damaged, or "
+            "overflow in this arithmetic; take other weights or another dtype"
+        )
+    return separate
 
 
 def _compared(packed: torch.Tensor, separate: torch.Tensor, scored: list[tuple[int, int]]) -> dict[str, Any]:

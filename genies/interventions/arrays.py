@@ -123,22 +123,19 @@ class ArrayPairs:
         return type(self)(heads=features["heads"], residual=features["residual"], **scalars, **rest)
 
     def _layer(self, feature: str, view: str, layer: int) -> np.ndarray:
-        array = self._view(feature, view)
-        if not 0 <= layer < array.shape[2]:
-            raise DataError(
-                f"ArrayPairs: {feature}, view {view} has the layers 0 to {array.shape[2] - 1}, not {layer}; give the "
-                "arrays of the model that the intervention was fitted on"
-            )
-        return array[:, :, layer]
-
-    def _view(self, feature: str, view: str) -> np.ndarray:
         views = self._features[feature]
         if view not in views:
             given = ", ".join(views) or "none"
             raise DataError(
                 f"ArrayPairs: no {feature} of view {view} (given: {given}); pass {feature}={{{view!r}: array}}"
             )
-        return views[view]
+        array = views[view]
+        if not 0 <= layer < array.shape[2]:
+            raise DataError(
+                f"ArrayPairs: {feature}, view {view} has the layers 0 to {array.shape[2] - 1}, not {layer}; give the "
+                "arrays of the model that the intervention was fitted on"
+            )
+        return array[:, :, layer]
 
     def _scalar(self, name: str) -> np.ndarray:
         if name not in self._scalars:

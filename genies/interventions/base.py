@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
-from genies.interventions.parameters import Parameter, checked, own_parameters
+from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
 Protocols = Literal["paper", "corrected"]
@@ -72,7 +71,7 @@ AnyPairs = TypeVar("AnyPairs", contravariant=True)
 """What an intervention reads of pairs: ``Pairs``, with features, or ``genies.interventions.text.TextPairs``."""
 
 
-class Intervention(ABC, Generic[AnyPairs]):
+class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     """An estimator of which of two responses is better, in the manner of scikit-learn.
 
     Parameters go in by keyword and stay as attributes; ``fit`` sets attributes whose names end with an underscore.
@@ -99,43 +98,20 @@ class Intervention(ABC, Generic[AnyPairs]):
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
 
+    out_of_fold_: float | None = None
+    """What ``out_of_fold_accuracy`` tells."""
+    ties_: tuple[int, int] | None = None
+    """What ``edge_ties`` tells."""
+
     @checked
     def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:
         self.protocol = protocol
         self.seed = seed
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Have the parameters of a subclass's own constructor checked."""
-        super().__init_subclass__(**options)
-        if "__init__" in vars(cls):
-            cls.__init__ = checked(vars(cls)["__init__"])  # type: ignore[method-assign]  # to replace it is the point
-
     @property
     def reads_test_labels(self) -> bool:
         """Whether predictions read ``pairs.label``: True only where a published rule, a flaw, has to be reproduced."""
         return False
-
-    @classmethod
-    def parameter_names(cls) -> list[str]:
-        """Names that the constructor takes; ``**parameters`` stands for those of the next class."""
-        return sorted(cls.parameters())
-
-    @classmethod
-    def parameters(cls) -> dict[str, Parameter]:
-        """What the constructor takes, by name, as the most special class declares it."""
-        found: dict[str, Parameter] = {}
-        for kind in cls.__mro__:
-            if "__init__" not in vars(kind):
-                continue
-            found = {parameter.name: parameter for parameter in own_parameters(kind)} | found
-            signature = inspect.signature(vars(kind)["__init__"]).parameters.values()
-            if not any(p.kind is p.VAR_KEYWORD for p in signature):
-                break
-        return found
-
-    def get_params(self) -> dict[str, Any]:
-        """Every parameter and its value, in the manner of scikit-learn."""
-        return {name: getattr(self, name) for name in self.parameter_names()}
 
     @abstractmethod
     def fit(self, pairs: AnyPairs) -> Self:
@@ -162,7 +138,7 @@ class Intervention(ABC, Generic[AnyPairs]):
 
         None for methods that choose nothing; (0, 0) where no site was kept or dropped by the order of equals alone.
         """
-        return None
+        return self.ties_
 
     def predict(self, pairs: AnyPairs) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
@@ -184,7 +160,7 @@ class Intervention(ABC, Generic[AnyPairs]):
 
         By it the best of several interventions is chosen without a look at test pairs.
         """
-        return None
+        return self.out_of_fold_
 
     @abstractmethod
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

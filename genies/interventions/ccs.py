@@ -45,7 +45,8 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         loss_: loss of each kept probe on the texts that it was fitted on, float32 (seeds,).
         means_: means of the yes and the no view, float32 (2, hidden); ``corrected`` only, as the next two.
         calibrators_: for each seed, what maps the difference of two scores to a probability.
-        training_accuracy_: mean over seeds of the accuracy on training pairs.
+        out_of_fold_: mean over seeds of the accuracy on training pairs, of whose labels only the sign of each seed is
+            known; None under ``paper``.
     """
 
     features = ("residual",)
@@ -95,7 +96,7 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         advantages = self._advantages(contrast)
         self.calibrators_ = [fit_calibrator(advantage, self.protocol) for advantage in advantages]
         accuracies = [c.accuracy(advantage) for c, advantage in zip(self.calibrators_, advantages, strict=True)]
-        self.training_accuracy_ = float(np.mean(accuracies))
+        self.out_of_fold_ = float(np.mean(accuracies))
         return self
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
@@ -127,22 +128,18 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         """Under ``paper``: share of single drawn test texts that are right, or one minus it if that is more."""
         return self._published_scores(pairs)[1] if self.protocol == "paper" else None
 
-    def out_of_fold_accuracy(self) -> float | None:
-        """Under ``corrected``, accuracy on training pairs: of their labels only the sign of each seed is known."""
-        return self.training_accuracy_ if self.protocol == "corrected" else None
-
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, values = {"weights": self.weights_, "bias": self.bias_, "loss": self.loss_}, {}
         if self.protocol == "corrected":
             arrays["means"] = self.means_
             calibrators = [calibrator.to_json() for calibrator in self.calibrators_]
-            values = {"calibrators": calibrators, "training_accuracy": self.training_accuracy_}
+            values = {"calibrators": calibrators, "out_of_fold": self.out_of_fold_}
         return arrays, values
 
     def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
         self.weights_, self.bias_, self.loss_ = arrays["weights"], arrays["bias"], arrays["loss"]
         if self.protocol == "corrected":
-            self.means_, self.training_accuracy_ = arrays["means"], values["training_accuracy"]
+            self.means_, self.out_of_fold_ = arrays["means"], values["out_of_fold"]
             self.calibrators_ = [Calibrator.from_json(value) for value in values["calibrators"]]
         return self
 

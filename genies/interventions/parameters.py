@@ -94,6 +94,38 @@ def checked(constructor: Callable[..., None]) -> Callable[..., None]:
     return construct
 
 
+class Parameterized:
+    """A class that is made by keyword, of parameters that its constructors declare and that stay as attributes."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have the parameters of a subclass's own constructor checked."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(vars(cls)["__init__"])  # type: ignore[method-assign]  # to replace it is the point
+
+    @classmethod
+    def parameter_names(cls) -> list[str]:
+        """Names that the constructor takes; ``**parameters`` stands for those of the next class."""
+        return sorted(cls.parameters())
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        """What the constructor takes, by name, as the most special class declares it."""
+        found: dict[str, Parameter] = {}
+        for kind in cls.__mro__:
+            if "__init__" not in vars(kind):
+                continue
+            found = {parameter.name: parameter for parameter in own_parameters(kind)} | found
+            signature = inspect.signature(vars(kind)["__init__"]).parameters.values()
+            if not any(p.kind is p.VAR_KEYWORD for p in signature):
+                break
+        return found
+
+    def get_params(self) -> dict[str, Any]:
+        """Every parameter and its value, in the manner of scikit-learn."""
+        return {name: getattr(self, name) for name in self.parameter_names()}
+
+
 @functools.cache
 def _types(constructor: Callable[..., None]) -> dict[str, Any]:
     """Annotations by name; none where one of them cannot be resolved, as it may be in files of the user's own."""

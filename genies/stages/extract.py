@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +59,11 @@ def extract_distributions(
     views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
     extractor = Extractor(described, root, extraction)
     tell_costs(extractor, requests_of(tokenized, distributions, views, cache))
-    stores, checks, devices, makings = [], [], set(), []
-    adopted: dict[str, Any] = {}
-    for request in requests_of(tokenized, distributions, views, cache):
-        place = {"distribution": request.distribution, "split": request.split}
-        digests = extractor.extract(request)
-        stores += [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
-        described_stores = [read_json(root / digest / "store.json") for digest in digests.values()]
-        checks.append({**place, **described_stores[0]["check"]})
-        devices |= {store["device"] for store in described_stores}
-        for digest, store in zip(digests.values(), described_stores, strict=True):
-            makings += [(making, digest) for making in recorded_making(store)]
-            adopted |= {digest: store[ADOPTED]} if ADOPTED in store else {}
+    stores = [
+        {"distribution": request.distribution, "split": request.split, "view": view, "digest": digest}
+        for request in requests_of(tokenized, distributions, views, cache)
+        for view, digest in extractor.extract(request).items()
+    ]
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(
         output,
@@ -82,13 +75,25 @@ def extract_distributions(
             "tokenizer_digest": described["tokenizer_digest"],
             "reading": tokenized["reading"],
             "stores": stores,
-            "checks": checks,
-            "devices": sorted(devices),
-            MADE_WITH: [{**making, "stores": made} for making, made in grouped(makings)],
-            ADOPTED: adopted,
+            **_told(root, stores),
             "left_out": left_out,
             "options": deciding(extraction),
             "extraction": extractor.settled.deciding(),
         },
     )
     log.info("%s: %s", described["name"], describe(extractor.statistics))
+
+
+def _told(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """What the stores say of how they were made, for the manifest."""
+    described = {store["digest"]: read_json(root / store["digest"] / "store.json") for store in stores}
+    checks: dict[tuple[str, str], Any] = {}
+    for store in stores:  # all views of a split have one self-test
+        checks.setdefault((store["distribution"], store["split"]), described[store["digest"]]["check"])
+    makings = [(making, digest) for digest, store in described.items() for making in recorded_making(store)]
+    return {
+        "checks": [{"distribution": name, "split": split, **checks[name, split]} for name, split in checks],
+        "devices": sorted({store["device"] for store in described.values()}),
+        MADE_WITH: [{**making, "stores": made} for making, made in grouped(makings)],
+        ADOPTED: {digest: store[ADOPTED] for digest, store in described.items() if ADOPTED in store},
+    }

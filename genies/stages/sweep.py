@@ -70,8 +70,7 @@ def sweep_source(
     fit_pairs, held_out = (shown.texts(part, "train") for part in (fit_split, held_out_split))
     rows, loaded = [], LoadedModel()
     for number, tried in enumerate(grid(values)):
-        made = reading_texts(make(intervention, {**parameters, **tried}))
-        fitted = made.bind(described, device, work / str(number))
+        fitted = reading_texts(make(intervention, {**parameters, **tried})).bind(described, device, work / str(number))
         fitted.loaded_model = loaded
         fitted.progress_label = f"{described['name']} {name_of(intervention)} on {source}, {json.dumps(tried)}"
         fitted.fit(fit_pairs)

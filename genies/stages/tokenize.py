@@ -13,7 +13,7 @@ from genies.data.options import Reading, Split
 from genies.data.views import VIEWS, templates_digest
 from genies.digests import code_digest
 from genies.engine.options import Extraction
-from genies.engine.tokens import empty_examples, indistinct_examples
+from genies.engine.tokens import Tokens, empty_examples, indistinct_examples
 from genies.errors import DataError
 from genies.files import write_json
 from genies.making import MADE_OF, data_roles, made_of
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+
+TOLD = ("available", "examples", "left_out", "shortened", "indistinct", "merged")
+"""What the manifest tells of each split."""
 
 
 def tokenize_splits(
@@ -63,37 +66,39 @@ def tokenize_splits(
     reading = replace(reading, views=tuple(sorted({*reading.views, *train_views, *test_views})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
-    entries, available, counts, left_out, shortened, indistinct, merged = [], {}, {}, {}, {}, {}, {}
+    entries: list[dict[str, Any]] = []
+    told: dict[str, dict[str, Any]] = {name: {} for name in TOLD}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
-        available[place], counts[place], left_out[place] = shown.available, shown.examples, shown.left_out
-        shortened[place] = {str(example): dropped for example, dropped in shown.shortened.items()}
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
         for view, digest in digests.items():
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
-        plain = read_tokens(tokens_path(cache, digests["plain"]))
-        indistinct[place], merged[place] = indistinct_examples(plain), int(plain.merged.sum())
-        if indistinct[place]:
-            log.warning(
-                "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method "
-                "can tell them apart; take a model that knows their words",
-                shown.file, indistinct[place], shown.examples, described["name"],
-            )  # fmt: skip
+        for name, value in _told(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"]).items():
+            told[name][place] = value
     tokenized = {
         MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles(file for _, file in files)}),
         "model": described["name"],
         "templates": templates_digest(reading.views, reading.framing),
         "reading": asdict(reading),
         "tokens": entries,
-        "available": available,
-        "examples": counts,
-        "left_out": left_out,
-        "shortened": shortened,
-        "indistinct": indistinct,
-        "merged": merged,
+        **told,
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, views, extraction, cache)
+
+
+def _told(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
+    """What the manifest tells of a split, keys as in ``TOLD``."""
+    indistinct = indistinct_examples(plain)
+    if indistinct:
+        log.warning(
+            "%s: in %d of %d examples two responses are the same tokens to the tokenizer of %s, so that no method can "
+            "tell them apart; take a model that knows their words",
+            shown.file, indistinct, shown.examples, model,
+        )  # fmt: skip
+    shortened = {str(example): dropped for example, dropped in shown.shortened.items()}
+    values = (shown.available, shown.examples, shown.left_out, shortened, indistinct, int(plain.merged.sum()))
+    return dict(zip(TOLD, values, strict=True))
 
 
 def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:

@@ -51,6 +51,7 @@ class ActivationStore:
 
     Attributes:
         example, response: which response each row is, int32 (texts,).
+        blocks: number of blocks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,15 +72,11 @@ class ActivationStore:
         self._sha256 = {int(block): digests for block, digests in self.description["blocks_sha256"].items()}
         if read_journal(journal, self.description["plan"]) != self._sha256:
             raise StoreError(f"{journal}: missing or damaged; {REPAIR}")
-        self._block = self.description["block_texts"]
+        self._block: int = self.description["block_texts"]
         self.dtype: str = self.description["dtype"]
         self.example = np.array(self.description["example"], np.int32)
         self.response = np.array(self.description["response"], np.int32)
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return -(-len(self.description["example"]) // self.description["block_texts"])
+        self.blocks = -(-len(self.example) // self._block)
 
     @cached_property
     def _group(self) -> Any:
@@ -130,7 +127,7 @@ class ActivationStore:
 
     def heads(self, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Outputs of one layer's heads, of all that are stored or of those given, float32 (texts, heads, head_dim)."""
-        place = self._place("heads", layer)
+        place = _place(self, "heads", layer)
         array = self._group["heads"]
         if heads is None:
             return from_bits(self._read(array, (slice(None), place)), self.dtype)
@@ -145,16 +142,9 @@ class ActivationStore:
 
     def residual(self, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (texts, hidden)."""
-        return from_bits(self._read(self._group["residual"], (slice(None), self._place("residual", layer))), self.dtype)
-
-    def _place(self, feature: str, layer: int) -> int:
-        layers = self.layers(feature)
-        if layer not in layers:
-            raise StoreError(
-                f"{self.folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
-                "extraction.layers"
-            )
-        return layers.index(layer)
+        return from_bits(
+            self._read(self._group["residual"], (slice(None), _place(self, "residual", layer))), self.dtype
+        )
 
     def log_probability(self) -> np.ndarray:
         """Summed log-probability of each response and EOS, natural logarithm, float64 (texts,)."""
@@ -202,6 +192,17 @@ class ActivationStore:
             return array[selection]
         except (ValueError, OSError, KeyError) as error:
             raise StoreError(f"{self.folder}: unreadable ({error}); {REPAIR}") from None
+
+
+def _place(store: ActivationStore, feature: str, layer: int) -> int:
+    """Where a layer stands among those of a feature that a store holds."""
+    layers = store.layers(feature)
+    if layer not in layers:
+        raise StoreError(
+            f"{store.folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
+            "extraction.layers"
+        )
+    return layers.index(layer)
 
 
 def describe_store(root: Path, digest: str) -> dict[str, Any] | None:

@@ -57,6 +57,7 @@ class DirectionProbe(Intervention[Pairs]):
     """
 
     repeated_over = "tie orders"
+    ties_: tuple[int, int]
 
     def __init__(self, *, kept: PositiveInt = 16, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -127,9 +128,6 @@ class DirectionProbe(Intervention[Pairs]):
             ]
         )
 
-    def out_of_fold_accuracy(self) -> float | None:
-        return self.out_of_fold_
-
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         names = ["sites", "accuracy", "directions"]
         if self.protocol == "paper":
@@ -152,12 +150,9 @@ class DirectionProbe(Intervention[Pairs]):
             for (layer, head), accuracy in zip(self.sites_.tolist(), self.accuracy_.tolist(), strict=True)
         ]
 
-    def edge_ties(self) -> tuple[int, int]:
-        return self.ties_
-
     def _accuracies(self, pairs: Pairs, parts: Sequence[Part]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Layer and head of every site, int64 (sites, 2), and for each part their accuracies, float64 (sites,)."""
-        layers = self._layers(pairs)
+        layers = _layers(pairs, self.features)
         numbers = pairs.head_numbers if "heads" in self.features else [0]
         sites = np.array([(layer, number) for layer in layers for number in numbers])
         found: list[list[np.ndarray]] = [[] for _ in parts]
@@ -210,12 +205,6 @@ class DirectionProbe(Intervention[Pairs]):
             cosines[:, rows] = cosine(features[:, 0] - features[:, 1], directions[rows])
         return cosines
 
-    def _layers(self, pairs: Pairs) -> list[int]:
-        """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
-        if "heads" in self.features:
-            return pairs.layers("heads")
-        return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]
-
     def _read(self, pairs: Pairs, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Features of one layer's sites, or of some heads, in the order asked for; float32 (n, 2, sites, dim)."""
         views = []
@@ -226,3 +215,10 @@ class DirectionProbe(Intervention[Pairs]):
                 features = pairs.residual(view, layer)[:, :, None, :]
             views.append(check_finite(features, pairs, f"view {view}, layer {layer}"))
         return self.combine(*views)
+
+
+def _layers(pairs: Pairs, features: Sequence[str]) -> list[int]:
+    """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
+    if "heads" in features:
+        return pairs.layers("heads")
+    return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]

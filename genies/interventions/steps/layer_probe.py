@@ -37,6 +37,7 @@ class LayerProbe(Intervention[Pairs]):
 
     features = ("residual",)
     fit_views = predict_views = ("plain",)
+    ties_: tuple[int, int]
 
     def __init__(self, *, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -91,14 +92,8 @@ class LayerProbe(Intervention[Pairs]):
         scores = self._scores(pairs)
         return self.calibrator_.probability(scores[:, 0] - scores[:, 1])
 
-    def out_of_fold_accuracy(self) -> float | None:
-        return self.out_of_fold_
-
     def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
         return [(self.layer_, None, None)]
-
-    def edge_ties(self) -> tuple[int, int]:
-        return self.ties_
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         values = {
