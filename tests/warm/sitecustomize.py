@@ -9,7 +9,7 @@ import os
 import sys
 
 SOCKET = "GENIES_WARM"
-"""Environment variable with the server's socket."""
+"""Environment variable with the server's socket; processes that start before it is there start as for users."""
 PROGRAM = "GENIES_WARM_PROGRAM"
 """Environment variable with the path of a program of the tests."""
 
@@ -47,5 +47,5 @@ def _hand_over(place: str, words: list[str]) -> None:
     os._exit(status)
 
 
-if SOCKET in os.environ and _is_handed_over(sys.orig_argv):
+if os.path.exists(os.environ.get(SOCKET, "")) and _is_handed_over(sys.orig_argv):  # noqa: PTH110  (as above)
     _hand_over(os.environ[SOCKET], sys.orig_argv)

@@ -15,7 +15,7 @@ import cluster as cluster_module
 import pytest
 import yaml
 from cluster import Cluster, missing
-from project import HANG_SECONDS, REPOSITORY, Project, cold
+from project import HANG_SECONDS, REPOSITORY, Project, warm, warm_server
 
 PROFILE = "workflow/profiles/slurm"
 # A cluster is asked less often, but these jobs take seconds.
@@ -125,10 +125,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         pytest.skip(reason)
     local, *projects = (make(tmp_path_factory.mktemp(name)) for name in ("local", "undisturbed", "disturbed"))
     # Processes that SLURM is to end are as for users: not forks of another process.
-    with Cluster() as cluster, started(projects[1], cluster, cold(projects[1].folder)) as disturbed:
+    server = projects[1].folder / "server"
+    with Cluster() as cluster, started(projects[1], cluster, warm(projects[1].folder, str(server))) as disturbed:
         preempt(disturbed, cluster, "tokenize")
         with started(projects[0], cluster, projects[0].environment) as undisturbed:
             cancel(disturbed, cluster, "extract")
+            server.symlink_to(warm_server())
             result = local.run()
             assert result.returncode == 0, result.stderr
             for run in (undisturbed, disturbed):
