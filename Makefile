@@ -84,13 +84,13 @@ oldest:
 	$(call environment,.venv-oldest)
 	sed -nE 's/^ *"([A-Za-z0-9_-]+)>=([^",]+).*/\1==\2/p' pyproject.toml > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python $(INSTALL) --constraint .venv-oldest/constraints.txt --editable '.[test]'
-	.venv-oldest/bin/python -m pytest $(UNIT)
+	.venv-oldest/bin/python -m pytest --numprocesses $(WORKERS) $(UNIT)
 
 # The same with the highest.
 newest:
 	$(call environment,.venv-newest)
 	.venv-newest/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[test]'
-	.venv-newest/bin/python -m pytest $(UNIT)
+	.venv-newest/bin/python -m pytest --numprocesses $(WORKERS) $(UNIT)
 
 # With --jobs=2, types are checked beside all else: that takes as long.
 lint: style types

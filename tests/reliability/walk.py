@@ -25,7 +25,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from helpers import save_model
-from project import Project, cold, run_to_end
+from project import Project, cold, run_to_end, warm_program
 from tqdm import tqdm
 
 from genies.evaluation.evaluations import PAIR_COLUMNS
@@ -168,15 +168,11 @@ def program(project: Project) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
         cwd=project.folder,
-        env=environment(project),
+        env=cold(project.folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def environment(project: Project) -> dict[str, str]:
-    return cold(project.folder)
 
 
 def disturb(chance: random.Random, project: Project) -> str:
@@ -209,8 +205,8 @@ def _is_job(process: psutil.Process) -> bool:
 
 def collect(project: Project) -> str:
     """Delete what no run names."""
-    command = [sys.executable, "-m", "genies", "cache", "gc", "--cache", "../cache", "--age", "0", "--yes"]
-    done = run_to_end(command, cwd=project.folder, env=environment(project))
+    command = [f"{sys.exec_prefix}/bin/genies", "cache", "gc", "--cache", "../cache", "--age", "0", "--yes"]
+    done = run_to_end(command, cwd=project.folder, env=project.environment)
     # After a kill of Snakemake its lock is still there.
     assert done.returncode == 0 or "a run is going on here" in done.stderr, done.stderr
     return "gc" if done.returncode == 0 else "gc refused"
@@ -231,20 +227,11 @@ def clean(project: Project) -> Path:
         shutil.rmtree(project.folder / name, ignore_errors=True)
     settings = {k: v for k, v in project.config.items() if k not in ("run", "models", "shifts")}
     settings["folders"] = {"cache": "clean-cache", "results": "clean-results"}
-    code = (
-        "import json, sys, genies\n"
-        "shifts, settings = json.load(sys.stdin)\n"
-        "genies.evaluate_shifts('tiny-llama', shifts=shifts, run='mini', **settings)\n"
+    program = project.folder / "clean.py"
+    program.write_text(
+        f"import genies\ngenies.evaluate_shifts('tiny-llama', shifts={project.shifts!r}, run='mini', **{settings!r})\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps([project.shifts, settings]),
-        cwd=project.folder,
-        env=environment(project),
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
+    done = run_to_end([sys.executable, program], cwd=project.folder, env=warm_program(program))
     assert done.returncode == 0, done.stderr
     return project.folder / "clean-results/mini"
 
