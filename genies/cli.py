@@ -76,7 +76,7 @@ VERBS = {
     "costs": Verb("genies.stages.costs:write_costs", "say what it took to compute what a run rests on"),
     "report": Verb("genies.commands.report:report", "draw the report page, and look at it"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
-    "compare": Verb("genies.commands.compare:compare", "tell which cells of two runs differ by more than noise"),
+    "compare": Verb("genies.commands.compare:compare", "list the cells of two runs that differ by more than noise"),
     "cache": Verb("genies.commands.cache:cache", "look after the cache: list, verify, explain, adopt or gc"),
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ to the folder in which Snakemake runs.
 With the first line `# yaml-language-server: $schema=schema.json`, as the files here have it, an editor completes keys and
 marks mistakes (`shifts.schema.json` is for shift lists).
 
-A plain name under `shifts` stands for `config/shifts/<name>.yaml` in the folder in which Snakemake runs, or else for the
+A plain name under `shifts` means `config/shifts/<name>.yaml` in the folder in which Snakemake runs, or else for the
 list of that name that comes with the package: {lists}. So it means something in every folder.
 
 The tables below are generated from the files of this folder and from the schema in `genies/config/sections.py`.

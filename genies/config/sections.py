@@ -182,7 +182,7 @@ class Config(_Read):  # type: ignore[misc]
             PLAIN_NAME.checked(name)
         seeds = [self.seed, *self.further_seeds]
         if len(set(seeds)) < len(seeds):
-            raise ValueError("further_seeds: a seed stands twice, or is the run's own `seed`")
+            raise ValueError("further_seeds: a seed is listed twice, or is the run's own `seed`")
         return self
 
     @property

@@ -237,7 +237,7 @@ def _load(path: Path, content: bytes | None = None) -> tuple[Any, bool]:
         flawed = True
         first: dict[str, int] = {}
         repeated = next(key for number, (key, _) in enumerate(items) if first.setdefault(key, number) < number)
-        return _Flaw(f"the key {_shown(repeated)} stands twice in one object; keep one of them")
+        return _Flaw(f"the key {_shown(repeated)} occurs twice in one object; keep one of them")
 
     shown = _shown_path(path)
     text = _text(path, content)

@@ -198,7 +198,7 @@ class _Loader(yaml.BaseLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         mapping = super().construct_mapping(node, deep)
         if len(mapping) < len(node.value):
-            raise yaml.MarkedYAMLError(problem="a key stands twice in one mapping", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem="a key occurs twice in one mapping", problem_mark=node.start_mark)
         return mapping
 
 

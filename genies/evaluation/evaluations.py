@@ -45,7 +45,7 @@ def read_evaluation(path: Path) -> pl.DataFrame:
     """One evaluation, a row per test pair sorted by target, example and pair; columns as in ``PAIR_COLUMNS``.
 
     Raises:
-        StoreError: the file is not there or no parquet, its columns are others, or a pair stands twice.
+        StoreError: the file is not there or no parquet, its columns are others, or a pair occurs twice.
     """
     if not path.is_file():
         raise StoreError(f"{path}: file not found; run snakemake again to make it")
@@ -60,7 +60,7 @@ def read_evaluation(path: Path) -> pl.DataFrame:
     twice = frame.filter(frame.select(keys).is_duplicated())
     if len(twice):
         target, example, pair = twice.select(keys).row(0)
-        raise StoreError(f"{path}: {target}, example {example}, pair {pair} stands twice; {remedy}")
+        raise StoreError(f"{path}: {target}, example {example}, pair {pair} occurs twice; {remedy}")
     return frame.sort(keys)
 
 

@@ -119,7 +119,7 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, runner_up: bool) -> 
     row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
     lead = number(sign * row["difference"])
     if row["verdict"] == NOT_TESTED:
-        return f"Whether its lead of {lead} over {who} is noise cannot be told: {row['remark']}."
+        return f"Whether its lead of {lead} over {who} is noise is not known: {row['remark']}."
     told = {HIGHER: sign > 0, LOWER: sign < 0}.get(row["verdict"], False)
     if row["low"] is None:
         ends = ""

@@ -67,7 +67,7 @@ BROKEN_FILES = {
     "string": (b'"x"', "is a string, not an array"),
     "number": (b"3", "is a number, not an array"),
     "NaN": (b"NaN", "holds NaN, which is not JSON"),
-    "repeated key": (b'{"a": 1, "a": 2}', "the key 'a' stands twice"),
+    "repeated key": (b'{"a": 1, "a": 2}', "the key 'a' occurs twice"),
     "cut short": (b'[{"prompt": "p",\n "resp', "line 2, column 2: not JSON"),
     "two values": (b"[] []", "line 1, column 4: not JSON"),
     "Python": (b"[{'prompt': 'p'}]", "line 1, column 3: not JSON"),
@@ -105,7 +105,7 @@ BROKEN_RECORDS = {
     ),
     "repeated prompt": (
         '{"prompt": "p", "prompt": "q", "responses": {"a": 1, "b": 0}}',
-        ": the key 'prompt' stands twice in one object",
+        ": the key 'prompt' occurs twice in one object",
     ),
     "no responses": ('{"prompt": "p"}', ", field responses: is missing"),
     "array responses": (record_with('["a", "b"]'), ", field responses: is an array, not an object"),
@@ -124,7 +124,7 @@ BROKEN_RECORDS = {
     "infinite label": (record_with('{"a": Infinity, "b": 0}'), ", field 'responses': holds Infinity"),
     "repeated response": (
         record_with(r'{"a": 1, "\u0061": 0, "b": 0}'),
-        ", field 'responses': the key 'a' stands twice in one object",
+        ", field 'responses': the key 'a' occurs twice in one object",
     ),
     "surrogate response": (
         record_with(r'{"a": 1, "\udfff": 0}'),
@@ -136,7 +136,7 @@ BROKEN_RECORDS = {
     ),
     "repeated key elsewhere": (
         '{"prompt": "p", "responses": {"a": 1, "b": 0}, "extra": [{"x": 1, "x": 1}]}',
-        ", field 'extra': the key 'x' stands twice in one object",
+        ", field 'extra': the key 'x' occurs twice in one object",
     ),
     "line breaks in a response": (
         record_with(r'{"a\nb": 5, "b": 0}'),
@@ -214,7 +214,7 @@ def test_every_violation_of_a_folder_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("metadata", "problem"),
-    [(b"{", "not JSON"), (b'{"a": NaN}', "holds NaN"), (b'{"a": 1, "a": 1}', "stands twice"), (b"", "is empty")],
+    [(b"{", "not JSON"), (b'{"a": NaN}', "holds NaN"), (b'{"a": 1, "a": 1}', "occurs twice"), (b"", "is empty")],
 )
 def test_broken_metadata_is_a_violation(tmp_path, metadata, problem):
     folder = make_folder(tmp_path / "d", [GOOD], [GOOD], metadata)

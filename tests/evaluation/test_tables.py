@@ -150,7 +150,7 @@ def test_damaged_foreign_and_doubled_evaluations_are_refused(tmp_path):
     path = write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9, 0.1]})
     good = pl.read_parquet(path)
     pl.concat([good, good]).write_parquet(path)
-    with pytest.raises(StoreError, match="example 0, pair 0 stands twice"):
+    with pytest.raises(StoreError, match="example 0, pair 0 occurs twice"):
         measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}))
     good.drop("score_best").write_parquet(path)
     with pytest.raises(StoreError, match="columns"):
