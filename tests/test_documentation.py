@@ -41,6 +41,15 @@ def test_every_ready_configuration_is_valid_and_named_like_its_file(path: Path) 
     assert set(config.shifts) <= set(list_names())
 
 
+def test_the_readme_and_the_methods_name_every_intervention() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", readme[readme.index("## Interventions") :], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == available()
+    assert f"{len(available())} interventions that" in readme
+    methods = (REPOSITORY / "docs/methods.md").read_text(encoding="utf-8")
+    assert {name for name in available() if f"`{name}`" not in methods} == set()
+
+
 def test_every_path_that_the_pages_name_exists() -> None:
     for page in PAGES:
         for name in re.findall(r"`((?:genies|config|docs|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):

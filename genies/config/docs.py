@@ -81,7 +81,7 @@ differ from the rest of the run: `intervention_parameters: {mms: {protocol: pape
 | all probes | the calibrator has an intercept: p(a, b) + p(b, a) may differ from 1 | no intercept: it is 1 |
 | zero_shot, few_shot | probability 0, ½ or 1, by the sum of log-probabilities | softmax over the sums (or means, by `normalization`) |
 | ccs | one seed; texts of the first 100 examples, and later the test texts, drawn with replacement; centred with the test set's own mean; the better of both signs on the test labels | the mean over ten seeds (`seeds`), whose spread is part of the interval; all training texts, the source's means, sign fixed once on the source's training labels |
-| lat_pca, logistic, mass_mean_whitened | not published; `paper` changes the shared steps alone | as described |
+| all other probes | not published; `paper` changes the shared steps alone | as described |
 
 The protocol of the run also decides, for all interventions alike:
 

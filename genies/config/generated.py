@@ -1,8 +1,12 @@
-"""The files of the repository that are generated, by ``python -m genies.config.generated`` (or ``make docs``)."""
+"""The files of the repository that are generated, by ``python -m genies.config.generated`` (or ``make docs``).
+
+With ``--check`` nothing is written; files that are out of date are named, and make the exit status 1.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +27,15 @@ def _json(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
-    """Write every generated file below the working folder."""
-    for path, text in generated(Path()).items():
-        path.write_text(text, encoding="utf-8")
+def main(check: bool = False) -> int:
+    """Write generated files below the working folder, or only look. Returns the exit status."""
+    stale = {path: text for path, text in generated(Path()).items() if path.read_text(encoding="utf-8") != text}
+    for path, text in stale.items():
+        print(f"{path}: {'out of date; run make docs' if check else 'written'}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return int(check and bool(stale))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(check=sys.argv[1:] == ["--check"]))

@@ -31,7 +31,7 @@ from genies.making import MADE_WITH, made_with, recorded_making
 from genies.spent import SPENT_FILE
 from genies.store.activations import ActivationStore
 from genies.store.blocks import FEATURE_AXES, write_journal
-from genies.store.extraction import Extractor
+from genies.store.extraction import CUT, Extractor
 from genies.store.requests import LazyTokens, Request
 from genies.store.settled import stored_shapes
 from genies.store.statistics import Statistics
@@ -94,7 +94,7 @@ def compare(
     for one in wanted:
         if old := one.of(version):
             store = ActivationStore(extractor.root / old.name)
-            plan = [store.description[name] for name in ("computed_with", "batch_tokens", "packed")]
+            plan = [store.description[name] for name in CUT]
             groups.setdefault(value_digest(plan), []).append((one, old, store))
     for group in groups.values():
         yield from _compare_group(extractor, cache, group, texts, seed)
@@ -140,7 +140,7 @@ def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.n
 def _is_alike(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request) -> bool:
     """Whether a store is laid out as today's are and holds the same texts, so that readers find what they look for."""
     old = {name: value for name, value in store.description.items() if name not in BESIDE}
-    how = {name: old[name] for name in ("batch_tokens", "packed", "computed_with")}
+    how = {name: old[name] for name in CUT}
     table = request.tokens[wanted.view]
     today = extractor.description(wanted.view, request, dict(wanted.fields), range(len(table)), how)
     shapes = stored_shapes(extractor.decoder().shape, wanted.view)

@@ -34,6 +34,9 @@ from genies.store.settled import missing_views, settled, store_digest, stored_sh
 from genies.store.statistics import Statistics, describe
 from genies.store.writer import ADOPTED, StoreWriter
 
+CUT = ("batch_tokens", "packed", "computed_with")
+"""Fields of a description that say how texts were put into batches: tokens of a batch, whether packed, views of a tree.
+A new field of this kind is written only where it is not the default, since older stores lack it."""
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
 
@@ -147,7 +150,7 @@ class Extractor:
         if not check.packed:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
         plan = planned(forest, budget, decoder.shape.hidden, check.packed)
-        description = {"batch_tokens": budget, "packed": check.packed, "computed_with": list(tokens)}
+        description = dict(zip(CUT, (budget, check.packed, list(tokens)), strict=True))
         writers = {
             view: self._writer(view, request, named[view], _order(view, plan, forest), description, check)
             for view in named

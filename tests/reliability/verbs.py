@@ -41,7 +41,7 @@ class Verbs:
         views = ("--train-views", *VIEWS, "--test-views", *VIEWS)
         tokens = ("--model", self.model, "--tokens", self.tokens)
         evaluations = f"{run}/evaluations/tiny"
-        self.commands: dict[str, tuple[list[str], tuple[str, ...]]] = {
+        self.commands: dict[str, tuple[str, ...]] = {
             "model": ("models/tiny", "--output", self.model),
             "tokenize": (
                 "--model", self.model, "--train", f"{data}/train.json", "--test", f"{data}/test.json", *views,

@@ -14,12 +14,10 @@ from project import Project
 from genies.data.distributions import read_split
 from genies.digests import file_sha256
 from genies.files import read_json
+from genies.interventions.registry import available
 
 SMALL = {"steps": 2, "pairs_per_step": 4}
-INTERVENTIONS = [
-    "random", "zero_shot", "few_shot", "mms", "lat_stim_1", "lat_stim_2", "lat_pca", "cra", "ccs", "logistic",
-    "mass_mean_whitened", "lora", "prompt_tuning", "full_finetune", "reward_model",
-]  # fmt: skip
+INTERVENTIONS = available()
 PLUGIN = """
 import ast, json, pathlib, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from genies.cli import parse
 from genies.config.load import load_config
+from genies.config.schema import config_schema
 from genies.config.sections import Config
 from genies.data.options import Limit
 from genies.demo.place import MODEL, distribution_names
@@ -125,6 +126,13 @@ def rendered(config: dict[str, Any]) -> dict[str, list[str]]:
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
+
+
+def test_hostile_values_are_tried_in_every_key(tmp_path: Path) -> None:
+    config, known = everything(tmp_path, "x"), config_schema()["properties"]
+    assert set(config) == set(known)
+    for section in ("extraction", "sweep", "folders"):
+        assert set(config[section]) == set(known[section]["properties"]), section
 
 
 class Shell:
