@@ -275,7 +275,7 @@ def _compare_stores(project: Project, mine: Path, other: Path) -> int:
         for layer in stores[0].layers("residual"):
             x, y = (s.residual(layer)[r].astype(np.float64) for s, r in zip(stores, rows, strict=True))
             difference = np.linalg.norm(x - y, axis=1) / (np.linalg.norm(y, axis=1) + 1e-9)
-            assert difference.max() <= FEATURES[a["dtype"]], (digest, layer, difference.max())
+            assert difference.max() <= FEATURES[stores[0].dtype], (digest, layer, difference.max())
     return len(named[0])
 
 
