@@ -8,7 +8,8 @@ CORES ?= 2
 WORKERS = $(shell expr $(CORES) + 2)
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := -m pip install --disable-pip-version-check
+# Python compiles what is imported; to compile all that is installed takes as long as to unpack it.
+INSTALL := -m pip install --disable-pip-version-check --no-compile
 UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/tuning
 
 DATA ?= resources/genies/distributions

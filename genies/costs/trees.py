@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHARACTERS_PER_TOKEN = 4
 """Of English text under usual vocabularies, roughly; for lack of a tokenizer."""
+MIXING = 2654435761 ** np.arange(1, CHARACTERS_PER_TOKEN + 1, dtype=np.uint64)
+"""By what the characters of a piece are multiplied, modulo 2⁶⁴."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Pieces:
 
     @staticmethod
     def _ids(text: str) -> list[int]:
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-        padded = np.pad(codes, (0, -len(codes) % CHARACTERS_PER_TOKEN)).reshape(-1, CHARACTERS_PER_TOKEN)
+        padded = text + "\0" * (-len(text) % CHARACTERS_PER_TOKEN)
+        codes = np.frombuffer(padded.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
         # A number for each piece that other pieces hardly share.
-        mixed = padded.astype(np.uint64) @ (2654435761 ** np.arange(1, CHARACTERS_PER_TOKEN + 1, dtype=np.uint64))
+        mixed = codes.reshape(-1, CHARACTERS_PER_TOKEN) @ MIXING
         return (mixed >> np.uint64(33)).astype(np.int64).tolist()
