@@ -60,6 +60,8 @@ def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterat
             yield Finding(_about(label, averaged_over), _best(block, compared), "differences")
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
+    if stated := _stated(tables["claims"].filter(model=model)):
+        yield Finding("Next to the paper", stated, "claims")
     best = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)["intervention"].to_list()[:1]
     if foreseen := _foreseen(tables.metrics.filter(model=model), best):
         yield Finding("Can it be foreseen?", foreseen, "correlations")
@@ -161,6 +163,25 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
+def _stated(claims: pl.DataFrame) -> str | None:
+    """Which figures that the paper states lie within this run's intervals; of each the first that has one counts."""
+    known = claims.filter(pl.col("low").is_not_null()).unique("claim", keep="first", maintain_order=True).to_dicts()
+    if not known:
+        return None
+    inside = [row for row in known if row["low"] <= row["stated"] <= row["high"]]
+    wide = [row for row in inside if row["high"] - row["low"] >= UNINFORMATIVE]
+    text = (
+        f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
+        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals found here"
+    )
+    text += f" ({len(wide)} only because the interval carries no information)." if wide else "."
+    for row in known:
+        if row not in inside:
+            here = f"{number(row['recomputed'])} ({number(row['low'])} to {number(row['high'])})"
+            text += f" {row['claim'][0].upper()}{row['claim'][1:]}: {number(row['stated'])} there, {here} here."
+    return text
+
+
 def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
     """How well accuracy under the untouched model tells where a method generalizes (the perplexity heuristic)."""
     rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL)
@@ -202,9 +223,13 @@ def _cost(spent: Row) -> str | None:
     if not spent["things"] and not spent["jobs"]:
         return None
     where = f" on {' and '.join('the CPU' if name == 'cpu' else name for name in spent['devices'])}"
-    text = f"Computing all of it took {readable(spent['seconds'])}{where if spent['devices'] else ''}"
-    text += f", {percent(spent['share'])} of that for the stage {spent['dearest']}." if spent["dearest"] else "."
+    least = "at least " if spent["unknown"] else ""
+    text = f"Computing all of it took {least}{readable(spent['seconds'])}{where if spent['devices'] else ''}"
     if spent["unknown"]:
-        text += f" What {spent['unknown']} of {counted(spent['things'], 'thing')} in the cache took was never noted."
+        text += f": {spent['unknown']} of {spent['things']} results in the cache say nothing of what they took."
+    elif spent["dearest"]:
+        text += f", {percent(spent['share'])} of that for the stage {spent['dearest']}."
+    else:
+        text += "."
     text += f" The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])}"
     return text + ("; most was in the cache." if spent["job_seconds"] < spent["seconds"] / 2 else ".")

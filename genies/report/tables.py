@@ -14,17 +14,17 @@ from genies.evaluation import tables
 from genies.evaluation.measurements import table_of
 from genies.evaluation.records import CHECKS, COSTS, JOBS, SAMPLES_FILE, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import COUNTS
+from genies.evaluation.tables.claims import TABLE as CLAIMS
 from genies.evaluation.tables.comparisons import compare_means
 from genies.evaluation.tables.elicitation_by_category import by_category
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
-from genies.published.claims import CLAIMS
 from genies.published.results import NAMES
 from genies.report.sizes import by_size
 
 TABLES = {
     Path(table.file).stem: table
-    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COSTS, JOBS, COUNTS, CLAIMS)
+    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COSTS, JOBS, COUNTS)
 }
 """Every table of a run by its name."""
 OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)

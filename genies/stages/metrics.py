@@ -13,12 +13,12 @@ from genies.evaluation.evaluations import Fits
 from genies.evaluation.measurements import Measurements, table_of
 from genies.evaluation.seen import read_seen
 from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.claims import claim_lines
 from genies.evaluation.tables.comparisons import read_scores
 from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.files import read_json, whole_file
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
-from genies.published.claims import CLAIMS, claim_lines, claims
 from genies.published.recomputed import recompute
 from genies.published.results import read_results
 
@@ -90,8 +90,7 @@ ODD_FILES = "odd-files.log"
 def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -> Iterator[str]:
     """Write the same tables from the paper's own results, and tell how they compare with the published ones.
 
-    What the paper's text states goes into ``claims.csv`` and is told as well; files that are not as expected are listed
-    in ``odd-files.log``.
+    What the paper's text states is told as well; files that are not as expected are listed in ``odd-files.log``.
 
     Args:
         source: folder or archive of published results, as ``genies.published.results`` reads them.
@@ -107,14 +106,12 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     metrics = made.metrics
     run = Measurements(made.cells, metrics, made.scores, benchmarks(listed))
     _write(run, output)
-    stated = claims(run)
-    CLAIMS.write(stated, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()
         found = ", ".join(f"{printable(name)} {count}" for name, count in counts)
         yield f"{printable(str(model))}: rows of {found}"
     yield from made.lines()
-    yield from claim_lines(stated)
+    yield from claim_lines(run["claims"])
     odd = {f"{len(paths)} odd: {kind}": paths for kind, paths in sorted(results.oddities.items())}
     with whole_file(output / ODD_FILES) as partial:
         lines = [line for head, paths in odd.items() for line in (head, *(f"  {printable(path)}" for path in paths))]

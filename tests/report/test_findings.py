@@ -10,6 +10,7 @@ import pytest
 from test_page import Page, make_tables
 
 from genies.data.shifts import Shift, benchmarks
+from genies.evaluation.tables.claims import TABLE as CLAIMS
 from genies.evaluation.tables.comparisons import compare
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.report.findings import findings
@@ -226,6 +227,28 @@ def test_the_evidence_of_calibration_is_a_section_that_the_page_has() -> None:
     (evidence,) = (finding.evidence for finding in findings(bare)["small"] if finding.about == "Calibration")
     page = render("trial", bare, {})
     assert evidence == "leaderboard" and '<section id="calibration">' not in page
+
+
+def stated(**ends: tuple[float, float] | None) -> dict[str, str]:
+    """What is said where the paper states 0.5 of everything, and this run has these intervals."""
+    rows = [
+        {"claim": name.replace("_", " "), "stated_for": "llama-30b", "stated": 0.5, "model": "small", "figure": "f",
+         "recomputed": 0.7, "low": own and own[0], "high": own and own[1], "over": "15 shifts"}
+        for name, own in ends.items()
+    ]  # fmt: skip
+    return said(made().having(claims=CLAIMS.frame(rows)))
+
+
+def test_which_of_the_papers_figures_lie_within_the_intervals_is_said() -> None:
+    both = stated(first_claim=(0.4, 0.8), second_claim=(0.6, 0.8), third_claim=None)["Next to the paper"]
+    assert both == (
+        "Of 2 figures that the paper states of llama-30b, 1 lies within the 95 % intervals found here. "
+        "Second claim: 0.500 there, 0.700 (0.600 to 0.800) here."
+    )
+    inside = stated(first_claim=(0.4, 0.8), second_claim=(0.0, 1.0))["Next to the paper"]
+    assert inside.endswith("2 lie within the 95 % intervals found here (1 only because the interval carries no "
+                           "information).")  # fmt: skip
+    assert "Next to the paper" not in stated(first_claim=None) and "Next to the paper" not in said(made())
 
 
 def test_findings_stand_first_and_lead_to_sections_of_the_page() -> None:

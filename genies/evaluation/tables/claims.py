@@ -1,27 +1,32 @@
-"""What the paper states in its text, next to the same figure recomputed from its results.
+"""What the paper states in its text, next to the same figure of a run over its shifts.
 
 The statements are of GENIES (Clymer, Baker, Subramani and Wang 2023, arXiv 2311.07723) and of the post that announced
-it. Most are of LLaMA-30B; where an archive has other models, their figures stand beside it.
+it. They are about LLaMA-30B; a run has the figures of its own models, be it of the paper's results or a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED, within
-from genies.evaluation.measurements import Measurements
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED, within
 from genies.evaluation.metrics import BASELINE, CHANCE
 from genies.evaluation.table import Table
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import clustered_mean
 
-LORA, MMS = "lora_fine_tuning", "mms"
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
+MMS = "mms"
+LORA = ("lora", "lora_fine_tuning")
+"""LoRA by its name here, and in the paper's results."""
+IS_LORA = pl.col("intervention").is_in(LORA)
 BENCHMARK_SHIFTS = 15
-CLAIMS = Table(
+TABLE = Table(
     "claims.csv",
     {
         **dict.fromkeys(("claim", "stated_for"), pl.String),
@@ -32,12 +37,13 @@ CLAIMS = Table(
     },
     optional=True,
 )
-"""Columns of ``claims.csv``: a row per statement, model of the archive and way to count (``figure``, ``over``).
-``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 % interval for new shifts."""
+"""Columns of ``claims.csv``: a row per statement, model of the run and way to count (``figure``, ``over``); none where
+a shift is not the paper's. ``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 %
+interval for new shifts, unless ``over`` says that it is for new examples."""
 
 
 class Recomputed(NamedTuple):
-    """A figure of one model as the archive gives it."""
+    """A figure of one model of a run."""
 
     figure: str
     value: float
@@ -65,7 +71,7 @@ class Claim(NamedTuple):
 def _elicitation(label: str) -> Callable[[Measurements, str], Iterator[Recomputed]]:
     def recompute(run: Measurements, model: str) -> Iterator[Recomputed]:
         for averaged_over, what in ((PUBLISHED, "entries"), (DISTINCT, "distinct shifts")):
-            rows = run["leaderboard"].filter(model=model, label=label, averaged_over=averaged_over, intervention=LORA)
+            rows = run["leaderboard"].filter(IS_LORA, model=model, label=label, averaged_over=averaged_over)
             for row in rows.filter(pl.col("elicitation").is_not_null()).iter_rows(named=True):
                 count = row["entries" if averaged_over == PUBLISHED else "shifts"]
                 yield Recomputed(
@@ -81,7 +87,7 @@ def _elicitation(label: str) -> Callable[[Measurements, str], Iterator[Recompute
 
 def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
     own = run.metrics.filter(model=model)
-    entries = own.filter(pl.col("intervention") == LORA, pl.col("baseline_accuracy").is_not_null())
+    entries = own.filter(IS_LORA, pl.col("baseline_accuracy").is_not_null())
     weights = entries["published_entries"].fill_null(0).to_numpy()
     if weights.sum():
         x, y = (
@@ -91,7 +97,7 @@ def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
             # Entries that repeat a shift are no evidence of their own: an interval would be too narrow.
             r = float(np.corrcoef(x, y)[0, 1])
             yield Recomputed(f"r with {BASELINE}", r, None, None, f"{weights.sum()} entries")
-    for row in correlations(own, BASELINE).filter(intervention=LORA).iter_rows(named=True):
+    for row in correlations(own, BASELINE).filter(IS_LORA).iter_rows(named=True):
         yield Recomputed(f"r with {BASELINE}", row["r"], row["low"], row["high"], f"{row['shifts']} distinct shifts")
 
 
@@ -104,32 +110,34 @@ def _benchmark(run: Measurements, model: str) -> pl.DataFrame:
 
 def _ahead(run: Measurements, model: str) -> Iterator[Recomputed]:
     shifts = _benchmark(run, model)
-    both = shifts.filter(intervention=MMS).join(shifts.filter(intervention=LORA), on=["source", "target"])
+    both = shifts.filter(intervention=MMS).join(shifts.filter(IS_LORA), on=["source", "target"])
     for name in ("generalization_accuracy", "elicitation", "differential_elicitation"):
         known = both.drop_nulls([name, f"{name}_right"])
         if len(known):
             found = clustered_mean((known[name] - known[f"{name}_right"]).to_numpy(), known["source"].to_numpy())
-            low, high = found.interval() or (None, None)
+            over, (low, high) = "", found.interval() or (None, None)
             if name == "generalization_accuracy":
-                low, high = _compared(run, model)
-            yield Recomputed(f"difference of {name}", found.mean, low, high, f"{len(known)} shifts of the benchmark")
+                over, low, high = _compared(run, model)
+            over = f"{len(known)} shifts of the benchmark{over}"
+            yield Recomputed(f"difference of {name}", found.mean, low, high, over)
 
 
-def _compared(run: Measurements, model: str) -> tuple[float | None, float | None]:
-    """The interval of how far MMS is ahead of LoRA on the benchmark that all comparisons of the run go by."""
+def _compared(run: Measurements, model: str) -> tuple[str, float | None, float | None]:
+    """The interval of how far MMS is ahead of LoRA on the benchmark, as in ``comparisons``, after what it is for."""
     sets = [name for name, shifts in run.benchmarks.items() if len(shifts) == BENCHMARK_SHIFTS]
-    names = pl.col("intervention").is_in([MMS, LORA]) & pl.col("other").is_in([MMS, LORA])
-    rows = run["comparisons"].filter(names, model=model, label=ALL_LABELS)
+    either = pl.col("intervention", "other").is_in([MMS, *LORA])
+    rows = run["comparisons"].filter(pl.all_horizontal(either), model=model, label=ALL_LABELS)
     # A benchmark that is the whole run has no comparisons of its own.
     for averaged_over in (*sets[:1], DISTINCT):
         for row in rows.filter(averaged_over=averaged_over).iter_rows(named=True):
+            over = ", new examples" if row["interval_over"] == EXAMPLES else ""
             low, high = row["low"], row["high"]
-            return (low, high) if low is None or row["intervention"] == MMS else (-high, -low)
-    return None, None
+            return over, *((low, high) if low is None or row["intervention"] == MMS else (-high, -low))
+    return "", None, None
 
 
 def _near_chance(run: Measurements, model: str) -> Iterator[Recomputed]:
-    rows = _benchmark(run, model).filter(pl.col("intervention") == LORA)
+    rows = _benchmark(run, model).filter(IS_LORA)
     rows = rows.filter(pl.col("generalization_accuracy_low").is_not_null())
     if len(rows):
         count = int((rows["generalization_accuracy_low"] <= CHANCE).sum())
@@ -151,9 +159,14 @@ STATED = (
 )
 
 
+def rows(run: Measurements) -> pl.DataFrame:
+    return claims(run)
+
+
 def claims(run: Measurements) -> pl.DataFrame:
-    """Each statement with the same figure of every model of an archive, columns as in ``CLAIMS``."""
-    models = run.metrics["model"].unique(maintain_order=True).to_list()
+    """Each statement with the same figure of every model of a run, columns as in ``TABLE``."""
+    listed = run.metrics.filter(pl.col("published_entries").is_not_null())
+    models = run.metrics["model"].unique(maintain_order=True).to_list() if len(listed) == len(run.metrics) else []
     rows: list[dict[str, Any]] = []
     for claim in STATED:
         stated = {"claim": claim.text, "stated_for": claim.model, "stated": claim.stated}
@@ -161,13 +174,13 @@ def claims(run: Measurements) -> pl.DataFrame:
             for figure, value, low, high, over in claim.recompute(run, model):
                 found = {"figure": figure, "recomputed": value, "low": low, "high": high, "over": over}
                 rows.append({**stated, "model": model, **found})
-    return CLAIMS.frame(rows)
+    return TABLE.frame(rows)
 
 
 def claim_lines(table: pl.DataFrame) -> Iterator[str]:
     """The statements as lines to print."""
     for (claim, model, stated), rows in table.group_by("claim", "stated_for", "stated", maintain_order=True):
-        absent = "" if model in rows["model"] else f"; the archive has no {model}"
+        absent = "" if model in rows["model"] else f"; this run has no {model}"
         yield f"the paper: {claim}: {stated:g} ({model}{absent})"
         for row in rows.iter_rows(named=True):
             yield f"  {row['model']}: {_said(row)}"
