@@ -241,7 +241,7 @@ BROKEN_FILES = {
     "empty list": ("[]", "holds no list of shifts"),
     "mapping": ("source: a\ntarget: b\n", "holds no list of shifts"),
     "aliases": (BILLION_LAUGHS, "line 2: not a shift list (aliases are not allowed"),
-    "repeated key": ("- {source: a, target: b}\n- {source: a, source: c}\n", "line 2: not a shift list (a key stands"),
+    "repeated key": ("- {source: a, target: b}\n- {source: a, source: c}\n", "line 2: not a shift list (a key occurs"),
     "syntax": ("- {source: a\n- b", "line 2: not a shift list"),
     "tabs": ("-\tsource: a\n\ttarget: b\n", "not a shift list"),
     "two documents": ("- {source: a, target: b}\n---\n- {source: a, target: c}\n", "line 2: not a shift list"),
