@@ -21,7 +21,7 @@ from genies.report.words import counted, number, percent
 
 UNINFORMATIVE = 0.9
 """Width of an accuracy's interval from which on it says nothing."""
-NAMED = 3
+NAMED = 5
 """Shifts that a sentence names at most."""
 
 Row = Mapping[str, Any]
@@ -92,7 +92,8 @@ def _interval(row: Row, name: str) -> str:
         low, high = row[f"{name}{kind}_low"], row[f"{name}{kind}_high"]
         if low is not None:
             empty = ", which carries no information" if high - low >= UNINFORMATIVE else ""
-            return f"{number(row[name])} ({number(low)} to {number(high)}, {what}{empty})"
+            chance = ", an interval that contains 0.5, which guessing gives" if low <= CHANCE <= high else ""
+            return f"{number(row[name])} ({number(low)} to {number(high)}, {what}{empty}){chance}"
     return number(row[name])
 
 
@@ -102,20 +103,25 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
     text = f"{name} has the highest mean accuracy over {shifts}: {_interval(best, 'generalization_accuracy')}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
-        text += " So few sources cannot support a claim about new shifts."
-    others = [row["intervention"] for row in block[1:]]
-    for other in dict.fromkeys([*others[:1], *(BASELINE for row in block[1:] if row["intervention"] == BASELINE)]):
-        text += f" {_lead(comparisons, name, other, runner_up=other == others[0])}"
-    if (equals := [row["intervention"] for row in block[1:] if row["may_be_best"]]) and len(equals) > 1:
-        text += f" {len(equals)} of the {len(others)} others may be as good."
+        text += " These shifts have so few sources that they cannot support a claim about new ones."
+    others = {row["intervention"]: row["generalization_accuracy"] for row in block[1:]}
+    runner_up = list(others)[:1]
+    for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
+        who = f"the runner-up, {other}" if other in runner_up else other
+        told = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
+        text += f" {_lead(comparisons, name, other, told)}"
+    equals = sum(bool(row["may_be_best"]) for row in block[1:])
+    if 1 < equals == len(others):
+        text += f" None of the {len(others)} other methods is shown to be worse."
+    elif equals > 1:
+        text += f" {equals} of the {len(others)} other methods may be as good."
     return text
 
 
-def _lead(comparisons: pl.DataFrame, best: str, other: str, runner_up: bool) -> str:
+def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
     """Whether the lead of the best intervention over another one is more than noise."""
     either = pl.col("intervention").is_in([best, other]) & pl.col("other").is_in([best, other])
     rows = comparisons.filter(either).to_dicts()
-    who = f"the runner-up, {other}," if runner_up else other
     if not rows:
         return f"It was not compared with {other}."
     row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
@@ -127,7 +133,7 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, runner_up: bool) -> 
         ends = ""
     else:
         low, high = sorted((sign * row["low"], sign * row["high"]))
-        over = ", for new examples of these shifts" if row["interval_over"] == EXAMPLES else ""
+        over = ", for new examples of these shifts" if row["interval_over"] == EXAMPLES else ", for new shifts"
         ends = f" ({number(low)} to {number(high)}{over})"
     return f"Its lead of {lead}{ends} over {who} {'is more than noise' if told else 'may be noise'}."
 
@@ -149,11 +155,10 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         return f"Nowhere: on each of {count}, some method's interval lies above 0.5."
     parts = []
     if below:
-        parts.append(f"On {len(below)} of {count} the intervals of all methods lie below 0.5: {_listed(below)}.")
+        parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {_listed(below)}.")
     if around:
         parts.append(
-            f"On {len(around)} of {count} no method's interval lies above 0.5, and that of at least one contains it: "
-            f"{_listed(around)}."
+            f"On {len(around)} of {count} no method is shown to be better than guessing, 0.5: {_listed(around)}."
         )
     return " ".join(parts)
 
@@ -169,17 +174,21 @@ def _stated(claims: pl.DataFrame) -> str | None:
     if not known:
         return None
     inside = [row for row in known if row["low"] <= row["stated"] <= row["high"]]
-    wide = [row for row in inside if row["high"] - row["low"] >= UNINFORMATIVE]
     text = (
         f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
-        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals found here"
+        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {known[0]['model']}."
     )
-    text += f" ({len(wide)} only because the interval carries no information)." if wide else "."
-    for row in known:
-        if row not in inside:
-            here = f"{number(row['recomputed'])} ({number(row['low'])} to {number(row['high'])})"
-            text += f" {row['claim'][0].upper()}{row['claim'][1:]}: {number(row['stated'])} there, {here} here."
+    for kind, rows in (("Within", inside), ("Outside", [row for row in known if row not in inside])):
+        if rows:
+            text += f" {kind}: {'; '.join(_both(row) for row in rows)}."
     return text
+
+
+def _both(row: Row) -> str:
+    """A statement of the paper with its figure, and that of this run."""
+    empty = ", which carries no information" if row["high"] - row["low"] >= UNINFORMATIVE else ""
+    here = f"{number(row['recomputed'])} ({number(row['low'])} to {number(row['high'])}{empty})"
+    return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
 
 
 def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
@@ -222,14 +231,17 @@ def _cost(spent: Row) -> str | None:
     """What it took to compute what the results rest on, and how much of that this run did itself."""
     if not spent["things"] and not spent["jobs"]:
         return None
+    jobs = f"The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])} in all"
+    unknown = f"{spent['unknown']} of {spent['things']} results in the cache say nothing of what they took."
+    if spent["things"] and spent["unknown"] == spent["things"]:
+        return f"{jobs}. What the cache had before is not known: {unknown}"
     where = f" on {' and '.join('the CPU' if name == 'cpu' else name for name in spent['devices'])}"
     least = "at least " if spent["unknown"] else ""
     text = f"Computing all of it took {least}{readable(spent['seconds'])}{where if spent['devices'] else ''}"
     if spent["unknown"]:
-        text += f": {spent['unknown']} of {spent['things']} results in the cache say nothing of what they took."
+        text += f": {unknown}"
     elif spent["dearest"]:
         text += f", {percent(spent['share'])} of that for the stage {spent['dearest']}."
     else:
         text += "."
-    text += f" The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])}"
-    return text + ("; most was in the cache." if spent["job_seconds"] < spent["seconds"] / 2 else ".")
+    return f"{text} {jobs}{'; most was in the cache.' if spent['job_seconds'] < spent['seconds'] / 2 else '.'}"

@@ -65,19 +65,25 @@ def test_what_is_not_kept_was_computed_by_its_jobs() -> None:
             [EXTRACT, TUNE],
             [JOB_EXTRACT, JOB_TUNE],
             "Computing all of it took 2.2 h on the CPU, 75\u00a0% of that for the stage extract. "
-            "The 2 jobs of this run took 2.3 h.",
+            "The 2 jobs of this run took 2.3 h in all.",
         ),
         (
             [EXTRACT, TUNE | {"seconds": 20_000.0, "device": "GPU X"}],
             [{**JOB_EXTRACT, "seconds": 3.0}],
             "Computing all of it took 7.2 h on the CPU and GPU X, 77\u00a0% of that for the stage tune. "
-            "The 1 job of this run took 3 s; most was in the cache.",
+            "The 1 job of this run took 3 s in all; most was in the cache.",
         ),
         (
             [EXTRACT, {"stage": "fit", "intervention": "mms", "bytes": 3}],
             [JOB_EXTRACT],
             "Computing all of it took at least 1.7 h on the CPU: 1 of 2 results in the cache say nothing of what they "
-            "took. The 1 job of this run took 1.7 h.",
+            "took. The 1 job of this run took 1.7 h in all.",
+        ),
+        (
+            [{"stage": "fit", "intervention": "mms", "bytes": 3}],
+            [JOB_EXTRACT],
+            "The 1 job of this run took 1.7 h in all. What the cache had before is not known: 1 of 1 results in the "
+            "cache say nothing of what they took.",
         ),
     ],
 )

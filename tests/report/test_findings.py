@@ -73,12 +73,13 @@ def test_random_is_no_method() -> None:
 def test_a_lead_over_the_runner_up_is_noise_or_not(lora: float, verdict: str) -> None:
     text = said(made({"lora": lora, "zero_shot": 0.55}))["Best on extreme shifts"]
     assert "over the runner-up, lora, " + verdict in text
-    assert "over zero_shot is more than noise" in text
+    assert re.search(r"over zero_shot \(the untouched model, 0\.5\d\d\), is more than noise", text)
 
 
 def test_a_lead_over_the_untouched_model_may_be_noise() -> None:
     text = said(made({"zero_shot": 0.79, "lora": 0.7}))["Best on extreme shifts"]
-    assert "over the runner-up, zero_shot, may be noise" in text and text.count("zero_shot") == 1
+    assert re.search(r"over the runner-up, zero_shot \(the untouched model, 0\.7\d\d\), may be noise", text)
+    assert text.count("zero_shot") == 1
     best = said(made({"zero_shot": 0.9}))["Best on extreme shifts"]
     assert best.startswith("zero_shot has the highest") and "Its lead of 0.1" in best
 
@@ -92,7 +93,7 @@ def test_a_benchmark_comes_first() -> None:
 def test_few_sources_support_no_claim() -> None:
     one_source = [replace(shift, source="s0") for shift in SHIFTS]
     text = said(made(shifts=one_source))["Best on extreme shifts"]
-    assert "cannot support a claim about new shifts" in text
+    assert "so few sources that they cannot support a claim about new ones" in text
     assert "is not known: the shifts of one source support no claim about new shifts, and how" in text
     assert "cannot" not in said(made())["Best on extreme shifts"]
 
@@ -100,7 +101,7 @@ def test_few_sources_support_no_claim() -> None:
 def test_an_interval_that_says_nothing_is_called_so() -> None:
     two = [Shift("a", "t0", "t0", "extreme", "skill", 1), Shift("b", "t1", "t1", "extreme", "skill", 1)]
     wide = said(made(places={("mms", 0): 0.5, ("mms", 1): 0.95, ("lora", 1): 0.6}, shifts=two))["Best method"]
-    assert "(0.000 to 1.000, 95 % for new shifts, which carries no information)" in wide
+    assert "(0.000 to 1.000, 95 % for new shifts, which carries no information), an interval that contains 0.5" in wide
     assert "no information" not in said(made())["Best on extreme shifts"]
 
 
@@ -112,11 +113,15 @@ def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
         ("lora", 3): 0.52,
     }
     text = said(made(places=places))["Where all methods fail"]
-    assert "On 2 of 16 shifts the intervals of all methods lie below 0.5: s0 → t0, s1 → t1." in text
-    assert "On 2 of 16 shifts no method's interval lies above 0.5" in text and text.endswith("s2 → t2, s3 → t3.")
+    assert "On 2 of 16 shifts every method is worse than guessing, 0.5: s0 → t0, s1 → t1." in text
+    assert "On 2 of 16 shifts no method is shown to be better than guessing" in text and text.endswith(
+        "s2 → t2, s3 → t3."
+    )
     assert said(made())["Where all methods fail"].startswith("Nowhere: on each of 16 shifts")
     many = {(method, n): 0.3 for method in METHODS[1:] for n in range(9)}
-    assert "s0 → t0, s1 → t1, s2 → t2 and 6 more." in said(made(places=many))["Where all methods fail"]
+    assert (
+        "s0 → t0, s1 → t1, s2 → t2, s3 → t3, s4 → t4 and 4 more." in said(made(places=many))["Where all methods fail"]
+    )
 
 
 def test_shifts_without_intervals_are_not_called_failures() -> None:
@@ -150,6 +155,7 @@ def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None
 def test_what_an_interval_is_for_is_said_and_without_one_the_figure_stands_alone() -> None:
     one_source = made(shifts=[replace(shift, source="s0") for shift in SHIFTS])
     assert said(made())["Best on extreme shifts"].count("95 % for new shifts") == 1
+    assert said(made())["Best on extreme shifts"].count(", for new shifts)") == 2
     alone = said(one_source)["Best on extreme shifts"]
     assert re.match(r"mms has the highest mean accuracy over 8 shifts: 0\.8\d\d\. ", alone)
     ends = {"generalization_accuracy_examples_low": 0.71, "generalization_accuracy_examples_high": 0.85}
@@ -160,8 +166,10 @@ def test_what_an_interval_is_for_is_said_and_without_one_the_figure_stands_alone
 
 def test_how_many_others_may_be_as_good_is_said_where_it_is_more_than_the_runner_up() -> None:
     alike = said(made({"zero_shot": 0.79}))["Best on extreme shifts"]
-    assert alike.endswith("2 of the 2 others may be as good.")
-    assert "may be as good" not in said(made())["Best on extreme shifts"]
+    assert alike.endswith("None of the 2 other methods is shown to be worse.")
+    for text in (alike, said(made())["Best on extreme shifts"]):
+        assert "may be as good" not in text
+    assert "None of the" not in said(made())["Best on extreme shifts"]
     assert "may be as good" not in said(made({"lora": 0.6, "zero_shot": 0.5}))["Best on extreme shifts"]
 
 
@@ -197,7 +205,10 @@ def test_a_lead_whose_interval_has_no_ends_may_be_noise() -> None:
     text = said(made(places=same, shifts=few))["Best method"]
     assert "Its lead of 0.010 over the runner-up, lora, may be noise." in text
     many = said(made(places={(method, n): LEVELS[method] for method in METHODS for n in range(16)}))
-    assert "Its lead of 0.010 (0.010 to 0.010) over the runner-up, lora, " in many["Best on extreme shifts"]
+    assert (
+        "Its lead of 0.010 (0.010 to 0.010, for new shifts) over the runner-up, lora, "
+        in many["Best on extreme shifts"]
+    )
 
 
 def test_a_correlation_is_that_of_the_best_method_and_may_be_negative() -> None:
@@ -242,12 +253,13 @@ def stated(**ends: tuple[float, float] | None) -> dict[str, str]:
 def test_which_of_the_papers_figures_lie_within_the_intervals_is_said() -> None:
     both = stated(first_claim=(0.4, 0.8), second_claim=(0.6, 0.8), third_claim=None)["Next to the paper"]
     assert both == (
-        "Of 2 figures that the paper states of llama-30b, 1 lies within the 95 % intervals found here. "
-        "Second claim: 0.500 there, 0.700 (0.600 to 0.800) here."
+        "Of 2 figures that the paper states of llama-30b, 1 lies within the 95 % intervals of small. "
+        "Within: first claim (stated 0.500, here 0.700 (0.400 to 0.800)). "
+        "Outside: second claim (stated 0.500, here 0.700 (0.600 to 0.800))."
     )
     inside = stated(first_claim=(0.4, 0.8), second_claim=(0.0, 1.0))["Next to the paper"]
-    assert inside.endswith("2 lie within the 95 % intervals found here (1 only because the interval carries no "
-                           "information).")  # fmt: skip
+    assert "2 lie within the 95 % intervals of small" in inside and "Outside" not in inside
+    assert inside.endswith("second claim (stated 0.500, here 0.700 (0.000 to 1.000, which carries no information)).")
     assert "Next to the paper" not in stated(first_claim=None) and "Next to the paper" not in said(made())
 
 
