@@ -182,8 +182,8 @@ def test_a_lead_is_more_than_noise_exactly_where_its_interval_leaves_out_0(run: 
     for text in Page(page[page.index('<section id="findings"') : page.index("<nav")]).texts("dd"):
         best = text.split()[0]
         for lead, interval, other, verdict in re.findall(
-            r"Its lead of (\S+)(?: \((\S+ to \S+?)(?:, for new (?:examples of these )?shifts)?\))? over (?:the runner-up, )?"
-            r"(\w+)[^,]*(?:, 0\.\d+\))?,? (is more than noise|may be noise)", text
+            r"Its lead of (\S+)(?: \((\S+ to \S+?)(?:, for new (?:examples of these )?shifts)?\))? over "
+            r"(?:the runner-up, )?(\w+)[^,]*(?:, 0\.\d+\))?,? (is more than noise|may be noise)", text
         ):  # fmt: skip
             ends = [float(end.replace("−", "-")) for end in interval.split(" to ")] if interval else [None, None]
             above = interval != "" and ends[0] > 0

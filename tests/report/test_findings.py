@@ -114,9 +114,8 @@ def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
     }
     text = said(made(places=places))["Where all methods fail"]
     assert "On 2 of 16 shifts every method is worse than guessing, 0.5: s0 → t0, s1 → t1." in text
-    assert "On 2 of 16 shifts no method is shown to be better than guessing" in text and text.endswith(
-        "s2 → t2, s3 → t3."
-    )
+    assert "On 2 of 16 shifts no method is shown to be better than guessing" in text
+    assert text.endswith("s2 → t2, s3 → t3.")
     assert said(made())["Where all methods fail"].startswith("Nowhere: on each of 16 shifts")
     many = {(method, n): 0.3 for method in METHODS[1:] for n in range(9)}
     assert (
