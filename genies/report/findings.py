@@ -202,7 +202,7 @@ def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
     r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
     return (
         f"Over {row['shifts']} shifts, the accuracy of the untouched model ({BASELINE}) and that of "
-        f"{row['intervention']} correlate with r = {r} ({low} to {high})"
+        f"{row['intervention']} correlate with r = {r} ({low} to {high}, as if shifts were independent)"
         f"{'' if told else ', which may be noise'}."
     )
 

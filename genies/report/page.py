@@ -151,7 +151,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "fewest_pairs": FEWEST_PAIRS,
         "fewest_clusters": FEWEST_CLUSTERS,
         "not_tested": NOT_TESTED,
-        "differences": _differences(tables["comparisons"]),
+        "differences": _differences(tables),
         "samples": details.by_loss(tables),
         "judges": details.judges(tables),
         "seen_otherwise": details.seen_otherwise(tables),
@@ -198,34 +198,42 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
     return boards
 
 
-def _differences(comparisons: pl.DataFrame) -> list[dict[str, Any]]:
-    """By model and set of shifts, benchmarks first: mean differences, the surest first, and which single shifts differ.
+def _differences(tables: Tables) -> list[dict[str, Any]]:
+    """By model and set of shifts, benchmarks first and labels last: mean differences, the surest first.
 
     Returns:
         For each ``model`` and ``over`` (the set in words) ``rows`` of the comparisons with ``won`` and ``lost``, how
-        many shifts of the model show a difference either way, and ``interval_over``.
+        many single shifts (of the label, or all) show a difference either way, and ``interval_over``.
     """
     boards = []
-    pairs = ["intervention", "other"]
-    verdict = pl.col("verdict")
-    for (model,), own in comparisons.group_by("model", maintain_order=True):
-        wins = (
-            own.filter(pl.col("target").is_not_null())
-            .group_by(pairs)
-            .agg((verdict == HIGHER).sum().alias("won"), (verdict == LOWER).sum().alias("lost"))
-        )
-        sets = own.filter(pl.col("label") == ALL_LABELS, pl.col("averaged_over") != PUBLISHED)
-        for (over,), means in sets.sort(pl.col("averaged_over") == DISTINCT, maintain_order=True).group_by(
-            "averaged_over", maintain_order=True
+    labels = tables.metrics.select("model", "source", "target", pl.col("label").alias("own_label")).unique()
+    for (model,), own in tables["comparisons"].group_by("model", maintain_order=True):
+        single = own.filter(pl.col("target").is_not_null()).join(labels, on=["model", "source", "target"], how="left")
+        sets = own.filter(pl.col("target").is_null(), pl.col("averaged_over") != PUBLISHED)
+        order = [pl.col("label") != ALL_LABELS, pl.col("averaged_over") == DISTINCT]
+        for (label, over), means in sets.sort(order, maintain_order=True).group_by(
+            "label", "averaged_over", maintain_order=True
         ):
-            rows = means.join(wins, on=pairs, how="left", maintain_order="left")
-            rows = rows.with_columns(pl.col("won", "lost").fill_null(0))
-            rows = rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
+            if label != ALL_LABELS and single["own_label"].n_unique() == 1:
+                continue  # these are all shifts
+            rows = _judged(means, single if label == ALL_LABELS else single.filter(own_label=label))
             shifts = max(rows["shifts"])
-            title = f"all {shifts} shifts" if over == DISTINCT else f"the {shifts} shifts of {over}"
+            named = f"all {shifts} shifts" if over == DISTINCT else f"the {shifts} shifts of {over}"
+            title = named if label == ALL_LABELS else f"the {counted(shifts, f'{label} shift')}"
             kinds = rows["interval_over"].drop_nulls().unique(maintain_order=True).to_list()
             boards.append({"model": model, "over": title, "rows": rows.to_dicts(), "interval_over": kinds})
     return boards
+
+
+def _judged(means: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
+    """Comparisons over a set of shifts, the surest first, with how many single shifts each intervention wins."""
+    pairs = ["intervention", "other"]
+    verdict = pl.col("verdict")
+    wins = single.group_by(pairs).agg((verdict == HIGHER).sum().alias("won"), (verdict == LOWER).sum().alias("lost"))
+    rows = means.join(wins, on=pairs, how="left", maintain_order="left").with_columns(
+        pl.col("won", "lost").fill_null(0)
+    )
+    return rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
 
 
 def _overlap(tables: Tables) -> dict[str, Any]:
