@@ -10,6 +10,8 @@ import inspect
 import logging
 import os
 import re
+import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 when everything asked for was done, 2 for bad input, 3 for a full disk, 130 and 143 when
-        SIGINT or SIGTERM ended it.
+        SIGINT or SIGTERM ended it, 141 when who read its output went away.
     """
     from cyclopts import CycloptsError
 
@@ -118,12 +120,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _at_work(call):
             call.function(*call.arguments.args, **call.arguments.kwargs)
+        sys.stdout.flush()
         _tell_end(call.log, time.monotonic() - begin)
     except GeniesError as error:
         return _failed(error)
     except KeyboardInterrupt:
         logging.getLogger("genies").error("interrupted; run the same command again to go on")
         return 130
+    except BrokenPipeError:
+        if not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+            raise
+        # Who read the output, such as `head`, has seen enough. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:
         if told := disk_full(error) or not_permitted(error):
             return _failed(told)

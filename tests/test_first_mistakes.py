@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +103,15 @@ def test_a_missing_configuration_file_is_one_line(
         f"genies: error: {folder}/mien.yaml: no such configuration file; correct the path, or write one to start from "
         "with `genies init mien.yaml`\n"
     )
+
+
+def test_a_reader_that_goes_away_ends_a_verb_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "genies", "cache", "list", "--cache", tmp_path]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_a_model_without_a_configuration_is_said_to_run_the_demo(folder: Path, tmp_path: Path) -> None:

@@ -214,7 +214,9 @@ def test_a_correlation_is_that_of_the_best_method_and_may_be_negative() -> None:
     against = {("zero_shot", n): 0.5 + 0.02 * n for n in range(16)}
     against |= {("mms", n): 0.95 - 0.01 * n + WIGGLE[n % 7] for n in range(16)}
     text = said(made(places=against))["Can it be foreseen?"]
-    assert re.search(r"that of mms correlate with r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text)
+    assert re.search(
+        r"that of mms correlate with r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text
+    )
     # Nothing correlates with itself: where the untouched model is best, the method that goes with it most is named.
     with_lora = {("zero_shot", n): 0.9 + 0.005 * n for n in range(16)} | {
         ("lora", n): 0.5 + 0.01 * n + WIGGLE[n % 7] for n in range(16)
