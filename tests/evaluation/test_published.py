@@ -449,7 +449,7 @@ def test_the_published_figures_of_llama_7b_come_out_to_the_last_digit(
     printed = capsys.readouterr().out
     assert "figures compared, largest difference 0\n" in printed and "differs" not in printed
     assert printed.endswith(f"report: {tmp_path / 'report.html'}\n")
-    assert "the paper: LoRA elicits on extreme shifts: 0.85 (llama-30b; the archive has no llama-30b)" in printed
+    assert "the paper: LoRA elicits on extreme shifts: 0.85 (llama-30b; this run has no llama-30b)" in printed
     with tarfile.open(ARCHIVE) as archive:
         rows = {}
         for name in ("mms", "lat_stim_1", "cra", "few_shot", "lora_fine_tuning", "prompt_tuning"):

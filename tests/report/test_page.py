@@ -227,7 +227,7 @@ def test_page_says_where_shifts_cannot_support_a_claim(page):
     assert "they all have one source" in page
     board = TABLES["leaderboard"].with_columns(degrees_of_freedom=pl.lit(4.2))
     shown = render("trial", TABLES.having(leaderboard=board), {})
-    assert "cannot support" not in shown and "; 4.2 degrees of freedom</caption>" in shown
+    assert "These shifts cannot support" not in shown and "; 4.2 degrees of freedom</caption>" in shown
 
 
 def test_page_counts_shifts_at_chance(page):
