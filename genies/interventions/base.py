@@ -99,9 +99,9 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     """Name under which the arrays of a fit are kept."""
 
     out_of_fold_: float | None = None
-    """What ``out_of_fold_accuracy`` tells."""
+    """What ``out_of_fold_accuracy`` returns."""
     ties_: tuple[int, int] | None = None
-    """What ``edge_ties`` tells."""
+    """What ``edge_ties`` returns."""
 
     @checked
     def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:

@@ -105,7 +105,7 @@ class Parameterized:
 
     @classmethod
     def parameter_names(cls) -> list[str]:
-        """Names that the constructor takes; ``**parameters`` stands for those of the next class."""
+        """Names that the constructor takes; ``**parameters`` adds those of the next class."""
         return sorted(cls.parameters())
 
     @classmethod

@@ -108,8 +108,8 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
-        told = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
-        text += f" {_lead(comparisons, name, other, told)}"
+        named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
+        text += f" {_lead(comparisons, name, other, named)}"
     equals = sum(bool(row["may_be_best"]) for row in block[1:])
     if 1 < equals == len(others):
         text += f" None of the {len(others)} other methods is shown to be worse."

@@ -75,7 +75,7 @@ def extract_distributions(
             "tokenizer_digest": described["tokenizer_digest"],
             "reading": tokenized["reading"],
             "stores": stores,
-            **_told(root, stores),
+            **_recorded(root, stores),
             "left_out": left_out,
             "options": deciding(extraction),
             "extraction": extractor.settled.deciding(),
@@ -84,8 +84,8 @@ def extract_distributions(
     log.info("%s: %s", described["name"], describe(extractor.statistics))
 
 
-def _told(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """What the stores say of how they were made, for the manifest."""
+def _recorded(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """How the stores were made, as the manifest records it."""
     described = {store["digest"]: read_json(root / store["digest"] / "store.json") for store in stores}
     checks: dict[tuple[str, str], Any] = {}
     for store in stores:  # all views of a split have one self-test

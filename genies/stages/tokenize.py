@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLD = ("available", "examples", "left_out", "shortened", "indistinct", "merged")
-"""What the manifest tells of each split."""
+PER_SPLIT = ("available", "examples", "left_out", "shortened", "indistinct", "merged")
+"""What the manifest records for each split."""
 
 
 def tokenize_splits(
@@ -67,28 +67,30 @@ def tokenize_splits(
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries: list[dict[str, Any]] = []
-    told: dict[str, dict[str, Any]] = {name: {} for name in TOLD}
+    per_split: dict[str, dict[str, Any]] = {name: {} for name in PER_SPLIT}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
         for view, digest in digests.items():
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
-        for name, value in _told(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"]).items():
-            told[name][place] = value
+        for name, value in _per_split(
+            shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"]
+        ).items():
+            per_split[name][place] = value
     tokenized = {
         MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles(file for _, file in files)}),
         "model": described["name"],
         "templates": templates_digest(reading.views, reading.framing),
         "reading": asdict(reading),
         "tokens": entries,
-        **told,
+        **per_split,
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, views, extraction, cache)
 
 
-def _told(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
-    """What the manifest tells of a split, keys as in ``TOLD``."""
+def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
+    """What the manifest records for a split, keys as in ``PER_SPLIT``."""
     indistinct = indistinct_examples(plain)
     if indistinct:
         log.warning(
@@ -98,7 +100,7 @@ def _told(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
         )  # fmt: skip
     shortened = {str(example): dropped for example, dropped in shown.shortened.items()}
     values = (shown.available, shown.examples, shown.left_out, shortened, indistinct, int(plain.merged.sum()))
-    return dict(zip(TOLD, values, strict=True))
+    return dict(zip(PER_SPLIT, values, strict=True))
 
 
 def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:

@@ -195,7 +195,7 @@ class ActivationStore:
 
 
 def _place(store: ActivationStore, feature: str, layer: int) -> int:
-    """Where a layer stands among those of a feature that a store holds."""
+    """Index of a layer among those that a store holds of a feature."""
     layers = store.layers(feature)
     if layer not in layers:
         raise StoreError(

@@ -10,7 +10,8 @@ from test_page import make_tables
 from genies.data.shifts import Shift
 from genies.evaluation.measurements import Measurements
 from genies.evaluation.tables.claims import TABLE as CLAIMS
-from genies.evaluation.tables.claims import claim_lines, claims
+from genies.evaluation.tables.claims import claim_lines
+from genies.evaluation.tables.claims import rows as claims
 
 METHODS = ["zero_shot", "mms", "lora_fine_tuning"]
 LISTED = 15

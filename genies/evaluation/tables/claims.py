@@ -160,21 +160,17 @@ STATED = (
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return claims(run)
-
-
-def claims(run: Measurements) -> pl.DataFrame:
     """Each statement with the same figure of every model of a run, columns as in ``TABLE``."""
     listed = run.metrics.filter(pl.col("published_entries").is_not_null())
     models = run.metrics["model"].unique(maintain_order=True).to_list() if len(listed) == len(run.metrics) else []
-    rows: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for claim in STATED:
         stated = {"claim": claim.text, "stated_for": claim.model, "stated": claim.stated}
         for model in models:
             for figure, value, low, high, over in claim.recompute(run, model):
-                found = {"figure": figure, "recomputed": value, "low": low, "high": high, "over": over}
-                rows.append({**stated, "model": model, **found})
-    return TABLE.frame(rows)
+                row = {"figure": figure, "recomputed": value, "low": low, "high": high, "over": over}
+                found.append({**stated, "model": model, **row})
+    return TABLE.frame(found)
 
 
 def claim_lines(table: pl.DataFrame) -> Iterator[str]:
