@@ -12,9 +12,9 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class Spent:
     computed_tokens: int | None = None
     distinct_tokens: int | None = None
 
+    def share(self, share: float) -> Spent:
+        """What of it one of several things took that were made together; peaks are those of all."""
+        return replace(self, seconds=self.seconds * share, cpu_seconds=self.cpu_seconds * share)
+
 
 class Meter:
     """Counts what this process spends from now on.
@@ -82,22 +86,26 @@ class Meter:
         )
 
 
-def note(folders: Iterable[Path], what: str, spent: Spent) -> None:
+def note(folders: Iterable[Path], what: str | Mapping[str, float], spent: Spent) -> None:
     """Note what was spent, in place of an earlier note of the same process.
 
     Args:
         folders: of things in the cache; several where they were made together, each with the same note then.
-        what: was made: ``SPENT_FILE`` holds by it what each process spent.
+        what: was made: ``SPENT_FILE`` holds by it what each process spent. For several things that one folder holds,
+            the share of each.
         spent: up to now.
     """
+    shares = {what: 1.0} if isinstance(what, str) else what
     for folder in folders:
         notes = read_spent(folder)
-        notes[what] = [*(one for one in notes.get(what, ()) if one.began != spent.began), spent]
+        for name, share in shares.items():
+            others = [one for one in notes.get(name, ()) if one.began != spent.began]
+            notes[name] = [*others, spent.share(share)]
         write_json(folder / SPENT_FILE, {name: [asdict(one) for one in made] for name, made in notes.items()})
 
 
 @contextmanager
-def noted(folders: Sequence[Path], what: str, meter: Meter | None = None) -> Iterator[Meter]:
+def noted(folders: Sequence[Path], what: str | Mapping[str, float], meter: Meter | None = None) -> Iterator[Meter]:
     """Notes now and then what is spent meanwhile, and at the end, also where that is an error or a signal.
 
     Args:
@@ -121,7 +129,7 @@ def noted(folders: Sequence[Path], what: str, meter: Meter | None = None) -> Ite
         _try_to_note(folders, what, meter)
 
 
-def _try_to_note(folders: Sequence[Path], what: str, meter: Meter) -> None:
+def _try_to_note(folders: Sequence[Path], what: str | Mapping[str, float], meter: Meter) -> None:
     """What is made matters more than the note: it goes on, and meets a full disk with a message of its own."""
     try:
         note(folders, what, meter.read())

@@ -13,7 +13,7 @@ import vl_convert
 from helpers import FAMILIES, save_model
 from hypothesis import settings
 from project import SHARED, drawn
-from warm import disk, drawings
+from warm import collector, disk, drawings
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,6 +59,7 @@ def quick() -> None:
     """What one test has drawn is taken by all others (but see ``drawn_anew``), and no test waits for the disk."""
     drawings.remember(drawn())
     disk.leave_unflushed()
+    collector.look_rarely()
 
 
 @pytest.fixture

@@ -166,6 +166,7 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
                 "score_worse": np.zeros(len(p)),
                 "repeated_over": [None] * len(p),
                 "repeats": [None] * len(p),
+                "drawn_set": [None] * len(p),
                 "stated_accuracy": [None] * len(p),
                 "stated_RMS_calibration_error": [None] * len(p),
             },

@@ -15,8 +15,9 @@ from hub import COMMIT
 from genies.cli import main
 from genies.config.load import read_config as read_configuration
 from genies.costs.costs import Costs
-from genies.costs.estimate import estimate, operations
+from genies.costs.estimate import estimate
 from genies.costs.extraction import check_disk
+from genies.costs.parts import operations
 from genies.costs.rates import UTILISATION, Rate
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.costs.table import render

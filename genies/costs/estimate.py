@@ -7,25 +7,26 @@ that stores are written by. Nothing is written, and no model is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from genies.config.sections import Config
-from genies.costs.costs import Costs, ModelCosts, Part
+from genies.costs import parts
+from genies.costs.background import Background
+from genies.costs.costs import Costs, ModelCosts
 from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import MAKE_IT, read_splits
 from genies.costs.extraction import free_bytes
 from genies.costs.rates import Here, Rate
 from genies.costs.sampling import value_of
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.costs.trees import Pieces, SplitCounts, Trees
+from genies.costs.trees import Pieces, SplitCounts
 from genies.data.options import Split
-from genies.engine.arithmetic import arithmetic, resolve_device
+from genies.engine.arithmetic import resolve_device
 from genies.errors import ConfigError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
-from genies.interventions.text import reading_texts
 from genies.models import trial
 from genies.models.describe import find_here
 from genies.models.files import hashes_file, tokenizer_digest
@@ -40,14 +41,9 @@ from genies.store.tokens import tokens_bytes
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-    from genies.interventions.text import TextIntervention
 
 CONVERTED_BYTES = 4
 """Of a weight in the conversion of a GGUF file, which is in float32."""
-EXTRACTION = "extraction"
-"""Name of the part that reads every view of every text once."""
-SELF_TEST_TEXTS = 3 * (2 + 2)
-"""How often a self-test reads what comes before prompts: of three examples, twice packed and once per response."""
 PROBE_JOBS = 2
 """Jobs of a model for each of its probes: fit and evaluate."""
 MODEL_JOBS = 2
@@ -77,12 +73,16 @@ def estimate(
     plan = Plan(config)
     models = [_Planned.of(plan, name, bool(shapes), tokenizer) for name in plan.models]
     sampling = Sampling() if exact else Sampling.over(len(plan.data.splits), config.seed)
-    counted = _count(plan, models, sampling)
+    counting = Background(lambda: _count(plan, models, sampling))
+    # Meanwhile: to sketch a model, transformers imports its code.
+    sketched = [_Sketched.of(plan, model) for model in models]
     here = Here.of(resolve_device(config.extraction.device), start)
+    # Rates are measured when the counting is over.
+    counted = counting.result()
     run_jobs = _run_jobs(plan)
     return Costs(
         run=config.run,
-        models=[_model_costs(plan, model, splits, rate, here) for model, splits in zip(models, counted, strict=True)],
+        models=[_model_costs(plan, *of_model, rate, here) for of_model in zip(models, sketched, counted, strict=True)],
         run_jobs=run_jobs,
         run_hours_here=here.job_hours(run_jobs, 0, True),
         rate=rate,
@@ -183,20 +183,33 @@ def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[l
     return [known[model.tokenizer_digest, model.context] for model in models]
 
 
-def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: Rate, here: Here) -> ModelCosts:
-    options = plan.config.extraction
-    sketch = Sketch.of(model.config, options.layer_numbers, options.head_numbers)
+@dataclass(frozen=True)
+class _Sketched:
+    """What a model's configuration tells: its sketch, and how many bytes the fits of its interventions have."""
+
+    sketch: Sketch
+    fits: int
+
+    @classmethod
+    def of(cls, plan: Plan, model: _Planned) -> _Sketched:
+        options = plan.config.extraction
+        sketch = Sketch.of(model.config, options.layer_numbers, options.head_numbers)
+        return cls(sketch, _fits_bytes(plan, model, sketch))
+
+
+def _model_costs(
+    plan: Plan, model: _Planned, sketched: _Sketched, splits: list[SplitCounts], rate: Rate, here: Here
+) -> ModelCosts:
+    sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
-        (split.distribution, split.split, view): store_bytes(
-            stored_shapes(sketch.shape, view), options.dtype, split.texts
-        )
+        (split.distribution, split.split, view): store_bytes(stored_shapes(sketch.shape, view), dtype, split.texts)
         for split in splits
         for view in split.extracted
     }
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
-    parts = [
-        _extraction(plan, sketch, splits, here),
-        *(_reading_texts(plan, name, sketch, splits, here) for name in _counted_texts(plan)),
+    found = [
+        parts.extraction(plan, sketch, splits, here),
+        *(parts.reading(plan, name, sketch, splits, here) for name in parts.counted_texts(plan)),
     ]
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
@@ -207,15 +220,15 @@ def _model_costs(plan: Plan, model: _Planned, splits: list[SplitCounts], rate: R
         parameters=sketch.parameters,
         tokenizer=model.tokenizer_source,
         splits=splits,
-        parts=[_timed(part, sketch, rate, here) for part in parts],
+        parts=[parts.timed(part, sketch, rate, here) for part in found],
         other_jobs=other_jobs,
         other_hours_here=here.job_hours(other_jobs, 0, True),
-        rates={part.dtype_here: here.rate(sketch.shape.hidden, part.dtype_here) for part in parts},
+        rates={part.dtype_here: here.rate(sketch.shape.hidden, part.dtype_here) for part in found},
         disk={
             **conversion,
             "tokens": round(tokens),
             "activations": sum(stores.values()),
-            "fits": _fits_bytes(plan, model, sketch),
+            "fits": sketched.fits,
         },
         stored=sum(present) + (sum(conversion.values()) if model.is_converted else 0),
     )
@@ -229,78 +242,6 @@ def _run_jobs(plan: Plan) -> int:
     unpacked = plan.data.published if plan.config.data_archive else []
     placed = (unpacked, plan.data.demo, [plan.models.demo])
     return RUN_JOBS + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
-
-
-def _timed(part: Part, sketch: Sketch, rate: Rate, here: Here) -> Part:
-    """The part with its hours. On CPUs a job of an extraction takes all cores, one of an intervention takes one."""
-    side_by_side = part.name != EXTRACTION and here.device.type == "cpu"
-    computing = here.hours(part.reading, part.training, sketch.shape.hidden, part.dtype_here)
-    starting = here.job_hours(part.jobs, part.loads * sketch.parameters, side_by_side)
-    return replace(part, hours=rate.hours(part.operations, part.dtype), hours_here=computing + starting)
-
-
-def _extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
-    trees = sum((split.trees for split in splits), Trees())
-    scored = sum(value_of(split.scored) for split in splits if "plain" in split.extracted)
-    tests = sum(split.self_test for split in splits)
-    reading = operations(sketch, trees) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
-    dtype = plan.config.extraction.dtype
-    jobs = sum(bool(plan.jobs.batch(batch)) for batch in plan.jobs.batches)
-    return Part(EXTRACTION, trees.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))
-
-
-def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
-    """Floating-point operations of passes over trees.
-
-    A token is multiplied with every weight of the blocks (two operations each), and attends to all of its tree (four
-    for each number of the heads' width). ``weights`` and ``attention`` say how often, backward passes counted.
-    """
-    tokens, squares = value_of(trees.tokens), value_of(trees.squares)
-    return 2 * sketch.block_weights * tokens * weights + 4 * sketch.attention_width * squares * attention
-
-
-def _reading_texts(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> Part:
-    """What an intervention passes that reads texts: by those of its parameters that are known here."""
-    kind = reading_texts(make(plan.methods.specs[name], plan.methods.parameters(name)))
-    given = kind.get_params()
-    shots, virtual = given.get("shots", 0), given.get("virtual_tokens", 0)
-    pairs = given.get("steps", 0) * given.get("pairs_per_step", 0)
-    found = {(split.distribution, split.split): split for split in splits}
-    sources = plan.jobs.sources(name)
-    trained, tested, scored, tests = Trees(), Trees(), 0.0, 0.0
-    for source in sources:
-        train = found[source, "train"]
-        trained += _closed(train, virtual).times(pairs / train.plain.count)
-        tests += train.plain_self_test if pairs else 0
-        before = shots * train.tokens["plain"] / train.texts
-        for target in plan.selection.targets[source]:
-            test = found[target, "test"]
-            tested += test.plain.enlarged(before) if shots else _closed(test, virtual)
-            scored += value_of(test.scored) if shots else 0
-            tests += test.plain_self_test + SELF_TEST_TEXTS * value_of(before)
-    trains_all = pairs and _adapter(kind) is None
-    # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
-    weights = 3 if trains_all else 2
-    jobs = len(plan.jobs.groups(name))
-    return Part(
-        name=name,
-        tokens=trained.tokens + tested.tokens,
-        reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
-        training=operations(sketch, trained, weights, 3),
-        jobs=jobs,
-        loads=len(sources) if trains_all else jobs,
-        dtype="float32" if kind.dtype == "float32" else "bfloat16",
-        dtype_here=arithmetic(kind.dtype, here.device),
-    )
-
-
-def _closed(split: SplitCounts, before: float) -> Trees:
-    """Trees of a split's texts with EOS after each, and so many tokens before them."""
-    return split.plain.enlarged(before + split.texts / split.plain.count)
-
-
-def _adapter(kind: TextIntervention) -> Any | None:
-    return kind.adapter() if hasattr(kind, "adapter") else None
 
 
 def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> list[tuple[str, Split, str]]:
@@ -330,17 +271,7 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
     return total
 
 
-def _counted_texts(plan: Plan) -> list[str]:
-    """Interventions that read texts with the run's own model."""
-    return [name for name in plan.methods.texts if name not in _other_models(plan)]
-
-
-def _other_models(plan: Plan) -> list[str]:
-    kinds = {name: make(plan.methods.specs[name], plan.methods.parameters(name)) for name in plan.methods.texts}
-    return [name for name, kind in kinds.items() if kind.other_models(plan.methods.parameters(name))]
-
-
 def _left_out(plan: Plan) -> list[str]:
-    left_out = [f"{name}, which reads a model of its own" for name in _other_models(plan)]
+    left_out = [f"{name}, which reads a model of its own" for name in parts.other_models(plan)]
     left_out += [f"the plug-in {name}" for name in plan.methods.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]

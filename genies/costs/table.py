@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from genies.costs.costs import Costs, ModelCosts, gibibytes
-from genies.costs.estimate import EXTRACTION
+from genies.costs.parts import EXTRACTION
 from genies.costs.rates import READING_SHARE, TRAINING_SHARE
 from genies.costs.sampling import Count, error_of, value_of
 from genies.costs.trees import SplitCounts

@@ -53,6 +53,10 @@ class Trees:
         squares = self.squares + 2 * tokens * self.tokens + self.count * tokens**2
         return Trees(self.count, self.tokens + self.count * tokens, squares)
 
+    def after(self, tokens: Count) -> Trees:
+        """The same trees, each token of which attends to so many tokens more that are not part of them."""
+        return Trees(self.count, self.tokens, self.squares + tokens * self.tokens)
+
 
 @dataclass(frozen=True)
 class SplitCounts:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from genies.engine.arithmetic import DTYPES, resolve_device
+from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
-from genies.engine.masks import Mask, separate_inputs, tree_masks
+from genies.engine.masks import separate_inputs, tree_masks
 from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
 from genies.engine.quantization import quantization_config
 from genies.errors import ModelError, readable
@@ -30,35 +31,6 @@ if TYPE_CHECKING:
 
 LOGITS_AT_ONCE = 2**21
 """Numbers of the output head's result that are worked on at a time."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """What one pass gives for its T texts, in the order of the batch.
-
-    Attributes:
-        heads: inputs of attention output projections at the last token, (T, head layers, heads, head_dim); None where
-            none are read.
-        residual: inputs of blocks at the last token, and the state after the final norm, (T, layers, hidden).
-        log_probability: natural logarithm, summed over the scored tokens, float64 (T,); 0 where none is scored.
-        scored_tokens: number of tokens summed over, int64 (T,).
-    """
-
-    heads: torch.Tensor | None
-    residual: torch.Tensor
-    log_probability: torch.Tensor
-    scored_tokens: torch.Tensor
-
-    @classmethod
-    def joined(cls, parts: Sequence[Features]) -> Features:
-        """Features of several passes as of one."""
-        heads = [part.heads for part in parts if part.heads is not None]
-        return cls(
-            torch.cat(heads) if heads else None,
-            torch.cat([part.residual for part in parts]),
-            torch.cat([part.log_probability for part in parts]),
-            torch.cat([part.scored_tokens for part in parts]),
-        )
 
 
 class Decoder:
@@ -164,20 +136,47 @@ class Decoder:
             return cls(model if options else moved(model, place), layers, heads)
 
     @torch.inference_mode()
-    def read(self, batch: PackedBatch) -> Features:
-        """Features of the batch's texts in one forward pass; they stay on the model's device."""
+    def read(self, batch: PackedBatch, past: Past | None = None) -> Features:
+        """Features of the batch's texts in one forward pass; they stay on the model's device.
+
+        Args:
+            batch: the batch.
+            past: what comes before every text of it, where its trees leave that out.
+        """
         tokens, position, end = (
             torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
         )
-        masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype)
-        return self._pass(batch, input_ids=tokens, position_ids=position, attention_mask=masks)
+        before = past.length if past else 0
+        masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype, before)
+        cache = past.rows(len(tokens)) if past else None
+        return self._pass(
+            batch, input_ids=tokens, position_ids=position, attention_mask=masks, past_key_values=cache,
+            use_cache=past is not None,
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def remember(self, tokens: np.ndarray) -> Past:
+        """Pass tokens that come before many texts, int (length,), and keep their keys and values."""
+        from transformers import DynamicCache
+
+        ids = torch.as_tensor(tokens, dtype=torch.int64, device=self.device)[None]
+        position = torch.arange(len(tokens), device=self.device)[None]
+        masks = tree_masks(self.model.config.get_text_config(), torch.full_like(ids, len(tokens)), position, self.dtype)
+        # Without a configuration it keeps what lies behind a sliding window, too: the masks say what is seen.
+        cache = DynamicCache()
+        # Of the output head one result is enough; it is the widest matrix of a small model.
+        with _hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
+            self.model(
+                input_ids=ids, position_ids=position, attention_mask=masks, past_key_values=cache, use_cache=True
+            )
+        return Past(cache, len(tokens))
 
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
-        return self._pass(batch, **separate_inputs(batch, self.device))
+        return self._pass(batch, **separate_inputs(batch, self.device), use_cache=False)
 
-    def _pass(self, batch: PackedBatch, **inputs: Mask) -> Features:
+    def _pass(self, batch: PackedBatch, **inputs: Any) -> Features:
         last = torch.as_tensor(batch.last, device=self.device)
         shape = self.shape
         # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.
@@ -211,7 +210,7 @@ class Decoder:
             *(projection.register_forward_pre_hook(at_projection) for projection in self.projections),
             self.output_head.register_forward_pre_hook(at_output_head),
         ):
-            logits = self.model(**inputs, use_cache=False).logits[0]
+            logits = self.model(**inputs).logits[0]
         scores = self._scores(batch, scored[0], logits, inverse)
         return Features(torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), *scores)
 

@@ -45,7 +45,7 @@ class Tree:
         return len(self.tokens)
 
 
-def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eos_token: int) -> Tree:
+def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eos_token: int, before: int = 0) -> Tree:
     """Merge texts that share prefixes into one tree.
 
     Args:
@@ -53,7 +53,11 @@ def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eo
         score_from: for each text, the position of the first token whose log-probability is summed up to and including
             EOS; None for texts that are not scored. Position 0 has nothing before it and is never scored.
         eos_token: id of the end-of-sequence token, scored after each text's last token unless that is EOS itself.
+        before: how many tokens, the same of all texts, the tree leaves out: a pass knows their keys and values. Each
+            text is longer, and none is scored before the position after them.
     """
+    texts = [text[before:] for text in texts]
+    score_from = [None if start is None else start - before for start in score_from]
     order = sorted(range(len(texts)), key=lambda t: texts[t].tolist())
     path = np.zeros(max(len(text) for text in texts), np.int32)
     previous = np.zeros(0, np.int32)
@@ -76,7 +80,7 @@ def build_tree(texts: Sequence[np.ndarray], score_from: Sequence[int | None], eo
         previous = text
     end[path[: len(previous)]] = size
     score = np.concatenate(scores, axis=1) if scores else np.zeros((3, 0), np.int32)
-    return Tree(np.concatenate(tokens), np.concatenate(depth), end[:size], last, *score)
+    return Tree(np.concatenate(tokens), np.concatenate(depth) + np.int32(before), end[:size], last, *score)
 
 
 def _scores(index: int, text: np.ndarray, path: np.ndarray, start: int, eos_token: int) -> np.ndarray:

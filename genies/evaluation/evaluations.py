@@ -24,6 +24,7 @@ PAIR_COLUMNS: dict[str, Any] = {
     "score_worse": pl.Float64,
     "repeated_over": pl.String,
     "repeats": pl.List(pl.Float64),
+    "drawn_set": pl.Int64,
     "stated_accuracy": pl.Float64,
     "stated_RMS_calibration_error": pl.Float64,
 }
@@ -31,9 +32,10 @@ PAIR_COLUMNS: dict[str, Any] = {
 
 Pairs of one ``cluster`` are not independent (``genies.data.clusters``). ``answer`` is the right one, Yes or No, where
 the pair is a question. ``repeats`` holds the probabilities that a fit gives when what it drew is drawn again
-(``Intervention.repeated_over``); null where it draws nothing. The last two repeat, for every pair of a target, what the
-intervention itself states of it where it has a rule of its own (plug-ins, and ccs as published); null elsewhere.
-Probabilities and scores may be null where that is stated.
+(``Intervention.repeated_over``); null where it draws nothing. ``drawn_set`` numbers the set of shots that a pair was
+judged after (``Intervention.drawn_sets``); null where all pairs are judged alike. The last two repeat, for every pair
+of a target, what the intervention itself states of it where it has a rule of its own (plug-ins, and ccs as published);
+null elsewhere. Probabilities and scores may be null where that is stated.
 """
 PLACE = ("model", "intervention", "source", "target")
 """Columns that name a cell, and an intervention on a shift."""

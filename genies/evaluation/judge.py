@@ -29,10 +29,16 @@ def checked_prediction(
     Raises:
         StoreError: the intervention gives something that is no probability, or no score.
     """
-    probability, scores = (np.asarray(values, np.float64) for values in intervention.predict(pairs))
+    return _checked(intervention, *intervention.predict(pairs), len(pairs), where)
+
+
+def _checked(
+    intervention: Intervention, probability: np.ndarray, scores: np.ndarray, count: int, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    probability, scores = (np.asarray(values, np.float64) for values in (probability, scores))
     name = type(intervention).__name__
-    if probability.shape != (len(pairs),) or scores.shape != (len(pairs), 2):
-        raise StoreError(f"{name} on {where}: gives shapes {probability.shape}, {scores.shape} for {len(pairs)} pairs")
+    if probability.shape != (count,) or scores.shape != (count, 2):
+        raise StoreError(f"{name} on {where}: gives shapes {probability.shape}, {scores.shape} for {count} pairs")
     if not (np.all(probability >= 0) and np.all(probability <= 1)) or np.isnan(scores).any():
         raise StoreError(f"{name} on {where}: gives a probability outside [0, 1] or a score that is not a number")
     return probability, scores
@@ -76,13 +82,26 @@ def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPai
     Raises:
         StoreError: the intervention gives something that is no probability, or no score.
     """
+    probability, scores = intervention.predict(pairs)
+    return judged(intervention, probability, scores, pairs, target)
+
+
+def judged(
+    intervention: Intervention,
+    probability: np.ndarray,
+    scores: np.ndarray,
+    pairs: Pairs | TextPairs,
+    target: SplitPairs,
+) -> pl.DataFrame:
+    """The same for what ``predict`` has said of the pairs: probabilities (n,), and scores (n, 2)."""
     import polars as pl
 
     from genies.evaluation.evaluations import PAIR_COLUMNS
 
-    probability, scores = checked_prediction(intervention, pairs, target.name)
+    probability, scores = _checked(intervention, probability, scores, len(pairs), target.name)
     repeats = checked_repeats(intervention, pairs, target.name)
-    first = target.best_first
+    sets = intervention.drawn_sets(pairs)
+    first, nothing = target.best_first, [None] * len(pairs)
     return pl.DataFrame(
         {
             **places(target),
@@ -90,9 +109,10 @@ def judge(intervention: Intervention, pairs: Pairs | TextPairs, target: SplitPai
             "score_best": np.where(first, scores[:, 0], scores[:, 1]),
             "score_worse": np.where(first, scores[:, 1], scores[:, 0]),
             "repeated_over": [None if repeats is None else intervention.repeated_over] * len(pairs),
-            "repeats": [None] * len(pairs) if repeats is None else np.where(first, repeats, 1 - repeats).T.tolist(),
+            "repeats": nothing if repeats is None else np.where(first, repeats, 1 - repeats).T.tolist(),
+            "drawn_set": nothing if sets is None else sets,
             "stated_accuracy": [intervention.published_accuracy(pairs)] * len(pairs),
-            "stated_RMS_calibration_error": [None] * len(pairs),
+            "stated_RMS_calibration_error": nothing,
         },
         schema=PAIR_COLUMNS,
     )

@@ -155,6 +155,13 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         """
         return None
 
+    def drawn_sets(self, pairs: AnyPairs) -> np.ndarray | None:
+        """Which of several sets that were drawn each pair is judged by, int64 (n,); None where there is one for all.
+
+        Its interval then holds the spread between the sets.
+        """
+        return None
+
     def out_of_fold_accuracy(self) -> float | None:
         """Accuracy on the training pairs of fits that did not see them; None where none was made.
 

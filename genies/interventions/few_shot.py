@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from genies.data.pairs import text_seed
+from genies.engine.tokenization import encode
 from genies.errors import ConfigError, DataError
 from genies.interventions.steps.calibration import sigmoid
 from genies.interventions.steps.checks import check_training_pairs
-from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.interventions.zero_shot import Normalization
 from genies.options import PositiveInt
 
@@ -29,16 +30,18 @@ BREAK = "\n\n"
 """Stands before each example, that to be judged included."""
 
 
-class FewShot(TextIntervention):
+class FewShot(TextScoring):
     """Log-probability of response and EOS after ``shots`` training examples of the source and the prompt.
 
-    Each example is a prompt with its best response after a blank line, and so is the prompt to be judged. The examples
-    are drawn for each prompt by ``seed`` and the prompt's text. Where the context is too short for a prompt's longest
+    Each example is a prompt with its best response after a blank line, and so is the prompt to be judged. ``corrected``
+    draws a few sets of shots by ``seed``, and deals each prompt to one of them by its text, so that what a set's tokens
+    give is computed once; ``paper`` draws anew for each prompt. Where the context is too short for a prompt's longest
     response, shots are dropped from the front, for all its responses alike. Source: GENIES (arXiv 2311.07723),
     section 4; as published, ``paper`` gives the probabilities 0, ½ or 1.
 
     Args:
         shots: training examples before each prompt; published: 4.
+        sets: sets of shots that a source has under ``corrected``.
         normalization: ``sum`` of the tokens' log-probabilities, or their ``mean`` per token.
         **parameters: those of ``TextIntervention``.
 
@@ -48,14 +51,21 @@ class FewShot(TextIntervention):
     """
 
     spreads = True
-    _scorer: Scorer | None
-    _tokenizer: PreTrainedTokenizerBase
+    _loaded: tuple[Scorer, PreTrainedTokenizerBase] | None
 
-    def __init__(self, *, shots: PositiveInt = 4, normalization: Normalization = "sum", **parameters: Any) -> None:
+    def __init__(
+        self,
+        *,
+        shots: PositiveInt = 4,
+        sets: PositiveInt = 8,
+        normalization: Normalization = "sum",
+        **parameters: Any,
+    ) -> None:
         super().__init__(**parameters)
         if self.protocol == "paper" and normalization != "sum":
             raise ConfigError("parameter normalization: the protocol paper decides by sum; choose sum or corrected")
         self.shots = shots
+        self.sets = sets
         self.normalization = normalization
 
     def fit(self, pairs: TextPairs) -> Self:
@@ -73,31 +83,37 @@ class FewShot(TextIntervention):
             )
         return self
 
-    def decision_function(self, pairs: TextPairs) -> np.ndarray:
-        """Natural log-probabilities of (first, second), summed over tokens or their mean, float64 (n, 2).
+    def grouped(self, pairs: TextPairs) -> Grouped:
+        """The texts of the pairs after their shots.
 
         Raises:
             DataError: a prompt and a response alone are longer than the model's context.
         """
         from genies.interventions.training.rewards import distinct_texts
 
-        if self._scorer is None:
-            key = ("few_shot", self._model["path"], self.dtype, self._device, self.attention, self.batch_tokens)
-            self._scorer, self._tokenizer = self.load_once(key, self._load)
         texts, rows = distinct_texts(pairs)
         groups, kept = self._groups(list(texts.values()), list(texts))
         dropped = self.shots - kept
-        self.counts_ = {"dropped_shots": int(dropped.sum())}
         if dropped.any():
             log.warning(
                 "few_shot: %d shots dropped in %d of %d examples, the context of %d tokens being full",
                 dropped.sum(), np.count_nonzero(dropped), len(groups), self._model["context"],
             )  # fmt: skip
-        scores = self._scorer.scores(groups, self.progress_label)
+        return Grouped(groups, rows, {"dropped_shots": int(dropped.sum())})
+
+    def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
+        """Natural log-probabilities of responses, summed over tokens or their mean, float64 (texts,)."""
+        scorer, _ = self._reader()
+        scores = scorer.scores(groups, self.progress_label)
         if self.normalization == "mean":
             scored = (text for g in groups for text in zip(g.tokens, g.score_from, strict=True))
             scores /= [self._scored_tokens(tokens, start) for tokens, start in scored]
-        return scores[rows]
+        return scores
+
+    def drawn_sets(self, pairs: TextPairs) -> np.ndarray | None:
+        if self.protocol == "paper":
+            return None
+        return np.array([self.set_of(prompt) for prompt in pairs.prompt], np.int64)
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Softmax over the two scores, under ``paper`` their comparison, float64 (n,)."""
@@ -112,12 +128,24 @@ class FewShot(TextIntervention):
         return self
 
     def draw(self, prompt: str) -> list[str]:
-        """The training texts that stand before a prompt, first to last."""
-        generator = np.random.default_rng(text_seed(self.seed, prompt))
+        """The training texts that come before a prompt, first to last."""
+        drawn_by = prompt if self.protocol == "paper" else f"set {self.set_of(prompt)}"
+        generator = np.random.default_rng(text_seed(self.seed, drawn_by))
         return [self.examples_[index] for index in generator.choice(len(self.examples_), self.shots, replace=False)]
 
+    def set_of(self, prompt: str) -> int:
+        """Which set of shots a prompt is dealt to; it depends on no other prompt."""
+        return text_seed(self.seed, "dealt", prompt) % self.sets
+
     def _forget_model(self) -> None:
-        self._scorer = None
+        self._loaded = None
+
+    def _reader(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
+        """The model and its tokenizer, loaded when first needed."""
+        if self._loaded is None:
+            key = ("few_shot", self._model["path"], self.dtype, self._device, self.attention, self.batch_tokens)
+            self._loaded = self.load_once(key, self._load)
+        return self._loaded
 
     def _load(self) -> tuple[Scorer, PreTrainedTokenizerBase]:
         """The model and its tokenizer; neither depends on the examples."""
@@ -137,7 +165,16 @@ class FewShot(TextIntervention):
             features = decoder.read(batch) if packed else decoder.read_separately(batch)
             return Reading(features.log_probability, features.residual[:, -1])
 
-        scorer = Scorer(read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype])
+        def read_after(tokens: np.ndarray) -> Callable[[PackedBatch], Reading]:
+            past = decoder.remember(tokens)
+
+            def read_rest(batch: PackedBatch) -> Reading:
+                features = decoder.read(batch, past)
+                return Reading(features.log_probability, features.residual[:, -1])
+
+            return read_rest
+
+        scorer = Scorer(read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype], read_after=read_after)
         return scorer, load_tokenizer(folder)
 
     def _groups(
@@ -161,32 +198,36 @@ class FewShot(TextIntervention):
 
     def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
         from genies.engine.scoring import TextGroup
-        from genies.engine.tokenization import encode
         from genies.engine.tokens import shared_prefix
 
-        befores = [
-            [
-                "".join(BREAK + shot for shot in self.draw(prompt)[self.shots - kept :]) + BREAK + prompt
-                for prompt, _ in group
-            ]
-            for group, kept in zip(texts, shots, strict=True)
-        ]
-        flat = [before for group in befores for before in group]
-        distinct = list(dict.fromkeys(flat))
-        # A tokenizer that closes texts by EOS closes the prompt, too, but the response stands before that EOS.
-        alone = {
-            before: np.array(ids[:-1] if ids[-1:] == [self._model["eos_token"]] else ids, np.int32)
-            for before, ids in zip(distinct, encode(self._tokenizer, distinct), strict=True)
-        }
-        responses = [response for group in texts for _, response in group]
-        encoded = iter(encode(self._tokenizer, [b + r for b, r in zip(flat, responses, strict=True)]))
+        # All texts of an example have its prompt.
+        roots = [self._root(group[0][0], kept) for group, kept in zip(texts, shots, strict=True)]
+        befores = [root + group[0][0] for root, group in zip(roots, texts, strict=True)]
+        alone = self._alone([*roots, *befores])
+        _, tokenizer = self._reader()
+        strings = [before + response for before, group in zip(befores, texts, strict=True) for _, response in group]
+        encoded = iter(encode(tokenizer, strings))
         groups = []
-        for group in befores:
+        for root, before, group in zip(roots, befores, texts, strict=True):
             tokens = tuple(np.array(next(encoded), np.int32) for _ in group)
             # Where the end of a prompt is one token with a response, all responses are scored from before it.
-            start = min(shared_prefix(alone[before], ids) for before, ids in zip(group, tokens, strict=True))
-            groups.append(TextGroup(tokens, (start,) * len(group)))
+            start = min(shared_prefix(alone[before], ids) for ids in tokens)
+            shared = None if self.protocol == "paper" else alone[root]
+            groups.append(TextGroup(tokens, (start,) * len(group), shared))
         return groups
+
+    def _root(self, prompt: str, shots: int) -> str:
+        """What comes before a prompt: so many shots, the last ones of those that are drawn, and a blank line."""
+        return "".join(BREAK + shot for shot in self.draw(prompt)[self.shots - shots :]) + BREAK
+
+    def _alone(self, strings: Sequence[str]) -> dict[str, np.ndarray]:
+        """Tokens of strings that go on. A tokenizer that closes texts by EOS closes them, too: without that."""
+        _, tokenizer = self._reader()
+        distinct = list(dict.fromkeys(strings))
+        return {
+            string: np.array(ids[:-1] if ids[-1:] == [self._model["eos_token"]] else ids, np.int32)
+            for string, ids in zip(distinct, encode(tokenizer, distinct), strict=True)
+        }
 
     def _scored_tokens(self, tokens: np.ndarray, start: int | None) -> int:
         """As many as ``build_tree`` scores."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from genies.errors import ConfigError
-from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
+    from genies.engine.scoring import TextGroup
     from genies.interventions.training.rewards import RewardScorer
 
 Overlong = Literal["error", "shorten"]
 
 
-class RewardModel(TextIntervention):
+class RewardModel(TextScoring):
     """Rewards of a sequence classifier from a folder or the hub, whatever the run's model and the source.
 
     Decoders read ``prompt + response`` and EOS; other classifiers read the text as their tokenizer closes it.
@@ -60,19 +61,18 @@ class RewardModel(TextIntervention):
         """Nothing is learned."""
         return self
 
-    def decision_function(self, pairs: TextPairs) -> np.ndarray:
-        """Rewards of (first, second), float64 (n, 2).
+    def grouped(self, pairs: TextPairs) -> Grouped:
+        """The texts of the pairs.
 
         Raises:
             ModelError: no such model, or no finished sequence classifier with one output.
             DataError: a text is longer than the reward model's context, and ``overlong`` says that this is an error.
         """
-        if self._scorer is None:
-            key = ("reward_model", self._device, *sorted(self.get_params().items()))
-            self._scorer = self.load_once(key, self._load)
-        scores = self._scorer.rewards(pairs, self.progress_label)
-        self.counts_ = {"shortened": self._scorer.shortened}
-        return scores
+        return self._reader().grouped(pairs)
+
+    def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
+        """Rewards, float64 (texts,)."""
+        return self._reader().rewards(groups, self.progress_label)
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {}, {}
@@ -82,6 +82,12 @@ class RewardModel(TextIntervention):
 
     def _forget_model(self) -> None:
         self._scorer = None
+
+    def _reader(self) -> RewardScorer:
+        if self._scorer is None:
+            key = ("reward_model", self._device, *sorted(self.get_params().items()))
+            self._scorer = self.load_once(key, self._load)
+        return self._scorer
 
     def _load(self) -> RewardScorer:
         from genies.engine.classifier import finished_reader

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from genies.interventions.base import Intervention
 from genies.interventions.steps.calibration import sigmoid
 from genies.interventions.training.loaded import Loaded, LoadedModel
 from genies.options import PositiveInt
+
+if TYPE_CHECKING:
+    from genies.engine.scoring import TextGroup
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 Attention = Literal["auto", "sdpa", "eager"]
@@ -75,6 +78,21 @@ class TextPairs:
             example=np.array([pair.example for pair in pairs], np.int64),
             label=np.array(best_first, bool) if labelled else None,
         )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an intervention says of the n pairs of a target.
+
+    Attributes:
+        probability: that the first response is the better one, float64 (n,).
+        scores: of (first, second), float64 (n, 2).
+        counts: what had to be changed for want of context, as ``TextIntervention.counts_``.
+    """
+
+    probability: np.ndarray
+    scores: np.ndarray
+    counts: Mapping[str, int]
 
 
 class TextIntervention(Intervention[TextPairs]):
@@ -171,6 +189,14 @@ class TextIntervention(Intervention[TextPairs]):
         scores = self.decision_function(pairs)
         return self.probability(scores), scores
 
+    def predict_each(self, targets: Sequence[TextPairs]) -> list[Prediction]:
+        """What ``predict`` says of each of several targets. A subclass may read them in shared batches."""
+        predictions = []
+        for pairs in targets:
+            probability, scores = self.predict(pairs)
+            predictions.append(Prediction(probability, scores, dict(self.counts_)))
+        return predictions
+
     def remove_checkpoint(self) -> None:
         """Delete what ``fit`` keeps against a kill; to be called once what it learned is saved."""
 
@@ -184,6 +210,57 @@ class TextIntervention(Intervention[TextPairs]):
                 f"{type(self).__name__}: reads texts with a model; call bind(model, device, folder) first"
             )
         return self._manifest
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The texts of n pairs as a model reads them.
+
+    Attributes:
+        groups: the texts of one example each.
+        rows: where the texts of (first, second) of each pair are among those of all groups, int64 (n, 2).
+        counts: what had to be changed for want of context.
+    """
+
+    groups: Sequence[TextGroup]
+    rows: np.ndarray
+    counts: Mapping[str, int]
+
+
+class TextScoring(TextIntervention):
+    """An intervention whose scores are a model's scores of single texts; several targets share its batches."""
+
+    @abstractmethod
+    def grouped(self, pairs: TextPairs) -> Grouped:
+        """The texts of the pairs.
+
+        Raises:
+            DataError: a text is longer than the model's context.
+        """
+
+    @abstractmethod
+    def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
+        """Scores of all texts of the groups, one group after the other, float64 (texts,)."""
+
+    def decision_function(self, pairs: TextPairs) -> np.ndarray:
+        """Scores of (first, second), float64 (n, 2).
+
+        Raises:
+            DataError: a text is longer than the model's context.
+        """
+        grouped = self.grouped(pairs)
+        self.counts_ = grouped.counts
+        return self.text_scores(grouped.groups)[grouped.rows]
+
+    def predict_each(self, targets: Sequence[TextPairs]) -> list[Prediction]:
+        every = [self.grouped(pairs) for pairs in targets]
+        scores = self.text_scores([group for grouped in every for group in grouped.groups])
+        predictions, start = [], 0
+        for grouped in every:
+            own = scores[start:][grouped.rows]
+            start += sum(len(group.tokens) for group in grouped.groups)
+            predictions.append(Prediction(self.probability(own), own, grouped.counts))
+        return predictions
 
 
 def reading_texts(intervention: Intervention) -> TextIntervention:

@@ -111,6 +111,11 @@ def tie_orders(tables: Tables) -> list[Row]:
     return sorted(rows, key=lambda row: row["accuracy_least"] - row["accuracy_most"])
 
 
+def drawn_sets(tables: Tables) -> list[Row]:
+    """Rows of ``sets.csv`` that are shifts, those to whose error the choice of sets adds most first."""
+    return sorted(_of_shifts(tables["sets"], tables.metrics), key=lambda row: -row["added_error"])
+
+
 def _of_shifts(frame: pl.DataFrame, metrics: pl.DataFrame) -> list[Row]:
     shifts = metrics.select("source", "target").unique()
     return frame.join(shifts, on=["source", "target"], how="semi", maintain_order="left").to_dicts()

@@ -141,6 +141,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "elicitations": details.elicitations(tables),
         "answers": details.answers(tables),
         "tie_orders": details.tie_orders(tables),
+        "drawn_sets": details.drawn_sets(tables),
         "tied": details.tied_sites(tables["sites"]),
         "findings": findings(tables),
         "claims": details.claims(tables["claims"]),

@@ -223,7 +223,7 @@ def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
                 "%s: eval_accuracy is %s, its probabilities give %s; the former is used", result, accuracy, ranked[0]
             )
     rows = len(target.pairs)
-    unknown = dict.fromkeys(("score_best", "score_worse", "repeated_over", "repeats"), [None] * rows)
+    unknown = dict.fromkeys(("score_best", "score_worse", "repeated_over", "repeats", "drawn_set"), [None] * rows)
     return pl.DataFrame(
         {
             **places(target),

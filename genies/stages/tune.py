@@ -14,7 +14,7 @@ from genies.devices import claim_gpus
 from genies.digests import code_digest, computed_by, file_sha256, value_digest
 from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluations import read_evaluation, write_evaluation
-from genies.evaluation.judge import judge
+from genies.evaluation.judge import judged
 from genies.files import read_json, whole_file, write_json, write_sealed
 from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
 from genies.interventions.text import TextIntervention, TextPairs, reading_texts
@@ -30,6 +30,11 @@ from genies.store.fits import check_test, fits_folder, is_saved, read_making
 
 if TYPE_CHECKING:
     import polars as pl
+
+PAIRS_AT_ONCE = 2**14
+"""Test pairs whose texts are in memory at a time, unless one target has more."""
+NAMED_TARGETS = 2
+"""Of more, a progress bar gives the number alone."""
 
 log = logging.getLogger(__name__)
 
@@ -181,11 +186,8 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
     tested = _known_tests(fitted, job.shown, tests, folder / "tests") if fitted else None
     if fitted is None or tested is None:
         with locked(folder.parent, [digest], label):
-            fitted, tested = fitted or _fitted(job, pairs, folder, train, fields), {}
-            for test in tests:
-                target = test.parent.name
-                fitted.progress_label = f"{label} → {target}"
-                tested[target] = _tested(job, fitted, test, folder / "tests")
+            fitted = fitted or _fitted(job, pairs, folder, train, fields)
+            tested = _tested(job, fitted, tests, folder / "tests", label)
     digests = {target: name for target, (name, _) in tested.items()}
     counts = {target: counted for target, (_, counted) in tested.items()}
     made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
@@ -212,21 +214,57 @@ def tuning_digest(
     return value_digest(fields), fields
 
 
-def _tested(job: _Job, fitted: TextIntervention, test: Path, folder: Path) -> tuple[str, dict[str, int]]:
-    """Name of the test of a target, which is in ``folder`` afterwards, and the intervention's counts."""
-    target, texts, digest = _shown_test(fitted, job.shown, test)
-    kept = folder / f"{digest}.parquet"
-    if (counts := _kept_counts(kept)) is not None:
-        return digest, counts
+@dataclass(frozen=True)
+class _Shown:
+    """A target as an intervention reads it, and the name of its test."""
+
+    target: SplitPairs
+    texts: TextPairs
+    digest: str
+
+
+def _tested(
+    job: _Job, fitted: TextIntervention, tests: Sequence[Path], folder: Path, label: str
+) -> dict[str, tuple[str, dict[str, int]]]:
+    """Name of each target's test, which is in ``folder`` afterwards, and the intervention's counts."""
+    tested: dict[str, tuple[str, dict[str, int]]] = {}
+    waiting: list[_Shown] = []
+    for test in tests:
+        shown = _shown_test(fitted, job.shown, test)
+        if (counts := _kept_counts(folder / f"{shown.digest}.parquet")) is not None:
+            tested[shown.target.name] = shown.digest, counts
+            continue
+        waiting.append(shown)
+        if sum(len(each.texts) for each in waiting) >= PAIRS_AT_ONCE:
+            tested |= _test_together(job, fitted, waiting, folder, label)
+            waiting = []
+    if waiting:
+        tested |= _test_together(job, fitted, waiting, folder, label)
+    return {test.parent.name: tested[test.parent.name] for test in tests}
+
+
+def _test_together(
+    job: _Job, fitted: TextIntervention, shown: Sequence[_Shown], folder: Path, label: str
+) -> dict[str, tuple[str, dict[str, int]]]:
+    """Test on several targets at once, so that they share batches."""
+    names = [each.target.name for each in shown]
+    fitted.progress_label = f"{label} → {', '.join(names) if len(names) <= NAMED_TARGETS else f'{len(names)} targets'}"
+    total = sum(len(each.texts) for each in shown)
+    shares = {f"{TEST}/{each.digest}": len(each.texts) / max(1, total) for each in shown}
     job.check_files()
-    with noted([folder.parent], f"{TEST}/{digest}"):
-        frame = judge(fitted, texts, target)
+    with noted([folder.parent], shares):
+        predictions = fitted.predict_each([each.texts for each in shown])
     job.check_files()
-    with whole_file(kept) as partial:
-        frame.write_parquet(partial)
-    counts = dict(fitted.counts_)
-    write_sealed(kept.with_suffix(".json"), {"sha256": file_sha256(kept), "counts": counts})
-    return digest, counts
+    tested = {}
+    for each, said in zip(shown, predictions, strict=True):
+        frame = judged(fitted, said.probability, said.scores, each.texts, each.target)
+        kept = folder / f"{each.digest}.parquet"
+        with whole_file(kept) as partial:
+            frame.write_parquet(partial)
+        counts = dict(said.counts)
+        write_sealed(kept.with_suffix(".json"), {"sha256": file_sha256(kept), "counts": counts})
+        tested[each.target.name] = each.digest, counts
+    return tested
 
 
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
@@ -238,10 +276,10 @@ def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) 
 def _known_tests(
     fitted: TextIntervention, shown: ShownTexts, tests: Sequence[Path], folder: Path
 ) -> dict[str, tuple[str, dict[str, int]]] | None:
-    """What ``_tested`` would return, by target, if every test is in ``folder``; nothing is written."""
+    """What ``_tested`` would return if every test is in ``folder``; nothing is written."""
     known = {}
     for test in tests:
-        _, _, digest = _shown_test(fitted, shown, test)
+        digest = _shown_test(fitted, shown, test).digest
         counts = _kept_counts(folder / f"{digest}.parquet")
         if counts is None:
             return None
@@ -249,11 +287,10 @@ def _known_tests(
     return known
 
 
-def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> tuple[SplitPairs, TextPairs, str]:
-    """A target's test pairs, their texts, and the name of the test."""
+def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> _Shown:
     target = shown.test(test)
     texts = shown.texts(target, "test", fitted.reads_test_labels)
-    return target, texts, _test_digest(target, texts)
+    return _Shown(target, texts, _test_digest(target, texts))
 
 
 def _kept_counts(kept: Path) -> dict[str, int] | None:

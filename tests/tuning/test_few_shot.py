@@ -6,9 +6,10 @@ import logging
 
 import numpy as np
 import pytest
-from helpers import save_model
+from helpers import FAMILY_SIZES, save_model
 
 from genies.engine.decoder import Decoder
+from genies.engine.scoring import Scorer
 from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions import registry
 from genies.models.describe import describe_model
@@ -68,15 +69,94 @@ def test_scores_are_log_probabilities_after_four_examples(
             assert scores[pair, side] == pytest.approx(expected, abs=1e-4)
 
 
-def test_examples_are_distinct_best_responses_drawn_for_each_prompt_by_seed(manifests, few_shot, training, take_pairs):
+def test_shots_are_distinct_best_responses_of_a_few_sets_drawn_by_seed(manifests, few_shot, training, take_pairs):
     allowed = {prompt + best for prompt, best in zip(training.prompt, training.first, strict=True)}
     drawn = {prompt: few_shot.draw(prompt) for prompt in set(training.prompt)}
     assert all(len(set(texts)) == 4 and set(texts) <= allowed for texts in drawn.values())
-    assert len({tuple(texts) for texts in drawn.values()}) == len(drawn)
+    sets = {few_shot.set_of(prompt): texts for prompt, texts in drawn.items()}
+    assert all(texts == sets[few_shot.set_of(prompt)] for prompt, texts in drawn.items())
+    assert 1 < len({tuple(texts) for texts in sets.values()}) == len(sets) <= 8 < len(drawn)
     reversed_file = make(manifests["llama"]).fit(take_pairs(training, np.arange(len(training))[::-1]))
     other_seed = make(manifests["llama"], seed=1).fit(training)
     assert all(reversed_file.draw(prompt) == texts for prompt, texts in drawn.items())
     assert any(other_seed.draw(prompt) != texts for prompt, texts in drawn.items())
+    assert any(other_seed.set_of(prompt) != few_shot.set_of(prompt) for prompt in drawn)
+
+
+def test_under_paper_shots_are_drawn_for_each_prompt(manifests, training, held_out):
+    published = make(manifests["llama"], protocol="paper").fit(training)
+    drawn = {prompt: tuple(published.draw(prompt)) for prompt in training.prompt}
+    assert len(set(drawn.values())) == len(drawn)
+    assert published.drawn_sets(held_out) is None
+
+
+def test_each_pair_says_which_set_it_was_judged_after(few_shot, held_out):
+    sets = few_shot.drawn_sets(held_out)
+    assert sets.tolist() == [few_shot.set_of(prompt) for prompt in held_out.prompt]
+
+
+def test_tokens_of_a_set_are_passed_once(manifests, training, planted_texts, monkeypatch):
+    many = planted_texts(60, seed=3, shuffled=True)
+    fitted = make(manifests["llama"], sets=2).fit(training)
+    passed = {"before": 0, "rows": 0}
+    remember, read = Decoder.remember, Decoder.read
+
+    def remembering(decoder, tokens):
+        passed["before"] += len(tokens)
+        return remember(decoder, tokens)
+
+    def reading(decoder, batch, past=None):
+        assert past is not None
+        passed["rows"] += batch.tokens.size
+        return read(decoder, batch, past)
+
+    monkeypatch.setattr(Decoder, "remember", remembering)
+    monkeypatch.setattr(Decoder, "read", reading)
+    monkeypatch.setattr(Scorer, "_agrees", lambda *_: True)  # the self-test's own passes are not counted
+    fitted.decision_function(many)
+    groups = fitted.grouped(many).groups
+    roots = {group.root.tobytes(): len(group.root) for group in groups}
+    whole = sum(len(text) for group in groups for text in group.tokens)
+    assert len(roots) == 2
+    # What comes before all texts of a set: its shots, and what their prompts have in common.
+    assert passed["before"] <= sum(roots.values())
+    assert passed["before"] + passed["rows"] < whole / 3
+
+
+def test_several_targets_share_batches_and_are_told_apart(few_shot, held_out, planted_texts, monkeypatch):
+    other = planted_texts(11, seed=4, shuffled=True)
+    alone = [few_shot.predict(pairs) for pairs in (held_out, other)]
+    passes = []
+    read = Decoder.read
+    monkeypatch.setattr(Decoder, "read", lambda *given: passes.append(1) or read(*given))
+    both = few_shot.predict_each([held_out, other])
+    together = len(passes)
+    for (probability, scores), said in zip(alone, both, strict=True):
+        np.testing.assert_allclose(said.probability, probability, atol=1e-5)
+        np.testing.assert_allclose(said.scores, scores, atol=1e-4)
+        assert said.counts == {"dropped_shots": 0}
+    few_shot.predict_each([held_out])
+    few_shot.predict_each([other])
+    assert together < len(passes) - together
+
+
+@pytest.mark.parametrize("family", FAMILY_SIZES)
+def test_of_every_family_texts_after_a_set_score_as_whole_texts_do(family, training, held_out, tmp_path, monkeypatch):
+    folder = save_model(tmp_path / family, family, context=512)
+    manifest = describe_model(str(folder), None, tmp_path / "sha256.json")
+    scores = make(manifest, attention=manifest["attention"]).fit(training).decision_function(held_out)
+    monkeypatch.setattr(Scorer, "_agrees", lambda *_: False)  # one text in a row
+    apart = make(manifest, attention=manifest["attention"]).fit(training).decision_function(held_out)
+    np.testing.assert_allclose(scores, apart, rtol=2e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "gemma2", "gemma3_text", "gpt2", "opt", "mixtral"])
+def test_of_usual_families_a_set_is_not_passed_anew(family, training, held_out, tmp_path, caplog):
+    folder = save_model(tmp_path / family, family, context=512)
+    manifest = describe_model(str(folder), None, tmp_path / "sha256.json")
+    with caplog.at_level(logging.INFO, logger="genies"):
+        make(manifest, attention=manifest["attention"]).fit(training).decision_function(held_out)
+    assert "rooted and separate passes agree" in caplog.text
 
 
 def test_shots_that_do_not_fit_are_dropped_from_the_front_and_counted(

@@ -254,6 +254,5 @@ def test_progress_names_model_intervention_and_source(folder: Path, monkeypatch:
         monkeypatch.setattr(f"genies.{module}.tqdm", noted)
     tune("lora", "ab", Path("cache"), Path("tuned.json"))
     assert labels == [
-        "tiny lora on a", "tiny lora on a → a", "tiny lora on a → b",
-        "tiny lora on b", "tiny lora on b → b", "tiny lora on b → c",
+        "tiny lora on a", "tiny lora on a → a, b", "tiny lora on b", "tiny lora on b → b, c",
     ]  # fmt: skip

@@ -5,7 +5,6 @@ PYTHONPATH. See ``sitecustomize.py`` for the client.
 """
 
 import atexit
-import gc
 import importlib
 import json
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import collector
 import disk
 import drawings
 
@@ -40,8 +40,7 @@ def serve(place: str, until: int, drawn: Path) -> None:
         importlib.import_module(name)
     drawings.remember(drawn)
     disk.leave_unflushed()
-    gc.collect()
-    gc.freeze()
+    collector.look_rarely()
     ended = os.pidfd_open(until)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{place}.new")

@@ -11,7 +11,7 @@ from genies.engine.classifier import RewardReader
 from genies.engine.scoring import Scorer, TextGroup, check_lengths, encode_closed
 from genies.engine.tokenization import encode
 from genies.errors import ModelError
-from genies.interventions.text import TextPairs
+from genies.interventions.text import Grouped, TextPairs
 from genies.models.load import load_tokenizer
 
 
@@ -76,11 +76,15 @@ class RewardScorer:
         """Whether texts of a group may share a row, by a self-test on some of the groups."""
         return self._scorer.may_pack(groups)
 
-    def rewards(self, pairs: TextPairs, label: str) -> np.ndarray:
-        """Rewards of (first, second), float64 (n, 2). ``label`` stands on the progress bar."""
+    def grouped(self, pairs: TextPairs) -> Grouped:
+        """The texts of pairs, a group for each example."""
         texts, rows = distinct_texts(pairs)
         groups = self.groups(list(texts.values()), list(texts))
-        return self._scorer.scores(groups, label)[rows]
+        return Grouped(groups, rows, {"shortened": self.shortened} if self._shorten else {})
+
+    def rewards(self, groups: Sequence[TextGroup], label: str) -> np.ndarray:
+        """Rewards of all texts of the groups, float64 (texts,). ``label`` stands on the progress bar."""
+        return self._scorer.scores(groups, label)
 
     def _cut(self, tokens: np.ndarray, context: int) -> np.ndarray:
         """The last tokens of a text that the context holds, after the special token that it begins with, if it does."""

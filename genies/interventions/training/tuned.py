@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,7 +14,7 @@ from genies.digests import value_digest
 from genies.errors import DataError
 from genies.interventions.parameters import NonNegativeFloat, PositiveFloat
 from genies.interventions.steps.checks import check_training_pairs
-from genies.interventions.text import TextIntervention, TextPairs
+from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.options import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from genies.engine.classifier import RewardReader
+    from genies.engine.scoring import TextGroup
     from genies.interventions.training.rewards import RewardScorer
 
 Quantization = Literal["nf4"]
 
 
-class TunedReward(TextIntervention):
+class TunedReward(TextScoring):
     """A decoder with a random linear head on its last token, trained to give the best response the higher reward.
 
     The loss is −log σ(r_best − r_worse) (GENIES, arXiv 2311.07723, section 4). A reward is read at the EOS token after
@@ -107,9 +108,12 @@ class TunedReward(TextIntervention):
         self._scorer = scorer
         return self
 
-    def decision_function(self, pairs: TextPairs) -> np.ndarray:
-        """Rewards of (first, second), float64 (n, 2)."""
-        return self._fitted_scorer().rewards(pairs, self.progress_label)
+    def grouped(self, pairs: TextPairs) -> Grouped:
+        return self._fitted_scorer().grouped(pairs)
+
+    def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
+        """Rewards, float64 (texts,)."""
+        return self._fitted_scorer().rewards(groups, self.progress_label)
 
     def classifier(self) -> PreTrainedModel:
         """The fitted model as transformers has it, without the adapter's wrapper."""
