@@ -115,13 +115,13 @@ def place_of(name: str) -> dict[str, Any]:
 def grid_layers() -> tuple[list[alt.Chart], alt.Chart]:
     """Rings, the dashed one of guessing and spokes, which lie under everything; and the spokes' numbers."""
     grid = alt.Chart(data_source("radar-grid"))
-    ring = {**place_of(""), "detail": "radius:Q", "order": "order:Q"}
+    ring = {**place_of(""), "detail": alt.Detail("radius:Q"), "order": alt.Order("order:Q")}
     rings = grid.mark_line(color="var(--rule)", strokeWidth=1).encode(**ring)
     half = grid.transform_filter(alt.FieldEqualPredicate(field="radius", equal=RANDOM_ACCURACY))
     guess = half.mark_line(color="var(--soft)", strokeDash=[4, 3], strokeWidth=1.5).encode(**ring)
     ends = alt.Chart(data_source("radar-spokes"))
-    spokes = ends.mark_rule(color="var(--rule)").encode(**place_of(""), x2=alt.datum(0), y2=alt.datum(0))
-    numbers = ends.mark_text(fontSize=11, color="var(--soft)").encode(**place_of("text"), text="name:N")
+    spokes = ends.mark_rule(color="var(--rule)").encode(**place_of(""), x2=alt.X2Datum(0), y2=alt.Y2Datum(0))
+    numbers = ends.mark_text(fontSize=11, color="var(--soft)").encode(**place_of("text"), text=alt.Text("name:N"))
     return [rings, spokes, guess], numbers
 
 

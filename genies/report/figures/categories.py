@@ -76,10 +76,10 @@ def _category(index: int, models: list[str], order: list[str]) -> dict[str, Any]
     base = rows_of("categories", index)
     # Capability, and so what guessing elicits, differs between models: a band from the least to the most of them.
     band = base.mark_rect(color="var(--soft)", opacity=0.25).encode(
-        x="min(random_elicitation):Q", x2="max(random_elicitation)"
+        x=alt.X("min(random_elicitation):Q"), x2=alt.X2("max(random_elicitation)")
     )
-    line = base.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="mean(random_elicitation):Q")
+    line = base.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x=alt.X("mean(random_elicitation):Q"))
     intervals, marks = dots(base, "elicitation", x, models, order, tooltip)
     return sized(
-        alt.layer(band, line, intervals.encode(strokeDash=dashes("interval_over:N")), marks), dots_height(models, order)
+        [band, line, intervals.encode(strokeDash=dashes("interval_over:N")), marks], dots_height(models, order)
     )

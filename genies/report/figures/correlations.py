@@ -67,4 +67,4 @@ def _correlation(index: int, models: list[str]) -> dict[str, Any]:
         ],
     )
     layers = colored_cells(base, "r", CORRELATION_STEPS)
-    return sized(alt.layer(*layers).resolve_scale(color="independent"), 26 * len(models))
+    return sized(layers, 26 * len(models), independent=["color"])

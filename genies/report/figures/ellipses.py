@@ -116,8 +116,8 @@ def _ellipses(index: int, categories: list[str], across: list[float], up: list[f
         stroke=alt.Stroke("category:N", scale=colors, legend=None),
         fill=alt.Fill("category:N", scale=colors, legend=None),
         strokeDash=dashes("interval_over:N"),
-        detail="category:N",
-        order="corner:Q",
+        detail=alt.Detail("category:N"),
+        order=alt.Order("corner:Q"),
     )
     centres = shown.mark_point(filled=True, size=45, opacity=1).encode(
         x=alt.X("capability:Q", **x),
@@ -126,8 +126,8 @@ def _ellipses(index: int, categories: list[str], across: list[float], up: list[f
         shape=alt.Shape("category:N", scale=shapes, legend=None),
         tooltip=_tooltip(),
     )
-    layers = alt.layer(*_lines(across, up, x, y), outlines, centres).add_params(alt.param(name=MODEL, value=0))
-    return sized(layers, HEIGHT)
+    layers = [*_lines(across, up, x, y), outlines, centres]
+    return sized(layers, HEIGHT, params=[alt.param(name=MODEL, value=0)])
 
 
 def _tooltip() -> list[alt.Tooltip]:

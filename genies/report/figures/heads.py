@@ -55,4 +55,4 @@ def _grid(index: int, last_layer: int, last_head: int, sources: int) -> dict[str
             ],
         )
     )
-    return sized(alt.layer(cells), max(40, 11 * len(layers)))
+    return sized([cells], max(40, 11 * len(layers)))

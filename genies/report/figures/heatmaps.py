@@ -209,7 +209,7 @@ def _layers(
         ),
         alt.Chart(data_source(f"headings-{number}"))
         .mark_text(fontWeight="bold", **NAME)
-        .encode(x=alt.value(0), y=y, text="text:N"),
+        .encode(x=alt.XValue(0), y=y, text=alt.Text("text:N")),
     ]
 
 
@@ -226,8 +226,7 @@ def _tooltip(known: list[str]) -> list[alt.Tooltip]:
 def _wide(number: int, order: list[str], known: list[str], labels: list[str]) -> dict[str, Any]:
     axis = alt.Axis(domain=False, ticks=False, labelExpr="labels[datum.value]", labelLimit=330, labelFontSize=11.5)
     layers = _layers(number, order, known, "wide", len(labels), axis)
-    chart = alt.layer(*layers).resolve_scale(color="independent")
-    return sized(chart.add_params(alt.param(name="labels", value=labels)), 20 * len(labels))
+    return sized(layers, 20 * len(labels), params=[alt.param(name="labels", value=labels)], independent=["color"])
 
 
 def _narrow(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:
@@ -235,7 +234,6 @@ def _narrow(number: int, order: list[str], known: list[str], rows: int) -> dict[
     method = f"method_{number}"
     layers = _layers(number, order, known, "narrow", rows, None, method)
     shifts = alt.Chart(data_source(f"shifts-{number}")).mark_text(fontSize=11, **NAME)
-    names = shifts.encode(x=alt.value(0), y=alt.Y("narrow:O"), text="text:N")
+    names = shifts.encode(x=alt.XValue(0), y=alt.Y("narrow:O"), text=alt.Text("text:N"))
     chosen = alt.param(name=method, value=order[0], bind=alt.binding_select(options=order, name="Intervention "))
-    chart = alt.layer(*layers, names).resolve_scale(color="independent").add_params(chosen)
-    return sized(chart, 17 * rows)
+    return sized([*layers, names], 17 * rows, params=[chosen], independent=["color"])

@@ -61,20 +61,22 @@ def _labels(models: list[str], domain: list[float]) -> dict[str, Any]:
     )
     x = alt.X(f"{X}:Q", title="mean accuracy, extreme shifts", **place)
     y = alt.Y(f"{Y}:Q", title="mean accuracy, probing shifts", **place)
-    across = base.mark_rule(opacity=0.4).encode(x=alt.X(f"{X}_low:Q", title="", **place), x2=f"{X}_high:Q", y=y)
-    upright = base.mark_rule(opacity=0.4).encode(x=x, y=alt.Y(f"{X}_low_probing:Q", **place), y2=f"{X}_high_probing:Q")
+    across = base.mark_rule(opacity=0.4).encode(x=alt.X(f"{X}_low:Q", title="", **place), x2=alt.X2(f"{X}_high:Q"), y=y)
+    upright = base.mark_rule(opacity=0.4).encode(
+        x=x, y=alt.Y(f"{X}_low_probing:Q", **place), y2=alt.Y2(f"{X}_high_probing:Q")
+    )
     shape = alt.Shape("model:N", scale=shapes, legend=None)
     marks = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, y=y, shape=shape)
     # With several models, a line from the first to the last of each intervention.
     through = data.mark_line(color="var(--soft)", strokeWidth=1, opacity=0.6).encode(
-        x=x, y=y, detail="intervention:N", order="size:Q"
+        x=x, y=y, detail=alt.Detail("intervention:N"), order=alt.Order("size:Q")
     )
     names = (
         base.mark_text(align="left", dx=7, fontSize=NAME_HEIGHT - 2)
         .transform_filter("isValid(datum.name_at)")
-        .encode(x=x, y=alt.Y("name_at:Q", **place), text="intervention:N")
+        .encode(x=x, y=alt.Y("name_at:Q", **place), text=alt.Text("intervention:N"))
     )
-    return sized(alt.layer(across, upright, through, marks, names), HEIGHT)
+    return sized([across, upright, through, marks, names], HEIGHT)
 
 
 def _name_last_models(rows: list[dict[str, Any]], extent: float) -> None:

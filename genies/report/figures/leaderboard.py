@@ -46,7 +46,7 @@ def draw(figures: Figures, subject: Subject) -> None:
     layers = [_guessing(), intervals, marks, _guessing_name()]
     if len(spread):
         ranges = intervals.mark_rule(strokeWidth=9, opacity=0.3, clip=True)
-        layers.insert(1, ranges.encode(x="accuracy_least:Q", x2="accuracy_most"))
+        layers.insert(1, ranges.encode(x=alt.X("accuracy_least:Q"), x2=alt.X2("accuracy_most")))
     figures.add(
         "leaderboard",
         Figure(
@@ -54,7 +54,7 @@ def draw(figures: Figures, subject: Subject) -> None:
             "Generalization accuracy, mean over shifts",
             "Dots with 95 % intervals for new shifts: mean generalization accuracy of each intervention; guessing "
             "gives 0.5.",
-            sized(alt.layer(*layers), dots_height(subject.models, subject.order)),
+            sized(layers, dots_height(subject.models, subject.order)),
         ),
     )
 
@@ -62,10 +62,10 @@ def draw(figures: Figures, subject: Subject) -> None:
 def _guessing() -> alt.Chart:
     """A dashed vertical line, the floor that answering at random gives."""
     line = alt.Chart(alt.InlineData(values=[{"x": RANDOM_ACCURACY}]))
-    return line.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x="x:Q")
+    return line.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(x=alt.X("x:Q"))
 
 
 def _guessing_name() -> alt.Chart:
     mark = {"align": "center", "baseline": "bottom", "fontSize": 11, "color": "var(--soft)", "dy": -3}
     text = alt.Chart(alt.InlineData(values=[{"x": RANDOM_ACCURACY, "text": "random 0.5"}]))
-    return text.mark_text(**mark).encode(x="x:Q", y=alt.value(0), text="text:N")
+    return text.mark_text(**mark).encode(x=alt.X("x:Q"), y=alt.YValue(0), text=alt.Text("text:N"))

@@ -74,4 +74,4 @@ def _matrix(index: int, sources: list[str], targets: list[str]) -> dict[str, Any
         ],
     )
     layers = colored_cells(base, "accuracy", ACCURACY_STEPS, numbers=len(targets) <= MOST_NUMBERS)
-    return sized(alt.layer(*layers).resolve_scale(color="independent"), 20 * len(sources) + 10)
+    return sized(layers, 20 * len(sources) + 10, independent=["color"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from genies.report.drawing import MODEL, Figure, Figures, Kind, data_source, scales
+from genies.report.drawing import MODEL, Figure, Figures, Kind, data_source, layered, scales
 from genies.report.figures._radar import add_grid, grid_layers, place_of, points, spokes_of, tooltip
 from genies.report.subject import Subject
 
@@ -75,13 +75,15 @@ def _radar(known: list[str], side: int, legend: alt.Legend) -> dict[str, Any]:
     capability = shape.mark_line(
         filled=True, fill="var(--soft)", fillOpacity=0.12, stroke="var(--soft)", strokeWidth=0.5
     ).encode(**place_of("capability"), order=order)
-    base = base.encode(color=alt.Color("intervention:N", scale=colors, legend=legend), detail="intervention:N")
+    base = base.encode(
+        color=alt.Color("intervention:N", scale=colors, legend=legend), detail=alt.Detail("intervention:N")
+    )
     faded = alt.when(chosen).then(alt.value(0.9)).otherwise(alt.value(0.1))
     line = base.mark_line(strokeWidth=1.5).encode(**place_of("accuracy"), order=order, opacity=faded)
     whiskers = base.mark_rule().encode(
         **place_of("low"),
-        x2="high_x",
-        y2="high_y",
+        x2=alt.X2("high_x"),
+        y2=alt.Y2("high_y"),
         opacity=alt.when(chosen, empty=False).then(alt.value(0.7)).otherwise(alt.value(0)),
     )
     dots = base.mark_point(filled=True, size=40).encode(
@@ -93,5 +95,5 @@ def _radar(known: list[str], side: int, legend: alt.Legend) -> dict[str, Any]:
     # The first marks with a legend have the selection, or else Vega-Lite's names cannot be pressed. Altair would number
     # the name of the chart that has it, over all figures of a process.
     whiskers = whiskers.properties(name="whiskers").add_params(chosen)
-    chart = alt.layer(*under, capability, whiskers, line, dots, numbers).add_params(alt.param(name=MODEL, value=0))
-    return chart.properties(width=side, height=side).to_dict(validate=False)
+    layers = [*under, capability, whiskers, line, dots, numbers]
+    return layered(layers, side, side, params=[alt.param(name=MODEL, value=0)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from genies.report.drawing import Figure, Figures, Kind, rows_of, scales
+from genies.report.drawing import Figure, Figures, Kind, layered, rows_of, scales
 from genies.report.figures._radar import grid_layers, place_of, points, spokes_of, tooltip
 from genies.report.subject import Subject
 
@@ -51,14 +51,13 @@ def _radar(index: int, models: list[str]) -> dict[str, Any]:
     colors, shapes = scales(models)
     plain = rows_of("radars-of-models", index)
     base = plain.encode(color=alt.Color("model:N", scale=colors, legend=None))
-    by_model = {"detail": "model:N", "order": "number:Q"}
+    by_model = {"detail": alt.Detail("model:N"), "order": alt.Order("number:Q")}
     shape = plain.mark_line(filled=True, fillOpacity=0.12, strokeWidth=0).encode(
         **place_of("capability"), **by_model, fill=alt.Fill("model:N", scale=colors, legend=None)
     )
     line = base.mark_line(strokeWidth=1.5).encode(**place_of("accuracy"), **by_model)
-    whiskers = base.mark_rule(opacity=0.6).encode(**place_of("low"), x2="high_x", y2="high_y")
+    whiskers = base.mark_rule(opacity=0.6).encode(**place_of("low"), x2=alt.X2("high_x"), y2=alt.Y2("high_y"))
     dots = base.mark_point(filled=True, size=40, opacity=1).encode(
         **place_of("accuracy"), shape=alt.Shape("model:N", scale=shapes, legend=None), tooltip=tooltip("model")
     )
-    chart = alt.layer(*under, shape, whiskers, line, dots, numbers)
-    return chart.properties(width=SIDE, height=SIDE).to_dict(validate=False)
+    return layered([*under, shape, whiskers, line, dots, numbers], SIDE, SIDE)

@@ -46,7 +46,7 @@ def _reliability(index: int, models: list[str]) -> dict[str, Any]:
         ],
     )
     y = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(values=[0, 0.5, 1], format=".4~f", grid=True)}
-    intervals = base.mark_rule().encode(y=alt.Y("low:Q", title="accuracy", **y), y2="high:Q")
+    intervals = base.mark_rule().encode(y=alt.Y("low:Q", title="accuracy", **y), y2=alt.Y2("high:Q"))
     marks = base.mark_point(filled=True, size=50, opacity=1).encode(
         y=alt.Y("accuracy:Q", **y), shape=alt.Shape("model:N", scale=shapes, legend=None)
     )
@@ -56,4 +56,4 @@ def _reliability(index: int, models: list[str]) -> dict[str, Any]:
         .mark_line(strokeDash=[4, 3], color="var(--soft)", strokeWidth=1)
         .encode(x=alt.X("confidence:Q", scale=scale), y=alt.Y("accuracy:Q", **y))
     )
-    return sized(alt.layer(diagonal, intervals, marks), 150)
+    return sized([diagonal, intervals, marks], 150)

@@ -46,5 +46,5 @@ def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
     )
     depth = alt.Opacity("chosen:Q", scale=alt.Scale(range=[0.25, 0.75]), legend=None)
     cells = base.mark_rect(color="var(--model-0)").encode(opacity=depth)
-    numbers = base.mark_text(fontSize=11, color="var(--ink)").encode(text="chosen:Q")
-    return sized(alt.layer(cells, numbers), 20 * len(sources))
+    numbers = base.mark_text(fontSize=11, color="var(--ink)").encode(text=alt.Text("chosen:Q"))
+    return sized([cells, numbers], 20 * len(sources))

@@ -64,10 +64,10 @@ def _by_size(index: int, sizes: list[int], labels: list[str]) -> dict[str, Any]:
     y = alt.Y("generalization_accuracy:Q", title="mean accuracy", **up)
     base = rows_of("sizes", index).encode(x=x, color=by_label(alt.Color, ["var(--model-1)", "var(--model-0)"]))
     lines = base.mark_line(strokeWidth=1.5).encode(
-        y=y, strokeDash=by_label(alt.StrokeDash, [[1, 0], [5, 3]]), detail="family:N"
+        y=y, strokeDash=by_label(alt.StrokeDash, [[1, 0], [5, 3]]), detail=alt.Detail("family:N")
     )
     intervals = base.mark_rule(opacity=0.6, strokeWidth=1.5, clip=True).encode(
-        y=alt.Y("generalization_accuracy_low:Q", **up), y2="generalization_accuracy_high:Q"
+        y=alt.Y("generalization_accuracy_low:Q", **up), y2=alt.Y2("generalization_accuracy_high:Q")
     )
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(
         y=y,
@@ -80,7 +80,7 @@ def _by_size(index: int, sizes: list[int], labels: list[str]) -> dict[str, Any]:
         ],
     )
     names = {str(size): _shown(size) for size in sizes}
-    return sized(alt.layer(lines, intervals, dots).add_params(alt.param(name="labels", value=names)), HEIGHT)
+    return sized([lines, intervals, dots], HEIGHT, params=[alt.param(name="labels", value=names)])
 
 
 def _shown(size: int) -> str:

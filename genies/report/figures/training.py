@@ -38,10 +38,10 @@ def _training(index: int) -> dict[str, Any]:
         .encode(
             x=alt.X("step:Q", axis=alt.Axis(grid=False, tickMinStep=1)),
             y=alt.Y("loss:Q", title="loss (nats per pair)", scale=alt.Scale(domainMin=0)),
-            detail="source:N",
+            detail=alt.Detail("source:N"),
             tooltip=[alt.Tooltip("source:N"), alt.Tooltip("step:Q"), tip("loss")],
         )
     )
     guessing = alt.Chart(alt.InlineData(values=[{"loss": math.log(2)}]))
-    floor = guessing.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(y="loss:Q")
-    return sized(alt.layer(floor, lines), 180)
+    floor = guessing.mark_rule(strokeDash=[4, 3], color="var(--soft)").encode(y=alt.Y("loss:Q"))
+    return sized([floor, lines], 180)
