@@ -15,7 +15,10 @@ UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/
 DATA ?= resources/genies/distributions
 FIGURES ?= results/reliability.md
 
-.PHONY: help demo test unit torture bench oldest newest constraints lint style types format docs site clean
+# Of these Pythons `make gpu` takes the first whose torch finds a GPU.
+GPU_PYTHONS := $(PYTHONS) $(BIN)/python
+
+.PHONY: help demo test unit torture bench gpu oldest newest constraints lint style types format docs site clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
@@ -23,6 +26,7 @@ help:
 	@echo "make unit    run those that need neither Snakemake, a browser nor SLURM"
 	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
+	@echo "make gpu     check and time extraction and training on a GPU in at most 8 minutes; writes docs/gpu.md"
 	@echo "make lint    check format, lint, types and the workflow"
 	@echo "make format  format the code"
 	@echo "make oldest  run the unit tests with the lowest versions that pyproject.toml admits (make newest: the highest)"
@@ -79,6 +83,15 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/warm.py
 	$(BIN)/python benchmarks/workflow.py
 	$(BIN)/python benchmarks/page.py
+
+# Installs nothing: torch for CUDA is there, or the user knows which one the machine needs.
+gpu:
+	@for python in $(GPU_PYTHONS); do \
+	if $$python -c "import torch, transformers, peft, zarr, sys; sys.exit(not torch.cuda.is_available())" >/dev/null 2>&1; \
+	then PYTHONPATH=$(CURDIR) exec $$python benchmarks/gpu.py --output docs/gpu.md; fi; \
+	done; \
+	echo 'make gpu needs a Python with torch for CUDA, transformers, peft and zarr. Tried: $(GPU_PYTHONS).' >&2; \
+	echo 'Name another: make gpu PYTHON=...' >&2; exit 1
 
 # The unit tests with the lowest versions that pyproject.toml admits.
 oldest:

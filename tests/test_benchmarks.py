@@ -19,6 +19,7 @@ SIZES = {
     "page": ["--shifts", SHIFTS, "--probes", "mms", "--others", "zero_shot", "--widths", "400"],
     "precision": [MODEL, DATA, SHIFTS],
     "tokens": [DATA, TOKENIZER],
+    "training": [MODEL, DATA, "--names", "north", "--pairs", "4", "--steps", "1", "--rounds", "1", "--device", "cpu"],
     "warm": [
         *("--shifts", SHIFTS, "--train", "20", "--test", "10", "--blocks", "2", "--hidden", "16", "--heads", "2"),
         *("--methods", "ccs"),
@@ -30,6 +31,7 @@ ROWS = {
     "extraction": ["as published", "one by one", "bucketed", "packed"],
     "precision": ["zero_shot", "mms"],
     "tokens": ["every response", "those that a run reads"],
+    "training": ["north"],
     "warm": ["ccs"],
 }
 
@@ -57,7 +59,49 @@ def rows(name: str, folder: Path) -> list[list[str]]:
     return [cells for cells in lines[1:] if not re.fullmatch("[-:|]+", cells[0])]
 
 
-LONG = ("extraction", "precision", "warm")
+HEAVY = ("polars", "pydantic", "snakemake", "sklearn", "scipy", "h5py", "altair", "cyclopts")
+"""What a machine with a GPU need not have for ``make gpu``."""
+
+
+GUARD = f"""
+import builtins, runpy, sys
+
+imported = builtins.__import__
+
+def guarded(name, globals=None, *rest, **named):
+    who = (globals or {{}}).get("__name__", "")
+    if name.split(".")[0] in {HEAVY} and who.split(".")[0] in ("genies", "__main__"):
+        raise ImportError(f"{{who}} imports {{name}}")
+    return imported(name, globals, *rest, **named)
+
+builtins.__import__ = guarded
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_script_for_gpus_rehearses_without_one_and_needs_few_packages(tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_text(GUARD)
+    words = ["guard.py", REPOSITORY / "benchmarks/gpu.py", "--shape", "tiny", "--device", "cpu", "--output", "gpu.md"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    result = run_to_end([sys.executable, *words], tmp_path, environment)
+    assert result.returncode == 0, result.stdout + result.stderr
+    table = (tmp_path / "gpu.md").read_text()
+    found = [line.strip("| ").split(" | ")[0] for line in table.splitlines() if line.startswith("| ")]
+    for what in ("packed against separate", "(c) against (a)", "out of memory", "LoRA, 4 pairs a step"):
+        assert f"tiny, float32: {what}" in found
+    assert any(what.startswith("disk") for what in found)
+    assert "wrong" not in table
+
+
+def test_the_script_for_gpus_says_what_is_missing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
+    result = run_to_end([sys.executable, REPOSITORY / "benchmarks/gpu.py"], tmp_path, environment)
+    assert result.returncode == 2
+    assert "torch finds no GPU here" in result.stderr
+
+
+LONG = ("extraction", "precision", "training", "warm")
 
 
 @pytest.mark.parametrize("name", ["tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])
@@ -80,4 +124,4 @@ def test_the_pages_benchmark_times_what_is_pressed(folder: Path) -> None:
 
 
 def test_no_benchmark_is_forgotten() -> None:
-    assert {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} == set(SIZES)
+    assert {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} == {*SIZES, "gpu"}
