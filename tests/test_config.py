@@ -76,7 +76,7 @@ inner_keys = st.sampled_from(["dtype", "device", "layers", "heads", "batch_token
 sections = st.dictionaries(inner_keys, anything)
 
 
-@settings(max_examples=700)
+@settings(max_examples=350)
 @given(st.dictionaries(known_keys | st.text(max_size=8) | st.integers(), anything | sections, max_size=5))
 @example({"run": "\ud800"})
 @example({"intervention_parameters": {"mms": {"x": float("nan")}}})

@@ -158,10 +158,10 @@ def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: p
     run.make(Extraction(heads="none", device="cpu"))
     read = 0
 
-    def counting(groups: list, *arguments: object) -> object:
+    def counting(groups: list, *arguments: object, **options: object) -> object:
         nonlocal read
         read += sum(len(build_tree(group.tokens, group.score_from, -1)) for group in groups)
-        return lay_out(groups, *arguments)
+        return lay_out(groups, *arguments, **options)
 
     for module in ("interventions.training.loop", "engine.scoring"):
         monkeypatch.setattr(f"genies.{module}.lay_out", counting)

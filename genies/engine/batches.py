@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from genies.engine.decoder import Decoder, Features
-from genies.engine.forest import Batch, Forest, plan_batches
+from genies.engine.forest import Batch, Forest, attention_cost, plan_batches
 
 CPU_BATCH_NUMBERS = 2**20
 """Hidden states of a batch on a CPU: more of them leave its caches, fewer leave it waiting for Python."""
@@ -49,7 +49,7 @@ def free_budget(decoder: Decoder) -> int:
 def planned(forest: Forest, budget: int, hidden: int, packed: bool) -> list[Batch]:
     """Batches of a forest for a residual stream of this width; see ``plan_batches``."""
     sizes = [len(tree) for tree in forest.trees]
-    return plan_batches(sizes, budget, share_rows=packed, attention_cost=1 / (6 * hidden))
+    return plan_batches(sizes, budget, share_rows=packed, attention_cost=attention_cost(hidden))
 
 
 def stored_values(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple]) -> dict[str, np.ndarray]:

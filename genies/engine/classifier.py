@@ -25,7 +25,7 @@ from genies.engine.forest import PackedBatch
 from genies.engine.masks import Mask, separate_inputs, tree_masks
 from genies.engine.quantization import quantization_config
 from genies.engine.scoring import Reading
-from genies.errors import ConfigError, ModelError, StoreError, readable
+from genies.errors import ConfigError, ModelError, StoreError, first_line, readable
 from genies.models.load import load_weights, moved, refuse_lacking
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class RewardReader:
             self.virtual_tokens = adapted.active_peft_config.num_virtual_tokens
 
     @property
+    def hidden(self) -> int:
+        """Width of the residual stream."""
+        return self.classifier.config.get_text_config().hidden_size
+
+    @property
     def is_decoder(self) -> bool:
         """Whether the reward is a linear head's on the last token, as decoders have it; else rows cannot be packed."""
         return isinstance(getattr(self.classifier, HEAD, None), torch.nn.Module)
@@ -135,6 +140,22 @@ class RewardReader:
             return None
         config = self.adapted.active_peft_config.to_dict() | {"base_model_name_or_path": None}
         return {name: _json_value(value) for name, value in config.items()}
+
+    def save_memory(self) -> None:
+        """Keep of each block its input alone, and compute the rest again where gradients pass back (checkpointing).
+
+        Source: Chen et al., arXiv 1604.06174.
+
+        Raises:
+            ConfigError: transformers cannot do that for this architecture.
+        """
+        model: Any = self.classifier
+        # Earlier versions of transformers have the second name alone, later ones warn of it.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        try:
+            enable({"use_reentrant": False})
+        except ValueError as error:
+            raise ConfigError(f"parameter gradient_checkpointing: {first_line(error)}; set it to false") from None
 
     def training(self, on: bool) -> None:
         """Turn dropout on or off."""

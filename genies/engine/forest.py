@@ -132,6 +132,17 @@ class Batch:
         return self.width * len(self.rows)
 
 
+def attention_cost(hidden: int, trained: bool = False) -> float:
+    """What ``plan_batches`` asks for of a transformer of usual proportions.
+
+    Args:
+        hidden: width of the residual stream.
+        trained: whether gradients pass back through frozen weights: these then multiply twice as often, attention three
+            and a half times (its weights are computed again).
+    """
+    return (3.5 / 2 if trained else 1.0) / (6 * hidden)
+
+
 def plan_batches(
     sizes: Sequence[int], batch_tokens: int, share_rows: bool = True, attention_cost: float = 0.0
 ) -> list[Batch]:
@@ -146,7 +157,7 @@ def plan_batches(
         batch_tokens: tokens of a batch, padding counted.
         share_rows: without it each row holds one tree, and rows of like length come together.
         attention_cost: work of a token's attention to one other, as a share of the work of all that is done with the
-            token by itself. In a transformer of usual proportions that is 1 / (6 · width of the residual stream).
+            token by itself; see ``attention_cost``.
     """
     left = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest is the last
     batches = []

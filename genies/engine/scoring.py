@@ -98,7 +98,12 @@ def check_lengths(groups: Sequence[TextGroup], examples: Sequence[int], context:
 
 
 def lay_out(
-    groups: Sequence[TextGroup], batch_tokens: int, eos_token: int, packed: bool, before: int = 0
+    groups: Sequence[TextGroup],
+    batch_tokens: int,
+    eos_token: int,
+    packed: bool,
+    before: int = 0,
+    attention_cost: float = 0.0,
 ) -> Iterator[tuple[list[int], PackedBatch]]:
     """Batches of at most ``batch_tokens`` tokens, padding counted, in which each group is whole.
 
@@ -108,6 +113,7 @@ def lay_out(
         eos_token: id of the end-of-sequence token.
         packed: whether texts of a group, and several groups, share a row.
         before: tokens that all packed texts begin with, and that the rows leave out.
+        attention_cost: as ``plan_batches`` takes it.
 
     Yields:
         The groups of the batch, by index, and their arrays: texts in the order of the groups, then of ``tokens``.
@@ -116,7 +122,7 @@ def lay_out(
         yield from _one_text_per_row(groups, batch_tokens, eos_token)
         return
     trees = [build_tree(group.tokens, group.score_from, eos_token, before) for group in groups]
-    for batch in plan_batches([len(tree) for tree in trees], batch_tokens):
+    for batch in plan_batches([len(tree) for tree in trees], batch_tokens, attention_cost=attention_cost):
         yield batch.trees, pack(batch, trees)
 
 
@@ -164,6 +170,7 @@ class Scorer:
         dtype: torch.dtype,
         can_pack: bool = True,
         read_after: ReadAfter | None = None,
+        attention_cost: float = 0.0,
     ) -> None:
         """Prepare.
 
@@ -174,6 +181,7 @@ class Scorer:
             dtype: type of the model's arithmetic.
             can_pack: False where it is known that only separate rows can be right.
             read_after: the model's pass after other tokens; None if it has none, so that roots are passed every time.
+            attention_cost: as ``plan_batches`` takes it.
         """
         self._read = read
         self._eos_token = eos_token
@@ -181,6 +189,7 @@ class Scorer:
         self._tolerance = PACKING_TOLERANCE[dtype]
         self._can_pack = can_pack
         self._read_after = read_after
+        self._attention_cost = attention_cost
         self._right_up_to: dict[str, int] = {}
         self._said: dict[str, bool] = {}
         self._known: tuple[np.ndarray, Callable[[PackedBatch], Reading]] | None = None
@@ -217,7 +226,7 @@ class Scorer:
         length = len(section.before)
         packed = length > 0 or self.may_pack(chosen)
         read = self._after(section.before) if length else lambda batch: self._read(batch, packed)
-        for rows, batch in lay_out(chosen, self._batch_tokens, self._eos_token, packed, length):
+        for rows, batch in lay_out(chosen, self._batch_tokens, self._eos_token, packed, length, self._attention_cost):
             yield [section.members[row] for row in rows], _with_memory(read, batch).scores
 
     def _sections(self, groups: Sequence[TextGroup]) -> list[_Section]:

@@ -151,6 +151,7 @@ class FewShot(TextScoring):
         """The model and its tokenizer; neither depends on the examples."""
         from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
         from genies.engine.decoder import Decoder
+        from genies.engine.forest import attention_cost
         from genies.engine.scoring import Reading, Scorer
         from genies.models.load import load_tokenizer
 
@@ -174,7 +175,10 @@ class FewShot(TextScoring):
 
             return read_rest
 
-        scorer = Scorer(read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype], read_after=read_after)
+        scorer = Scorer(
+            read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype], read_after=read_after,
+            attention_cost=attention_cost(decoder.shape.hidden),
+        )  # fmt: skip
         return scorer, load_tokenizer(folder)
 
     def _groups(

@@ -294,7 +294,7 @@ CSVS = st.tuples(st.lists(HEADERS, max_size=6), st.lists(st.lists(FIGURES, max_s
 CONTENTS = st.binary(max_size=40) | CSVS | VALUES.map(lambda value: json.dumps(value).encode())
 
 
-@settings(derandomize=True, deadline=None, max_examples=40)
+@settings(derandomize=True, deadline=None, max_examples=20)
 @given(
     files=st.dictionaries(PLACES, CONTENTS, max_size=3),
     fields=st.dictionaries(FIELDS, VALUES, max_size=3),

@@ -128,6 +128,21 @@ def test_accumulated_gradients_are_those_of_one_pass(manifests, training):
         np.testing.assert_allclose(parts.weights_[name], weights, rtol=0, atol=3 * 1e-4 * whole.learning_rate)
 
 
+@TRAINED
+def test_what_is_computed_again_for_the_gradients_changes_no_step(name, manifests, training, held_out, monkeypatch):
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    passes, forward = [], LlamaMLP.forward
+    monkeypatch.setattr(LlamaMLP, "forward", lambda *given: passes.append(1) or forward(*given))
+    kept = make(name, manifests["llama"], steps=3).fit(training)
+    once = len(passes)
+    again = make(name, manifests["llama"], steps=3, gradient_checkpointing=True).fit(training)
+    assert len(passes) - once >= once + 3 * 3  # three blocks, once more in each of three steps
+    losses = [[line["loss"] for line in fitted.training_log_] for fitted in (kept, again)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(again.decision_function(held_out), kept.decision_function(held_out), atol=1e-4)
+
+
 def test_exchanging_first_and_second_exchanges_rewards(lora, held_out, swap_pairs):
     straight, swapped = lora.decision_function(held_out), lora.decision_function(swap_pairs(held_out))
     assert np.array_equal(straight, swapped[:, ::-1])

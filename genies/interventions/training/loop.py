@@ -21,6 +21,7 @@ from tqdm import tqdm
 from genies.data.pairs import text_seed
 from genies.digests import value_digest
 from genies.engine.classifier import RewardReader
+from genies.engine.forest import attention_cost
 from genies.engine.scoring import TextGroup, lay_out
 from genies.errors import ConfigError, Interrupted
 from genies.files import whole_file
@@ -87,7 +88,10 @@ def train(
         Interrupted: SIGTERM came; a checkpoint of the last step is kept, where there are to be any.
     """
     weights = reader.trainable()
-    optimizer = torch.optim.AdamW(weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay,
+        fused=reader.device.type == "cuda",
+    )  # fmt: skip
     digest = value_digest({"training": digest, "schedule": asdict(schedule), "packed": packed})
     keeper = _Keeper(folder, schedule, weights, optimizer, digest)
     history = keeper.resume()
@@ -166,7 +170,8 @@ def _accumulate(
 ) -> float:
     """Add the gradient of the mean loss over the pairs, pass by pass. Returns the loss."""
     loss = 0.0
-    for _, batch in lay_out(groups, schedule.batch_tokens, eos_token, packed):
+    cost = attention_cost(reader.hidden, trained=True)
+    for _, batch in lay_out(groups, schedule.batch_tokens, eos_token, packed, attention_cost=cost):
         best, worse = reader(batch, packed).scores.view(-1, 2).unbind(dim=1)
         part = -torch.nn.functional.logsigmoid(best - worse).sum() / len(groups)
         part.backward()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from genies.engine.classifier import RewardReader
+from genies.engine.forest import attention_cost
 from genies.engine.scoring import Scorer, TextGroup, check_lengths, encode_closed
 from genies.engine.tokenization import encode
 from genies.errors import ModelError
@@ -49,7 +50,10 @@ class RewardScorer:
         self._context = context
         self._shorten = shorten
         self._tokenizer = load_tokenizer(folder)
-        self._scorer = Scorer(reader, eos_token, batch_tokens, reader.dtype, can_pack=reader.is_decoder)
+        self._scorer = Scorer(
+            reader, eos_token, batch_tokens, reader.dtype, can_pack=reader.is_decoder,
+            attention_cost=attention_cost(reader.hidden),
+        )  # fmt: skip
 
     def groups(self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]) -> list[TextGroup]:
         """Tokens of groups of (prompt, response) texts; ``examples`` says in errors whose they are.

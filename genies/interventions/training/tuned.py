@@ -41,6 +41,8 @@ class TunedReward(TextScoring):
         weight_decay: of AdamW.
         max_grad_norm: Euclidean norm that a step's gradient is scaled down to; published: 0.3.
         checkpoint_steps: a checkpoint is written every so many steps; 0 writes none.
+        gradient_checkpointing: keep less of each pass in memory, and compute it again for the gradients: a third more
+            work, for models that do not fit otherwise.
         **parameters: those of ``TextIntervention``.
 
     Attributes:
@@ -61,6 +63,7 @@ class TunedReward(TextScoring):
         weight_decay: NonNegativeFloat = 0.0,
         max_grad_norm: PositiveFloat = 0.3,
         checkpoint_steps: NonNegativeInt = 20,
+        gradient_checkpointing: bool = False,
         **parameters: Any,
     ) -> None:
         super().__init__(**parameters)
@@ -70,6 +73,7 @@ class TunedReward(TextScoring):
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.checkpoint_steps = checkpoint_steps
+        self.gradient_checkpointing = gradient_checkpointing
 
     @abstractmethod
     def adapter(self) -> PeftConfig | None:
@@ -98,6 +102,8 @@ class TunedReward(TextScoring):
         groups = scorer.groups(
             [((prompt, best), (prompt, worse)) for prompt, best, worse, _ in texts], [text[3] for text in texts]
         )
+        if self.gradient_checkpointing:
+            scorer.reader.save_memory()
         schedule = Schedule(**{name: getattr(self, name) for name in Schedule.__dataclass_fields__})
         packed = scorer.packs(groups)
         digest = self._training_digest([text[:3] for text in texts], scorer.reader)
