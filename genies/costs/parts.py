@@ -23,7 +23,7 @@ EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
 SELF_TEST_TEXTS = 3 * (2 + 2)
 """How often a self-test reads what comes before prompts: of three examples, twice packed and once per response."""
-SELF_TEST_TEXTS_APART = 3 * 2
+SELF_TEST_TEXTS_APART = 2 * 2
 """The same where rows are read after what comes before them."""
 
 

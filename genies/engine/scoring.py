@@ -268,7 +268,9 @@ class Scorer:
     ) -> bool:
         """Whether a way of reading rows gives what passes over single texts give, or gave for texts as long."""
         by_length = sorted(range(len(groups)), key=lambda index: groups[index].longest)
-        sample = [groups[index] for index in sorted({by_length[0], by_length[len(by_length) // 2], by_length[-1]})]
+        # After a root every single text is as long as the root and itself, so one example less is passed.
+        ranks = (0, -1) if before else (0, len(groups) // 2, -1)
+        sample = [groups[index] for index in sorted({by_length[rank] for rank in ranks})]
         longest = max(group.longest for group in sample)
         cost = sum(len(text) for group in sample for text in group.tokens)
         if longest <= self._right_up_to.get(way, 0) and cost > SHARE * total:

@@ -152,7 +152,7 @@ def test_responses_in_reversed_order_give_the_same_accuracy(finished: Path, proj
     for file in project.folder.glob("data/*/*.json"):
         examples = json.loads(file.read_text())
         file.write_text(json.dumps([e | {"responses": dict(reversed(e["responses"].items()))} for e in examples]))
-    chosen = ["zero_shot", "mms", "lat_stim_2", "lat_pca", "cra", "ccs", "logistic", "lora", "reward_model"]
+    chosen = ["ccs", "cra", "lat_pca", "lat_stim_2", "logistic", "lora", "mms", "reward_model", "zero_shot"]
     run_again(project, chosen)
     before, after = (
         pl.read_csv(folder / "all/generalization_metrics.csv")
@@ -165,15 +165,15 @@ def test_responses_in_reversed_order_give_the_same_accuracy(finished: Path, proj
 
 
 @pytest.mark.torture
-def test_the_truthfulness_framing_asks_about_every_response(project: Project) -> None:
+def test_the_truthfulness_framing_asks_about_two_responses_of_each_example(project: Project) -> None:
     project.config |= {"framing": "truthfulness", "run": "truth", "interventions": ["zero_shot", "cra", "lora"]}
     project.config["plugins"] = {"my_method": "my_plugin"}
     result = project.run()
     assert result.returncode == 0, result.stderr
     table = pl.read_csv(project.folder / "results/truth/generalization_metrics.csv")
     assert table["intervention"].to_list() == ["zero_shot", "cra", "lora", "my_method"]
-    # One question per response, but for those that are too long.
-    questions = sum(len(example.responses) for example in read_split(project.folder / "data/south/test.json"))
+    # About the best response and a worse one, but for those that are too long.
+    questions = 2 * len(read_split(project.folder / "data/south/test.json"))
     texts = pl.read_csv(project.folder / "results/truth/texts.csv").filter(distribution="south", split="test")
     assert texts["examples"][0] == questions
     assert 0 < texts["left_out"][0] < questions

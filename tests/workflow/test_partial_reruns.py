@@ -138,7 +138,7 @@ ROWS = {
         ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
         stores("south train plain"),
-        fits=2,
+        fits=3,
         before=config(capability_interventions=[]),
     ),
     "a new shift to a new distribution": Row(
