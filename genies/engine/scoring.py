@@ -89,7 +89,7 @@ def encode_closed(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], eos_
 def check_lengths(groups: Sequence[TextGroup], examples: Sequence[int], context: int | None, spare: int = 0) -> None:
     """Raise DataError where a text, and ``spare`` positions before it, do not fit into the model's context."""
     for group, example in zip(groups, examples, strict=True):
-        longest = max(map(len, group.tokens)) + spare
+        longest = group.longest + spare
         if context is not None and longest > context:
             raise DataError(
                 f"example {example}: {longest} tokens exceed the model's context of {context}; leave the example out "
@@ -129,7 +129,7 @@ def lay_out(
 def _one_text_per_row(
     groups: Sequence[TextGroup], batch_tokens: int, eos_token: int
 ) -> Iterator[tuple[list[int], PackedBatch]]:
-    width = {index: max(map(len, group.tokens)) for index, group in enumerate(groups)}
+    width = {index: group.longest for index, group in enumerate(groups)}
     waiting = sorted(width, key=lambda index: (width[index], -index))
     while waiting:
         members = [waiting.pop()]
@@ -145,11 +145,11 @@ def _one_text_per_row(
         yield members, pack(Batch(width[members[0]], tuple((row,) for row in range(rows))), trees)
 
 
-PACKED, AFTER_ROOT = "packed", "rooted"
+PACKED, ROOTED = "packed", "rooted"
 """Ways to read rows that a self-test compares with separate passes."""
 INSTEAD = {
     PACKED: "one text per row, padded on the right",
-    AFTER_ROOT: "roots passed anew with every text",
+    ROOTED: "roots passed anew with every text",
 }
 """What is done instead where they differ."""
 
@@ -196,7 +196,7 @@ class Scorer:
 
     @torch.inference_mode()
     def scores(self, groups: Sequence[TextGroup], label: str) -> np.ndarray:
-        """Scores of all texts, one group after the other, float64 (texts,). ``label`` stands on the progress bar.
+        """Scores of all texts, one group after the other, float64 (texts,). The progress bar shows ``label``.
 
         Raises:
             ModelError: memory does not suffice for a pass.
@@ -253,7 +253,7 @@ class Scorer:
         chosen = [groups[member] for member in sections[0].members]
         before = sections[0].before
         total = sum(sum(map(len, groups[member].tokens)) for section in sections for member in section.members)
-        return self._agrees(AFTER_ROOT, chosen, lambda batch: self._after(before)(batch), len(before), total)
+        return self._agrees(ROOTED, chosen, lambda batch: self._after(before)(batch), len(before), total)
 
     def _after(self, tokens: np.ndarray) -> Callable[[PackedBatch], Reading]:
         """The pass after these tokens; those that were asked for last are known."""

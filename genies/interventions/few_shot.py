@@ -21,6 +21,7 @@ from genies.options import PositiveInt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from genies.engine.features import Features
     from genies.engine.forest import PackedBatch
     from genies.engine.scoring import Scorer, TextGroup
 
@@ -162,18 +163,15 @@ class FewShot(TextScoring):
         attention = None if self.attention == "auto" else self.attention
         decoder = Decoder.load(folder, dtype, self._device, attention)
 
-        def read(batch: PackedBatch, packed: bool) -> Reading:
-            features = decoder.read(batch) if packed else decoder.read_separately(batch)
+        def reading(features: Features) -> Reading:
             return Reading(features.log_probability, features.residual[:, -1])
+
+        def read(batch: PackedBatch, packed: bool) -> Reading:
+            return reading(decoder.read(batch) if packed else decoder.read_separately(batch))
 
         def read_after(tokens: np.ndarray) -> Callable[[PackedBatch], Reading]:
             past = decoder.remember(tokens)
-
-            def read_rest(batch: PackedBatch) -> Reading:
-                features = decoder.read(batch, past)
-                return Reading(features.log_probability, features.residual[:, -1])
-
-            return read_rest
+            return lambda batch: reading(decoder.read(batch, past))
 
         scorer = Scorer(
             read, self._model["eos_token"], self.batch_tokens, DTYPES[dtype], read_after=read_after,
@@ -194,7 +192,7 @@ class FewShot(TextScoring):
         while waiting:
             for index, group in zip(waiting, self._encode([texts[i] for i in waiting], kept[waiting]), strict=True):
                 found[index] = group
-            waiting = [i for i in waiting if kept[i] and context and max(map(len, found[i].tokens)) > context]
+            waiting = [i for i in waiting if kept[i] and context and found[i].longest > context]
             kept[waiting] -= 1
         groups = [found[index] for index in range(len(texts))]
         check_lengths(groups, examples, context)

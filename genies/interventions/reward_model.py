@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -68,7 +69,8 @@ class RewardModel(TextScoring):
             ModelError: no such model, or no finished sequence classifier with one output.
             DataError: a text is longer than the reward model's context, and ``overlong`` says that this is an error.
         """
-        return self._reader().grouped(pairs)
+        reader = self._reader()
+        return replace(reader.grouped(pairs), counts={"shortened": reader.shortened})
 
     def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
         """Rewards, float64 (texts,)."""

@@ -68,7 +68,7 @@ class RewardScorer:
             tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
         groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
         if self._shorten and (context := self._context):
-            self.shortened = sum(max(map(len, group.tokens)) > context for group in groups)
+            self.shortened = sum(group.longest > context for group in groups)
             groups = [
                 TextGroup(tuple(self._cut(text, context) for text in group.tokens), group.score_from)
                 for group in groups
@@ -84,10 +84,10 @@ class RewardScorer:
         """The texts of pairs, a group for each example."""
         texts, rows = distinct_texts(pairs)
         groups = self.groups(list(texts.values()), list(texts))
-        return Grouped(groups, rows, {"shortened": self.shortened} if self._shorten else {})
+        return Grouped(groups, rows, {})
 
     def rewards(self, groups: Sequence[TextGroup], label: str) -> np.ndarray:
-        """Rewards of all texts of the groups, float64 (texts,). ``label`` stands on the progress bar."""
+        """Rewards of all texts of the groups, float64 (texts,). The progress bar shows ``label``."""
         return self._scorer.scores(groups, label)
 
     def _cut(self, tokens: np.ndarray, context: int) -> np.ndarray:
