@@ -12,6 +12,7 @@ lat_stim_2, cra and ccs. (c) is what ``genies extract`` does: every distinct tok
 from __future__ import annotations
 
 import argparse
+import gc
 import platform
 import tempfile
 import time
@@ -39,7 +40,7 @@ from genies.engine.tokens import Tokens
 from genies.files import sync_file
 from genies.interventions.training.loop import Schedule, train
 from genies.store.activations import ActivationStore
-from genies.store.extraction import Extractor
+from genies.store.extraction import Extractor, block_threads
 from genies.store.requests import Request
 from genies.store.writer import StoreWriter
 
@@ -172,6 +173,23 @@ class Machine:
         done = act()
         self.wait()
         return time.perf_counter() - begin, done
+
+    def forget_peak(self) -> None:
+        """Begin to measure memory anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> str:
+        """The most memory that was taken since, in words."""
+        if self.device.type != "cuda":
+            return ""
+        return f"; peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+
+    def free(self) -> None:
+        """Give back what is no longer needed."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def model(self, kind: str, dtype: torch.dtype, classifier: bool = False) -> Any:
         """A model with random weights on the device."""
@@ -336,16 +354,37 @@ def refusing(machine: Machine, decoder: Decoder, active: bool) -> Iterator[None]
         decoder.read = read  # type: ignore[method-assign]
 
 
-def training(machine: Machine, kind: str, texts: Texts, dtype: str) -> None:
-    """Steps of LoRA."""
+def adapter() -> Any:
+    """What trainings train."""
     from peft import LoraConfig
 
+    return LoraConfig(task_type="SEQ_CLS", r=16, lora_alpha=16, lora_dropout=0.0)
+
+
+def training(machine: Machine, kind: str, texts: Texts, dtype: str, checkpointing: bool = False) -> None:
+    """Steps of LoRA, and TRL's."""
+    groups = texts.groups(machine.sizes.pairs)
+    name = f"{kind}, {dtype}: LoRA, {len(groups)} pairs a step{', gradient checkpointing' if checkpointing else ''}"
+    seconds = lora_step(machine, kind, groups, dtype, checkpointing, name)
+    machine.free()
+    if find_spec("trl") is None:
+        machine.say(f"{name}, by TRL", "–", "not installed; see benchmarks/training.py")
+        return
+    other = trl_step(machine, kind, groups, dtype, checkpointing)
+    machine.say(f"{name}, by TRL", f"{other:.2f} s a step", f"{other / seconds:.1f} times as long{machine.peak()}")
+    machine.free()
+
+
+def lora_step(
+    machine: Machine, kind: str, groups: Sequence[TextGroup], dtype: str, checkpointing: bool, name: str
+) -> float:
+    """Seconds of a step as ``genies tune`` does it, a warm one; and its row."""
     classifier = machine.model(kind, DTYPES[dtype], classifier=True).requires_grad_(False)
-    adapted = adapt(classifier, LoraConfig(task_type="SEQ_CLS", r=16, lora_alpha=16, lora_dropout=0.0))
-    reader = RewardReader(classifier, DTYPES[dtype], adapted)
+    reader = RewardReader(classifier, DTYPES[dtype], adapt(classifier, adapter()))
     for parameter in reader.trainable().values():
         parameter.data = parameter.data.float()
-    groups = texts.groups(machine.sizes.pairs)
+    if checkpointing:
+        reader.save_memory()
     schedule = Schedule(
         steps=machine.sizes.steps, pairs_per_step=len(groups), learning_rate=2e-4, weight_decay=0, max_grad_norm=0.3,
         batch_tokens=4096, checkpoint_steps=0, seed=0,
@@ -355,19 +394,50 @@ def training(machine: Machine, kind: str, texts: Texts, dtype: str) -> None:
         return train(reader, groups, schedule, EOS, True, None, "made", f"{kind} LoRA")
 
     steps()
+    machine.forget_peak()
     seconds, history = machine.timed(steps)
     tokens = sum(len(build_tree(group.tokens, group.score_from, EOS)) for group in groups) * schedule.steps
     weights = sum(p.numel() for n, p in classifier.base_model.named_parameters() if p.ndim > 1 and ".layers." in f".{n}"
                   and "lora_" not in n)  # fmt: skip
     rate = machine.product_rate(classifier.config.hidden_size, DTYPES[dtype])
-    peak = f"; peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if machine.device.type == "cuda" else ""
+    work = 6 if checkpointing else 4  # a weight multiplies forward, again where states were given up, and back
     machine.check(
-        f"{kind}, {dtype}: LoRA, {len(groups)} pairs a step", bool(np.isfinite(history[-1]["loss"])),
-        f"{seconds / schedule.steps:.2f} s a step",
-        f"{tokens / seconds:,.0f} distinct tokens/s, {4 * weights * tokens / seconds / rate:.2f} of the product{peak}",
+        name, bool(np.isfinite(history[-1]["loss"])), f"{seconds / schedule.steps:.2f} s a step",
+        f"{tokens / seconds:,.0f} distinct tokens/s, {work * weights * tokens / seconds / rate:.2f} of the product"
+        f"{machine.peak()}",
     )  # fmt: skip
-    if find_spec("trl") is None:
-        machine.say(f"{kind}, {dtype}: LoRA by TRL", "–", "not installed; see benchmarks/training.py")
+    return seconds / schedule.steps
+
+
+def trl_step(machine: Machine, kind: str, groups: Sequence[TextGroup], dtype: str, checkpointing: bool) -> float:
+    """Seconds of a step of TRL's ``RewardTrainer`` on the same token ids, a warm one."""
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+    from trl import RewardConfig, RewardTrainer
+
+    names = ("chosen_ids", "rejected_ids")
+    columns = {name: [group.tokens[place].tolist() for group in groups] for place, name in enumerate(names)}
+    # Named by hand: datasets would pickle all of it for a fingerprint.
+    data = Dataset(InMemoryTable.from_pydict(columns), fingerprint=kind)
+    words = Tokenizer(WordLevel({"</s>": EOS}, unk_token="</s>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>", pad_token="</s>")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = RewardConfig(
+            output_dir=folder, max_steps=machine.sizes.steps, per_device_train_batch_size=len(groups),
+            learning_rate=2e-4, max_length=None, save_strategy="no", report_to="none", disable_tqdm=True,
+            bf16=dtype == "bfloat16", use_cpu=machine.device.type == "cpu", gradient_checkpointing=checkpointing,
+        )  # fmt: skip
+        classifier = machine.model(kind, DTYPES[dtype], classifier=True)
+        trainer = RewardTrainer(
+            classifier, settings, train_dataset=data, processing_class=tokenizer, peft_config=adapter()
+        )
+        trainer.train()
+        machine.forget_peak()
+        seconds, _ = machine.timed(trainer.train)
+    return seconds / machine.sizes.steps
 
 
 def disk(machine: Machine) -> None:
@@ -390,10 +460,11 @@ def disk(machine: Machine) -> None:
                 sync_file(file)
 
         def written() -> None:
-            writer = StoreWriter(Path(root), "store", description, {"residual": shape})
-            for start in range(0, texts, block):
-                writer.append(start, {"residual": values[start : start + block]})
-            writer.finish()
+            with block_threads(machine.device) as threads:
+                writer = StoreWriter(Path(root), "store", description, {"residual": shape}, threads=threads)
+                for start in range(0, texts, block):
+                    writer.append(start, {"residual": values[start : start + block]})
+                writer.finish()
 
         plain_seconds, _ = machine.timed(plain)
         seconds, _ = machine.timed(written)
@@ -436,9 +507,10 @@ def run_shape(machine: Machine, kind: str) -> None:
         if kind != "7b" and dtype == "float32":
             memory(machine, kind, decoder, texts, dtype)
         del decoder
-        if machine.device.type == "cuda":
-            torch.cuda.empty_cache()
+        machine.free()
         training(machine, kind, texts, dtype)
+        if kind == "7b" or machine.sizes is REHEARSAL:
+            training(machine, kind, texts, dtype, checkpointing=True)
 
 
 def table(machine: Machine, seconds: float) -> str:

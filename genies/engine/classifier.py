@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
+from genies.engine.arithmetic import DTYPES, announce, arithmetic, choose_kernels, resolve_device
 from genies.engine.base_model import HEAD, Base, load_anew
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import Mask, separate_inputs, tree_masks
@@ -107,6 +107,7 @@ class RewardReader:
         self.adapted = adapted
         self.dtype = dtype
         self.device = next(classifier.parameters()).device
+        choose_kernels(self.device)
         self.virtual_tokens = 0
         if adapted is not None and adapted.active_peft_config.is_prompt_learning:
             self.virtual_tokens = adapted.active_peft_config.num_virtual_tokens

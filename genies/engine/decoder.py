@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from genies.engine.arithmetic import DTYPES, resolve_device
+from genies.engine.arithmetic import DTYPES, choose_kernels, resolve_device, to_device
 from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-LOGITS_AT_ONCE = 2**21
-"""Numbers of the output head's result that are worked on at a time."""
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**27}
+"""Numbers of the output head's result that are worked on at a time: what stays in a core's cache, or fills a GPU."""
 
 
 class Decoder:
@@ -59,6 +59,7 @@ class Decoder:
         self.model = model.eval().requires_grad_(False)
         embeddings = model.get_input_embeddings().get_parameter("weight")
         self.device, self.dtype = embeddings.device, embeddings.dtype
+        choose_kernels(self.device)
         config = model.config.get_text_config()
         self.blocks = find_blocks(model, config.num_hidden_layers)
         self.output_head = model.get_output_embeddings()
@@ -143,9 +144,7 @@ class Decoder:
             batch: the batch.
             past: what comes before every text of it, where its trees leave that out.
         """
-        tokens, position, end = (
-            torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
-        )
+        tokens, position, end = map(self._there, (batch.tokens, batch.position, batch.end))
         before = past.length if past else 0
         masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype, before)
         cache = past.rows(len(tokens)) if past else None
@@ -176,11 +175,27 @@ class Decoder:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
         return self._pass(batch, **separate_inputs(batch, self.device), use_cache=False)
 
+    @contextmanager
+    def widened(self) -> Iterator[None]:
+        """Compute in float32 meanwhile; the weights are the same before and after, and take twice the memory."""
+        narrow = [value for value in (*self.model.parameters(), *self.model.buffers()) if value.dtype == self.dtype]
+        dtype = self.dtype
+        try:
+            self.dtype = torch.float32
+            for value in narrow:
+                value.data = value.data.float()
+            yield
+        finally:
+            self.dtype = dtype
+            for value in narrow:
+                value.data = value.data.to(dtype)
+
     def _pass(self, batch: PackedBatch, **inputs: Any) -> Features:
-        last = torch.as_tensor(batch.last, device=self.device)
+        last = self._there(batch.last)
         shape = self.shape
         # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.
-        nodes, inverse = torch.as_tensor(batch.score_node, device=self.device).unique(return_inverse=True)
+        unique, inverse = np.unique(batch.score_node, return_inverse=True)
+        nodes = self._there(unique)
         heads: list[torch.Tensor] = []
         residual: list[torch.Tensor] = []
         scored: list[torch.Tensor] = []
@@ -215,35 +230,39 @@ class Decoder:
         return Features(torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), *scores)
 
     def _scores(
-        self, batch: PackedBatch, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor
+        self, batch: PackedBatch, hidden: torch.Tensor, logits: torch.Tensor, node: np.ndarray
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probability of each text of a batch, float64 (texts,), and how many tokens it sums, int64 (texts,)."""
         texts = len(batch.last)
-        text = torch.as_tensor(batch.score_text, device=self.device)
-        token = torch.as_tensor(batch.score_token, device=self.device)
+        text = self._there(batch.score_text)
         log_probability = torch.zeros(texts, dtype=torch.float64, device=self.device)
-        log_probability.index_add_(0, text, self._log_probabilities(hidden, logits, node, token))
-        return log_probability, torch.bincount(text, minlength=texts)
+        log_probability.index_add_(0, text, self._log_probabilities(hidden, logits, node, batch.score_token))
+        return log_probability, self._there(np.bincount(batch.score_text, minlength=texts))
 
     def _log_probabilities(
-        self, hidden: torch.Tensor, logits: torch.Tensor, node: torch.Tensor, token: torch.Tensor
+        self, hidden: torch.Tensor, logits: torch.Tensor, node: np.ndarray, token: np.ndarray
     ) -> torch.Tensor:
         """Log-probability of ``token[i]`` after ``hidden[node[i]]``, float64 (S,), in pieces that stay in the cache.
 
         ``logits`` are those of all of ``hidden`` where the model does more than its output head, else unused.
         """
-        order = torch.argsort(node)
-        node, token = node[order], token[order]
+        order = np.argsort(node, kind="stable")
+        at_once = LOGITS_AT_ONCE.get(self.device.type, LOGITS_AT_ONCE["cpu"])
+        rows = max(1, at_once // self.output_head.weight.shape[0])
+        starts = np.arange(0, len(hidden) + rows, rows)
+        bounds = np.searchsorted(node[order], starts)
+        row, column = self._there(node[order] % rows), self._there(token[order])
         value = torch.zeros(len(node), dtype=torch.float64, device=self.device)
-        rows = max(1, LOGITS_AT_ONCE // self.output_head.weight.shape[0])
-        for start in range(0, len(hidden), rows):
+        for start, first, end in zip(starts.tolist(), bounds.tolist(), bounds[1:].tolist(), strict=False):
             piece = (
                 logits[start : start + rows] if self._head_is_more else self.output_head(hidden[start : start + rows])
             )
-            here = slice(*torch.searchsorted(node, torch.tensor([start, start + rows], device=self.device)).tolist())
-            chosen = (node[here] - start).to(piece.device), token[here].to(piece.device)
-            value[here] = piece.float().log_softmax(-1)[chosen].double().to(self.device)
-        return torch.empty_like(value).index_copy_(0, order, value)
+            chosen = row[first:end].to(piece.device), column[first:end].to(piece.device)
+            value[first:end] = piece.float().log_softmax(-1)[chosen].double().to(self.device)
+        return torch.empty_like(value).index_copy_(0, self._there(order), value)
+
+    def _there(self, array: np.ndarray) -> torch.Tensor:
+        return to_device(array, self.device)
 
     def _try_out(self) -> tuple[dict[int, torch.nn.Module], bool]:
         """Run some tokens through the model to see its parts at work.

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,8 @@ from genies.digests import file_sha256
 from genies.engine.bits import from_bits
 from genies.errors import REPAIR, StoreError
 from genies.files import PARTIAL, read_sealed, sync_folder
-from genies.store.blocks import (
-    FEATURE_AXES,
-    block_problem,
-    check_shard,
-    read_journal,
-    write_journal,
-)
+from genies.store.blocks import block_problem, read_journal, write_journal
+from genies.store.shards import FEATURE_AXES, Layout
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +75,8 @@ class ActivationStore:
         self.blocks = -(-len(self.example) // self._block)
 
     @cached_property
-    def _group(self) -> Any:
-        import zarr
-
-        return zarr.open_group(self.folder / "data.zarr", mode="r")
+    def _layouts(self) -> dict[str, Layout]:
+        return Layout.of(self.shapes, self.dtype, self._block)
 
     @cached_property
     def _row(self) -> dict[tuple[int, int], int]:
@@ -128,31 +122,26 @@ class ActivationStore:
     def heads(self, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Outputs of one layer's heads, of all that are stored or of those given, float32 (texts, heads, head_dim)."""
         place = _place(self, "heads", layer)
-        array = self._group["heads"]
-        if heads is None:
-            return from_bits(self._read(array, (slice(None), place)), self.dtype)
         stored = self.head_numbers
-        if absent := [head for head in heads if head not in stored]:
+        if absent := [head for head in heads or () if head not in stored]:
             raise StoreError(
                 f"{self.folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to "
                 "extraction.heads"
             )
-        columns = [self._read(array, (slice(None), place, stored.index(int(head)))) for head in heads]
-        return from_bits(np.stack(columns, 1), self.dtype)
+        columns = range(len(stored)) if heads is None else [stored.index(int(head)) for head in heads]
+        return from_bits(self._read("heads", [place * len(stored) + column for column in columns]), self.dtype)
 
     def residual(self, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (texts, hidden)."""
-        return from_bits(
-            self._read(self._group["residual"], (slice(None), _place(self, "residual", layer))), self.dtype
-        )
+        return from_bits(self._read("residual", [_place(self, "residual", layer)])[:, 0], self.dtype)
 
     def log_probability(self) -> np.ndarray:
         """Summed log-probability of each response and EOS, natural logarithm, float64 (texts,)."""
-        return self._read(self._group["log_probability"], slice(None))
+        return self._read("log_probability", [0])[:, 0]
 
     def scored_tokens(self) -> np.ndarray:
         """Tokens that each log-probability sums over, int64 (texts,)."""
-        return self._read(self._group["scored_tokens"], slice(None)).astype(np.int64)
+        return self._read("scored_tokens", [0])[:, 0].astype(np.int64)
 
     def values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """All that is stored of some texts, by name, (n, *shape) each: heads and residual as float32.
@@ -162,18 +151,14 @@ class ActivationStore:
         Args:
             rows: rows of the texts, int64 (n,).
         """
+        of_block = rows // self._block
         found = {}
-        for name in self.shapes:
-            parts = np.concatenate([
-                self._read(self._group[name], slice(block * self._block, (block + 1) * self._block))[
-                    rows[rows // self._block == block] - block * self._block
-                ]
-                for block in np.unique(rows // self._block)
-            ])  # fmt: skip
-            # Blocks come in ascending order, texts within them in the order asked for.
-            ordered = np.empty_like(parts)
-            ordered[np.argsort(rows // self._block, kind="stable")] = parts
-            found[name] = from_bits(ordered, self.dtype) if name in FEATURE_AXES else ordered
+        for name, layout in self._layouts.items():
+            stored = np.empty((len(rows), *layout.shape), layout.dtype)
+            for block in np.unique(of_block).tolist():
+                here = of_block == block
+                stored[here] = self._whole(layout, block)[rows[here] - block * self._block]
+            found[name] = from_bits(stored, self.dtype) if name in FEATURE_AXES else stored
         return found
 
     def check_block(self, block: int) -> None:
@@ -182,15 +167,33 @@ class ActivationStore:
         Raises:
             StoreError: it is missing or differs.
         """
-        if problem := block_problem(self.folder, self._group, self._sha256[block], block, self._block):
+        if problem := block_problem(self.folder, self._layouts, self._sha256[block], block, self._texts_of(block)):
             raise StoreError(f"{self.folder}: block {block}: {problem}; {REPAIR}")
 
-    def _read(self, array: Any, selection: Any) -> np.ndarray:
-        try:
+    def _texts_of(self, block: int) -> int:
+        """How many texts a block holds."""
+        return min(len(self.example) - block * self._block, self._block)
+
+    def _read(self, name: str, chunks: Sequence[int]) -> np.ndarray:
+        """Some chunks of an array over all blocks, (texts, chunks, *inner of the array's layout)."""
+        layout = self._layouts[name]
+        found = np.empty((len(self.example), len(chunks), *layout.inner), layout.dtype)
+        with self._readable():
             for block in range(self.blocks):
-                check_shard(self.folder, array, block)
-            return array[selection]
-        except (ValueError, OSError, KeyError) as error:
+                rows = slice(block * self._block, (block + 1) * self._block)
+                read = layout.read(self.folder, block, chunks)
+                found[rows] = np.moveaxis(read[:, : self._texts_of(block)], 0, 1)
+        return found
+
+    def _whole(self, layout: Layout, block: int) -> np.ndarray:
+        with self._readable():
+            return layout.texts(self.folder, block, self._texts_of(block))
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
             raise StoreError(f"{self.folder}: unreadable ({error}); {REPAIR}") from None
 
 

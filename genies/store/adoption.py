@@ -30,10 +30,11 @@ from genies.locks import locked
 from genies.making import MADE_WITH, made_with, recorded_making
 from genies.spent import SPENT_FILE
 from genies.store.activations import ActivationStore
-from genies.store.blocks import FEATURE_AXES, write_journal
+from genies.store.blocks import write_journal
 from genies.store.extraction import CUT, Extractor
 from genies.store.requests import LazyTokens, Request
 from genies.store.settled import stored_shapes
+from genies.store.shards import FEATURE_AXES
 from genies.store.statistics import Statistics
 from genies.store.versions import BY_VERSION, Old, Wanted
 from genies.store.writer import ADOPTED, BESIDE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,15 @@ from genies.store.blocks import ITEM_BYTES, block_texts
 from genies.store.requests import Request
 from genies.store.settled import missing_views, settled, store_digest, stored_shapes
 from genies.store.statistics import Statistics, describe
-from genies.store.writer import ADOPTED, StoreWriter
+from genies.store.writer import ADOPTED, BlockThreads, StoreWriter
 
 CUT = ("batch_tokens", "packed", "computed_with")
 """Fields of a description that say how texts were put into batches: tokens of a batch, whether packed, views of a tree.
 A new field of this kind is written only where it is not the default, since older stores lack it."""
 WAITING_BATCHES = 2
 """Batches whose features wait to be written while the next ones are computed."""
+BLOCK_THREADS = 4
+"""Blocks that are written at a time where a GPU computes."""
 
 log = logging.getLogger(__name__)
 
@@ -151,16 +154,17 @@ class Extractor:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
         plan = planned(forest, budget, decoder.shape.hidden, check.packed)
         description = dict(zip(CUT, (budget, check.packed, list(tokens)), strict=True))
-        writers = {
-            view: self._writer(view, request, named[view], _order(view, plan, forest), description, check)
-            for view in named
-        }
         counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
         meter.tokens = counted.tokens
-        with noted([writer.folder for writer in writers.values()], STORE, meter):
-            self._fill(writers, plan, forest, check.packed, counted, request)
-            if sum(_drop_damaged(writer) for writer in writers.values()):
+        with block_threads(decoder.device) as threads:
+            writers = {
+                view: self._writer(view, request, named[view], _order(view, plan, forest), description, check, threads)
+                for view in named
+            }
+            with noted([writer.folder for writer in writers.values()], STORE, meter):
                 self._fill(writers, plan, forest, check.packed, counted, request)
+                if sum(_drop_damaged(writer) for writer in writers.values()):
+                    self._fill(writers, plan, forest, check.packed, counted, request)
         # The weights in memory may be the file's own pages.
         self._files.check()
         for writer in writers.values():
@@ -205,6 +209,8 @@ class Extractor:
                     ends = {view: writer.end_of_block(position[view]) for view, writer in writers.items()}
                 if ends and all(position[view] >= end for view, end in ends.items()):
                     break
+            for writer in writers.values():
+                later(writer.settle)
         if asked.is_set():
             raise Interrupted(f"{label}: ended by SIGTERM; finished blocks are kept, the same command goes on")
 
@@ -252,6 +258,7 @@ class Extractor:
         order: Sequence[int],
         how: Mapping[str, Any],
         check: Check,
+        threads: BlockThreads | None,
     ) -> StoreWriter:
         name, fields = named
         description = self.description(view, request, fields, order, how)
@@ -261,10 +268,10 @@ class Extractor:
         notes = {"check": asdict(check), "device": self.decoder().device.type}
         if adopted:
             stated = {**description, ADOPTED: adopted}
-            writer = StoreWriter(self.root, name, stated, shapes, notes, made_with(fields))
+            writer = StoreWriter(self.root, name, stated, shapes, notes, made_with(fields), threads)
             if writer.done:
                 return writer
-        return StoreWriter(self.root, name, description, shapes, notes, made_with(fields))
+        return StoreWriter(self.root, name, description, shapes, notes, made_with(fields), threads)
 
     def description(
         self, view: str, request: Request, fields: dict[str, Any], order: Sequence[int], how: Mapping[str, Any]
@@ -289,6 +296,11 @@ class Extractor:
             "example": table.example[order].tolist(),
             "response": table.response[order].tolist(),
         }
+
+
+def block_threads(device: torch.device) -> AbstractContextManager[BlockThreads | None]:
+    """Threads that write blocks where a GPU computes; a CPU has none to spare, and is slower than a disk."""
+    return nullcontext() if device.type == "cpu" else BlockThreads(min(BLOCK_THREADS, os.cpu_count() or 1))
 
 
 @contextmanager

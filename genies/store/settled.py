@@ -14,8 +14,8 @@ from genies.engine.parts import Shape
 from genies.engine.tokens import SCORED_VIEW
 from genies.options import deciding
 from genies.store.activations import is_complete
-from genies.store.blocks import SCALARS
 from genies.store.requests import Request
+from genies.store.shards import SCALARS
 
 
 @dataclass(frozen=True)

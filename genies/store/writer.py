@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,35 @@ from genies.errors import StoreError
 from genies.files import PARTIAL, sync_file, sync_folder, write_sealed
 from genies.making import MADE_WITH, recorded_making
 from genies.store.activations import describe_store
-from genies.store.blocks import (
-    FEATURE_AXES,
-    SCALARS,
-    block_problem,
-    bytes_digest,
-    journal_line,
-    read_journal,
-    shard_file,
-    write_journal,
-)
+from genies.store.blocks import block_problem, bytes_digest, journal_line, read_journal, write_journal
+from genies.store.shards import FEATURE_AXES, Layout, write_shard
 
 ADOPTED = "adopted"
 """Field of a description: where another version's store was taken over, as ``genies.store.adoption`` states it."""
 BESIDE = ("check", "device", MADE_WITH, "plan", "files", "blocks_sha256", "complete")
 """What ``store.json`` holds beside the description."""
+
+
+class BlockThreads:
+    """Threads that write blocks; the caller waits where each of them has one."""
+
+    def __init__(self, count: int) -> None:
+        """So many threads, which several writers may share."""
+        self._pool = ThreadPoolExecutor(max_workers=count)
+        self._free = threading.Semaphore(count)
+
+    def start(self, write: Callable[..., None], *arguments: Any) -> Future[None]:
+        """Begin to write a block as soon as a thread is free."""
+        self._free.acquire()
+        future = self._pool.submit(write, *arguments)
+        future.add_done_callback(lambda _: self._free.release())
+        return future
+
+    def __enter__(self) -> BlockThreads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
 
 
 class StoreWriter:
@@ -48,6 +64,7 @@ class StoreWriter:
         shapes: Mapping[str, tuple],
         notes: Mapping[str, Any] | None = None,
         making: Mapping[str, Any] | None = None,
+        threads: BlockThreads | None = None,
     ) -> None:
         """Open or resume.
 
@@ -61,6 +78,7 @@ class StoreWriter:
             notes: JSON values that are kept beside the description and do not bind the blocks.
             making: what computes the blocks that are missing, as ``genies.making.made_with`` states it. It is kept
                 likewise, after what computed the others.
+            threads: write whole blocks meanwhile; None: ``append`` does. Their errors come out of a later call.
         """
         self.final = root / digest
         self.folder = root / f"{PARTIAL}{digest}"
@@ -70,6 +88,10 @@ class StoreWriter:
         self.texts = len(description["example"])
         self.block = description["block_texts"]
         self.shapes = dict(shapes)
+        self._layouts = Layout.of(self.shapes, self.dtype, self.block)
+        self._threads = threads
+        self._writing: dict[int, Future[None]] = {}  # by block
+        self._written = threading.Lock()  # held while the journal is written
         self._journal = self.folder / "journal.jsonl"
         self.done = read_journal(self._journal, self.plan)
         self._sound: set[int] = set()  # blocks that were read back
@@ -107,9 +129,20 @@ class StoreWriter:
         while position < first + count:
             block = position // self.block
             upto = min(first + count, (block + 1) * self.block)
-            if block not in self.done:
+            if block not in self.done and block not in self._writing:
                 self._take(position, {name: a[position - first : upto - first] for name, a in features.items()})
             position = upto
+
+    def settle(self) -> None:
+        """Wait until every whole block is on the disk.
+
+        Raises:
+            OSError: one could not be written, or does not read back as it was.
+        """
+        while self._writing:
+            block = next(iter(self._writing))
+            self._writing[block].result()
+            del self._writing[block]
 
     def drop_damaged(self) -> dict[int, str]:
         """Read every block back that was not yet; those that differ are to be computed again.
@@ -117,9 +150,10 @@ class StoreWriter:
         Returns:
             What is wrong, by block.
         """
+        self.settle()
         damaged = {}
         for block in sorted(set(self.done) - self._sound):
-            problem = block_problem(self.folder, self._group, self.done[block], block, self.block)
+            problem = block_problem(self.folder, self._layouts, self.done[block], block, len(self._rows(block)))
             if problem:
                 damaged[block] = problem
                 del self.done[block]
@@ -156,8 +190,6 @@ class StoreWriter:
 
     def _open(self, notes: dict[str, Any]) -> None:
         """Lay out everything but the blocks, whatever is there of it: a kill may have left half a file."""
-        import zarr
-
         if not self.done and self.folder.exists():
             shutil.rmtree(self.folder)
         data = self.folder / "data.zarr"
@@ -172,7 +204,6 @@ class StoreWriter:
         self._stored = {**self.description, **notes, MADE_WITH: self._makings, "plan": self.plan, "files": hashes}
         write_sealed(self.folder / "store.json", self._stored)
         write_journal(self._journal, self.plan, self.done)
-        self._group = zarr.open_group(data, mode="r+")
 
     def _zarr_files(self) -> dict[str, bytes]:
         """Zarr's metadata, and the two small arrays that tell the rows, by path: everything but the blocks."""
@@ -189,14 +220,13 @@ class StoreWriter:
     def _create_array(self, group: Any, name: str, shape: tuple[int, ...]) -> None:
         from zarr.codecs import Crc32cCodec
 
-        axes = FEATURE_AXES.get(name, 0)
-        chunks = (1,) * axes + shape[axes:]
+        layout = self._layouts[name]
         group.create_array(
             name,
             shape=(self.texts, *shape),
-            chunks=(self.block, *chunks),
+            chunks=(self.block, *(1 for _ in layout.chunked), *layout.inner),
             shards=(self.block, *shape),
-            dtype=SCALARS.get(name) or {"float32": "float32", "bfloat16": "uint16"}[self.dtype],
+            dtype=layout.dtype,
             compressors=[Crc32cCodec()],
             attributes={"values": "bfloat16 bits"} if name in FEATURE_AXES and self.dtype == "bfloat16" else {},
         )
@@ -209,31 +239,39 @@ class StoreWriter:
             pending.append(features[name])
         self._next = position + len(next(iter(features.values())))
         if self._next == self.texts or self._next % self.block == 0:
-            self._write_block(position // self.block, {n: np.concatenate(p) for n, p in self._pending.items()})
+            self._hand_over(position // self.block, self._pending)
             self._pending = {name: [] for name in self.shapes}
             self._next = None
 
-    def _write_block(self, block: int, arrays: Mapping[str, np.ndarray]) -> None:
-        import zarr
+    def _hand_over(self, block: int, pieces: Mapping[str, list[np.ndarray]]) -> None:
+        if self._threads is None:
+            self._write_block(block, pieces)
+            return
+        for written in [number for number, future in self._writing.items() if future.done()]:
+            self._writing.pop(written).result()
+        self._writing[block] = self._threads.start(self._write_block, block, pieces)
 
-        rows = slice(block * self.block, min(self.texts, (block + 1) * self.block))
+    def _rows(self, block: int) -> range:
+        """Numbers of a block's texts."""
+        return range(block * self.block, min(self.texts, (block + 1) * self.block))
+
+    def _write_block(self, block: int, pieces: Mapping[str, list[np.ndarray]]) -> None:
+        """Write a block's shards and read them back, then say in the journal that it is whole."""
         digests = {}
-        for name, values in arrays.items():
-            stored = to_bits(values, self.dtype) if name in ("heads", "residual") else values
-            file = shard_file(self.folder, name, block, stored.ndim)
-            file.unlink(missing_ok=True)  # zarr reads what is there of a shard that it writes in part, as the last one
-            # Zarr's default is to leave chunks of zeros out, and to read what is not there as zeros.
-            with zarr.config.set({"array.write_empty_chunks": True}):
-                array: Any = self._group[name]
-                stored = stored.astype(array.dtype, copy=False)
-                array[rows] = stored
-            digests[name] = bytes_digest(stored)
-            sync_file(file)
-            for folder in list(file.parents)[: stored.ndim + 1]:
+        for name, values in pieces.items():
+            layout = self._layouts[name]
+            bits = [to_bits(piece, self.dtype) if name in FEATURE_AXES else piece for piece in values]
+            stored = [piece.astype(layout.dtype, copy=False) for piece in bits]
+            file = layout.file(self.folder, block)
+            write_shard(file, layout.encoded(stored))
+            digests[name] = bytes_digest(*stored)
+            for folder in list(file.parents)[: len(layout.shape) + 2]:
                 sync_folder(folder)
-        with self._journal.open("a", encoding="utf-8") as journal:
-            journal.write(journal_line(self.plan, block, digests))
-            journal.flush()
-            os.fsync(journal.fileno())
-        sync_folder(self.folder)
-        self.done[block] = digests
+        with self._written:
+            with self._journal.open("a", encoding="utf-8") as journal:
+                journal.write(journal_line(self.plan, block, digests))
+                journal.flush()
+                os.fsync(journal.fileno())
+            sync_folder(self.folder)
+            self.done[block] = digests
+            self._sound.add(block)

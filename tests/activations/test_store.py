@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from genies.engine.bits import from_bits, to_bits
 from genies.errors import StoreError
+from genies.store import shards
+from genies.store import writer as writer_module
 from genies.store.activations import ActivationStore, is_complete, reopen
 from genies.store.blocks import block_texts, read_journal
-from genies.store.writer import StoreWriter
+from genies.store.shards import write_shard
+from genies.store.writer import BlockThreads, StoreWriter
 
 TEXTS, BLOCK = 10, 4
 SHAPES = {"heads": (2, 3, 4), "residual": (3, 8), "log_probability": (), "scored_tokens": ()}
@@ -59,6 +64,86 @@ def test_a_finished_store_gives_back_what_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store.log_probability(), want["log_probability"])
     np.testing.assert_array_equal(store.scored_tokens(), want["scored_tokens"])
     assert store.rows([7, 2], [0, 0]).tolist() == [7, 2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zarr_reads_what_was_written(tmp_path: Path, dtype: str) -> None:
+    write(tmp_path, (0, 3), (3, 5), (8, 2), dtype=dtype).finish()
+    group, want = zarr.open_group(tmp_path / "store/data.zarr", mode="r"), values(0, TEXTS)
+    assert sorted(group.array_keys()) == sorted([*SHAPES, "example", "response"])
+    for name, array in want.items():
+        read = np.asarray(group[name][:])
+        features = name in ("heads", "residual")
+        np.testing.assert_array_equal(read, to_bits(array, dtype) if features else array)
+    np.testing.assert_array_equal(group["example"][:], range(TEXTS))
+
+
+def test_a_shard_that_zarr_wrote_is_read(tmp_path: Path) -> None:
+    """Zarr lays the chunks of a shard in another order, and the index says which."""
+    write(tmp_path, (0, TEXTS)).finish()
+    want = values(0, TEXTS)
+    shard = tmp_path / "store/data.zarr/heads/c/1/0/0/0"
+    ours = shard.read_bytes()
+    zarr.open_group(tmp_path / "store/data.zarr", mode="r+")["heads"][BLOCK : 2 * BLOCK] = want["heads"][
+        BLOCK : 2 * BLOCK
+    ]
+    assert len(shard.read_bytes()) == len(ours) and shard.read_bytes() != ours
+    store = ActivationStore(tmp_path / "store")
+    store.check_block(1)
+    for layer in range(2):
+        np.testing.assert_array_equal(store.heads(layer, [2, 0, 1]), want["heads"][:, layer, [2, 0, 1]])
+
+
+def test_threads_write_the_same_store(tmp_path: Path) -> None:
+    write(tmp_path / "one", (0, 3), (3, 5), (8, 2)).finish()
+    with BlockThreads(2) as threads:
+        writer = StoreWriter(tmp_path / "many", "store", description(), SHAPES, threads=threads)
+        for first, count in ((0, 3), (3, 5), (8, 2)):
+            writer.append(first, values(first, count))
+        writer.finish()
+    one, many = (
+        {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        for root in (tmp_path / "one", tmp_path / "many")
+    )
+    assert one == many
+
+
+def test_an_error_of_a_thread_comes_out_and_leaves_the_store_invisible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = []
+
+    def full(path: Path, shard: np.ndarray) -> None:
+        if "/residual/c/1" in path.as_posix() and not failed:
+            failed.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_shard(path, shard)
+
+    monkeypatch.setattr(writer_module, "write_shard", full)
+    with BlockThreads(2) as threads:
+        writer = StoreWriter(tmp_path, "store", description(), SHAPES, threads=threads)
+        with pytest.raises(OSError, match="No space left"):
+            for first in range(0, TEXTS, 2):
+                writer.append(first, values(first, 2))
+            writer.finish()
+    assert not is_complete(tmp_path, "store")
+    again = StoreWriter(tmp_path, "store", description(), SHAPES)
+    assert again.missing()[BLOCK : 2 * BLOCK].all()
+    again.append(0, values(0, TEXTS))
+    again.finish()
+    np.testing.assert_array_equal(ActivationStore(tmp_path / "store").residual(1), values(0, TEXTS)["residual"][:, 1])
+
+
+def test_a_disk_that_gives_other_bytes_back_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(path: Path) -> None:
+        """Flush a file, of which the disk loses a bit."""
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data)
+
+    monkeypatch.setattr(shards, "sync_file", forgetful)
+    with pytest.raises(OSError, match=r"heads/c/0/0/0/0: does not read back as it was written"):
+        write(tmp_path, (0, 4))
 
 
 def test_values_of_some_texts_come_in_the_order_asked_for(tmp_path: Path) -> None:
