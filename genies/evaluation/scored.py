@@ -91,8 +91,9 @@ def set_variance_of_difference(one: Scored, other: Scored) -> tuple[float, int]:
     if one.drawn_set is None or other.drawn_set is None:
         return 0.0, 1
     numbers = np.union1d(one.drawn_set, other.drawn_set)
-    (a, error_a), (b, error_b) = (_by_set(side.correct, side.cluster, side.drawn_set, numbers) for side in (one, other))
-    shares = [(side.drawn_set == numbers[:, None]).mean(axis=1) for side in (one, other)]
+    a, error_a = _by_set(one.correct, one.cluster, one.drawn_set, numbers)
+    b, error_b = _by_set(other.correct, other.cluster, other.drawn_set, numbers)
+    shares = [np.mean(drawn == numbers[:, None], axis=1) for drawn in (one.drawn_set, other.drawn_set)]
     return _between(a - b, error_a + error_b) * float(np.sum(np.mean(shares, axis=0) ** 2)), len(numbers)
 
 
