@@ -10,6 +10,7 @@ Neither draws random numbers. Coverage at level 0.95 was measured by simulation;
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,20 +58,31 @@ def accuracy_interval(
     levels = np.unique([0.0, *values, 1.0])
     position = np.unique(cluster, return_inverse=True)[1]
     reached = np.stack([np.bincount(position, values >= least) for least in levels[1:]])
-    sizes = np.bincount(position)
-    share = reached.sum(axis=1) / len(values)
-    size, tail = _effective_sizes(reached, sizes, level), (1 - level) / 2
+    below, above = _margins(reached, np.bincount(position), np.diff(levels), level)
+    mean, of_seeds = float(values.mean()), float(special.ndtri((1 + level) / 2)) * math.sqrt(seed_variance)
+    return max(mean - math.hypot(below, of_seeds), 0.0), min(mean + math.hypot(above, of_seeds), 1.0)
+
+
+def _margins(reached: np.ndarray, sizes: np.ndarray, weights: np.ndarray, level: float) -> tuple[float, float]:
+    """How far the ends of the interval of a weighted sum of m shares lie below and above it.
+
+    Args:
+        reached: how many pairs of each cluster count, for each share; float (m, k).
+        sizes: number of pairs of each cluster, int (k,).
+        weights: of the shares, float (m,).
+        level: that of the interval.
+    """
+    from scipy import special  # takes longer to import than most jobs take to do their work
+
+    share, tail = reached.sum(axis=1) / sizes.sum(), (1 - level) / 2
+    size = _effective_sizes(reached, sizes, level)
     right, wrong = share * size, (1 - share) * size
     low = np.where(share > 0, special.betaincinv(right, wrong + 1, tail), 0.0)
     high = np.where(share < 1, special.betaincinv(right + 1, wrong, 1 - tail), 1.0)
     correlation = _correlation(reached - np.outer(share, sizes))
-    of_seeds = special.ndtri(1 - tail) ** 2 * seed_variance
-    below, above = (
-        float(np.sqrt(max(margin @ correlation @ margin, 0.0) + of_seeds))
-        for margin in (np.diff(levels) * (share - low), np.diff(levels) * (high - share))
-    )
-    mean = float(values.mean())
-    return max(mean - below, 0.0), min(mean + above, 1.0)
+    below, above = weights * (share - low), weights * (high - share)
+    squares = [float(margin @ correlation @ margin) for margin in (below, above)]
+    return math.sqrt(max(squares[0], 0.0)), math.sqrt(max(squares[1], 0.0))
 
 
 def _effective_sizes(reached: np.ndarray, sizes: np.ndarray, level: float) -> np.ndarray:
