@@ -79,6 +79,7 @@ differ from the rest of the run: `intervention_parameters: {mms: {protocol: pape
 | all probes | one fit: sites are chosen on validation pairs (30 %), directions come from all pairs, and the calibrator is fitted on the validation pairs, which both have seen | six fits: one for each of five folds, which scores the pairs of its fold, and a last one on all pairs. The calibrator is fitted on the scores of the folds, so it sees only pairs that the fit behind the score has not |
 | all probes | training pairs are divided by example | by prompt: examples with the same prompt stay together |
 | all probes | the calibrator has an intercept: p(a, b) + p(b, a) may differ from 1 | no intercept: it is 1 |
+| all probes | the calibrator's labels are certain, so that it may become as good as certain | Platt's targets: with m pairs a right one counts as right with probability (m + 1) / (m + 2) |
 | few_shot | shots are drawn for each prompt | each source has a few sets of shots; `sets.csv` has the spread over them |
 | zero_shot, few_shot | probability 0, ½ or 1, by the sum of log-probabilities | softmax over the sums (or means, by `normalization`) |
 | ccs | one seed; texts of the first 100 examples, and later the test texts, drawn with replacement; centred with the test set's own mean; the better of both signs on the test labels | the mean over ten seeds (`seeds`), whose spread is part of the interval; all training texts, the source's means, sign fixed once on the source's training labels |

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from genies.evaluation.metrics import correctness
-from genies.evaluation.scored import Scored
-from genies.evaluation.uncertainty import accuracy_interval, clustered_variance
+from genies.evaluation.scored import Scored, set_variance_of_difference
+from genies.evaluation.uncertainty import accuracy_interval
 
 FEWEST_PAIRS, FEWEST_CLUSTERS = 30, 20
 """With fewer clean pairs or clusters than these there is no clean figure."""
-ROUNDING = 1e-12
-"""A standard error that is smaller is none."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Clean:
         clean_accuracy, clean_low, clean_high: accuracy on the clean pairs with its 95 % interval.
         clean_pairs, clean_clusters: how many there are.
         seen_difference, seen_difference_low, seen_difference_high: accuracy on the other pairs, the seen ones, minus
-            that on the clean ones, with its 95 % interval; the ends are None where it cannot be told.
+            that on the clean ones, with its 95 % interval.
     """
 
     clean_accuracy: float | None = None
@@ -56,9 +55,8 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
     figures = Clean(float(clean.correct.mean()), low, high, **counts)
     if not seen.any():
         return figures
-    difference, interval = _difference(judged.where(seen), clean)
-    seen_low, seen_high = interval or (None, None)
-    return replace(figures, seen_difference=difference, seen_difference_low=seen_low, seen_difference_high=seen_high)
+    difference, low, high = _difference(judged.where(seen), clean)
+    return replace(figures, seen_difference=difference, seen_difference_low=low, seen_difference_high=high)
 
 
 def enough(clean: Scored) -> bool:
@@ -66,32 +64,33 @@ def enough(clean: Scored) -> bool:
     return len(clean.correct) >= FEWEST_PAIRS and len(np.unique(clean.cluster)) >= FEWEST_CLUSTERS
 
 
-def _difference(seen: Scored, clean: Scored) -> tuple[float, tuple[float, float] | None]:
+def _difference(seen: Scored, clean: Scored) -> tuple[float, float, float]:
     """Accuracy on seen pairs minus that on clean ones, and its 95 % interval.
 
-    The variances of the two means add, and Student's t has the degrees of freedom of Welch and Satterthwaite
-    (Biometrics Bulletin 2, 1946). There is no interval where one set is a single cluster, or where nothing varies.
+    Each accuracy has its own interval, and the distances of their ends add like standard errors: the lower end of the
+    difference is as far from it as the lower end on seen pairs and the upper end on clean ones are from their
+    accuracies (MOVER; Newcombe, Statistics in Medicine 17, 1998, method 10; Zou and Donner, Statistics in Medicine 27,
+    2008). So it holds where one side is small or almost perfect.
     """
-    from scipy import stats  # takes longer to import than most jobs take to do their work
+    one, other = float(seen.correct.mean()), float(clean.correct.mean())
+    one_low, one_high = accuracy_interval(seen.correct, seen.cluster)
+    other_low, other_high = accuracy_interval(clean.correct, clean.cluster)
+    drawn = _margin_of_draws(seen, clean)
+    below = math.hypot(one - one_low, other_high - other, drawn)
+    above = math.hypot(one_high - one, other - other_low, drawn)
+    return one - other, max(one - other - below, -1.0), min(one - other + above, 1.0)
 
-    difference = float(seen.correct.mean() - clean.correct.mean())
-    units = [_variance(seen), _variance(clean)]
-    if None in units:
-        return difference, None
+
+def _margin_of_draws(seen: Scored, clean: Scored) -> float:
+    """Half the width that the interval would have if nothing but the choice of seeds, or of sets of shots, varied.
+
+    Both sides share the draws, so what they do to both alike does not count. Student's t over the draws.
+    """
+    from scipy import special  # takes longer to import than most jobs take to do their work
+
     by_seed = [correctness(a).mean() - correctness(b).mean() for a, b in zip(seen.draws, clean.draws, strict=True)]
-    if len(by_seed) > 1:
-        units.append((float(np.var(by_seed, ddof=1) / len(by_seed)), len(by_seed) - 1))
-    variances, freedoms = np.array(units).T
-    total = variances.sum()
-    if total < ROUNDING**2:
-        return difference, None
-    freedom = total**2 / np.sum(variances**2 / freedoms)
-    margin = float(stats.t.ppf(0.975, freedom) * np.sqrt(total))
-    return difference, (max(difference - margin, -1.0), min(difference + margin, 1.0))
-
-
-def _variance(judged: Scored) -> tuple[float, int] | None:
-    """Variance of the accuracy over clusters, and its degrees of freedom; None for a single cluster."""
-    cluster = np.unique(judged.cluster, return_inverse=True)[1]
-    k = int(cluster.max()) + 1
-    return None if k < 2 else (clustered_variance(judged.correct, cluster), k - 1)
+    drawn = len(by_seed)
+    variance = float(np.var(by_seed, ddof=1)) / drawn if drawn > 1 else 0.0
+    if seen.drawn_set is not None:
+        variance, drawn = set_variance_of_difference(seen, clean)
+    return float(special.stdtrit(drawn - 1, 0.975)) * math.sqrt(variance) if variance else 0.0

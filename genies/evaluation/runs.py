@@ -70,7 +70,7 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
         return row
     error = np.hypot(ends[1] - ends[0], ends[3] - ends[2]) / (2 * stats.norm.ppf(0.975))
     if not error:
-        return row  # ties throughout, as of ``random``, do not vary
+        return row  # as earlier versions wrote them for ties throughout
     return {**row, "test": "apart", "p": float(2 * stats.norm.sf(abs(row["difference"]) / error))}
 
 

@@ -60,25 +60,62 @@ def variance_over_sets(correct: np.ndarray, cluster: np.ndarray, drawn_set: np.n
 
     The accuracies on the pairs of single sets differ by those pairs and by the sets; what their own pairs do not
     account for is the variance between sets (a one-way analysis of variance by moments; Searle, Casella and McCulloch,
-    Variance Components, 1992, section 3.6). Sets of a single cluster say nothing of it.
+    Variance Components, 1992, section 3.6). Sets of a single cluster say nothing of it, but have their weight in the
+    mean.
 
     Args:
         correct: how right each pair is ranked, float (n,).
         cluster: the cluster that each pair belongs to, int64 (n,).
         drawn_set: the set that it was judged by, int64 (n,).
     """
-    accuracies, errors, sizes = [], [], []
-    for number in np.unique(drawn_set):
+    numbers, sizes = np.unique(drawn_set, return_counts=True)
+    accuracies, errors = _by_set(correct, cluster, drawn_set, numbers)
+    return _between(accuracies, errors) * float(np.sum((sizes / len(correct)) ** 2))
+
+
+def set_variance_of_difference(one: Scored, other: Scored) -> tuple[float, int]:
+    """What the choice of sets adds to the variance of the difference of two accuracies, whose pairs share the sets.
+
+    A set that helps both accuracies alike cancels. Differences within single sets vary by their pairs, and beyond these
+    by what a set does to one accuracy and not to the other, as in ``variance_over_sets``. The weight of a set is the
+    mean of its shares of both sides' pairs. That the shares differ is chance of the pairs, which are dealt to sets by
+    their texts, and lies in the variance over pairs.
+
+    Args:
+        one: what an intervention says of some pairs.
+        other: what it says of pairs of other clusters.
+
+    Returns:
+        The variance, and how many sets there are; (0, 1) where there is one for all.
+    """
+    if one.drawn_set is None or other.drawn_set is None:
+        return 0.0, 1
+    numbers = np.union1d(one.drawn_set, other.drawn_set)
+    a, error_a = _by_set(one.correct, one.cluster, one.drawn_set, numbers)
+    b, error_b = _by_set(other.correct, other.cluster, other.drawn_set, numbers)
+    shares = [np.mean(drawn == numbers[:, None], axis=1) for drawn in (one.drawn_set, other.drawn_set)]
+    return _between(a - b, error_a + error_b) * float(np.sum(np.mean(shares, axis=0) ** 2)), len(numbers)
+
+
+def _by_set(
+    correct: np.ndarray, cluster: np.ndarray, drawn_set: np.ndarray, numbers: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy on the pairs of each set and its variance over clusters, float64 (sets,); NaN with fewer than two."""
+    found = np.full((2, len(numbers)), np.nan)
+    for row, number in enumerate(numbers):
         own = drawn_set == number
         of_set = np.unique(cluster[own], return_inverse=True)[1]
-        if of_set.max() > 0:
-            accuracies.append(correct[own].mean())
-            errors.append(clustered_variance(correct[own], of_set))
-            sizes.append(own.sum())
-    if len(accuracies) < 2:
+        if len(of_set) and of_set.max() > 0:
+            found[:, row] = correct[own].mean(), clustered_variance(correct[own], of_set)
+    return found[0], found[1]
+
+
+def _between(values: np.ndarray, errors: np.ndarray) -> float:
+    """Variance of values, NaN left out, beyond the mean of their own variances; 0 where it is less, or of one value."""
+    known = ~np.isnan(values)
+    if known.sum() < 2:
         return 0.0
-    between = max(0.0, float(np.var(accuracies, ddof=1) - np.mean(errors)))
-    return between * float(np.sum(np.square(sizes)) / np.sum(sizes) ** 2)
+    return max(0.0, float(np.var(values[known], ddof=1) - errors[known].mean()))
 
 
 def scored(pairs: pl.DataFrame) -> Scored:

@@ -1,16 +1,16 @@
 """Intervals of an accuracy over pairs, and of a mean over shifts.
 
-Neither draws random numbers. Coverage at level 0.95, measured by simulation:
+Neither draws random numbers. Coverage at level 0.95 was measured by simulation; ``docs/methods.md`` has the figures:
 
-- ``accuracy_interval``, 250 examples of one to three pairs, correlation within an example from 0 to 1 (4,000
-  simulations): 0.951 to 0.971 for accuracies 0.5 to 0.97, 0.952 to 0.994 above. With 15 or 40 examples it errs on the
-  wide side (0.955 to 1).
-- ``clustered_mean`` by source, on the shifts of the packaged lists, with effects of sources and targets: see
-  ``docs/methods.md`` and ``tests/evaluation/test_uncertainty.py``.
+- ``accuracy_interval`` covers at least its level, from many examples of one to three pairs to few of very unequal size,
+  and with ties. With few examples, and near 0 and 1, it errs on the wide side.
+- ``clustered_mean`` by source, on the shifts of the packaged lists, with effects of sources and targets:
+  see ``tests/evaluation/test_uncertainty.py``, too.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,69 +28,109 @@ def accuracy_interval(
     """Interval of an accuracy whose pairs come in clusters: those of one example, or of one prompt.
 
     Korn and Graubard's interval (Survey Methodology 24, 1998): Clopper–Pearson's with the number n of pairs replaced by
-    an effective one, n / deff × (t[n−1] / t[k−1])², where the design effect deff is the variance of the mean that the k
-    clusters show (by linearisation) over that of n independent pairs, at least 1.
+    an effective one; see ``_effective_sizes``.
 
-    Few clusters that go against the majority tell little of how the pairs of a cluster go together, and deff is then
-    often too low. So half a cluster is added whose pairs all agree: deff is averaged with its value under full
-    agreement, Σ size² / n, with weights (clusters against the majority) and 1/2. This costs 1.5 % of width at 250
-    examples; without it coverage falls to 0.93 for accuracies of 0.98 to 0.99.
+    Where some pairs are neither right nor wrong (ties, or means over seeds), the accuracy is a weighted sum of shares:
+    with ties, half the share of right pairs plus half the share of pairs that are not wrong. Each share has such an
+    interval, and their distances to the shares add like standard errors, with the correlations that the clusters show
+    (Zou, Huang and Zhang, Computational Statistics & Data Analysis 53, 2009). A variance alone would not know that
+    pairs can be wrong where none of them is.
 
     Args:
-        correct: 1 for a pair ranked right, 0 for wrong, 0.5 for a tie; float (n,).
+        correct: 1 for a pair ranked right, 0 for wrong, 0.5 for a tie; or a mean of these over seeds; float (n,).
         clusters: the cluster that each pair belongs to, int (n,).
         level: probability that the interval holds the accuracy.
         seed_variance: what the choice of seeds adds to the variance of the accuracy, a mean over them.
 
     Returns:
-        (low, high) within [0, 1]. Where every pair is a tie, both are 0.5: nothing varies.
+        (low, high) within [0, 1].
 
     Raises:
         ValueError: shapes differ, there is no pair, or a value lies outside [0, 1].
     """
-    from scipy import stats  # takes longer to import than most jobs take to do their work
+    from scipy import special  # takes longer to import than most jobs take to do their work
 
     values, cluster = np.asarray(correct, dtype=np.float64), np.asarray(clusters)
     if values.ndim != 1 or values.shape != cluster.shape or not len(values):
         raise ValueError(f"correct and clusters must be lists of one length, not {values.shape} and {cluster.shape}")
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("correct must lie within [0, 1]")
-    mean = values.mean()
-    size = _effective_size(values, np.unique(cluster, return_inverse=True)[1], level)
-    spread = mean * (1 - mean)
-    size = spread / (spread / size + seed_variance) if spread and seed_variance else size
-    if np.isinf(size):
-        return float(mean), float(mean)
-    right, wrong, tail = mean * size, (1 - mean) * size, (1 - level) / 2
-    low = stats.beta.ppf(tail, right, wrong + 1) if right > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, right + 1, wrong) if wrong > 0 else 1.0
-    return float(low), float(high)
+    levels = np.unique([0.0, *values, 1.0])
+    position = np.unique(cluster, return_inverse=True)[1]
+    reached = np.stack([np.bincount(position, values >= least) for least in levels[1:]])
+    below, above = _margins(reached, np.bincount(position), np.diff(levels), level)
+    mean, of_seeds = float(values.mean()), float(special.ndtri((1 + level) / 2)) * math.sqrt(seed_variance)
+    return max(mean - math.hypot(below, of_seeds), 0.0), min(mean + math.hypot(above, of_seeds), 1.0)
 
 
-def _effective_size(values: np.ndarray, cluster: np.ndarray, level: float) -> float:
-    """How many independent pairs tell as much as these; infinite where all have one value other than 0 and 1."""
-    from scipy import stats  # takes longer to import than most jobs take to do their work
+def _margins(reached: np.ndarray, sizes: np.ndarray, weights: np.ndarray, level: float) -> tuple[float, float]:
+    """How far the ends of the interval of a weighted sum of m shares lie below and above it.
 
-    n, mean, variance = len(values), values.mean(), values.var()
-    sizes = np.bincount(cluster)
-    k = len(sizes)
-    if k == 1:
-        # One example shows nothing of how examples differ: it counts as one observation.
-        return 1.0
+    Args:
+        reached: how many pairs of each cluster count, for each share; float (m, k).
+        sizes: number of pairs of each cluster, int (k,).
+        weights: of the shares, float (m,).
+        level: that of the interval.
+    """
+    from scipy import special  # takes longer to import than most jobs take to do their work
+
+    share, tail = reached.sum(axis=1) / sizes.sum(), (1 - level) / 2
+    size = _effective_sizes(reached, sizes, level)
+    right, wrong = share * size, (1 - share) * size
+    low = np.where(share > 0, special.betaincinv(right, wrong + 1, tail), 0.0)
+    high = np.where(share < 1, special.betaincinv(right + 1, wrong, 1 - tail), 1.0)
+    correlation = _correlation(reached - np.outer(share, sizes))
+    below, above = weights * (share - low), weights * (high - share)
+    squares = [float(margin @ correlation @ margin) for margin in (below, above)]
+    return math.sqrt(max(squares[0], 0.0)), math.sqrt(max(squares[1], 0.0))
+
+
+def _effective_sizes(reached: np.ndarray, sizes: np.ndarray, level: float) -> np.ndarray:
+    """How many independent pairs tell as much of each share as those of k clusters: n / deff × (t[n−1] / t[f])².
+
+    The design effect deff is the variance of the share that the clusters show over that of n independent pairs, at
+    least 1. Clusters may be few, or a few of them large: the variance is the CR2 one, and f are Satterthwaite's degrees
+    of freedom, as for ``clustered_mean``. With clusters of equal size these are Korn and Graubard's linearised variance
+    and their k − 1.
+
+    Few pairs that go against the majority say little about how the pairs of a cluster go together, and deff is then
+    often too low. So half a cluster is added whose pairs all agree: deff is averaged with its value under full
+    agreement, Σ size² / n, with weights (effective number of pairs against the majority) and 1/2. A pair counts there
+    as much as its cluster is large, since one on its own says nothing about agreement.
+
+    Args:
+        reached: how many pairs of each cluster count, for each of m shares; float (m, k).
+        sizes: number of pairs of each cluster, int (k,).
+        level: that of the interval.
+
+    Returns:
+        float64 (m,). A single cluster says nothing about how clusters differ, and counts as one pair.
+    """
+    from scipy import special  # takes longer to import than most jobs take to do their work
+
+    n, share = sizes.sum(), reached.sum(axis=1) / sizes.sum()
+    if len(sizes) == 1:
+        return np.ones(len(reached))
     quantile = (1 + level) / 2
-    t_ratio = (stats.t.ppf(quantile, n - 1) / stats.t.ppf(quantile, k - 1)) ** 2
+    t_ratio = (special.stdtrit(n - 1, quantile) / special.stdtrit(_degrees_of_freedom(sizes), quantile)) ** 2
+    between = np.sum((reached - np.outer(share, sizes)) ** 2 / (1 - sizes / n), axis=1) / n**2
+    independent = share * (1 - share) / (n - 1)
+    deff = np.maximum(np.divide(between, independent, out=np.ones(len(share)), where=independent > 0), 1.0)
     full_agreement = np.sum(sizes**2) / n
-    if mean in (0.0, 1.0):
-        return float(n / full_agreement * t_ratio)
-    if variance == 0:
-        return float("inf")
-    between = clustered_variance(values, cluster)
-    deff = max(between / (variance / (n - 1)), 1.0)
-    if deff < full_agreement:
-        right = np.bincount(cluster, values)
-        against = min(np.count_nonzero(right < sizes), np.count_nonzero(right > 0))
-        deff = (against * deff + 0.5 * full_agreement) / (against + 0.5)
-    return float(mean * (1 - mean) / variance * n / deff * t_ratio)
+    against = np.minimum(reached @ sizes, (sizes - reached) @ sizes) / full_agreement / deff
+    averaged = (against * deff + 0.5 * full_agreement) / (against + 0.5)
+    return n / np.maximum(deff, averaged) * t_ratio
+
+
+def _correlation(residual: np.ndarray) -> np.ndarray:
+    """Correlations of m shares from their residuals in k clusters, float (m, k); 0 where one of them does not vary."""
+    if residual.shape[1] == 1:
+        return np.ones((len(residual), len(residual)))
+    length = np.linalg.norm(residual, axis=1)
+    unit = residual / np.where(length > ROUNDING, length, np.inf)[:, None]
+    correlation = unit @ unit.T
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
 
 
 def clustered_variance(values: np.ndarray, cluster: np.ndarray) -> float:
@@ -167,8 +207,18 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike) -> ClusteredMean:
         return ClusteredMean(mean, None, None, 1)
     adjustment = 1 / np.sqrt(1 - sizes / n)
     error = float(np.linalg.norm(adjustment * np.bincount(cluster, x - mean))) / n
-    omega = np.outer(adjustment, adjustment) * (np.diag(sizes) - np.outer(sizes, sizes) / n)
-    return ClusteredMean(mean, error, float(np.trace(omega) ** 2 / np.sum(omega**2)), len(sizes))
+    return ClusteredMean(mean, error, _degrees_of_freedom(sizes), len(sizes))
+
+
+def _degrees_of_freedom(sizes: np.ndarray) -> float:
+    """tr(Ω)² / ‖Ω‖² of ``clustered_mean``, for two or more clusters, int (k,); the matrix is never built.
+
+    Its diagonal is n_g, and what is beyond the diagonal −b_g b_h / n, with b_g = a_g n_g.
+    """
+    n = int(sizes.sum())
+    squares = sizes**2 / (1 - sizes / n)
+    beyond = np.sum(squares) ** 2 - np.sum(squares**2)
+    return max(float(n**2 / (np.sum(sizes.astype(np.float64) ** 2) + beyond / n**2)), 1.0)
 
 
 def cluster_influences(values: ArrayLike, clusters: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

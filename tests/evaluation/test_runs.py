@@ -77,11 +77,21 @@ def test_runs_without_a_common_cell_are_refused(tmp_path: Path) -> None:
     assert main(["compare", str(a), str(tmp_path / "none")]) == 2
 
 
-def test_ties_throughout_on_other_pairs_have_no_test(tmp_path: Path) -> None:
-    """``random`` in two framings: its accuracies do not vary, and its pairs are not the same."""
+def test_ties_throughout_on_other_pairs_are_no_difference(tmp_path: Path) -> None:
+    """``random`` in two framings: its pairs are not the same."""
     for name, pairs in (("a", 4), ("b", 8)):
         write_evaluation(tmp_path / name / "evaluations", "m", "random", "easy", {"hard": [0.5] * pairs})
         cells = measured_cells(Fits(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]}))
         write_csv(cells, tmp_path / name / CELLS.file)
+    compared = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert compared.select("difference", "test", "p", "p_corrected").rows() == [(0, "apart", 1, 1)]
+
+
+def test_intervals_without_a_width_have_no_test(tmp_path: Path) -> None:
+    """As earlier versions wrote them for ties throughout."""
+    for name, pairs in (("a", 4), ("b", 8)):
+        write_evaluation(tmp_path / name / "evaluations", "m", "random", "easy", {"hard": [0.5] * pairs})
+        cells = measured_cells(Fits(tmp_path / name / "evaluations", ["m"], {"random": ["easy"]}))
+        write_csv(cells.with_columns(low=0.5, high=0.5), tmp_path / name / CELLS.file)
     compared = compare_runs(tmp_path / "a", tmp_path / "b")
     assert compared.select("difference", "test", "p", "p_corrected").rows() == [(0, None, None, None)]

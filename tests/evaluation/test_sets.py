@@ -50,6 +50,18 @@ def test_one_set_or_sets_of_one_cluster_add_nothing() -> None:
     assert variance_over_sets(correct, np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])) == 0
 
 
+def test_sets_of_one_cluster_have_their_weight_in_the_mean() -> None:
+    """Two large sets say how far sets differ; of the mean over all pairs they are but a part."""
+    large = np.r_[np.ones(40), np.zeros(10), np.ones(15), np.zeros(35)]
+    number, cluster = np.repeat([0, 1], 50), np.arange(100)
+    alone = variance_over_sets(large, cluster, number)
+    assert alone > 0
+    correct, many = np.r_[large, np.tile([1.0, 0.0], 50)], np.r_[number, np.arange(2, 102)]
+    found = variance_over_sets(correct, np.arange(200), many)
+    # The large ones are half of the shares that they were, and a hundred single pairs have 1 / 200 each.
+    assert found == pytest.approx(alone / 0.5 * (2 * 0.25**2 + 100 / 200**2))
+
+
 def test_a_cell_has_the_accuracies_of_its_sets(tmp_path: Path) -> None:
     path = write_evaluation(tmp_path, "m", "few_shot", "a", {"b": [0.9, 0.8, 0.2, 0.1, 0.7, 0.6]})
     pairs = pl.read_parquet(path)

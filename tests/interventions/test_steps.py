@@ -94,13 +94,62 @@ def test_selection_works_on_activations_of_any_size(training):
         assert site_accuracy(tiny, fit, validation, protocol)[0] > 0.7
 
 
-def test_corrected_calibration_is_the_maximum_of_the_likelihood():
+def test_corrected_calibration_is_the_maximum_of_the_likelihood_with_platts_targets():
     advantage = np.random.default_rng(0).normal(0.05, 0.1, 150)
-    slope = brentq(lambda w: np.mean(advantage * expit(-w * advantage)), -1e3, 1e3, xtol=1e-12)
+    target = 151 / 152  # of 150 texts of either class: of each pair one
+    slope = brentq(lambda w: np.mean(advantage * (target - expit(w * advantage))), -1e3, 1e3, xtol=1e-12)
     assert fit_calibrator(advantage, "corrected").slope == pytest.approx(slope, rel=1e-6)
     assert fit_calibrator(1e-4 * advantage, "corrected").slope == pytest.approx(1e4 * slope, rel=1e-6)
     assert fit_calibrator(advantage[::-1], "corrected").slope == pytest.approx(slope, rel=1e-6)
+    assert fit_calibrator(np.r_[advantage, np.zeros(40)], "corrected").slope == pytest.approx(slope, rel=1e-6)
     assert fit_calibrator(advantage, "corrected").intercept == 0
+
+
+def test_a_pair_that_is_narrowly_wrong_makes_the_calibrator_no_surer_than_one_that_is_narrowly_right():
+    others = np.linspace(0.3, 0.4, 20)
+    right, hair, wrong = (fit_calibrator(np.r_[others, last], "corrected").slope for last in (1e-6, -1e-6, -0.3))
+    assert hair == pytest.approx(right, rel=1e-5) and hair < right
+    assert wrong < 0.9 * hair
+
+
+SCORES = st.lists(st.floats(-1, 1).filter(lambda score: abs(score) > 1e-3), min_size=2, max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCORES, st.integers(0, 29))
+def test_every_pair_that_turns_from_right_to_wrong_makes_the_calibrator_less_sure(advantage, turned):
+    right = np.array(advantage)
+    turned %= len(right)
+    right[turned] = abs(right[turned])
+    wrong = np.where(np.arange(len(right)) == turned, -right, right)
+    slope = [fit_calibrator(scores, "corrected").slope for scores in (right, wrong)]
+    assert slope[1] < slope[0]
+    # However narrow the turn: it moves the slope as little as a narrow win does.
+    right[turned], wrong[turned] = 1e-9, -1e-9
+    slope = [fit_calibrator(scores, "corrected").slope for scores in (right, wrong)]
+    assert slope[1] == pytest.approx(slope[0], rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCORES, st.integers(-1000, 1000), st.booleans())
+@pytest.mark.filterwarnings("error")
+def test_the_scale_of_scores_plays_no_part_be_it_the_smallest_or_the_largest(advantage, power, directed):
+    scores = np.array(advantage)
+    wanted = fit_calibrator(scores, "corrected", directed).probability(scores)
+    scaled = np.ldexp(scores, power)
+    found = fit_calibrator(scaled, "corrected", directed)
+    assert found.probability(scaled) == pytest.approx(wanted, abs=1e-9)
+    assert np.isfinite(found.slope)
+
+
+@pytest.mark.parametrize("scores", [[5e-324] * 3, [1e-320, -1e-321, 1e-320], [1e308, -1e308, 1e308], [1e-300, 1e300]])
+@pytest.mark.filterwarnings("error")
+def test_scores_at_the_ends_of_what_numbers_can_hold_give_probabilities(scores):
+    for directed in (False, True):
+        calibrator = fit_calibrator(np.array(scores), "corrected", directed)
+        assert np.isfinite(calibrator.slope)
+        probability = calibrator.probability(np.array([*scores, 1e308, -1e308]))
+        assert np.all((probability >= 0) & (probability <= 1))
 
 
 def test_paper_calibration_has_an_intercept_and_takes_pairs_in_alternating_order():

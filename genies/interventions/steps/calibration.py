@@ -31,7 +31,8 @@ class Calibrator:
 
     def probability(self, advantage: np.ndarray) -> np.ndarray:
         """σ(slope · advantage + intercept), float64 (n,), for advantages (n,)."""
-        return sigmoid(self.slope * np.asarray(advantage, dtype=np.float64) + self.intercept)
+        with np.errstate(over="ignore", under="ignore"):  # what is beyond the largest number has probability 0 or 1
+            return sigmoid(self.slope * np.asarray(advantage, dtype=np.float64) + self.intercept)
 
     def accuracy(self, advantage: np.ndarray) -> float:
         """Share of pairs that it ranks right, from the advantages of best responses (n,); a tie is half right."""
@@ -49,18 +50,20 @@ class Calibrator:
 
 FAINTEST = 1e-6
 """Slope per standard score of a calibrator whose pairs contradict a direction: all but ½, in the direction's order."""
+LARGEST = float(np.finfo(np.float64).max)
 
 
 def fit_calibrator(advantage: np.ndarray, protocol: Protocols, directed: bool = False) -> Calibrator:
-    """Fit the unpenalised logistic regression of "the first response is the best" on the advantage of the first.
+    """Fit the logistic regression of "the first response is the best" on the advantage of the first, with no penalty.
 
     ``paper`` takes the pairs in alternating order (best minus worse first) and has an intercept, on the score
     ½(1 + advantage). Where the scores separate the labels the likelihood has no maximum, and the fit stops where
     scikit-learn's solver does: when no summed gradient exceeds 1e-4, or after 100 iterations.
 
-    ``corrected`` has no intercept, so that p(a, b) + p(b, a) = 1, whatever order the pairs are in. Where the scores
-    rank every pair right (or every one wrong), the label of the m pairs that are not ties is given the
-    probability (m + 1) / (m + 2) instead of 1, the targets of Platt (1999), section 2.2: the slope is then finite.
+    ``corrected`` has no intercept, so that p(a, b) + p(b, a) = 1, whatever order the pairs are in. The label of the m
+    pairs that are not ties is given the probability (m + 1) / (m + 2) instead of 1, the targets of Platt (1999),
+    section 2.2. The slope is then finite where the scores rank every pair right, and falls with every pair that turns
+    from right to wrong, however narrowly. m is that of all pairs, right or wrong: each pair is one text of each class.
 
     Args:
         advantage: score of the best response minus score of the worse one, float (n,), n ≥ 2.
@@ -74,7 +77,7 @@ def fit_calibrator(advantage: np.ndarray, protocol: Protocols, directed: bool = 
     calibrator = _fit_symmetric(advantage)
     if not directed or calibrator.slope > 0 or not advantage.any():
         return calibrator
-    return Calibrator(FAINTEST / float(np.sqrt(np.mean(advantage**2))), 0.0)
+    return Calibrator(_per_advantage(FAINTEST, advantage), 0.0)
 
 
 def _fit_published(advantage: np.ndarray) -> Calibrator:
@@ -95,20 +98,33 @@ def _fit_published(advantage: np.ndarray) -> Calibrator:
 def _fit_symmetric(advantage: np.ndarray) -> Calibrator:
     from scipy.optimize import brentq
 
-    scale = float(np.sqrt(np.mean(advantage**2)))
-    if scale == 0:
+    if not advantage.any():
         return Calibrator(0.0, 0.0)
-    column = advantage / scale
-    right, wrong = int(np.sum(column > 0)), int(np.sum(column < 0))
+    column = _standard(advantage)[0]
+    pairs = np.count_nonzero(advantage)
     # The probability given to the label, that the best response is the best.
-    certainty = 1.0 if right and wrong else (right + wrong + 1) / (right + wrong + 2)
+    certainty = (pairs + 1) / (pairs + 2)
 
     def gradient(slope: float) -> float:
         """Of the log-likelihood; falls as the slope grows, so that it has one zero."""
         return float(np.mean(column * (certainty - sigmoid(slope * column))))
 
     far = float(np.sign(gradient(0.0)))
-    while gradient(far) * far > 0 and abs(far) < 2**60:
+    while gradient(far) * far > 0:
         far *= 2
-    slope = brentq(gradient, 0.0, far) if gradient(far) * far < 0 else far
-    return Calibrator(slope / scale, 0.0)
+    return Calibrator(_per_advantage(brentq(gradient, 0.0, far) if far else 0.0, advantage), 0.0)
+
+
+def _standard(advantage: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Advantages divided by their root mean square, and its two factors, whose product may be no number of its own."""
+    peak = float(np.abs(advantage).max())
+    column = advantage / peak
+    spread = float(np.sqrt(np.mean(column**2)))
+    return column / spread, peak, spread
+
+
+def _per_advantage(slope: float, advantage: np.ndarray) -> float:
+    """A slope per standard score as one per advantage; the largest number where advantages are all but nothing."""
+    _, peak, spread = _standard(advantage)
+    with np.errstate(over="ignore"):
+        return float(np.clip(np.float64(slope / spread) / peak, -LARGEST, LARGEST))
