@@ -15,14 +15,14 @@ from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.cost import computing, costs
+from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
 from genies.report.words import counted, number, percent
 
-UNINFORMATIVE = 0.9
-"""Width of an accuracy's interval from which on it says nothing."""
+METRIC = "generalization_accuracy"
 NAMED = 5
-"""Shifts that a sentence names at most."""
+"""Shifts or methods that a sentence names at most."""
 
 Row = Mapping[str, Any]
 
@@ -51,9 +51,12 @@ def findings(tables: Tables) -> dict[str, list[Finding]]:
 
 def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
+    sets = _sets(board)
+    # The best one first, in whatever order a filtered or joined file has its rows.
+    board = board.sort(METRIC, descending=True, nulls_last=True, maintain_order=True)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    for label, averaged_over in _sets(board):
+    for label, averaged_over in sets:
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         if block:
             compared = comparisons.filter(label=label, averaged_over=averaged_over)
@@ -85,26 +88,14 @@ def _about(label: str, averaged_over: str) -> str:
     return "Best method" if label == ALL_LABELS else f"Best on {label} shifts"
 
 
-def _interval(row: Row, name: str) -> str:
-    """A figure with its interval for new shifts where these support a claim, or else for new examples, or none."""
-    kinds = [("", "95 % for new shifts"), ("_examples", "95 % for new examples")]
-    for kind, what in kinds if supports_new_shifts(row["degrees_of_freedom"]) else reversed(kinds):
-        low, high = row[f"{name}{kind}_low"], row[f"{name}{kind}_high"]
-        if low is not None:
-            empty = ", which carries no information" if high - low >= UNINFORMATIVE else ""
-            chance = ", an interval that contains 0.5, which guessing gives" if low <= CHANCE <= high else ""
-            return f"{number(row[name])} ({number(low)} to {number(high)}, {what}{empty}){chance}"
-    return number(row[name])
-
-
 def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     """Which intervention has the highest mean accuracy, and whether its lead is noise."""
     best = block[0]
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
-    text = f"{name} has the highest mean accuracy over {shifts}: {_interval(best, 'generalization_accuracy')}."
+    text = f"{name} has the highest mean accuracy over {shifts}: {of_mean(best, METRIC, chance=True)}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
-        text += " These shifts have so few sources that they cannot support a claim about new ones."
-    others = {row["intervention"]: row["generalization_accuracy"] for row in block[1:]}
+        text += f" {TOO_FEW_SOURCES}"
+    others = {row["intervention"]: row[METRIC] for row in block[1:]}
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
@@ -170,15 +161,17 @@ def _listed(names: list[str]) -> str:
 
 def _stated(claims: pl.DataFrame) -> str | None:
     """Which figures that the paper states lie within this run's intervals; of each the first that has one counts."""
-    known = claims.filter(pl.col("low").is_not_null()).unique("claim", keep="first", maintain_order=True).to_dicts()
+    known = claims.drop_nulls(["low", "high"]).unique("claim", keep="first", maintain_order=True).to_dicts()
     if not known:
         return None
-    inside = [row for row in known if row["low"] <= row["stated"] <= row["high"]]
+    untested = [row for row in known if empty(row["low"], row["high"])]
+    inside = [row for row in known if row not in untested and row["low"] <= row["stated"] <= row["high"]]
+    outside = [row for row in known if row not in untested and row not in inside]
     text = (
         f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
         f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {known[0]['model']}."
     )
-    for kind, rows in (("Within", inside), ("Outside", [row for row in known if row not in inside])):
+    for kind, rows in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
         if rows:
             text += f" {kind}: {'; '.join(_both(row) for row in rows)}."
     return text
@@ -186,25 +179,48 @@ def _stated(claims: pl.DataFrame) -> str | None:
 
 def _both(row: Row) -> str:
     """A statement of the paper with its figure, and that of this run."""
-    empty = ", which carries no information" if row["high"] - row["low"] >= UNINFORMATIVE else ""
-    here = f"{number(row['recomputed'])} ({number(row['low'])} to {number(row['high'])}{empty})"
+    ends = f"{number(row['low'])} to {number(row['high'])}{empty(row['low'], row['high'])}"
+    here = f"{number(row['recomputed'])} ({ends}) over {row['over']}"
     return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
 
 
 def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
-    """How well accuracy under the untouched model tells where a method generalizes (the perplexity heuristic)."""
-    rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL)
+    """How well accuracy under the untouched model tells where other methods generalize (the perplexity heuristic)."""
+    rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL).sort("r")
     if not len(rows):
         return None
-    of_best = rows.filter(pl.col("intervention").is_in(best)).to_dicts()
-    row = of_best[0] if of_best else rows.sort("r", descending=True).row(0, named=True)
-    told = row["low"] > 0 or row["high"] < 0
+    fewest, most = min(rows["shifts"]), max(rows["shifts"])
+    over = counted(most, "shift") if fewest == most else f"{fewest} to {most} shifts"
+    text = f"Over {over}, the accuracy of the untouched model ({BASELINE}) and that of "
+    if len(rows) == 1:
+        text += f"{rows['intervention'][0]} correlate with {_correlation(rows.row(0, named=True))}."
+    else:
+        text += f"another method correlate with {_range(rows)}."
+        for row in rows.filter(pl.col("intervention").is_in(best)).to_dicts():
+            text += f" For the best method, {row['intervention']}, {_correlation(row)}."
+    base = metrics.filter(intervention=BASELINE).select("source", "target")
+    both = [base.join(metrics.filter(intervention=name), on=["source", "target"]) for name in rows["intervention"]]
+    supported = all(supports_new_shifts(degrees_of_freedom(shifts["source"].to_list())) for shifts in both)
+    return text if supported else f"{text} {TOO_FEW_SOURCES}"
+
+
+def _correlation(row: Row) -> str:
+    """A correlation with its interval, and whether it may be noise."""
     r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
-    return (
-        f"Over {row['shifts']} shifts, the accuracy of the untouched model ({BASELINE}) and that of "
-        f"{row['intervention']} correlate with r = {r} ({low} to {high}, as if shifts were independent)"
-        f"{'' if told else ', which may be noise'}."
-    )
+    noise = ", which may be noise" if row["low"] <= 0 <= row["high"] else ""
+    return f"r = {r} ({low} to {high}, {INDEPENDENT}){noise}"
+
+
+def _range(rows: pl.DataFrame) -> str:
+    """Correlations of several methods, from small to large: the ends, the median, and how many intervals exclude 0."""
+    (least, first), (most, last) = (rows.select("r", "intervention").row(place) for place in (0, -1))
+    text = f"r from {number(least, 2)} ({first}) to {number(most, 2)} ({last})"
+    text += f", {number(rows.select(pl.median('r')).item(), 2)} in the median of {len(rows)} methods"
+    shown = rows.filter((pl.col("low") > 0) | (pl.col("high") < 0))["intervention"].to_list()
+    of = f"of their 95 % intervals, each judged alone and {INDEPENDENT},"
+    if not shown:
+        return f"{text}; none {of} leaves out 0"
+    return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {_listed(shown[::-1])}"
 
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
@@ -212,19 +228,16 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
     overall = board.filter(pl.col("calibration_error").is_not_null(), label=ALL_LABELS, averaged_over=DISTINCT)
     if not len(overall):
         return None
-    nearest = overall.sort("calibration_error").row(0, named=True)
-    text = f"{nearest['intervention']} has the smallest calibration error: {_interval_of_error(nearest)}."
+    nearest = overall.sort("calibration_error", maintain_order=True).row(0, named=True)
+    text = f"{nearest['intervention']} has the smallest calibration error: {of_mean(nearest, 'calibration_error')}."
+    if len(overall) > 1:
+        text += f" Whether its lead over the other {counted(len(overall) - 1, 'method')} is noise is not tested."
     for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
         text += (
             f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "
             f"{counted(row['shifts'], 'shift')}."
         )
     return text
-
-
-def _interval_of_error(row: Row) -> str:
-    low, high = row["calibration_error_low"], row["calibration_error_high"]
-    return number(row["calibration_error"]) + ("" if low is None else f" ({number(low)} to {number(high)})")
 
 
 def _cost(spent: Row) -> str | None:
