@@ -45,18 +45,15 @@ class Finding:
 def findings(tables: Tables) -> dict[str, list[Finding]]:
     """What was found of each model, in the order of a reader's questions."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
-    spent = costs(tables)
+    tables, spent = tables.ranked(), costs(tables)
     return {model: [*_of_model(tables, model, [row for row in spent if row["model"] == model])] for model in models}
 
 
 def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    sets = _sets(board)
-    # The best one first, in whatever order a filtered or joined file has its rows.
-    board = board.sort(METRIC, descending=True, nulls_last=True, maintain_order=True)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    for label, averaged_over in sets:
+    for label, averaged_over in _sets(board):
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         if block:
             compared = comparisons.filter(label=label, averaged_over=averaged_over)
@@ -101,7 +98,8 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
         text += f" {_lead(comparisons, name, other, named)}"
-    equals = sum(bool(row["may_be_best"]) for row in block[1:])
+    tested = len(comparisons.filter(pl.col("verdict") != NOT_TESTED))
+    equals = sum(bool(row["may_be_best"]) for row in block[1:]) if tested else 0
     if 1 < equals == len(others):
         text += f" None of the {len(others)} other methods is shown to be worse."
     elif equals > 1:
@@ -118,7 +116,8 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
     row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
     lead = number(sign * row["difference"])
     if row["verdict"] == NOT_TESTED:
-        return f"Whether its lead of {lead} over {who} is noise is not known: {row['remark']}."
+        why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
+        return f"Whether its lead of {lead} over {who} is noise is not known{why}."
     told = {HIGHER: sign > 0, LOWER: sign < 0}.get(row["verdict"], False)
     if row["low"] is None:
         ends = ""
@@ -133,17 +132,21 @@ def _failures(metrics: pl.DataFrame) -> str | None:
     """The shifts on which no method is above chance; None where the intervals are not known."""
     low, high = pl.col("generalization_accuracy_low"), pl.col("generalization_accuracy_high")
     shifts = metrics.group_by("source", "target", maintain_order=True).agg(
-        (high < CHANCE).all().alias("below"), (low > CHANCE).any().alias("above"), low.null_count().alias("unknown")
+        (high < CHANCE).all().alias("below"),
+        (low > CHANCE).any().alias("above"),
+        (low.is_null() | high.is_null()).any().alias("unknown"),
     )
-    known = shifts.filter(unknown=0)
+    known = shifts.filter(~pl.col("unknown"))
     if not len(known):
         return None
+    lacking = len(shifts) - len(known)
+    more = f" Of {counted(lacking, 'more shift')} some interval is not known." if lacking else ""
     below = [" → ".join(place) for place in known.filter("below").select("source", "target").iter_rows()]
     chance = known.filter(~pl.col("below"), ~pl.col("above"))
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
     count = counted(len(known), "shift")
     if not below and not around:
-        return f"Nowhere: on each of {count}, some method's interval lies above 0.5."
+        return f"Nowhere: on each of {count}, some method's interval lies above 0.5.{more}"
     parts = []
     if below:
         parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {_listed(below)}.")
@@ -151,7 +154,7 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         parts.append(
             f"On {len(around)} of {count} no method is shown to be better than guessing, 0.5: {_listed(around)}."
         )
-    return " ".join(parts)
+    return " ".join(parts) + more
 
 
 def _listed(names: list[str]) -> str:

@@ -59,7 +59,7 @@ def write_report_from_tables(
     for other in beside:
         tables = tables.beside(Tables.of_run(other), other.name)
         stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json", "configuration")}
-    tables = tables.by_size()
+    tables = tables.by_size().ranked()
     figures = draw(tables)
     write_figures(figures, output.parent / FIGURES)
     _write(_page(title, tables, figures, stated), output)
@@ -79,7 +79,7 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
-    tables = tables.by_size()
+    tables = tables.by_size().ranked()
     return _page(run, tables, draw(tables), provenance)
 
 
@@ -148,6 +148,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "boards": _boards(tables),
         "repeated": tables["seeds"]["seeds"].max(),
         "texts": details.texts(tables["texts"]),
+        "absent": tables.absent,
         "overlap": _overlap(tables),
         "fewest_pairs": FEWEST_PAIRS,
         "fewest_clusters": FEWEST_CLUSTERS,
@@ -191,6 +192,8 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "rows": means,
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
+                    # Filtered tables may lack the method that their differences are to.
+                    "has_best": means[0]["difference_to_best"] is None,
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),
                 }
@@ -292,7 +295,12 @@ def _arithmetic(stated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        # An empty cell of a table is a dash on the page, never a word.
+        finalize=lambda value: "–" if value is None else value,
     )
     environment.filters["number"] = number
     environment.filters["p_value"] = p_value

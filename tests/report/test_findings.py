@@ -133,9 +133,17 @@ def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
     )
 
 
-def test_shifts_without_intervals_are_not_called_failures() -> None:
-    unknown = made(generalization_accuracy_low=pl.lit(None, pl.Float64))
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_shifts_without_intervals_are_not_called_failures(end: str) -> None:
+    column = f"generalization_accuracy_{end}"
+    unknown = made(**{column: pl.lit(None, pl.Float64)})
     assert "Where all methods fail" not in said(unknown)
+    some = made(**{column: pl.when(pl.col("target").is_in(["t1", "t2"])).then(None).otherwise(column)})
+    assert said(some)["Where all methods fail"] == (
+        "Nowhere: on each of 14 shifts, some method's interval lies above 0.5. "
+        "Of 2 more shifts some interval is not known."
+    )
+    assert "not known" not in said(made())["Where all methods fail"]
 
 
 def of_levels(**slopes: float) -> dict[tuple[str, int], float]:
@@ -235,6 +243,15 @@ def test_a_lead_over_what_was_not_compared_is_not_judged() -> None:
     text = said(lacking)["Best on extreme shifts"]
     assert "It was not compared with lora." in text and "runner-up" not in text
     assert "not compared" not in said(run)["Best on extreme shifts"]
+
+
+def test_where_nothing_was_tested_no_method_is_called_as_good_and_a_missing_reason_is_no_word() -> None:
+    run = made(shifts=[replace(shift, source="s0") for shift in SHIFTS])
+    text = said(run)["Best on extreme shifts"]
+    assert "is not known: the shifts of one source" in text and "None of" not in text and "as good" not in text
+    bare = run.having(comparisons=run["comparisons"].with_columns(remark=pl.lit(None, pl.String)))
+    text = said(bare)["Best on extreme shifts"]
+    assert "is noise is not known, and its table does not say why." in text and "None" not in text
 
 
 def test_a_lead_over_the_shifts_of_one_source_is_for_new_examples() -> None:
