@@ -34,7 +34,7 @@ from genies.report.files import write_figures
 from genies.report.findings import findings
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, p_value, percent, plural, size
+from genies.report.words import counted, number, p_value, percent, plural, printable, size
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -57,7 +57,7 @@ def write_report_from_tables(
     stated = read_json(provenance, "configuration")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
-        tables = tables.beside(Tables.of_run(other), other.name)
+        tables = tables.beside(Tables.of_run(other), printable(other.name))
         stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json", "configuration")}
     tables = tables.by_size().ranked()
     figures = draw(tables)

@@ -24,6 +24,7 @@ from genies.files import read_json
 from genies.published.results import NAMES
 from genies.report.checked import check
 from genies.report.sizes import by_size
+from genies.report.words import REPLACED, UNPRINTABLE
 
 TABLES = {
     Path(table.file).stem: table
@@ -86,9 +87,8 @@ class Tables:
         """
         samples = folder / SAMPLES_FILE
         # Programs that put every cell in quotes make empty texts of empty cells.
-        frames = {
-            name: table.read(folder).with_columns(pl.col(pl.String).replace("", None)) for name, table in TABLES.items()
-        }
+        texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
+        frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
         check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
             frames,

@@ -256,6 +256,18 @@ def test_files_as_other_programs_write_them_are_read_alike(edited: Callable[...,
         assert edited(**{table: content})[table].equals(edited()[table])
 
 
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\x1b", "\x00", "\ufffe"])
+def test_names_cannot_turn_the_words_around_them(edited: Callable[..., Tables], sign: str) -> None:
+    """A sentence after such a name would show its figures from right to left."""
+    named = {
+        name: FULL[name].with_columns(pl.col("model").replace("small", f"sm{sign}all"))
+        for name in RULES
+        if "model" in FULL[name].columns
+    }
+    page = render("trial", edited(**named), {})
+    assert sign not in page and "sm\ufffdall" in page
+
+
 @pytest.mark.parametrize("value", ["NaN", "inf", "-inf", "1e999", "high", "0,5"])
 def test_what_is_no_number_is_refused(edited: Callable[..., Tables], value: str) -> None:
     odd = pl.when(FIRST).then(pl.lit(value)).otherwise(pl.col("brier").cast(pl.String))
