@@ -21,6 +21,7 @@ from genies.report.tables import Tables
 from genies.report.words import counted, number, percent
 
 METRIC = "generalization_accuracy"
+ROUNDING = 1e-9
 NAMED = 5
 """Shifts or methods that a sentence names at most."""
 
@@ -89,43 +90,72 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     """Which intervention has the highest mean accuracy, and whether its lead is noise."""
     best = block[0]
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
-    text = f"{name} has the highest mean accuracy over {shifts}: {of_mean(best, METRIC, chance=True)}."
+    accuracy = of_mean(best, METRIC, chance=True)
+    if len(block) == 1:
+        text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
+    else:
+        text = f"{_have(_equal(block, METRIC))} the highest mean accuracy over {shifts}: {accuracy}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
         text += f" {TOO_FEW_SOURCES}"
+    over = sorted({row["shifts"] for row in block})
+    if len(over) > 1:
+        text += (
+            f" The methods were tested on different shifts, {over[0]} to {over[-1]} of them, so their means differ for "
+            "that reason, too."
+        )
     others = {row["intervention"]: row[METRIC] for row in block[1:]}
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
         text += f" {_lead(comparisons, name, other, named)}"
+    return text + _equals(block[1:], comparisons)
+
+
+def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
+    """The methods that have the figure of the first row."""
+    return [row["intervention"] for row in rows if abs(row[name] - rows[0][name]) < ROUNDING]
+
+
+def _have(names: list[str]) -> str:
+    """Subject and verb: ``mms has``, ``mms and lora have``."""
+    return f"{names[0]} has" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} have"
+
+
+def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
+    """How many other methods may be the best one, too, where it is more than one; nothing where none was tested."""
     tested = len(comparisons.filter(pl.col("verdict") != NOT_TESTED))
-    equals = sum(bool(row["may_be_best"]) for row in block[1:]) if tested else 0
+    equals = sum(bool(row["may_be_best"]) for row in others) if tested else 0
     if 1 < equals == len(others):
-        text += f" None of the {len(others)} other methods is shown to be worse."
-    elif equals > 1:
-        text += f" {equals} of the {len(others)} other methods may be as good."
-    return text
+        return f" None of the {len(others)} other methods is shown to be worse."
+    return f" {equals} of the {len(others)} other methods may be as good." if equals > 1 else ""
 
 
 def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
-    """Whether the lead of the best intervention over another one is more than noise."""
+    """Whether the lead of the best intervention over another one is more than noise.
+
+    On the shifts that both were tested on it may be behind.
+    """
     either = pl.col("intervention").is_in([best, other]) & pl.col("other").is_in([best, other])
     rows = comparisons.filter(either).to_dicts()
     if not rows:
         return f"It was not compared with {other}."
-    row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
-    lead = number(sign * row["difference"])
+    row = rows[0]
+    sign = 1 if rows[0]["intervention"] == best else -1
+    behind = sign * row["difference"] < -ROUNDING
+    sign = -sign if behind else sign
+    ends = ""
+    if row["low"] is not None and row["verdict"] != NOT_TESTED:
+        low, high = sorted((sign * row["low"], sign * row["high"]))
+        over = "for new examples of these shifts" if row["interval_over"] == EXAMPLES else "for new shifts"
+        ends = f" ({number(low)} to {number(high)}, {over})"
+    gap = f"{number(sign * row['difference'])}{ends}"
+    shifts = f"on the {counted(row['shifts'], 'shift')} that both were tested on,"
+    what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
     if row["verdict"] == NOT_TESTED:
         why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
-        return f"Whether its lead of {lead} over {who} is noise is not known{why}."
-    told = {HIGHER: sign > 0, LOWER: sign < 0}.get(row["verdict"], False)
-    if row["low"] is None:
-        ends = ""
-    else:
-        low, high = sorted((sign * row["low"], sign * row["high"]))
-        over = ", for new examples of these shifts" if row["interval_over"] == EXAMPLES else ", for new shifts"
-        ends = f" ({number(low)} to {number(high)}{over})"
-    return f"Its lead of {lead}{ends} over {who} {'is more than noise' if told else 'may be noise'}."
+        return f"Whether its {what} is noise is not known{why}."
+    return f"Its {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:
@@ -228,13 +258,19 @@ def _range(rows: pl.DataFrame) -> str:
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
-    overall = board.filter(pl.col("calibration_error").is_not_null(), label=ALL_LABELS, averaged_over=DISTINCT)
-    if not len(overall):
+    overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
+    if not known:
         return None
-    nearest = overall.sort("calibration_error", maintain_order=True).row(0, named=True)
-    text = f"{nearest['intervention']} has the smallest calibration error: {of_mean(nearest, 'calibration_error')}."
-    if len(overall) > 1:
-        text += f" Whether its lead over the other {counted(len(overall) - 1, 'method')} is noise is not tested."
+    error, nearest = of_mean(known[0], "calibration_error"), _equal(known, "calibration_error")
+    if len(known) == 1:
+        text = f"The mean calibration error of {nearest[0]} is {error}."
+    else:
+        of_these = f" of the {len(known)} methods that have one" if len(known) < len(overall) else ""
+        text = f"{_have(nearest)} the smallest calibration error{of_these}: {error}."
+        if others := len(known) - len(nearest):
+            what = "method" if others == 1 else f"{others} methods"
+            text += f" Whether the lead over the other {what} is noise is not tested."
     for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
         text += (
             f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "

@@ -65,6 +65,50 @@ def test_the_best_method_is_named_for_extreme_and_probing_shifts() -> None:
     assert said(made(shifts=one_label))["Best method"].startswith("mms has the highest mean accuracy over 16 shifts")
 
 
+def test_a_single_method_is_compared_with_none() -> None:
+    run = made(calibration_error=pl.lit(0.1))
+    alone = {name: run[name].filter(intervention="mms") for name in ("generalization_metrics", "leaderboard")}
+    found = said(run.having(**alone))
+    assert found["Best on extreme shifts"].startswith("mms is the only method. Its mean accuracy over 8 shifts is 0.8")
+    assert found["Calibration"].startswith("The mean calibration error of mms is 0.100 (0.100 to 0.100, 95 %")
+    for text in found.values():
+        assert "highest" not in text and "smallest" not in text and "noise" not in text
+    assert "the only method" not in said(run)["Best on extreme shifts"]
+
+
+def test_methods_that_are_equal_are_all_named() -> None:
+    same = {("lora", n): LEVELS["mms"] + WIGGLE[3 * n % 7] for n in range(16)}
+    run = made(places=same, calibration_error=pl.when(intervention="zero_shot").then(0.2).otherwise(0.1))
+    found = said(run)
+    assert "mms and lora have the highest mean accuracy over 8 shifts: 0.8" in found["Best on extreme shifts"]
+    assert "mms and lora have the smallest calibration error: 0.100" in found["Calibration"]
+    assert "over the other method is noise is not tested" in found["Calibration"]
+    assert " have the " not in said(made())["Best on extreme shifts"]
+
+
+def test_means_over_different_shifts_are_called_so_and_a_paired_difference_may_go_the_other_way() -> None:
+    """lora is better wherever both were tested, but was tested on hard shifts that mms was not tested on."""
+    places = {("lora", n): LEVELS["mms"] + 0.05 + 0.1 * WIGGLE[n % 7] for n in range(6)}
+    places |= {("lora", n): 0.55 for n in (6, 7)} | {("mms", n): 0.8 for n in range(6)}
+    run = made(places=places)
+    metrics = run.metrics.filter((pl.col("intervention") != "mms") | ~pl.col("target").is_in(["t6", "t7"]))
+    comparisons = compare(metrics, {})
+    board = leaderboard(metrics, comparisons=comparisons)
+    run = run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=board)
+    text = said(run)["Best on extreme shifts"]
+    assert text.startswith("mms has the highest mean accuracy over 6 shifts")
+    assert "tested on different shifts, 6 to 8 of them, so their means differ for that reason, too." in text
+    assert re.search(
+        r"Its distance of 0\.05\d \(0\.0\d\d to 0\.0\d\d, for new shifts\) behind the runner-up, lora, on the 6 shifts "
+        r"that both were tested on, is more than noise\.",
+        text,
+    )
+    assert "lead of −" not in text and "different shifts" not in said(made())["Best on extreme shifts"]
+    untested = run["comparisons"].with_columns(verdict=pl.lit("not tested"), remark=pl.lit("why"))
+    text = said(run.having(comparisons=untested))["Best on extreme shifts"]
+    assert re.search(r"Whether its distance of 0\.05\d behind .* tested on, is noise is not known: why\.", text)
+
+
 def test_random_is_no_method() -> None:
     below_chance = dict.fromkeys(("zero_shot", "mms", "lora"), 0.3)
     assert "random" not in " ".join(said(made(below_chance)).values())
@@ -209,11 +253,17 @@ def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None
     by_chance = pl.when(pl.col("target").is_in(["t0", "t1", "t2"])).then(0.2).otherwise(0.05)
     text = said(made(calibration_error=error, calibration_error_by_chance=by_chance))["Calibration"]
     assert text.startswith("lora has the smallest calibration error: 0.020")
-    assert "Whether its lead over the other 2 methods is noise is not tested." in text
+    assert "Whether the lead over the other 2 methods is noise is not tested." in text
     assert text.endswith("The confidence of mms is off by more than chance gives on 13 of 16 shifts.")
     calibrated = said(made(calibration_error=error, calibration_error_by_chance=pl.lit(0.3)))["Calibration"]
     assert calibrated.endswith("on 0 of 16 shifts.")
     assert "Calibration" not in said(made(calibration_error=pl.lit(None, pl.Float64)))
+    some = pl.when(intervention="zero_shot").then(None).otherwise(error)
+    assert said(made(calibration_error=some))["Calibration"].startswith(
+        "lora has the smallest calibration error of the 2 methods that have one: 0.020"
+    )
+    alike = said(made(calibration_error=pl.lit(0.1)))["Calibration"]
+    assert alike.startswith("mms, lora and zero_shot have the smallest") and "lead" not in alike
 
 
 def test_what_an_interval_is_for_is_said_and_without_one_the_figure_stands_alone() -> None:
