@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -115,6 +116,32 @@ def check(frames: Mapping[str, pl.DataFrame], folder: Path, files: Mapping[str, 
         raise StoreError(f"{path}: has no rows, so there is nothing to show; {REMEDY}")
     for name, row, wrong in (*_verdicts(frames), *_strangers(frames), *_other_shifts(frames)):
         raise _refusal(folder / files[name], frames[name], RULES[name], row, wrong)
+
+
+def check_samples(samples: Any, path: Path) -> None:
+    """Refuse samples that cannot be shown: what ``samples.json`` holds.
+
+    Raises:
+        StoreError: names the file and the target.
+    """
+    if not isinstance(samples, dict):
+        raise StoreError(f"{path}: is not as the workflow writes it; delete it and run snakemake again")
+    for target, sample in samples.items():
+        if not _can_be_shown(sample):
+            raise StoreError(f"{path}: {target} is not as the workflow writes it; delete it and run snakemake again")
+
+
+def _can_be_shown(sample: Any) -> bool:
+    if not isinstance(sample, dict) or not all(isinstance(sample.get(name), list) for name in ("columns", "pairs")):
+        return False
+    columns, pairs = sample["columns"], sample["pairs"]
+    return all(isinstance(column, list) and len(column) == 3 for column in columns) and all(
+        isinstance(pair, dict)
+        and all(isinstance(pair.get(name), str) for name in ("prompt", "best", "worse"))
+        and isinstance(pair.get("verdicts"), list)
+        and len(pair["verdicts"]) == len(columns)
+        for pair in pairs
+    )
 
 
 def _refusal(path: Path, frame: pl.DataFrame, rule: Rule, row: int, wrong: str) -> StoreError:

@@ -20,6 +20,7 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
+from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
@@ -53,8 +54,13 @@ def write_report_from_tables(
         provenance: what ``genies provenance`` wrote; stated at the page's end.
         beside: folders of other runs' results, to show on the same page.
         output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
+
+    Raises:
+        StoreError: a file is missing or damaged, or cannot be shown.
     """
     stated = read_json(provenance, "configuration")
+    if not isinstance(stated["configuration"], dict):
+        raise StoreError(f"{provenance}: its configuration is no object; delete it and run snakemake again")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
         tables = tables.beside(Tables.of_run(other), printable(other.name))

@@ -22,7 +22,7 @@ from genies.evaluation.tables.elicitation_by_category import by_category
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
-from genies.report.checked import check
+from genies.report.checked import check, check_samples
 from genies.report.sizes import by_size
 from genies.report.words import REPLACED, UNPRINTABLE
 
@@ -85,14 +85,16 @@ class Tables:
         Raises:
             StoreError: one is missing or damaged, or they cannot be shown; see ``genies.report.checked``.
         """
-        samples = folder / SAMPLES_FILE
+        file = folder / SAMPLES_FILE
+        samples = read_json(file) if file.is_file() else {}
+        check_samples(samples, file)
         # Programs that put every cell in quotes make empty texts of empty cells.
         texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
         frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
         check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
             frames,
-            samples=read_json(samples) if samples.is_file() else {},
+            samples=samples,
             sweep=SWEEP.read(folder) if sweep else None,
             absent=tuple(table.file for table in TABLES.values() if not (folder / table.file).is_file()),
         )

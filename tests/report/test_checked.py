@@ -331,6 +331,41 @@ def test_a_sweep_is_read_as_its_stage_writes_it_and_refused_where_it_is_missing(
     assert ">0.612<small>0.511 to 0.713</small>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+BAD_SAMPLES = {
+    "no object": [1],
+    "a target without pairs": {"hard": {"columns": [["small", "mms", "easy"]]}},
+    "a column without a source": {"hard": {"columns": [["small", "mms"]], "pairs": []}},
+    "a pair without a verdict for each column": {
+        "hard": {
+            "columns": [["small", "mms", "easy"]],
+            "pairs": [{"prompt": "p", "best": "b", "worse": "w", "verdicts": []}],
+        }
+    },
+    "a pair without its texts": {
+        "hard": {"columns": [], "pairs": [{"prompt": None, "best": "b", "worse": "w", "verdicts": []}]}
+    },
+}
+
+
+@pytest.mark.parametrize("samples", BAD_SAMPLES.values(), ids=BAD_SAMPLES)
+def test_samples_that_cannot_be_shown_are_refused(tmp_path: Path, samples: object) -> None:
+    write_run(tmp_path, TABLES, 11)
+    assert Tables.of_run(tmp_path).samples == TABLES.samples
+    write_json(tmp_path / "samples.json", samples)
+    where = "samples.json: " if isinstance(samples, list) else "samples.json: hard "
+    with pytest.raises(StoreError, match=f"{where}is not as the workflow writes it; delete it and run snakemake again"):
+        Tables.of_run(tmp_path)
+
+
+@pytest.mark.parametrize("configuration", [[], "x", None])
+def test_a_provenance_whose_configuration_is_no_object_is_refused(tmp_path: Path, configuration: object) -> None:
+    write_run(tmp_path, TABLES, 11)
+    provenance = tmp_path / "provenance.json"
+    write_json(provenance, {"configuration": configuration})
+    with pytest.raises(StoreError, match=r"provenance\.json: its configuration is no object; delete it and run snake"):
+        write_report_from_tables(tmp_path, title="t", provenance=provenance, output=tmp_path / "report.html")
+
+
 def test_a_run_of_one_method_on_one_shift_is_shown() -> None:
     one = make_tables(["small"], ["mms"], SHIFTS[:1])
     told = words(one)
