@@ -37,16 +37,18 @@ class Rule:
     """What the rows of a table must have.
 
     Attributes:
-        keys: no two rows are alike in these. Empty where rows may repeat.
+        keys: name a row; no two rows are alike in these.
         filled: columns that no row leaves empty.
         where: the rows that ``own`` is about, those in which this column is empty, or else all.
         own: columns that these rows do not leave empty either.
+        repeats: whether rows may be alike in the keys after all.
     """
 
     keys: tuple[str, ...]
     filled: tuple[str, ...]
     where: str = ""
     own: tuple[str, ...] = ()
+    repeats: bool = False
 
 
 RULES: Mapping[str, Rule] = {
@@ -84,11 +86,16 @@ RULES: Mapping[str, Rule] = {
     "checks": Rule(
         ("model", "distribution", "split"),
         ("model", "distribution", "split", "packed", "examples", "texts", "decisions", "decisions_changed"),
+        repeats=True,
     ),
     "training": Rule((*METHOD, "source", "step"), (*METHOD, "source", "step", "loss")),
     "sites": Rule((*METHOD, "source", "layer", "head"), (*METHOD, "source", "layer")),
-    "costs": Rule(("model", "stage", "intervention", "source", "distribution", "split"), ("model", "stage", "bytes")),
-    "jobs": Rule(("rule", "model", "intervention", "job"), ("rule", "seconds")),
+    "costs": Rule(
+        ("model", "stage", "intervention", "source", "distribution", "split"),
+        ("model", "stage", "bytes"),
+        repeats=True,
+    ),
+    "jobs": Rule(("rule", "model", "intervention", "job"), ("rule",), repeats=True),
     "overlap": Rule(
         ("source", "target"),
         ("source", "target", "examples", "seen", "same_prompt", "same_text", "other_label", "complete"),
@@ -167,7 +174,7 @@ def _empty(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
 
 def _twice(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
     """Rows that repeat an earlier one."""
-    if rule.keys and (row := _first(frame, ~pl.struct(rule.keys).is_first_distinct())) is not None:
+    if not rule.repeats and (row := _first(frame, ~pl.struct(rule.keys).is_first_distinct())) is not None:
         yield row, f"an earlier row has the same {', '.join(rule.keys)}"
 
 
