@@ -107,18 +107,19 @@ def answers(tables: Tables) -> list[Row]:
 
 def tie_orders(tables: Tables) -> list[Row]:
     """Rows of ``ties.csv`` that are shifts, those that move most first."""
-    rows = _of_shifts(tables["ties"], tables.metrics)
-    return sorted(rows, key=lambda row: row["accuracy_least"] - row["accuracy_most"])
+    return _of_shifts(tables["ties"], tables.metrics, pl.col("accuracy_least") - pl.col("accuracy_most"))
 
 
 def drawn_sets(tables: Tables) -> list[Row]:
     """Rows of ``sets.csv`` that are shifts, those to whose error the choice of sets adds most first."""
-    return sorted(_of_shifts(tables["sets"], tables.metrics), key=lambda row: -row["added_error"])
+    return _of_shifts(tables["sets"], tables.metrics, -pl.col("added_error"))
 
 
-def _of_shifts(frame: pl.DataFrame, metrics: pl.DataFrame) -> list[Row]:
+def _of_shifts(frame: pl.DataFrame, metrics: pl.DataFrame, *order: pl.Expr) -> list[Row]:
+    """Rows of a table that are shifts; where an order is given, those that have nothing to go by are last."""
     shifts = metrics.select("source", "target").unique()
-    return frame.join(shifts, on=["source", "target"], how="semi", maintain_order="left").to_dicts()
+    rows = frame.join(shifts, on=["source", "target"], how="semi", maintain_order="left")
+    return (rows.sort(order, nulls_last=True, maintain_order=True) if order else rows).to_dicts()
 
 
 def tied_sites(sites: pl.DataFrame) -> dict[str, Any]:

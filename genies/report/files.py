@@ -12,6 +12,7 @@ import vl_convert
 
 from genies.files import whole_file
 from genies.report import drawing
+from genies.report.words import printable
 
 FORMATS = ("svg", "png")
 WIDTH = 640
@@ -29,7 +30,8 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
     """
     written = []
     for figure in figures.all():
-        spec = _with_colors({**figure.wide, "datasets": {**figure.wide.get("datasets", {}), **figures.data}})
+        data = {**figure.wide.get("datasets", {}), **figures.data}
+        spec = _with_colors(_printable({**figure.wide, "datasets": data}))
         if spec.get("width") == "container":
             spec["width"] = WIDTH
         spec |= {"background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
@@ -52,6 +54,15 @@ def _renumbered(svg: str) -> str:
     """The drawing with its clips counted from 0: Vega counts on over all drawings of a process."""
     numbers: dict[str, int] = {}
     return re.sub(r"\b(clip|gradient_)(\d+)\b", lambda m: f"{m[1]}{numbers.setdefault(m[0], len(numbers))}", svg)
+
+
+def _printable(value: Any) -> Any:
+    """A specification whose texts XML can hold."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _with_colors(value: Any) -> Any:

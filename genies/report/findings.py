@@ -15,14 +15,15 @@ from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.cost import computing, costs
+from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
 from genies.report.words import counted, number, percent
 
-UNINFORMATIVE = 0.9
-"""Width of an accuracy's interval from which on it says nothing."""
+METRIC = "generalization_accuracy"
+ROUNDING = 1e-9
 NAMED = 5
-"""Shifts that a sentence names at most."""
+"""Shifts or methods that a sentence names at most."""
 
 Row = Mapping[str, Any]
 
@@ -45,7 +46,7 @@ class Finding:
 def findings(tables: Tables) -> dict[str, list[Finding]]:
     """What was found of each model, in the order of a reader's questions."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
-    spent = costs(tables)
+    tables, spent = tables.ranked(), costs(tables)
     return {model: [*_of_model(tables, model, [row for row in spent if row["model"] == model])] for model in models}
 
 
@@ -85,74 +86,97 @@ def _about(label: str, averaged_over: str) -> str:
     return "Best method" if label == ALL_LABELS else f"Best on {label} shifts"
 
 
-def _interval(row: Row, name: str) -> str:
-    """A figure with its interval for new shifts where these support a claim, or else for new examples, or none."""
-    kinds = [("", "95 % for new shifts"), ("_examples", "95 % for new examples")]
-    for kind, what in kinds if supports_new_shifts(row["degrees_of_freedom"]) else reversed(kinds):
-        low, high = row[f"{name}{kind}_low"], row[f"{name}{kind}_high"]
-        if low is not None:
-            empty = ", which carries no information" if high - low >= UNINFORMATIVE else ""
-            chance = ", an interval that contains 0.5, which guessing gives" if low <= CHANCE <= high else ""
-            return f"{number(row[name])} ({number(low)} to {number(high)}, {what}{empty}){chance}"
-    return number(row[name])
-
-
 def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     """Which intervention has the highest mean accuracy, and whether its lead is noise."""
     best = block[0]
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
-    text = f"{name} has the highest mean accuracy over {shifts}: {_interval(best, 'generalization_accuracy')}."
+    accuracy = of_mean(best, METRIC, chance=True)
+    if len(block) == 1:
+        text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
+    else:
+        text = f"{_have(_equal(block, METRIC))} the highest mean accuracy over {shifts}: {accuracy}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
-        text += " These shifts have so few sources that they cannot support a claim about new ones."
-    others = {row["intervention"]: row["generalization_accuracy"] for row in block[1:]}
+        text += f" {TOO_FEW_SOURCES}"
+    over = sorted({row["shifts"] for row in block})
+    if len(over) > 1:
+        text += (
+            f" The methods were tested on different shifts, {over[0]} to {over[-1]} of them, so their means differ for "
+            "that reason, too."
+        )
+    others = {row["intervention"]: row[METRIC] for row in block[1:]}
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
         text += f" {_lead(comparisons, name, other, named)}"
-    equals = sum(bool(row["may_be_best"]) for row in block[1:])
+    return text + _equals(block[1:], comparisons)
+
+
+def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
+    """The methods that have the figure of the first row."""
+    return [row["intervention"] for row in rows if abs(row[name] - rows[0][name]) < ROUNDING]
+
+
+def _have(names: list[str]) -> str:
+    """Subject and verb: ``mms has``, ``mms and lora have``."""
+    return f"{names[0]} has" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} have"
+
+
+def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
+    """How many other methods may be the best one, too, where it is more than one; nothing where none was tested."""
+    tested = len(comparisons.filter(pl.col("verdict") != NOT_TESTED))
+    equals = sum(bool(row["may_be_best"]) for row in others) if tested else 0
     if 1 < equals == len(others):
-        text += f" None of the {len(others)} other methods is shown to be worse."
-    elif equals > 1:
-        text += f" {equals} of the {len(others)} other methods may be as good."
-    return text
+        return f" None of the {len(others)} other methods is shown to be worse."
+    return f" {equals} of the {len(others)} other methods may be as good." if equals > 1 else ""
 
 
 def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
-    """Whether the lead of the best intervention over another one is more than noise."""
+    """Whether the lead of the best intervention over another one is more than noise.
+
+    On the shifts that both were tested on it may be behind.
+    """
     either = pl.col("intervention").is_in([best, other]) & pl.col("other").is_in([best, other])
     rows = comparisons.filter(either).to_dicts()
     if not rows:
         return f"It was not compared with {other}."
-    row, sign = rows[0], 1 if rows[0]["intervention"] == best else -1
-    lead = number(sign * row["difference"])
-    if row["verdict"] == NOT_TESTED:
-        return f"Whether its lead of {lead} over {who} is noise is not known: {row['remark']}."
-    told = {HIGHER: sign > 0, LOWER: sign < 0}.get(row["verdict"], False)
-    if row["low"] is None:
-        ends = ""
-    else:
+    row = rows[0]
+    sign = 1 if rows[0]["intervention"] == best else -1
+    behind = sign * row["difference"] < -ROUNDING
+    sign = -sign if behind else sign
+    ends = ""
+    if row["low"] is not None and row["verdict"] != NOT_TESTED:
         low, high = sorted((sign * row["low"], sign * row["high"]))
-        over = ", for new examples of these shifts" if row["interval_over"] == EXAMPLES else ", for new shifts"
-        ends = f" ({number(low)} to {number(high)}{over})"
-    return f"Its lead of {lead}{ends} over {who} {'is more than noise' if told else 'may be noise'}."
+        over = "for new examples of these shifts" if row["interval_over"] == EXAMPLES else "for new shifts"
+        ends = f" ({number(low)} to {number(high)}, {over})"
+    gap = f"{number(sign * row['difference'])}{ends}"
+    shifts = f"on the {counted(row['shifts'], 'shift')} that both were tested on,"
+    what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
+    if row["verdict"] == NOT_TESTED:
+        why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
+        return f"Whether its {what} is noise is not known{why}."
+    return f"Its {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:
     """The shifts on which no method is above chance; None where the intervals are not known."""
     low, high = pl.col("generalization_accuracy_low"), pl.col("generalization_accuracy_high")
     shifts = metrics.group_by("source", "target", maintain_order=True).agg(
-        (high < CHANCE).all().alias("below"), (low > CHANCE).any().alias("above"), low.null_count().alias("unknown")
+        (high < CHANCE).all().alias("below"),
+        (low > CHANCE).any().alias("above"),
+        (low.is_null() | high.is_null()).any().alias("unknown"),
     )
-    known = shifts.filter(unknown=0)
+    known = shifts.filter(~pl.col("unknown"))
     if not len(known):
         return None
+    lacking = len(shifts) - len(known)
+    more = f" Of {counted(lacking, 'more shift')} some interval is not known." if lacking else ""
     below = [" → ".join(place) for place in known.filter("below").select("source", "target").iter_rows()]
     chance = known.filter(~pl.col("below"), ~pl.col("above"))
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
     count = counted(len(known), "shift")
     if not below and not around:
-        return f"Nowhere: on each of {count}, some method's interval lies above 0.5."
+        return f"Nowhere: on each of {count}, some method's interval lies above 0.5.{more}"
     parts = []
     if below:
         parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {_listed(below)}.")
@@ -160,7 +184,7 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         parts.append(
             f"On {len(around)} of {count} no method is shown to be better than guessing, 0.5: {_listed(around)}."
         )
-    return " ".join(parts)
+    return " ".join(parts) + more
 
 
 def _listed(names: list[str]) -> str:
@@ -170,15 +194,17 @@ def _listed(names: list[str]) -> str:
 
 def _stated(claims: pl.DataFrame) -> str | None:
     """Which figures that the paper states lie within this run's intervals; of each the first that has one counts."""
-    known = claims.filter(pl.col("low").is_not_null()).unique("claim", keep="first", maintain_order=True).to_dicts()
+    known = claims.drop_nulls(["low", "high"]).unique("claim", keep="first", maintain_order=True).to_dicts()
     if not known:
         return None
-    inside = [row for row in known if row["low"] <= row["stated"] <= row["high"]]
+    untested = [row for row in known if empty(row["low"], row["high"])]
+    inside = [row for row in known if row not in untested and row["low"] <= row["stated"] <= row["high"]]
+    outside = [row for row in known if row not in untested and row not in inside]
     text = (
         f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
         f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {known[0]['model']}."
     )
-    for kind, rows in (("Within", inside), ("Outside", [row for row in known if row not in inside])):
+    for kind, rows in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
         if rows:
             text += f" {kind}: {'; '.join(_both(row) for row in rows)}."
     return text
@@ -186,45 +212,71 @@ def _stated(claims: pl.DataFrame) -> str | None:
 
 def _both(row: Row) -> str:
     """A statement of the paper with its figure, and that of this run."""
-    empty = ", which carries no information" if row["high"] - row["low"] >= UNINFORMATIVE else ""
-    here = f"{number(row['recomputed'])} ({number(row['low'])} to {number(row['high'])}{empty})"
+    ends = f"{number(row['low'])} to {number(row['high'])}{empty(row['low'], row['high'])}"
+    here = f"{number(row['recomputed'])} ({ends}) over {row['over']}"
     return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
 
 
 def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
-    """How well accuracy under the untouched model tells where a method generalizes (the perplexity heuristic)."""
-    rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL)
+    """How well accuracy under the untouched model tells where other methods generalize (the perplexity heuristic)."""
+    rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL).sort("r")
     if not len(rows):
         return None
-    of_best = rows.filter(pl.col("intervention").is_in(best)).to_dicts()
-    row = of_best[0] if of_best else rows.sort("r", descending=True).row(0, named=True)
-    told = row["low"] > 0 or row["high"] < 0
+    fewest, most = min(rows["shifts"]), max(rows["shifts"])
+    over = counted(most, "shift") if fewest == most else f"{fewest} to {most} shifts"
+    text = f"Over {over}, the accuracy of the untouched model ({BASELINE}) and that of "
+    if len(rows) == 1:
+        text += f"{rows['intervention'][0]} correlate with {_correlation(rows.row(0, named=True))}."
+    else:
+        text += f"another method correlate with {_range(rows)}."
+        for row in rows.filter(pl.col("intervention").is_in(best)).to_dicts():
+            text += f" For the best method, {row['intervention']}, {_correlation(row)}."
+    base = metrics.filter(intervention=BASELINE).select("source", "target")
+    both = [base.join(metrics.filter(intervention=name), on=["source", "target"]) for name in rows["intervention"]]
+    supported = all(supports_new_shifts(degrees_of_freedom(shifts["source"].to_list())) for shifts in both)
+    return text if supported else f"{text} {TOO_FEW_SOURCES}"
+
+
+def _correlation(row: Row) -> str:
+    """A correlation with its interval, and whether it may be noise."""
     r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
-    return (
-        f"Over {row['shifts']} shifts, the accuracy of the untouched model ({BASELINE}) and that of "
-        f"{row['intervention']} correlate with r = {r} ({low} to {high}, as if shifts were independent)"
-        f"{'' if told else ', which may be noise'}."
-    )
+    noise = ", which may be noise" if row["low"] <= 0 <= row["high"] else ""
+    return f"r = {r} ({low} to {high}, {INDEPENDENT}){noise}"
+
+
+def _range(rows: pl.DataFrame) -> str:
+    """Correlations of several methods, from small to large: the ends, the median, and how many intervals exclude 0."""
+    (least, first), (most, last) = (rows.select("r", "intervention").row(place) for place in (0, -1))
+    text = f"r from {number(least, 2)} ({first}) to {number(most, 2)} ({last})"
+    text += f", {number(rows.select(pl.median('r')).item(), 2)} in the median of {len(rows)} methods"
+    shown = rows.filter((pl.col("low") > 0) | (pl.col("high") < 0))["intervention"].to_list()
+    of = f"of their 95 % intervals, each judged alone and {INDEPENDENT},"
+    if not shown:
+        return f"{text}; none {of} leaves out 0"
+    return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {_listed(shown[::-1])}"
 
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
-    overall = board.filter(pl.col("calibration_error").is_not_null(), label=ALL_LABELS, averaged_over=DISTINCT)
-    if not len(overall):
+    overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
+    if not known:
         return None
-    nearest = overall.sort("calibration_error").row(0, named=True)
-    text = f"{nearest['intervention']} has the smallest calibration error: {_interval_of_error(nearest)}."
+    error, nearest = of_mean(known[0], "calibration_error"), _equal(known, "calibration_error")
+    if len(known) == 1:
+        text = f"The mean calibration error of {nearest[0]} is {error}."
+    else:
+        of_these = f" of the {len(known)} methods that have one" if len(known) < len(overall) else ""
+        text = f"{_have(nearest)} the smallest calibration error{of_these}: {error}."
+        if others := len(known) - len(nearest):
+            what = "method" if others == 1 else f"{others} methods"
+            text += f" Whether the lead over the other {what} is noise is not tested."
     for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
         text += (
             f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "
             f"{counted(row['shifts'], 'shift')}."
         )
     return text
-
-
-def _interval_of_error(row: Row) -> str:
-    low, high = row["calibration_error_low"], row["calibration_error_high"]
-    return number(row["calibration_error"]) + ("" if low is None else f" ({number(low)} to {number(high)})")
 
 
 def _cost(spent: Row) -> str | None:

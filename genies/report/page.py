@@ -20,6 +20,7 @@ import polars as pl
 import vl_convert
 from markupsafe import Markup
 
+from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
@@ -34,7 +35,7 @@ from genies.report.files import write_figures
 from genies.report.findings import findings
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, p_value, percent, plural, size
+from genies.report.words import counted, number, p_value, percent, plural, printable, size
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -53,13 +54,18 @@ def write_report_from_tables(
         provenance: what ``genies provenance`` wrote; stated at the page's end.
         beside: folders of other runs' results, to show on the same page.
         output: the page (HTML). Its figures go as SVG and PNG files into the folder ``figures`` beside it.
+
+    Raises:
+        StoreError: a file is missing or damaged, or cannot be shown.
     """
     stated = read_json(provenance, "configuration")
+    if not isinstance(stated["configuration"], dict):
+        raise StoreError(f"{provenance}: its configuration is no object; delete it and run snakemake again")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
-        tables = tables.beside(Tables.of_run(other), other.name)
+        tables = tables.beside(Tables.of_run(other), printable(other.name))
         stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json", "configuration")}
-    tables = tables.by_size()
+    tables = tables.by_size().ranked()
     figures = draw(tables)
     write_figures(figures, output.parent / FIGURES)
     _write(_page(title, tables, figures, stated), output)
@@ -79,7 +85,7 @@ def write_report(run: str, tables: Tables, provenance: Mapping[str, Any], output
 
 def render(run: str, tables: Tables, provenance: Mapping[str, Any]) -> str:
     """The report page as HTML; arguments as in ``write_report``."""
-    tables = tables.by_size()
+    tables = tables.by_size().ranked()
     return _page(run, tables, draw(tables), provenance)
 
 
@@ -148,6 +154,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "boards": _boards(tables),
         "repeated": tables["seeds"]["seeds"].max(),
         "texts": details.texts(tables["texts"]),
+        "absent": tables.absent,
         "overlap": _overlap(tables),
         "fewest_pairs": FEWEST_PAIRS,
         "fewest_clusters": FEWEST_CLUSTERS,
@@ -191,6 +198,8 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "rows": means,
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
+                    # Filtered tables may lack the method that their differences are to.
+                    "has_best": means[0]["difference_to_best"] is None,
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),
                 }
@@ -292,7 +301,12 @@ def _arithmetic(stated: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        # An empty cell of a table is a dash on the page, never a word.
+        finalize=lambda value: "–" if value is None else value,
     )
     environment.filters["number"] = number
     environment.filters["p_value"] = p_value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,20 @@ import polars as pl
 
 from genies.errors import ConfigError
 from genies.evaluation import tables
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.measurements import table_of
 from genies.evaluation.records import CHECKS, COSTS, JOBS, SAMPLES_FILE, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import COUNTS
+from genies.evaluation.table import Table
 from genies.evaluation.tables.claims import TABLE as CLAIMS
 from genies.evaluation.tables.comparisons import compare_means
 from genies.evaluation.tables.elicitation_by_category import by_category
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
+from genies.report.checked import check, check_samples
 from genies.report.sizes import by_size
+from genies.report.words import REPLACED, UNPRINTABLE
 
 TABLES = {
     Path(table.file).stem: table
@@ -28,7 +32,15 @@ TABLES = {
 }
 """Every table of a run by its name."""
 OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)
-SWEEP_FILE = "sweep.csv"
+SWEEP = Table(
+    "sweep.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source", "parameters"), pl.String),
+        **dict.fromkeys(("accuracy", "low", "high"), pl.Float64),
+        **dict.fromkeys(("train_pairs", "held_out_pairs"), pl.Int64),
+    },
+)
+"""What ``genies.stages.sweep`` writes; in a run with a sweep alone."""
 SHIFT = ("source", "target")
 METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
 
@@ -41,11 +53,13 @@ class Tables:
         frames: tables by name, one of ``TABLES``; those that are left out have no rows.
         samples: of ``genies.stages.samples``; empty where texts are not known.
         sweep: of ``genies.stages.sweep``, if there was one.
+        absent: files that the run's folder lacks.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     samples: Mapping[str, Any] = field(default_factory=dict)
     sweep: pl.DataFrame | None = None
+    absent: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         """A table by its name, one of ``TABLES``."""
@@ -69,13 +83,20 @@ class Tables:
             sweep: whether it has a sweep; a table that an earlier configuration left behind is not of the run.
 
         Raises:
-            StoreError: one is missing or damaged.
+            StoreError: one is missing or damaged, or they cannot be shown; see ``genies.report.checked``.
         """
-        samples = folder / SAMPLES_FILE
+        file = folder / SAMPLES_FILE
+        samples = read_json(file) if file.is_file() else {}
+        check_samples(samples, file)
+        # Programs that put every cell in quotes make empty texts of empty cells.
+        texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
+        frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
+        check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
-            {name: table.read(folder) for name, table in TABLES.items()},
-            samples=read_json(samples) if samples.is_file() else {},
-            sweep=pl.read_csv(folder / SWEEP_FILE) if sweep else None,
+            frames,
+            samples=samples,
+            sweep=SWEEP.read(folder) if sweep else None,
+            absent=tuple(table.file for table in TABLES.values() if not (folder / table.file).is_file()),
         )
 
     def beside(self, other: Tables, name: str) -> Tables:
@@ -104,13 +125,31 @@ class Tables:
 
     def by_size(self) -> Tables:
         """These tables with their models from small to large; see ``genies.report.sizes.by_size``."""
-        rank = {
-            model: n for n, model in enumerate(by_size(self.metrics["model"].unique(maintain_order=True).to_list()))
-        }
-        place = pl.col("model").replace_strict(rank, default=len(rank))
+        models = by_size(self.metrics["model"].unique(maintain_order=True).to_list())
+        rank = {model: n for n, model in enumerate(models)}
+        place = _place(pl.col("model"), models)
         ordered = {name: self[name].sort(place, maintain_order=True) for name in OF_MODELS}
         samples = {name: _ordered(value, rank) for name, value in self.samples.items()}
         return replace(self.having(**ordered), samples=samples)
+
+    def ranked(self) -> Tables:
+        """These tables with the leaderboard in the order of runs, whatever order its file has.
+
+        All labels come before single ones, distinct shifts before entries and benchmarks, and the best method first.
+        """
+        board = self["leaderboard"]
+        labels = [ALL_LABELS, *self.metrics["label"].unique(maintain_order=True)]
+        over = pl.col("averaged_over")
+        order = [
+            _place(pl.col("model"), board["model"].unique(maintain_order=True).to_list()),
+            _place(pl.col("label"), labels),
+            over != DISTINCT,
+            over != PUBLISHED,
+            _place(over, board["averaged_over"].unique(maintain_order=True).to_list()),
+            # Means that differ by rounding alone stay in their order.
+            -pl.col("generalization_accuracy").round(12),
+        ]
+        return self.having(leaderboard=board.sort(order, nulls_last=True, maintain_order=True))
 
     def _shared(self, metrics: pl.DataFrame) -> Tables:
         """These tables on the shifts that ``metrics`` has too."""
@@ -134,6 +173,11 @@ class Tables:
         }
         samples = {name: value for name, value in self.samples.items() if name in known}
         return replace(self.having(**{**of_shifts, **anew}), samples=samples)
+
+
+def _place(column: pl.Expr, names: Sequence[str]) -> pl.Expr:
+    """Places of a column's names in a list; what it lacks is last."""
+    return column.replace_strict({name: n for n, name in enumerate(names)}, default=len(names), return_dtype=pl.Int64)
 
 
 def _ordered(sample: Mapping[str, Any], rank: Mapping[str, int]) -> dict[str, Any]:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from genies.evaluation.simultaneous import LEVEL
+
+UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe\uffff]"
+"""Characters that a name may not have on the page or in a drawing: they have no place in XML, or turn the direction of
+the words and numbers around them. A pattern for ``re`` and for polars."""
+REPLACED = "\ufffd"
+
+
+def printable(text: str) -> str:
+    """A name with a � for each character that it may not have."""
+    return re.sub(UNPRINTABLE, REPLACED, text)
 
 
 def number(value: float | None, digits: int = 3) -> str:

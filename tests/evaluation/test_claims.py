@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -72,6 +74,16 @@ def test_r_is_named_by_its_definition_and_has_an_interval_over_distinct_shifts_a
     times = [1 + n % 2 for n in range(20)]
     assert entries["recomputed"] == pytest.approx(np.corrcoef(np.repeat(base, times), np.repeat(lora, times))[0, 1])
     assert entries["low"] is None and distinct["low"] < distinct["recomputed"] < distinct["high"]
+
+
+def test_intervals_for_new_shifts_need_shifts_that_support_a_claim_about_new_ones(table: pl.DataFrame) -> None:
+    few = [replace(shift, source=f"s{n % 3}") for n, shift in enumerate(SHIFTS)]
+    over_shifts = pl.col("claim").str.contains("LoRA elicits|untouched") | pl.col("figure").str.contains("elicitation")
+    of_few, of_many = (rows.filter(over_shifts) for rows in (claims(measured(["llama-7b"], few)), table))
+    assert len(of_few) == len(of_many) == 7
+    assert of_few["low"].null_count() == of_few["high"].null_count() == 7
+    # Entries repeat shifts: r over them has no interval, and those of five probing shifts weigh too unequally.
+    assert of_many.filter(pl.col("low").is_null())["over"].to_list() == ["8 entries", "30 entries"]
 
 
 def test_the_lead_of_mms_names_its_metric_and_the_benchmark(table: pl.DataFrame) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import altair as alt
 import polars as pl
@@ -14,7 +15,7 @@ from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 
 from genies.data.shifts import Shift
 from genies.evaluation.records import SITES
-from genies.report.drawing import SECTIONS, Kind
+from genies.report.drawing import SECTIONS, Figures, Kind
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.page import render
@@ -45,6 +46,33 @@ def test_equal_tables_give_equal_files(drawn_anew: None, tmp_path: Path) -> None
         write_figures(draw(TABLES), tmp_path / name)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+ODD = ("a\x00b", "\x1b[1m", "\ufffe", "\uffff", "x\x0by", "<&\"'>]]>")
+"""Characters that XML has no place for, and those that it must escape."""
+
+
+def test_names_that_xml_cannot_hold_are_drawn_without_those_characters(drawn_anew: None, tmp_path: Path) -> None:
+    shift = Shift("easy", "hard", "hard", "extreme", ODD[4], 1)
+    figures = Figures(kinds={"heatmaps": Kind("shifts", rank=0)})
+    for figure in draw(make_tables([ODD[0]], ODD[1:], [shift])).all():
+        if figure.id in ("figure-heatmap-0", "figure-leaderboard"):
+            figures.add("heatmaps", figure)
+    figures.data |= draw(make_tables([ODD[0]], ODD[1:], [shift])).data
+    written = write_figures(figures, tmp_path)
+    assert len(written) == 4
+    texts = {element.text for path in written if path.suffix == ".svg" for element in ElementTree.parse(path).iter()}
+    assert {"\ufffd[1m", "\ufffd", ODD[5]} <= texts
+
+
+def test_a_method_named_capability_has_a_column_of_its_own() -> None:
+    shift = Shift("easy", "hard", "hard", "extreme", "skill", 1)
+    figures = draw(make_tables(["small"], ["zero_shot", "capability", "mms"], [shift]))
+    (besides,) = {row["intervention"] for row in figures.data["besides-0"] if row["wide"]}
+    cells = {row["intervention"] for row in figures.data["cells-0"]}
+    assert cells == {"zero_shot", "capability", "mms"} and besides == "capability of the model"
+    (heatmap,) = (figure for figure in figures.all() if figure.id == "figure-heatmap-0")
+    assert '"capability of the model"' in json.dumps(heatmap.wide)
 
 
 MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]

@@ -14,6 +14,7 @@ from genies.evaluation.tables.claims import TABLE as CLAIMS
 from genies.evaluation.tables.comparisons import compare
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.report.findings import findings
+from genies.report.intervals import INDEPENDENT
 from genies.report.page import render
 from genies.report.tables import Tables
 
@@ -64,6 +65,50 @@ def test_the_best_method_is_named_for_extreme_and_probing_shifts() -> None:
     assert said(made(shifts=one_label))["Best method"].startswith("mms has the highest mean accuracy over 16 shifts")
 
 
+def test_a_single_method_is_compared_with_none() -> None:
+    run = made(calibration_error=pl.lit(0.1))
+    alone = {name: run[name].filter(intervention="mms") for name in ("generalization_metrics", "leaderboard")}
+    found = said(run.having(**alone))
+    assert found["Best on extreme shifts"].startswith("mms is the only method. Its mean accuracy over 8 shifts is 0.8")
+    assert found["Calibration"].startswith("The mean calibration error of mms is 0.100 (0.100 to 0.100, 95 %")
+    for text in found.values():
+        assert "highest" not in text and "smallest" not in text and "noise" not in text
+    assert "the only method" not in said(run)["Best on extreme shifts"]
+
+
+def test_methods_that_are_equal_are_all_named() -> None:
+    same = {("lora", n): LEVELS["mms"] + WIGGLE[3 * n % 7] for n in range(16)}
+    run = made(places=same, calibration_error=pl.when(intervention="zero_shot").then(0.2).otherwise(0.1))
+    found = said(run)
+    assert "mms and lora have the highest mean accuracy over 8 shifts: 0.8" in found["Best on extreme shifts"]
+    assert "mms and lora have the smallest calibration error: 0.100" in found["Calibration"]
+    assert "over the other method is noise is not tested" in found["Calibration"]
+    assert " have the " not in said(made())["Best on extreme shifts"]
+
+
+def test_means_over_different_shifts_are_called_so_and_a_paired_difference_may_go_the_other_way() -> None:
+    """lora is better wherever both were tested, but was tested on hard shifts that mms was not tested on."""
+    places = {("lora", n): LEVELS["mms"] + 0.05 + 0.1 * WIGGLE[n % 7] for n in range(6)}
+    places |= {("lora", n): 0.55 for n in (6, 7)} | {("mms", n): 0.8 for n in range(6)}
+    run = made(places=places)
+    metrics = run.metrics.filter((pl.col("intervention") != "mms") | ~pl.col("target").is_in(["t6", "t7"]))
+    comparisons = compare(metrics, {})
+    board = leaderboard(metrics, comparisons=comparisons)
+    run = run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=board)
+    text = said(run)["Best on extreme shifts"]
+    assert text.startswith("mms has the highest mean accuracy over 6 shifts")
+    assert "tested on different shifts, 6 to 8 of them, so their means differ for that reason, too." in text
+    assert re.search(
+        r"Its distance of 0\.05\d \(0\.0\d\d to 0\.0\d\d, for new shifts\) behind the runner-up, lora, on the 6 shifts "
+        r"that both were tested on, is more than noise\.",
+        text,
+    )
+    assert "lead of −" not in text and "different shifts" not in said(made())["Best on extreme shifts"]
+    untested = run["comparisons"].with_columns(verdict=pl.lit("not tested"), remark=pl.lit("why"))
+    text = said(run.having(comparisons=untested))["Best on extreme shifts"]
+    assert re.search(r"Whether its distance of 0\.05\d behind .* tested on, is noise is not known: why\.", text)
+
+
 def test_random_is_no_method() -> None:
     below_chance = dict.fromkeys(("zero_shot", "mms", "lora"), 0.3)
     assert "random" not in " ".join(said(made(below_chance)).values())
@@ -101,8 +146,17 @@ def test_few_sources_support_no_claim() -> None:
 def test_an_interval_that_says_nothing_is_called_so() -> None:
     two = [Shift("a", "t0", "t0", "extreme", "skill", 1), Shift("b", "t1", "t1", "extreme", "skill", 1)]
     wide = said(made(places={("mms", 0): 0.5, ("mms", 1): 0.95, ("lora", 1): 0.6}, shifts=two))["Best method"]
-    assert "(0.000 to 1.000, 95 % for new shifts, which carries no information), an interval that contains 0.5" in wide
+    assert (
+        "(0.000 to 1.000, 95 % for new shifts, which carries no information: 1.0 degrees of freedom, fewer than 4), "
+        "an interval that contains 0.5" in wide
+    )
     assert "no information" not in said(made())["Best on extreme shifts"]
+
+
+def test_the_best_method_is_the_best_in_any_order_of_the_rows() -> None:
+    run = made()
+    resorted = run.having(leaderboard=run["leaderboard"].sort("intervention", "label"))
+    assert said(resorted) == said(run)
 
 
 def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
@@ -123,21 +177,75 @@ def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
     )
 
 
-def test_shifts_without_intervals_are_not_called_failures() -> None:
-    unknown = made(generalization_accuracy_low=pl.lit(None, pl.Float64))
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_shifts_without_intervals_are_not_called_failures(end: str) -> None:
+    column = f"generalization_accuracy_{end}"
+    unknown = made(**{column: pl.lit(None, pl.Float64)})
     assert "Where all methods fail" not in said(unknown)
+    some = made(**{column: pl.when(pl.col("target").is_in(["t1", "t2"])).then(None).otherwise(column)})
+    assert said(some)["Where all methods fail"] == (
+        "Nowhere: on each of 14 shifts, some method's interval lies above 0.5. "
+        "Of 2 more shifts some interval is not known."
+    )
+    assert "not known" not in said(made())["Where all methods fail"]
 
 
-def test_whether_the_untouched_model_foretells_generalization() -> None:
-    together = {(method, n): 0.5 + 0.02 * n for method in ("zero_shot", "mms") for n in range(16)}
-    together |= {("mms", n): 0.6 + 0.02 * n + 0.02 * (n % 2) for n in range(16)}
-    text = said(made({"lora": 0.5}, places=together))["Can it be foreseen?"]
-    assert "(zero_shot) and that of mms correlate with r = 0.9" in text and "noise" not in text
+def of_levels(**slopes: float) -> dict[tuple[str, int], float]:
+    """Accuracies that rise from shift to shift by so much; a wiggle keeps two methods from rising exactly alike."""
+    rise = {(name, n): 0.5 + slope * n for name, slope in slopes.items() for n in range(16)}
+    return {(name, n): value + (WIGGLE[n % 7] if name != "zero_shot" else 0) for (name, n), value in rise.items()}
+
+
+def test_whether_the_untouched_model_foretells_generalization_is_said_over_all_methods() -> None:
+    text = said(made(places=of_levels(zero_shot=0.02, mms=0.02, lora=-0.01)))["Can it be foreseen?"]
+    assert text.startswith("Over 16 shifts, the accuracy of the untouched model (zero_shot) and that of another method")
+    r = r"−?\d\.\d\d"
+    assert re.search(rf"correlate with r from −{r} \(lora\) to {r} \(mms\), {r} in the median of 2", text)
+    judged = "2 of their 95 % intervals, each judged alone and as if shifts were independent, leave out 0: mms, lora."
+    assert judged in text
+    assert re.search(rf"For the best method, mms, r = {r} \(0\.\d\d to 0\.99, {INDEPENDENT}\)\.$", text)
+    one = said(made(places=of_levels(zero_shot=0.02, mms=0.02)))["Can it be foreseen?"]
+    assert "; 1 of their 95 % intervals" in one and "leaves out 0: mms." in one
+
+
+def test_one_method_that_goes_with_the_untouched_model_does_not_speak_for_the_others() -> None:
+    """The untouched model is the best one, so that there is no best other method to name."""
+    run = made({"zero_shot": 0.9}, places={("lora", n): 0.7 + WIGGLE[2 * n % 7] for n in range(16)})
+    text = said(run)["Can it be foreseen?"]
+    assert "(lora)" in text and "(mms)" in text and "in the median of 2 methods" in text
+    assert "leaves out 0: lora." in text and "best method" not in text
+
+
+def test_correlations_that_may_be_noise_are_called_so() -> None:
     apart = {("zero_shot", n): 0.5 + 0.1 * (n % 2) for n in range(16)}
-    apart |= {("mms", n): 0.8 + 0.1 * (n // 2 % 2) for n in range(16)}
-    assert said(made(places=apart))["Can it be foreseen?"].endswith("which may be noise.")
+    apart |= {(name, n): 0.8 + 0.1 * (n // 2 % 2) for name in ("mms", "lora") for n in range(16)}
+    text = said(made(places=apart))["Can it be foreseen?"]
+    assert "; none of their 95 % intervals, each judged alone and as if shifts were independent, leaves out 0." in text
+    assert text.endswith("as if shifts were independent), which may be noise.")
     constant = {("zero_shot", n): 0.5 for n in range(16)}
     assert "Can it be foreseen?" not in said(made(places=constant))
+
+
+def test_a_correlation_with_a_single_method_stands_alone() -> None:
+    run = made(places=of_levels(zero_shot=0.02, mms=0.02))
+    two = run.having(generalization_metrics=run.metrics.filter(pl.col("intervention") != "lora"))
+    text = said(two)["Can it be foreseen?"]
+    assert "(zero_shot) and that of mms correlate with r = " in text and "median" not in text and "best" not in text
+
+
+def test_correlations_over_few_sources_support_no_claim() -> None:
+    few = [replace(shift, source=f"s{n % 3}") for n, shift in enumerate(SHIFTS)]
+    run = made(places=of_levels(zero_shot=0.02, mms=0.02), shifts=few)
+    assert said(run)["Can it be foreseen?"].endswith(
+        "These shifts have so few sources that they cannot support a claim about new ones."
+    )
+    assert "few sources" not in said(made())["Can it be foreseen?"]
+
+
+def test_correlations_over_different_shifts_say_over_how_many() -> None:
+    run = made(places=of_levels(zero_shot=0.02, mms=0.02, lora=-0.01))
+    fewer = run.metrics.filter((pl.col("intervention") != "lora") | (pl.col("target") != "t3"))
+    assert said(run.having(generalization_metrics=fewer))["Can it be foreseen?"].startswith("Over 15 to 16 shifts, ")
 
 
 def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None:
@@ -145,10 +253,17 @@ def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None
     by_chance = pl.when(pl.col("target").is_in(["t0", "t1", "t2"])).then(0.2).otherwise(0.05)
     text = said(made(calibration_error=error, calibration_error_by_chance=by_chance))["Calibration"]
     assert text.startswith("lora has the smallest calibration error: 0.020")
+    assert "Whether the lead over the other 2 methods is noise is not tested." in text
     assert text.endswith("The confidence of mms is off by more than chance gives on 13 of 16 shifts.")
     calibrated = said(made(calibration_error=error, calibration_error_by_chance=pl.lit(0.3)))["Calibration"]
     assert calibrated.endswith("on 0 of 16 shifts.")
     assert "Calibration" not in said(made(calibration_error=pl.lit(None, pl.Float64)))
+    some = pl.when(intervention="zero_shot").then(None).otherwise(error)
+    assert said(made(calibration_error=some))["Calibration"].startswith(
+        "lora has the smallest calibration error of the 2 methods that have one: 0.020"
+    )
+    alike = said(made(calibration_error=pl.lit(0.1)))["Calibration"]
+    assert alike.startswith("mms, lora and zero_shot have the smallest") and "lead" not in alike
 
 
 def test_what_an_interval_is_for_is_said_and_without_one_the_figure_stands_alone() -> None:
@@ -178,6 +293,15 @@ def test_a_lead_over_what_was_not_compared_is_not_judged() -> None:
     text = said(lacking)["Best on extreme shifts"]
     assert "It was not compared with lora." in text and "runner-up" not in text
     assert "not compared" not in said(run)["Best on extreme shifts"]
+
+
+def test_where_nothing_was_tested_no_method_is_called_as_good_and_a_missing_reason_is_no_word() -> None:
+    run = made(shifts=[replace(shift, source="s0") for shift in SHIFTS])
+    text = said(run)["Best on extreme shifts"]
+    assert "is not known: the shifts of one source" in text and "None of" not in text and "as good" not in text
+    bare = run.having(comparisons=run["comparisons"].with_columns(remark=pl.lit(None, pl.String)))
+    text = said(bare)["Best on extreme shifts"]
+    assert "is noise is not known, and its table does not say why." in text and "None" not in text
 
 
 def test_a_lead_over_the_shifts_of_one_source_is_for_new_examples() -> None:
@@ -210,26 +334,33 @@ def test_a_lead_whose_interval_has_no_ends_may_be_noise() -> None:
     )
 
 
-def test_a_correlation_is_that_of_the_best_method_and_may_be_negative() -> None:
+def test_a_correlation_may_be_negative() -> None:
     against = {("zero_shot", n): 0.5 + 0.02 * n for n in range(16)}
     against |= {("mms", n): 0.95 - 0.01 * n + WIGGLE[n % 7] for n in range(16)}
     text = said(made(places=against))["Can it be foreseen?"]
-    assert re.search(
-        r"that of mms correlate with r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text
-    )
-    # Nothing correlates with itself: where the untouched model is best, the method that goes with it most is named.
-    with_lora = {("zero_shot", n): 0.9 + 0.005 * n for n in range(16)} | {
-        ("lora", n): 0.5 + 0.01 * n + WIGGLE[n % 7] for n in range(16)
-    }
-    assert "that of lora correlate with r = 0.9" in said(made(places=with_lora))["Can it be foreseen?"]
+    assert re.search(r"mms, r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text)
+    assert "(mms) to " in text
 
 
 def test_the_smallest_calibration_error_has_its_interval_where_there_is_one() -> None:
     error = pl.when(intervention="lora").then(0.02 + 0.001 * (pl.int_range(pl.len()) % 7)).otherwise(0.1)
     text = said(made(calibration_error=error))["Calibration"]
-    assert re.match(r"lora has the smallest calibration error: 0\.0\d\d \(0\.0\d\d to 0\.0\d\d\)\.$", text)
+    assert re.match(
+        r"lora has the smallest calibration error: 0\.0\d\d \(0\.0\d\d to 0\.0\d\d, 95 % for new shifts\)\. W", text
+    )
     one_source = made(shifts=[replace(shift, source="s0") for shift in SHIFTS], calibration_error=error)
-    assert re.match(r"lora has the smallest calibration error: 0\.0\d\d\.$", said(one_source)["Calibration"])
+    assert re.match(r"lora has the smallest calibration error: 0\.0\d\d\. W", said(one_source)["Calibration"])
+
+
+def test_a_calibration_error_over_few_sources_carries_no_information() -> None:
+    few = [replace(shift, source=f"s{n % 2}") for n, shift in enumerate(SHIFTS)]
+    error = pl.when(intervention="lora").then(0.02 + 0.001 * (pl.int_range(pl.len()) % 7)).otherwise(0.1)
+    text = said(made(calibration_error=error, shifts=few))["Calibration"]
+    assert re.search(
+        r"\(0\.0\d\d to 0\.0\d\d, 95 % for new shifts, which carries no information: "
+        r"1\.0 degrees of freedom, fewer than 4\)",
+        text,
+    )
 
 
 def test_the_evidence_of_calibration_is_a_section_that_the_page_has() -> None:
@@ -255,12 +386,15 @@ def test_which_of_the_papers_figures_lie_within_the_intervals_is_said() -> None:
     both = stated(first_claim=(0.4, 0.8), second_claim=(0.6, 0.8), third_claim=None)["Next to the paper"]
     assert both == (
         "Of 2 figures that the paper states of llama-30b, 1 lies within the 95 % intervals of small. "
-        "Within: first claim (stated 0.500, here 0.700 (0.400 to 0.800)). "
-        "Outside: second claim (stated 0.500, here 0.700 (0.600 to 0.800))."
+        "Within: first claim (stated 0.500, here 0.700 (0.400 to 0.800) over 15 shifts). "
+        "Outside: second claim (stated 0.500, here 0.700 (0.600 to 0.800) over 15 shifts)."
     )
     inside = stated(first_claim=(0.4, 0.8), second_claim=(0.0, 1.0))["Next to the paper"]
-    assert "2 lie within the 95 % intervals of small" in inside and "Outside" not in inside
-    assert inside.endswith("second claim (stated 0.500, here 0.700 (0.000 to 1.000, which carries no information)).")
+    assert "Of 2 figures that the paper states of llama-30b, 1 lies within" in inside and "Outside" not in inside
+    assert inside.endswith(
+        " Not tested: second claim (stated 0.500, "
+        "here 0.700 (0.000 to 1.000, which carries no information) over 15 shifts)."
+    )
     assert "Next to the paper" not in stated(first_claim=None) and "Next to the paper" not in said(made())
 
 

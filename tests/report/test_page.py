@@ -99,11 +99,12 @@ def make_tables(
     cells = pl.DataFrame(rows, schema=CELLS.columns)
     metrics = generalization_metrics(cells, shifts, interventions if capability is None else capability)
     texts = records.TEXTS.frame({"model": "small", **row} for row in TEXTS)
+    sources = list(dict.fromkeys(s.source for s in shifts))
     training = [
-        {"model": model, "intervention": name, "source": s.source, "step": step, "loss": 0.7, "learning_rate": 0.1}
+        {"model": model, "intervention": name, "source": source, "step": step, "loss": 0.7, "learning_rate": 0.1}
         for model in models
         for name in interventions[-1:]
-        for s in shifts[:2]
+        for source in sources[:2]
         for step in (1, 2)
     ]
     sure = [
@@ -112,9 +113,9 @@ def make_tables(
         for model in models for name in interventions[1:] for b in (1, 6)
     ]  # fmt: skip
     chosen = [
-        {"model": models[0], "intervention": interventions[-1], "source": shift.source, "layer": n % 3, "head": n,
+        {"model": models[0], "intervention": interventions[-1], "source": source, "layer": n % 3, "head": n,
          "accuracy": 0.6}
-        for shift in shifts for n in range(4)
+        for source in sources for n in range(4)
     ]  # fmt: skip
     spread = [
         {"model": models[0], "intervention": interventions[-1], "over": over, **place, "seeds": 3, "accuracy_mean": 0.6,

@@ -16,7 +16,7 @@ from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
 from genies.evaluation.metrics import BASELINE, CHANCE
 from genies.evaluation.table import Table
 from genies.evaluation.tables.correlations import correlations
-from genies.evaluation.uncertainty import clustered_mean
+from genies.evaluation.uncertainty import clustered_mean, supports_new_shifts
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -39,7 +39,8 @@ TABLE = Table(
 )
 """Columns of ``claims.csv``: a row per statement, model of the run and way to count (``figure``, ``over``); none where
 a shift is not the paper's. ``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 %
-interval for new shifts, unless ``over`` says that it is for new examples."""
+interval for new shifts, unless ``over`` says that it is for new examples; null where the shifts support no claim about
+new ones."""
 
 
 class Recomputed(NamedTuple):
@@ -77,12 +78,18 @@ def _elicitation(label: str) -> Callable[[Measurements, str], Iterator[Recompute
                 yield Recomputed(
                     "elicitation",
                     row["elicitation"],
-                    row["elicitation_low"],
-                    row["elicitation_high"],
+                    *_supported((row["elicitation_low"], row["elicitation_high"]), row["degrees_of_freedom"]),
                     f"{count} {what}",
                 )
 
     return recompute
+
+
+def _supported(
+    ends: tuple[float | None, float | None], degrees_of_freedom: float | None
+) -> tuple[float | None, float | None]:
+    """The ends of an interval for new shifts; none where the shifts support no claim about new ones."""
+    return ends if supports_new_shifts(degrees_of_freedom) else (None, None)
 
 
 def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
@@ -98,7 +105,10 @@ def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
             r = float(np.corrcoef(x, y)[0, 1])
             yield Recomputed(f"r with {BASELINE}", r, None, None, f"{weights.sum()} entries")
     for row in correlations(own, BASELINE).filter(IS_LORA).iter_rows(named=True):
-        yield Recomputed(f"r with {BASELINE}", row["r"], row["low"], row["high"], f"{row['shifts']} distinct shifts")
+        sources = own.filter(IS_LORA, pl.col("baseline_accuracy").is_not_null())["source"].to_numpy()
+        freedom = clustered_mean(np.zeros(len(sources)), sources).degrees_of_freedom
+        ends = _supported((row["low"], row["high"]), freedom)
+        yield Recomputed(f"r with {BASELINE}", row["r"], *ends, f"{row['shifts']} distinct shifts")
 
 
 def _benchmark(run: Measurements, model: str) -> pl.DataFrame:
@@ -115,7 +125,7 @@ def _ahead(run: Measurements, model: str) -> Iterator[Recomputed]:
         known = both.drop_nulls([name, f"{name}_right"])
         if len(known):
             found = clustered_mean((known[name] - known[f"{name}_right"]).to_numpy(), known["source"].to_numpy())
-            over, (low, high) = "", found.interval() or (None, None)
+            over, (low, high) = "", _supported(found.interval() or (None, None), found.degrees_of_freedom)
             if name == "generalization_accuracy":
                 over, low, high = _compared(run, model)
             over = f"{len(known)} shifts of the benchmark{over}"

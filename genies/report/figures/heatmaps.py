@@ -56,7 +56,8 @@ TEXTS = {
     "remarks": "remarks",
 }
 """Likewise of texts."""
-CAPABILITY = "capability"
+CAPABILITY = ("capability", "capability of the model")
+"""Names of the last column; the second where an intervention has the first."""
 BELOW, AT, ABOVE = "▾", "≈", "▴"
 """Marks of cells: the interval lies below chance, or contains it; the accuracy is above the capability."""
 MEAN = "mean over shifts"
@@ -86,11 +87,12 @@ def draw(figures: Figures, subject: Subject) -> None:
             {**row, **rows.cells[row["source"], row["target"]], **_remarks(row), "mark": _mark(row)}
             for row in own.select(known).with_columns(pl.selectors.float().round(4)).iter_rows(named=True)
         ]
-        figures.data[f"besides-{number}"] = besides = [*_means(subject, model), *_capabilities(own, rows)]
+        last = CAPABILITY[CAPABILITY[0] in order]
+        figures.data[f"besides-{number}"] = besides = [*_means(subject, model), *_capabilities(own, rows, last)]
         description = "A row per shift, a column per intervention; colour and number are the generalization accuracy."
         if "remarks" in known:
             description += " A frame marks a cell with a remark."
-        columns = [*order, *([CAPABILITY] if any(row["intervention"] == CAPABILITY for row in besides) else [])]
+        columns = [*order, *([last] if any(row["intervention"] == last for row in besides) else [])]
         wide = _wide(number, columns, known, rows.wide_labels)
         narrow = _narrow(number, columns, known, rows.narrow)
         figures.add("heatmaps", Figure(f"figure-heatmap-{number}", model, description, wide, narrow))
@@ -107,12 +109,12 @@ def _means(subject: Subject, model: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _capabilities(own: pl.DataFrame, rows: _Rows) -> list[dict[str, Any]]:
+def _capabilities(own: pl.DataFrame, rows: _Rows, column: str) -> list[dict[str, Any]]:
     """The last column: the capability on each shift, where it is known."""
     columns = ["source", "target", "target_tuned_capability", "target_tuned_capability_intervention"]
     known = own.select(columns).unique(maintain_order=True).drop_nulls("target_tuned_capability")
     return [
-        {"intervention": CAPABILITY, "generalization_accuracy": round(capability, 4),
+        {"intervention": column, "generalization_accuracy": round(capability, 4),
          "told": f"by {name}" if name else "as given", **rows.cells[source, target]}
         for source, target, capability, name in known.iter_rows()
     ]  # fmt: skip

@@ -1,0 +1,380 @@
+"""Tables that people filtered, joined or edited: the page shows them right, or they are refused by file and row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_run
+
+from genies.errors import StoreError
+from genies.evaluation.records import COSTS, JOBS
+from genies.evaluation.seen import COUNTS
+from genies.evaluation.tables import answers, claims, sets, ties
+from genies.files import write_json
+from genies.report import tables as report_tables
+from genies.report.checked import RULES, check
+from genies.report.findings import findings
+from genies.report.page import render, write_report_from_tables
+from genies.report.tables import SWEEP, Tables
+from genies.stages.sweep import COLUMNS as SWEEP_COLUMNS
+
+SETS = [
+    {"model": "small", "intervention": "mms", "source": "easy", "target": target, "sets": 4, "fewest_pairs": 9,
+     "accuracy": 0.6, "accuracy_sd": 0.1, "accuracy_least": 0.5, "accuracy_most": 0.7, "added_error": added}
+    for target, added in (("hard", 0.011), ("code", 0.022))
+]  # fmt: skip
+CLAIM = {
+    "claim": "LoRA elicits", "stated_for": "llama-30b", "stated": 0.5, "model": "small", "figure": "f",
+    "recomputed": 0.7, "low": 0.6, "high": 0.8, "over": "15 shifts",
+}  # fmt: skip
+COST = {"model": "small", "stage": "fit", "intervention": "mms", "source": "easy", "seconds": 4.0, "bytes": 9}
+JOB = {"rule": "fit", "model": "small", "intervention": "mms", "job": "mms", "seconds": 5.0}
+FULL = TABLES.having(
+    sets=sets.TABLE.frame(SETS),
+    claims=claims.TABLE.frame([CLAIM]),
+    costs=COSTS.frame([COST]),
+    jobs=JOBS.frame([JOB]),
+    answers=pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
+    ties=pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
+    overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2)], schema=COUNTS.columns, orient="row"),
+)
+"""No table is empty."""
+NEVER_EMPTY = [(name, column) for name, rule in RULES.items() for column in (*rule.filled, *rule.own)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_run(folder, FULL, 11)
+    return folder
+
+
+@pytest.fixture
+def edited(folder: Path) -> Callable[..., Tables]:
+    """Reads the run with some files put in the place of its own, by table; its own come back afterwards."""
+    own = {path: path.read_bytes() for path in folder.glob("*.csv")}
+
+    def read(**files: pl.DataFrame | bytes) -> Tables:
+        for name, content in files.items():
+            path = folder / report_tables.TABLES[name].file
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                content.write_csv(path)
+        try:
+            return Tables.of_run(folder)
+        finally:
+            for path, content in own.items():
+                path.write_bytes(content)
+
+    return read
+
+
+def checked(**frames: pl.DataFrame) -> None:
+    """Checks the run's tables, some of them put in the place of its own, as reading them does."""
+    files = {name: table.file for name, table in report_tables.TABLES.items()}
+    check({**{name: FULL[name] for name in files}, **frames}, Path("run"), files)
+
+
+def emptied(frame: pl.DataFrame, column: str, row: int = 0) -> pl.DataFrame:
+    return frame.with_columns(pl.when(pl.int_range(pl.len()) != row).then(pl.col(column)).alias(column))
+
+
+def words(tables: Tables) -> str:
+    """What the page says, without what its figures draw."""
+    page = render("trial", tables, {})
+    return re.sub(r"<[^>]+>", " ", page[: page.index("<script")])
+
+
+def test_the_run_has_a_row_of_every_table_and_is_shown_as_it_is(edited: Callable[..., Tables]) -> None:
+    unused = {"correlations", "means"}
+    assert (
+        {name for name in report_tables.TABLES if not len(FULL[name])} == unused == {*report_tables.TABLES} - {*RULES}
+    )
+    assert words(edited()) == words(FULL)
+
+
+@pytest.mark.parametrize(("table", "column"), NEVER_EMPTY, ids=[".".join(names) for names in NEVER_EMPTY])
+def test_what_no_run_leaves_empty_is_refused_by_file_row_and_column(table: str, column: str) -> None:
+    frame = FULL[table]
+    where = RULES[table].where if column in RULES[table].own else ""
+    rows = [n for n, row in enumerate(frame.iter_rows(named=True)) if not where or row[where] is None]
+    file = re.escape(report_tables.TABLES[table].file)
+    with pytest.raises(StoreError, match=rf"{file}, row {rows[-1] + 2} .*{column} is empty; restore the tables, or"):
+        checked(**{table: emptied(frame, column, rows[-1])})
+
+
+@pytest.mark.parametrize("rows", ["one row", "all rows"])
+def test_every_other_cell_may_be_empty_and_is_no_word_on_the_page(edited: Callable[..., Tables], rows: str) -> None:
+    """All of them at once; ends of intervals and their verdicts go together."""
+    found: dict[str, pl.DataFrame] = {}
+    together = {"p_adjusted", "interval_over", "averaged_over"}
+    for name in RULES:
+        frame = FULL[name]
+        for column in frame.columns:
+            if (name, column) in NEVER_EMPTY or column in {*RULES[name].keys, *together}:
+                continue
+            frame = (
+                frame.with_columns(pl.lit(None, frame[column].dtype).alias(column))
+                if rows == "all rows"
+                else (emptied(frame, column))
+            )
+        found[name] = frame
+    told = words(edited(**found))
+    assert not re.search(r"\b(None|nan|null)\b", told.replace("None of the", ""))
+    assert "–" in told
+
+
+def test_an_empty_added_error_is_a_dash_in_the_last_row(edited: Callable[..., Tables]) -> None:
+    page = render("trial", edited(sets=emptied(FULL["sets"], "added_error")), {})
+    rows = page[page.index('data-name="sets"') :].partition("</table>")[0].split("<tr>")[2:]
+    assert [Page(row).texts("td")[0] for row in rows] == ["code", "hard"]
+    assert ">0.022</td>" in rows[0] and ">–</td>" in rows[1]
+
+
+def test_what_further_seeds_and_batches_repeat_is_no_row_that_stands_twice() -> None:
+    """Trainings under further seeds have one name in costs, a split may be compared in several batches, and Snakemake
+    may not have measured a job."""
+    untimed = FULL["jobs"].with_columns(seconds=pl.lit(None, pl.Float64))
+    checked(jobs=untimed, **{name: pl.concat([FULL[name]] * 2) for name in ("costs", "checks")})
+
+
+@pytest.mark.parametrize("table", [name for name, rule in RULES.items() if not rule.repeats])
+def test_a_row_that_stands_twice_is_refused(table: str) -> None:
+    frame = FULL[table]
+    last = rf"row {len(frame) + 2} .*an earlier row has the same {', '.join(RULES[table].keys)}"
+    with pytest.raises(StoreError, match=last):
+        checked(**{table: pl.concat([frame, frame.head(1)])})
+
+
+def test_metrics_without_rows_are_refused_and_other_tables_may_be_empty(edited: Callable[..., Tables]) -> None:
+    with pytest.raises(StoreError, match=r"generalization_metrics\.csv: has no rows, so there is nothing to show"):
+        edited(generalization_metrics=FULL.metrics.clear())
+    needed = ("generalization_metrics", "leaderboard")
+    bare = edited(**{name: FULL[name].clear() for name in RULES if name not in needed})
+    assert "has the highest mean accuracy" in words(bare) and "It was not compared with" in words(bare)
+
+
+METRICS, BOARD, COMPARED = FULL.metrics, FULL["leaderboard"], FULL["comparisons"]
+FIRST = pl.int_range(pl.len()) == 0
+CONTRADICTIONS: Mapping[str, tuple[dict[str, pl.DataFrame], str]] = {
+    "a method that the metrics lack": (
+        {"generalization_metrics": METRICS.filter(pl.col("intervention") != "mms")},
+        r"leaderboard\.csv, row \d+ .*has no row of this intervention \(mms\); filter all tables alike",
+    ),
+    "a method that the leaderboard lacks": (
+        {"leaderboard": BOARD.filter(pl.col("intervention") != "mms")},
+        r"generalization_metrics\.csv, row \d+ .*leaderboard\.csv has no row of this intervention \(mms\)",
+    ),
+    "a model that the metrics lack": (
+        {"reliability": FULL["reliability"].filter(model="small").with_columns(model=pl.lit("other"))},
+        r"reliability\.csv, row 2 \(other, .*generalization_metrics\.csv has no row of this",
+    ),
+    "a method compared with one that the metrics lack": (
+        {"comparisons": COMPARED.with_columns(other=pl.when(FIRST).then(pl.lit("nowhere")).otherwise("other"))},
+        r"comparisons\.csv, row 2 .*no row of this other \(nowhere\)",
+    ),
+    "means over shifts that the metrics lack": (
+        {"generalization_metrics": METRICS.filter(pl.col("target") != "hard")},
+        r"leaderboard\.csv, row 2 .*is a mean over 4 shifts, but generalization_metrics\.csv has 3 of them",
+    ),
+    "an accuracy above 1": (
+        {"generalization_metrics": METRICS.with_columns(generalization_accuracy=pl.lit(71.3))},
+        r"generalization_metrics\.csv, row 2 .*generalization_accuracy is 71\.3, which does not lie within 0 and 1",
+    ),
+    "a count below 0": (
+        {"leaderboard": BOARD.with_columns(shifts=pl.lit(-1))},
+        r"leaderboard\.csv, row 2 .*shifts is -1, which is below 0",
+    ),
+    "an interval with one end": (
+        {"leaderboard": BOARD.with_columns(brier_low=pl.lit(0.1), brier_high=pl.lit(None, pl.Float64))},
+        r"leaderboard\.csv, row 2 .*of brier_low and brier_high one is empty",
+    ),
+    "an interval with its ends exchanged": (
+        {"cells": FULL["cells"].rename({"low": "high", "high": "low"}).select(FULL["cells"].columns)},
+        r"cells\.csv, row 2 .*low is larger than high",
+    ),
+    "a verdict that there is none of": (
+        {"comparisons": COMPARED.with_columns(verdict=pl.lit("much better"))},
+        r"comparisons\.csv, row 2 .*verdict is none of higher, lower, not distinguishable, not tested",
+    ),
+    "a verdict without a p-value": (
+        {"comparisons": COMPARED.with_columns(verdict=pl.lit("higher"), p_adjusted=pl.lit(None, pl.Float64))},
+        r'comparisons\.csv, row 2 .*p_adjusted must be empty where the verdict is "not tested", and only there',
+    ),
+    "an interval that is for nothing known": (
+        {"comparisons": COMPARED.with_columns(low=0.1, high=0.2, interval_over=pl.lit(None, pl.String))},
+        r'comparisons\.csv, row 2 .*interval_over must be "new shifts" or "examples" where there is an interval',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "error"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_tables_that_contradict_each_other_or_themselves_are_refused(
+    files: dict[str, pl.DataFrame], error: str
+) -> None:
+    with pytest.raises(StoreError, match=error):
+        checked(**files)
+
+
+def test_the_names_of_a_row_are_cut_in_an_error() -> None:
+    long = "x" * 5000
+    frame = METRICS.with_columns(model=pl.lit(long), generalization_accuracy=pl.lit(None, pl.Float64))
+    with pytest.raises(StoreError, match="…") as refused:
+        checked(generalization_metrics=frame)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("order", ["reversed", "by name"])
+def test_the_order_of_rows_changes_nothing_that_the_page_says_of_means(
+    edited: Callable[..., Tables], order: str
+) -> None:
+    board = BOARD.reverse() if order == "reversed" else BOARD.sort("intervention", "averaged_over", "label")
+    resorted = edited(leaderboard=board)
+    assert findings(resorted) == findings(FULL)
+    assert resorted.ranked()["leaderboard"].filter(model="small").equals(BOARD.filter(model="small"))
+    assert words(resorted.by_size()) == words(FULL)
+
+
+def test_filtered_tables_without_the_best_method_say_so_of_differences_to_it(edited: Callable[..., Tables]) -> None:
+    best = BOARD["intervention"][0]
+    rest = {
+        name: FULL[name].filter(pl.col("intervention") != best)
+        for name in ("generalization_metrics", "leaderboard", "elicitation_by_category", "reliability")
+    }
+    rest["comparisons"] = COMPARED.filter(pl.col("intervention") != best, pl.col("other") != best)
+    told = words(edited(**rest))
+    assert "the best one is not in these tables" in told and "best here" in told
+    assert "the best one is not in these tables" not in words(FULL)
+
+
+@pytest.mark.parametrize("table", ["generalization_metrics", "leaderboard", "comparisons"])
+def test_files_as_other_programs_write_them_are_read_alike(edited: Callable[..., Tables], table: str) -> None:
+    for content in (
+        FULL[table].write_csv().replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + FULL[table].write_csv().encode(),
+        FULL[table].write_csv(quote_style="non_numeric").encode(),
+        FULL[table].write_csv(quote_style="always").encode(),
+    ):
+        assert edited(**{table: content})[table].equals(edited()[table])
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\x1b", "\x00", "\ufffe"])
+def test_names_cannot_turn_the_words_around_them(edited: Callable[..., Tables], sign: str) -> None:
+    """A sentence after such a name would show its figures from right to left."""
+    named = {
+        name: FULL[name].with_columns(pl.col("model").replace("small", f"sm{sign}all"))
+        for name in RULES
+        if "model" in FULL[name].columns
+    }
+    page = render("trial", edited(**named), {})
+    assert sign not in page and "sm\ufffdall" in page
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "-inf", "1e999", "high", "0,5"])
+def test_what_is_no_number_is_refused(edited: Callable[..., Tables], value: str) -> None:
+    odd = pl.when(FIRST).then(pl.lit(value)).otherwise(pl.col("brier").cast(pl.String))
+    with pytest.raises(StoreError, match=r"generalization_metrics\.csv.*brier"):
+        edited(generalization_metrics=METRICS.with_columns(brier=odd))
+
+
+def test_other_columns_are_refused(edited: Callable[..., Tables]) -> None:
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: has more: rank"):
+        edited(leaderboard=BOARD.with_columns(rank=pl.lit(1)))
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: has its columns in another order"):
+        edited(leaderboard=BOARD.select(reversed(BOARD.columns)))
+
+
+OPTIONAL = [name for name, table in report_tables.TABLES.items() if table.optional]
+
+
+@pytest.mark.parametrize("name", [name for name in report_tables.TABLES if name not in OPTIONAL])
+def test_a_file_that_every_run_has_is_asked_for(folder: Path, name: str) -> None:
+    file = folder / report_tables.TABLES[name].file
+    content = file.read_bytes()
+    file.unlink()
+    try:
+        with pytest.raises(StoreError, match=rf"{re.escape(file.name)}: file not found; run snakemake again"):
+            Tables.of_run(folder)
+    finally:
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("names", [["ties"], ["claims", "texts", "jobs"], OPTIONAL], ids=len)
+def test_files_that_are_missing_are_named_on_the_page(tmp_path: Path, names: list[str]) -> None:
+    write_run(tmp_path, FULL, 11)
+    assert Tables.of_run(tmp_path).absent == ()
+    files = [table.file for name, table in report_tables.TABLES.items() if name in names]
+    for file in files:
+        (tmp_path / file).unlink()
+    told = " ".join(words(Tables.of_run(tmp_path)).split()).replace(" ,", ",").replace(" :", ":")
+    listed = ", no ".join(files[:-1]) + " and no " + files[-1] if len(files) > 1 else files[0]
+    holds = "it holds" if len(files) == 1 else "they hold"
+    assert f"The folder of these results has no {listed}: the page shows nothing of what {holds}." in told
+
+
+def test_what_was_read_is_not_known_without_the_table_of_texts() -> None:
+    assert "folder of these results has no" not in words(FULL)
+    told = words(FULL.having(texts=FULL["texts"].clear()))
+    assert "is not known: there is no texts.csv" in " ".join(told.split())
+    assert "0 examples" not in told and "All fit into" not in told
+    assert "is not known: there is no" not in words(FULL)
+
+
+def test_a_sweep_is_read_as_its_stage_writes_it_and_refused_where_it_is_missing(folder: Path, tmp_path: Path) -> None:
+    assert tuple(SWEEP.columns) == SWEEP_COLUMNS
+    write_run(tmp_path, TABLES, 11)
+    provenance = tmp_path / "provenance.json"
+    write_json(provenance, {"configuration": {"sweep": {"values": {}}}})
+    with pytest.raises(StoreError, match=r"sweep\.csv: file not found; run snakemake again to make it"):
+        write_report_from_tables(tmp_path, title="t", provenance=provenance, output=tmp_path / "report.html")
+    row = ("small", "lora", "easy", '{"learning_rate": 0.1}', 0.612, 0.511, 0.713, 40, 20)
+    SWEEP.write(pl.DataFrame([row], schema=SWEEP.columns, orient="row"), tmp_path)
+    write_report_from_tables(tmp_path, title="t", provenance=provenance, output=tmp_path / "report.html")
+    assert ">0.612<small>0.511 to 0.713</small>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+BAD_SAMPLES = {
+    "no object": [1],
+    "a target without pairs": {"hard": {"columns": [["small", "mms", "easy"]]}},
+    "a column without a source": {"hard": {"columns": [["small", "mms"]], "pairs": []}},
+    "a pair without a verdict for each column": {
+        "hard": {
+            "columns": [["small", "mms", "easy"]],
+            "pairs": [{"prompt": "p", "best": "b", "worse": "w", "verdicts": []}],
+        }
+    },
+    "a pair without its texts": {
+        "hard": {"columns": [], "pairs": [{"prompt": None, "best": "b", "worse": "w", "verdicts": []}]}
+    },
+}
+
+
+@pytest.mark.parametrize("samples", BAD_SAMPLES.values(), ids=BAD_SAMPLES)
+def test_samples_that_cannot_be_shown_are_refused(tmp_path: Path, samples: object) -> None:
+    write_run(tmp_path, TABLES, 11)
+    assert Tables.of_run(tmp_path).samples == TABLES.samples
+    write_json(tmp_path / "samples.json", samples)
+    where = "samples.json: " if isinstance(samples, list) else "samples.json: hard "
+    with pytest.raises(StoreError, match=f"{where}is not as the workflow writes it; delete it and run snakemake again"):
+        Tables.of_run(tmp_path)
+
+
+@pytest.mark.parametrize("configuration", [[], "x", None])
+def test_a_provenance_whose_configuration_is_no_object_is_refused(tmp_path: Path, configuration: object) -> None:
+    write_run(tmp_path, TABLES, 11)
+    provenance = tmp_path / "provenance.json"
+    write_json(provenance, {"configuration": configuration})
+    with pytest.raises(StoreError, match=r"provenance\.json: its configuration is no object; delete it and run snake"):
+        write_report_from_tables(tmp_path, title="t", provenance=provenance, output=tmp_path / "report.html")
+
+
+def test_a_run_of_one_method_on_one_shift_is_shown() -> None:
+    one = make_tables(["small"], ["mms"], SHIFTS[:1])
+    told = words(one)
+    assert "mms is the only method. Its mean accuracy over 1 shift is 0." in told and "Its lead" not in told
+    assert "correlate" not in told.split("Leaderboard")[0]
