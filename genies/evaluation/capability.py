@@ -17,7 +17,6 @@ import numpy as np
 
 from genies.evaluation.clean import enough
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.uncertainty import accuracy_interval
 
 FOLDS, DIVISIONS = 5, 20
 OUT_OF_FOLD = "out-of-fold accuracy on training pairs"
@@ -48,7 +47,7 @@ class Measured:
     def interval(self) -> tuple[float, float]:
         """Its 95 % interval over clusters."""
         kept = self.judged.where(self.kept)
-        return accuracy_interval(kept.correct, kept.cluster, seed_variance=kept.seed_variance)
+        return kept.interval
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored, set_variance_of_difference
-from genies.evaluation.uncertainty import accuracy_interval
+from genies.evaluation.uncertainty import accuracy_interval, margin_of_draws
 
 FEWEST_PAIRS, FEWEST_CLUSTERS = 30, 20
 """With fewer clean pairs or clusters than these there is no clean figure."""
@@ -51,7 +51,7 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
     counts = {"clean_pairs": len(clean.correct), "clean_clusters": len(np.unique(clean.cluster))}
     if seen.any() and not enough(clean):
         return Clean(**counts)
-    low, high = accuracy_interval(clean.correct, clean.cluster, seed_variance=clean.seed_variance)
+    low, high = clean.interval
     figures = Clean(float(clean.correct.mean()), low, high, **counts)
     if not seen.any():
         return figures
@@ -86,11 +86,9 @@ def _margin_of_draws(seen: Scored, clean: Scored) -> float:
 
     Both sides share the draws, so what they do to both alike does not count. Student's t over the draws.
     """
-    from scipy import special  # takes longer to import than most jobs take to do their work
-
     by_seed = [correctness(a).mean() - correctness(b).mean() for a, b in zip(seen.draws, clean.draws, strict=True)]
     drawn = len(by_seed)
     variance = float(np.var(by_seed, ddof=1)) / drawn if drawn > 1 else 0.0
     if seen.drawn_set is not None:
         variance, drawn = set_variance_of_difference(seen, clean)
-    return float(special.stdtrit(drawn - 1, 0.975)) * math.sqrt(variance) if variance else 0.0
+    return margin_of_draws(variance, drawn)

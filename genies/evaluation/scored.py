@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.metrics import correctness
-from genies.evaluation.uncertainty import clustered_variance
+from genies.evaluation.uncertainty import accuracy_interval, clustered_variance
 
 Key = tuple[str, str, str, str]
 """(model, intervention, source, target)."""
@@ -47,6 +47,16 @@ class Scored:
             return variance_over_sets(self.correct, self.cluster, self.drawn_set)
         accuracies = [correctness(drawn).mean() for drawn in self.draws]
         return float(np.var(accuracies, ddof=1) / len(accuracies)) if len(accuracies) > 1 else 0.0
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds, or sets of shots, ``seed_variance`` is estimated from."""
+        return len(self.draws) if self.drawn_set is None else len(np.unique(self.drawn_set))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's, of 95 %; see ``accuracy_interval``."""
+        return accuracy_interval(self.correct, self.cluster, seed_variance=self.seed_variance, seeds=self.seeds)
 
     def where(self, chosen: np.ndarray) -> Scored:
         """What it says of some of the pairs, bool (n,)."""

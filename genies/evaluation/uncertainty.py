@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 
 
 def accuracy_interval(
-    correct: ArrayLike, clusters: ArrayLike, level: float = 0.95, seed_variance: float = 0.0
+    correct: ArrayLike, clusters: ArrayLike, level: float = 0.95, seed_variance: float = 0.0, seeds: int = 2
 ) -> tuple[float, float]:
     """Interval of an accuracy whose pairs come in clusters: those of one example, or of one prompt.
 
@@ -41,6 +41,7 @@ def accuracy_interval(
         clusters: the cluster that each pair belongs to, int (n,).
         level: probability that the interval holds the accuracy.
         seed_variance: what the choice of seeds adds to the variance of the accuracy, a mean over them.
+        seeds: from how many that variance is estimated; see ``margin_of_draws``.
 
     Returns:
         (low, high) within [0, 1].
@@ -48,8 +49,6 @@ def accuracy_interval(
     Raises:
         ValueError: shapes differ, there is no pair, or a value lies outside [0, 1].
     """
-    from scipy import special  # takes longer to import than most jobs take to do their work
-
     values, cluster = np.asarray(correct, dtype=np.float64), np.asarray(clusters)
     if values.ndim != 1 or values.shape != cluster.shape or not len(values):
         raise ValueError(f"correct and clusters must be lists of one length, not {values.shape} and {cluster.shape}")
@@ -59,8 +58,21 @@ def accuracy_interval(
     position = np.unique(cluster, return_inverse=True)[1]
     reached = np.stack([np.bincount(position, values >= least) for least in levels[1:]])
     below, above = _margins(reached, np.bincount(position), np.diff(levels), level)
-    mean, of_seeds = float(values.mean()), float(special.ndtri((1 + level) / 2)) * math.sqrt(seed_variance)
+    mean, of_seeds = float(values.mean()), margin_of_draws(seed_variance, seeds, level)
     return max(mean - math.hypot(below, of_seeds), 0.0), min(mean + math.hypot(above, of_seeds), 1.0)
+
+
+def margin_of_draws(variance: float, drawn: int, level: float = 0.95) -> float:
+    """Half the width of an interval if nothing but what was drawn at random varied: seeds, or sets of shots.
+
+    Args:
+        variance: of the mean over them.
+        drawn: how many there are, so that Student's t has one degree of freedom less.
+        level: that of the interval.
+    """
+    from scipy import special  # takes longer to import than most jobs take to do their work
+
+    return float(special.stdtrit(drawn - 1, (1 + level) / 2)) * math.sqrt(variance) if variance else 0.0
 
 
 def _margins(reached: np.ndarray, sizes: np.ndarray, weights: np.ndarray, level: float) -> tuple[float, float]:

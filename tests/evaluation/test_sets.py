@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from helpers import write_evaluation
 
-from genies.evaluation.scored import scored, variance_over_sets
+from genies.evaluation.scored import Scored, scored, variance_over_sets
 from genies.evaluation.tables import sets
 from genies.evaluation.uncertainty import clustered_variance
 
@@ -42,6 +42,17 @@ def test_the_error_of_an_accuracy_holds_that_of_its_sets(deviation: float) -> No
     else:
         # An estimate that may not be negative is too large on average.
         assert np.mean(stated) < 1.3 * np.mean(of_pairs)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.05, 0.1, 0.15])
+def test_the_interval_of_an_accuracy_holds_the_spread_over_few_sets(deviation: float) -> None:
+    rng = np.random.default_rng(1)
+    cluster, covered = np.arange(PAIRS), 0
+    for _ in range(REPEATS):
+        correct, number = drawn(rng, deviation)
+        low, high = Scored(correct, cluster, correct, drawn_set=number).interval
+        covered += low <= 0.7 <= high
+    assert covered >= REPEATS * 0.95 - 3.3 * np.sqrt(REPEATS * 0.95 * 0.05)
 
 
 def test_one_set_or_sets_of_one_cluster_add_nothing() -> None:

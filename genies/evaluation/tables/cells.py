@@ -15,7 +15,6 @@ from genies.evaluation.clean import clean_figures
 from genies.evaluation.evaluations import Fits, evaluated
 from genies.evaluation.scored import scored
 from genies.evaluation.table import Table
-from genies.evaluation.uncertainty import accuracy_interval
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -108,7 +107,7 @@ def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
 
 def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
     judged = scored(pairs)
-    low, high = accuracy_interval(judged.correct, judged.cluster, seed_variance=judged.seed_variance)
+    low, high = judged.interval
     published = metric.published_rms_calibration_error(judged.probability)
     clean = {} if seen is None else vars(clean_figures(judged, np.isin(pairs["example"], list(seen))))
     return {
