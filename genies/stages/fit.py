@@ -13,7 +13,7 @@ from genies.digests import code_digest, computed_by, value_digest
 from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.base import Intervention
-from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
+from genies.interventions.registry import load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
 from genies.spent import FIT, Meter, note
@@ -48,7 +48,7 @@ def fit_sources(
             ``made_with`` (what computed each fit, by source) and the ``origin`` of the features.
     """
     extracted = Activations(activations, cache)
-    made = computed_by(module_of(intervention), outside=NOT_COMPUTING)
+    made = computed_by(module_of(intervention), "genies.store.pairs")
     found = {file.parent.name: _fit(intervention, parameters, file, extracted, made, cache) for file in train}
     write_json(
         output,

@@ -16,7 +16,7 @@ from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluations import read_evaluation, write_evaluation
 from genies.evaluation.judge import judged
 from genies.files import read_json, whole_file, write_json, write_sealed
-from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
+from genies.interventions.registry import load, make, module_of, name_of, save
 from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
@@ -205,11 +205,11 @@ def tuning_digest(
     fields = {
         "intervention": name_of(intervention),
         "parameters": kind.get_params(),
-        **computed_by(module_of(intervention), outside=NOT_COMPUTING),
+        **computed_by(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
         "dtype": arithmetic(kind.dtype, place),
         "device": place.type,
-        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
+        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second, pairs.example.tolist()]),
     }
     return value_digest(fields), fields
 
@@ -290,7 +290,7 @@ def _known_tests(
 def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> _Shown:
     target = shown.test(test)
     texts = shown.texts(target, "test", fitted.reads_test_labels)
-    return _Shown(target, texts, _test_digest(target, texts))
+    return _Shown(target, texts, kept_test_digest(target, texts)[0])
 
 
 def _kept_counts(kept: Path) -> dict[str, int] | None:
@@ -306,16 +306,18 @@ def _kept_counts(kept: Path) -> dict[str, int] | None:
     return counts
 
 
-def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
-    """What decides a test beside the fit."""
-    return value_digest(
-        {
-            "target": target.name,
-            "places": [target.framed.place(pair) for pair in target.pairs],
-            "texts": [texts.prompt, texts.first, texts.second, texts.example.tolist(), target.best_first.tolist()],
-            **computed_by("genies.evaluation.judge", rooms=()),
-        }
-    )
+def kept_test_digest(target: SplitPairs, texts: TextPairs) -> tuple[str, dict[str, Any]]:
+    """Name of a test of a fit, and the fields that it is the digest of: all that is judged and stated of the pairs."""
+    fields = {
+        "target": target.name,
+        "places": [target.framed.place(pair) for pair in target.pairs],
+        "clusters": target.cluster.tolist(),
+        "answers": [target.framed.answer(pair) for pair in target.pairs],
+        "texts": value_digest([texts.prompt, texts.first, texts.second, texts.example.tolist()]),
+        "best_first": target.best_first.tolist(),
+        **computed_by("genies.evaluation.judge"),
+    }
+    return value_digest(fields), fields
 
 
 def _loaded(job: _Job, folder: Path, label: str) -> TextIntervention:
