@@ -106,6 +106,7 @@ def tune_sources(
     Raises:
         GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
     """
+    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *test])}
     claim_gpus(device)
     described, shown = read_model(model), ShownTexts(tokens, model)
     files = [PinnedFiles.of(described), *_other_files(intervention, parameters, cache)]
@@ -126,7 +127,6 @@ def tune_sources(
             raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
         # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
         gc.collect()
-    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *test])}
     common = {"model": described["name"], "intervention": intervention, "parameters": dict(parameters)}
     write_json(output, {MADE_OF: made_of(code, inputs), **common, **made})
 
@@ -207,6 +207,8 @@ def tuning_digest(
         "parameters": kind.get_params(),
         **computed_by(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
+        "eos_token": model["eos_token"],
+        "context": model["context"],
         "dtype": arithmetic(kind.dtype, place),
         "device": place.type,
         "pairs": value_digest([pairs.prompt, pairs.first, pairs.second, pairs.example.tolist()]),

@@ -27,7 +27,7 @@ TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red
 PAIRS = [Pair(0, 0, 1, 0), Pair(1, 0, 0, 1)]
 EXAMPLES = [Example(prompt, ("a", "b"), 0, (1,)) for prompt in ("p", "q")]
 PARAMETERS = {"protocol": "corrected", "seed": 0}
-MODEL = {"weights_digest": "w", "tokenizer_digest": "t"}
+MODEL = {"weights_digest": "w", "tokenizer_digest": "t", "eos_token": 2, "context": 512}
 SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
 
 
@@ -99,6 +99,8 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (fit, "stores", {"stores": {"plain": "s", "yes": "z"}}),
     (tuning, "models", {"model": {**MODEL, "weights_digest": "v"}}),
     (tuning, "models", {"model": {**MODEL, "tokenizer_digest": "u"}}),
+    (tuning, "eos_token", {"model": {**MODEL, "eos_token": 3}}),
+    (tuning, "context", {"model": {**MODEL, "context": None}}),
     (tuning, "parameters", {"steps": 3}),
     (tuning, "parameters", {"learning_rate": 0.1}),
     (tuning, "dtype", {"dtype": "bfloat16"}),
