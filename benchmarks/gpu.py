@@ -28,9 +28,10 @@ import numpy as np
 import torch
 
 from genies.engine import self_test
+from genies.engine.adapters import adapt
 from genies.engine.arithmetic import DTYPES, arithmetic, resolve_device
 from genies.engine.batches import free_budget
-from genies.engine.classifier import RewardReader, adapt
+from genies.engine.classifier import RewardReader
 from genies.engine.decoder import Decoder
 from genies.engine.forest import Batch, build_forest, build_tree, pack
 from genies.engine.options import Extraction

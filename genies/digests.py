@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genies.remembered import Remembered
+from genies import own, syntax
+from genies.own import absolute, is_file
 
 PACKAGE_FOLDER = Path(__file__).parent
 DIGEST_LENGTH = 32
 """Hexadecimal digits kept of a SHA-256 (128 bits)."""
-PURE = ("genies.engine", "genies.interventions")
-"""Packages whose code decides numbers."""
+NOT_COMPUTING = {
+    "genies.costs": "tells what work takes, and refuses what would not fit",
+    "genies.data.distributions": "reads examples; names hold by value what is taken of them",
+    "genies.data.framing": "makes questions of them, likewise by value",
+    "genies.data.options": "says how splits are read, whose texts and pairs names hold by value",
+    "genies.data.prompts": "makes the texts that are shown; names hold them by value",
+    "genies.data.reading": "draws pairs of splits; names hold them by value",
+    "genies.data.texts": "says which texts are read; names hold them by value",
+    "genies.digests": "makes the names themselves",
+    "genies.errors": "words",
+    "genies.evaluation.evaluations": "writes and reads what was judged",
+    "genies.files": "writes and reads whole files",
+    "genies.interventions.training.loaded": "keeps a model for who asks for the same one next",
+    "genies.locks": "waits",
+    "genies.making": "states what was computed with what",
+    "genies.models.files": "finds and hashes the files that names hold by their digests",
+    "genies.models.find": "finds a model by its identifier, likewise",
+    "genies.models.gguf": "converts files into models whose digests names hold",
+    "genies.models.trial": "tries tokenizers, and throws away what comes out",
+    "genies.options": "declares options and their limits; names hold their values",
+    "genies.stopping": "ends a job, which goes on later",
+    "genies.store.blocks": "checks what is read against its checksums",
+}
+"""Packages and modules of genies that decide no number of what is kept under a name, and why. All others count."""
 TELLING = ("genies.costs",)
 """Packages of which no result depends: they tell what work takes, and refuse what would not fit."""
+LOADING = ("genies.api", "genies.interventions.registry")
+"""Modules that load interventions by their names."""
 COMPUTING = {
     **{name: name for name in ("numpy", "peft", "scipy", "tokenizers", "torch", "transformers")},
     "sklearn": "scikit-learn",
@@ -41,36 +65,36 @@ def file_sha256(path: Path) -> str:
 
 
 def code_digest(*modules: str | Path) -> str:
-    """Digest of the code that ``modules`` run: their own syntax trees and those of every ``genies`` module they import.
+    """Digest of the code that ``modules`` run, and of the versions (major.minor) of the libraries that compute there.
 
-    Comments, docstrings, layout, the words of errors and log messages, and progress bars play no part, so that only
-    edits that can change a result change the digest. Templates beside a module (``*.html``, ``*.css``, ``*.js``) count
-    as part of it when they lie in its folder.
+    The code is that of the modules and of every ``genies`` module that they import: their syntax trees, without
+    comments, docstrings, layout, words of errors, log messages and progress bars, so that only edits that can change a
+    result change the digest. Templates beside a module (``*.html``, ``*.css``, ``*.js``) count as part of it when they
+    lie in its folder.
 
     Args:
-        modules: dotted names of modules of this package, or paths of Python files outside it; with such a file, the
-            files beside it that it imports count, too.
+        modules: dotted names of modules of this package, or paths of Python files outside it. With such a file, files
+            of the user's own that it imports or names count, too, and of all of these more than of genies: see
+            ``genies.syntax.parsed``.
     """
-    found = _reached(modules, ("genies",), TELLING)
-    return value_digest(sorted(read.digest for read in found.values()))
+    made = _made(modules, TELLING)
+    return value_digest([made["code"], made["libraries"]])
 
 
-def computed_by(*modules: str | Path, rooms: Collection[str] = PURE, outside: Collection[str] = ()) -> dict[str, Any]:
+def computed_by(*modules: str | Path) -> dict[str, Any]:
     """What decides numbers, for the name of what holds them: code, and the libraries that compute.
+
+    The code is that of the modules and of all that they import from genies, but for ``NOT_COMPUTING``. What a file of
+    the user's own imports itself always counts.
 
     Args:
         modules: as ``code_digest`` takes them.
-        rooms: packages and modules whose code decides numbers; imports of others are not followed.
-        outside: modules and packages in them that do not.
 
     Returns:
         ``code``, a digest, and ``libraries``, the installed version (major.minor) by name of those of ``COMPUTING``
-        that the code imports.
+        that the code imports, and of whatever files of the user's own import.
     """
-    found = _reached(modules, rooms, outside)
-    names = sorted({COMPUTING[name] for read in found.values() for name in read.libraries})
-    code = value_digest(sorted(read.digest for read in found.values()))
-    return {"code": code, "libraries": {name: library_version(name) for name in names}}
+    return _made(modules, NOT_COMPUTING)
 
 
 @cache
@@ -86,26 +110,63 @@ def installed_version(name: str) -> str:
 
 
 class _Read(NamedTuple):
-    """A module as read: its digest, the modules it imports from the package or its own folder, and the libraries."""
+    """A module or file as read.
+
+    Attributes:
+        digest: of what counts of it.
+        imported: modules of genies that it imports, and files of the user's own that it may read.
+        libraries: distributions that compute, or that a file of the user's own imports.
+        own: whether it is the user's own.
+        whole: whether every byte of the user's files counts.
+        content: SHA-256 of its bytes.
+        places: folders in which files of the user's own may find modules from then on.
+    """
 
     digest: str
     imported: tuple[str, ...]
-    libraries: frozenset[str]
+    libraries: frozenset[str] = frozenset()
+    own: bool = False
+    whole: bool = False
+    content: str = ""
+    places: frozenset[Path] = frozenset()
 
 
-def _reached(modules: Iterable[str | Path], rooms: Collection[str], outside: Collection[str] = ()) -> dict[str, _Read]:
-    """The modules, and those of some packages that they import, directly or not."""
-    found: dict[str, _Read] = {}
-    queue = [str(module) for module in modules]
-    while queue:
-        module = queue.pop()
-        if module not in found:
-            found[module] = _module(module)
-            imported = found[module].imported
-            inside = [name for name in imported if name.endswith(".py") or _is_in(name, rooms)]
-            queue += [name for name in inside if not _is_in(name, outside)]
-    _remembered().save()
-    return found
+def _made(modules: Iterable[str | Path], outside: Collection[str]) -> dict[str, Any]:
+    found = _reached(modules, outside)
+    home = next((Path(name).parent for name in found if is_file(name)), None)
+    whole = any(read.whole for read in found.values())
+    code = sorted(
+        [_called(name, home), read.content if read.own and whole else read.digest] for name, read in found.items()
+    )
+    libraries = sorted({library for read in found.values() for library in read.libraries})
+    return {"code": value_digest(code), "libraries": {name: library_version(name) for name in libraries}}
+
+
+def _called(name: str, home: Path | None) -> str:
+    """A module's name; of a file its path from the intervention, or its last parts, so that a project may move."""
+    if home is None or not is_file(name):
+        return name
+    path = Path(name)
+    return str(path.relative_to(home)) if path.is_relative_to(home) else "/".join(path.parts[-3:])
+
+
+def _reached(modules: Iterable[str | Path], outside: Collection[str]) -> dict[str, _Read]:
+    """The modules and what they import or read, directly or not, but for some modules of genies."""
+    begin = [str(absolute(module)) if is_file(str(module)) else str(module) for module in modules]
+    places = frozenset(Path(module).parent for module in begin if is_file(module))
+    while True:
+        found: dict[str, _Read] = {}
+        queue = list(reversed(begin))
+        while queue:
+            module = queue.pop()
+            if module not in found:
+                read = found[module] = _own_file(Path(module), places) if is_file(module) else _module(module)
+                queue += [name for name in read.imported if read.own or not _is_in(name, outside)]
+        syntax.save()
+        wider = places.union(*(read.places for read in found.values()))
+        if wider == places:
+            return found
+        places = wider
 
 
 def _is_in(module: str, rooms: Collection[str]) -> bool:
@@ -113,94 +174,71 @@ def _is_in(module: str, rooms: Collection[str]) -> bool:
 
 
 def _module_path(module: str) -> Path | None:
-    """File of a module of this package or of a path; None for names that are no module (classes, functions)."""
-    if module.endswith(".py"):
-        return Path(module)
+    """File of a module of this package; None for names that are no module (classes, functions)."""
     path = PACKAGE_FOLDER.joinpath(*module.split(".")[1:])
     if (path / "__init__.py").is_file():
         return path / "__init__.py"
     return path.with_suffix(".py") if path.with_suffix(".py").is_file() else None
 
 
-def _module(module: str) -> _Read:
-    """Of a file of the user's own afresh at each call: it may be edited while this process runs."""
-    return _read_module(module) if module.endswith(".py") else _remembered_module(module)
-
-
 @cache
-def _remembered_module(module: str) -> _Read:
-    return _read_module(module)
-
-
-def _read_module(module: str) -> _Read:
+def _module(module: str) -> _Read:
+    """A module of genies, once in a process, which runs the code that it has loaded."""
     path = _module_path(module)
     if path is None:
         raise ValueError(f"{module}: no such module of genies")
-    source = path.read_bytes()
+    read = syntax.parsed(path.read_bytes(), str(path), own=False)
     beside = [
         file_sha256(file)
         for file in sorted(path.parent.iterdir())
         if file.suffix in {".html", ".css", ".js"} and path.parent != PACKAGE_FOLDER
     ]
-    name = value_digest([hashlib.sha256(source).hexdigest(), beside])
-    if (parsed := _remembered().get(name)) is None:
-        tree = ast.parse(source, filename=str(path))
-        parsed = [sorted(set(_imports(tree))), value_digest([ast.dump(_Plain().visit(tree)), beside])]
-        _remembered().add(name, parsed)
-    imported, digest = parsed
-    own = [name for name in imported if name.split(".")[0] == "genies" and _module_path(name) is not None]
-    if module.endswith(".py"):
-        own += [str(file) for name in imported for file in _beside(path, name.split(".")[0])]
-    libraries = frozenset(name.split(".")[0] for name in imported) & COMPUTING.keys()
-    return _Read(digest, tuple(sorted({*own} - {module})), libraries)
+    digest = value_digest([read.digest, beside]) if beside else read.digest
+    return _Read(digest, tuple(sorted(_of_genies(read) - {module})), _libraries(read))
+
+
+def _libraries(read: syntax.Parsed) -> frozenset[str]:
+    """The libraries that compute among those that a file imports; the tokenizers of transformers are another's."""
+    tops = {name.split(".")[0] for name in read.imported}
+    tops |= {"tokenizers" for name in read.imported if name.startswith("transformers.") and "Tokenizer" in name}
+    return frozenset(COMPUTING[name] for name in tops & COMPUTING.keys())
+
+
+def _of_genies(read: syntax.Parsed) -> set[str]:
+    """The modules of genies that a file imports, and the packages they are in, whose ``__init__`` runs as well."""
+    names = {name for name in read.imported if name.startswith("genies.")}
+    names |= {".".join(name.split(".")[:depth]) for name in names for depth in range(2, name.count(".") + 1)}
+    return {name for name in names if _module_path(name) is not None}
 
 
 @cache
-def _remembered() -> Remembered:
-    """Digests of trees, and what they import, by the bytes they are parsed from, which takes a second for all."""
-    return Remembered(__file__)
+def _content(path: Path, *_stamp: int) -> str:
+    """SHA-256 of a file that may be large, by what its edits leave a trace in; the kernel sets the last time."""
+    return file_sha256(path)
 
 
-def _beside(path: Path, name: str) -> list[Path]:
-    """Files that an import of this name may read from the folder of a file."""
-    package = path.parent / name
-    if (package / "__init__.py").is_file():
-        return sorted(package.rglob("*.py"))
-    return [file for file in (package.with_suffix(".py"),) if file.is_file()]
-
-
-def _imports(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that a module may import; some of them are functions or classes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-class _Plain(ast.NodeTransformer):
-    """Leaves out what no result depends on: docstrings, the words of errors, log messages and progress bars."""
-
-    def _without_docstring(self, node: Any) -> Any:
-        first = node.body[0].value if node.body and isinstance(node.body[0], ast.Expr) else None
-        if isinstance(first, ast.Constant) and isinstance(first.value, str):
-            node.body = node.body[1:] or [ast.Pass()]
-        return self.generic_visit(node)
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _without_docstring
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func
-        return node
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        called = node.value.func if isinstance(node.value, ast.Call) else None
-        logs = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
-        return ast.copy_location(ast.Pass(), node) if logs else self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Name) and node.func.id == "tqdm":
-            node.keywords = []
-        return self.generic_visit(node)
+def _own_file(path: Path, places: Iterable[Path]) -> _Read:
+    """A file of the user's own, afresh at each call: it may be edited while this process runs."""
+    if path.suffix != ".py":
+        status = path.stat()
+        sha256 = _content(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return _Read(sha256, (), own=True, content=sha256)
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        read = syntax.parsed(content, str(path), own=True)
+    except (SyntaxError, ValueError, RecursionError):  # whoever imports it will say so
+        return _Read(sha256, (), own=True, content=sha256)
+    imported = _of_genies(read)
+    if "genies" in read.imported or any(_is_in(name, LOADING) for name in imported):
+        folders = (PACKAGE_FOLDER / name for name in ("api", "interventions"))
+        imported |= {f"genies.{folder.name}.{file.stem}" for folder in folders for file in folder.glob("[!_]*.py")}
+    return _Read(
+        digest=read.digest,
+        imported=tuple(sorted({*imported, *map(str, own.read_files(path, read, places))})),
+        libraries=_libraries(read) | own.distributions(read),
+        own=True,
+        whole=read.whole,
+        content=sha256,
+        places=frozenset(own.places_of(path, read)),
+    )

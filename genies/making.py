@@ -13,6 +13,7 @@ from typing import Any
 
 from genies import __version__
 from genies.digests import file_sha256, installed_version, value_digest
+from genies.errors import DataError
 
 MADE_OF = "made_of"
 """Field of a manifest, and key of the metadata of an evaluation."""
@@ -31,8 +32,17 @@ def made_of(code: str, inputs: Mapping[str, Path]) -> dict[str, Any]:
 
 
 def data_roles(files: Iterable[Path]) -> dict[str, Path]:
-    """Files ``<distribution>/<split>.json`` by their roles."""
-    return {f"data/{file.parent.name}/{file.stem}": file for file in files}
+    """Files ``<distribution>/<split>.json`` by their roles.
+
+    Raises:
+        DataError: two of them are of distributions with one name, by which everything that is kept tells them apart.
+    """
+    roles: dict[str, Path] = {}
+    for file in files:
+        other = roles.setdefault(f"data/{file.parent.name}/{file.stem}", file)
+        if other != file:
+            raise DataError(f"{other} and {file}: two distributions are called {file.parent.name!r}; rename a folder")
+    return roles
 
 
 def stem_roles(kind: str, files: Iterable[Path]) -> dict[str, Path]:

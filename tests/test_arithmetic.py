@@ -280,7 +280,7 @@ def test_stores_are_named_by_their_arithmetic_and_keep_that_of_a_fit(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "auto"])
 def test_a_training_is_named_by_its_arithmetic(dtype: str, no_native: None) -> None:
-    model = {"weights_digest": "w", "tokenizer_digest": "t"}
+    model = {"weights_digest": "w", "tokenizer_digest": "t", "eos_token": 2, "context": 512}
     pairs = TextPairs(("p",), ("a",), ("b",), np.array([0]))
     parameters = {"steps": 1, "dtype": dtype}
     on = {

@@ -41,6 +41,7 @@ def test_a_single_model_takes_the_place_of_the_list() -> None:
         ({"run": ""}, "run"),
         ({"models": []}, "no model is named"),
         ({"models": ["a/same", "b/same"]}, "two models are called 'same'"),
+        ({"distributions": ["a/same", "b/same/"]}, "two distributions are called 'same'"),
         ({"models": ["owner/$(reboot)"]}, "not a plain name"),
         # To a verb they would be options.
         ({"run": "-demo"}, "'-demo' is not a plain name"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genies import digests
+from genies import digests, syntax
 from genies.digests import code_digest
 from genies.remembered import MOST, Remembered
 
@@ -100,13 +100,13 @@ def test_the_file_does_not_grow_without_end(module: Path) -> None:
 def test_a_tree_is_parsed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("import numpy\n\nVALUE = 1\n")
-    memory = tmp_path / "digests.py"
+    memory = tmp_path / "syntax.py"
     memory.touch()
 
     def as_a_new_process() -> str:
-        digests._remembered_module.cache_clear()
+        digests._module.cache_clear()
         kept = Remembered(str(memory))
-        monkeypatch.setattr(digests, "_remembered", lambda: kept)
+        monkeypatch.setattr(syntax, "_remembered", lambda: kept)
         return code_digest(module, "genies.stages.fit")
 
     before = as_a_new_process()

@@ -7,6 +7,7 @@ of ``Reading`` stand at the top.
 from __future__ import annotations
 
 from dataclasses import MISSING
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model, model_validator
@@ -178,6 +179,9 @@ class Config(_Read):  # type: ignore[misc]
         names = [model_name(m) for m in self.chosen_models]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
+        own = [Path(folder).name for folder in self.distributions]
+        if twice := {n for n in own if own.count(n) > 1}:
+            raise ValueError(f"distributions: two distributions are called {min(twice)!r}; rename a folder")
         for name in (*names, *map(name_of, self.interventions)):
             PLAIN_NAME.checked(name)
         seeds = [self.seed, *self.further_seeds]

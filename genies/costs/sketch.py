@@ -142,7 +142,8 @@ def trained_weights(config: PretrainedConfig, adapter: Any | None) -> int:
     """
     from transformers import AutoModelForSequenceClassification
 
-    from genies.engine.classifier import RewardReader, adapt
+    from genies.engine.adapters import adapt
+    from genies.engine.classifier import RewardReader
 
     config = copy.deepcopy(config)
     config.num_labels = 1

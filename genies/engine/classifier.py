@@ -6,10 +6,7 @@ forward pass: that one looks for the last token that is not padding, which fails
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import logging
-import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -19,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from genies.engine.adapters import adapt
 from genies.engine.arithmetic import DTYPES, announce, arithmetic, choose_kernels, resolve_device
 from genies.engine.base_model import HEAD, Base, load_anew
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import Mask, separate_inputs, tree_masks
+from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
 from genies.engine.scoring import Reading
 from genies.errors import ConfigError, ModelError, StoreError, first_line, readable
@@ -99,6 +98,7 @@ class RewardReader:
         adapted: its wrapper by PEFT, or None.
         dtype: type of the arithmetic up to the last hidden state; the head works in float32.
         virtual_tokens: trained embeddings before each text.
+        alike_up_to: see ``genies.engine.positions``.
     """
 
     def __init__(self, classifier: PreTrainedModel, dtype: torch.dtype, adapted: PeftModel | None = None) -> None:
@@ -107,6 +107,7 @@ class RewardReader:
         self.adapted = adapted
         self.dtype = dtype
         self.device = next(classifier.parameters()).device
+        self.alike_up_to = announced(classifier, classifier.config)
         choose_kernels(self.device)
         self.virtual_tokens = 0
         if adapted is not None and adapted.active_peft_config.is_prompt_learning:
@@ -123,7 +124,21 @@ class RewardReader:
         return isinstance(getattr(self.classifier, HEAD, None), torch.nn.Module)
 
     def __call__(self, batch: PackedBatch, packed: bool) -> Reading:
-        """Rewards of the batch's texts, float32, and last hidden states; see ``genies.engine.scoring.Read``."""
+        """Rewards of the batch's texts, float32, and last hidden states; see ``genies.engine.scoring.Read``.
+
+        Raises:
+            ValueError: packed texts of different lengths cannot be read together.
+        """
+        if packed:
+            begin(self.classifier, self.alike_up_to, int(batch.position.max()) + 1 + self.virtual_tokens)
+            return self._read(batch, packed=True)
+        parts, readings = of_one_length(batch, self.alike_up_to, self.virtual_tokens), []
+        for _, part in parts:
+            begin(self.classifier, self.alike_up_to)
+            readings.append(self._read(part, packed=False))
+        return Reading.joined(readings, np.concatenate([rows for rows, _ in parts]))
+
+    def _read(self, batch: PackedBatch, packed: bool) -> Reading:
         if not self.is_decoder:
             rewards = self.classifier(**separate_inputs(batch, self.device)).logits[:, 0].float()
             return Reading(rewards, rewards[:, None])
@@ -305,34 +320,6 @@ def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
         head.weight.copy_(deviation * torch.randn(head.weight.shape, generator=generator))
         if head.bias is not None:
             head.bias.zero_()
-
-
-def adapt(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
-    """The model with an adapter; where PEFT has no default layers for the architecture, on every linear layer."""
-    attempts = [adapter]
-    if getattr(adapter, "target_modules", "none are asked for") is None:
-        # The base class lacks the field.
-        attempts.append(dataclasses.replace(adapter, target_modules="all-linear"))  # type: ignore[call-arg]
-    for attempt in attempts:
-        try:
-            adapted = _peft_model(model, attempt)
-        except ValueError as error:
-            reason = str(error).strip().splitlines()[0]
-            continue
-        if attempt is not adapter:
-            log.info("%s: PEFT has no default layers for it; every linear layer gets an adapter", type(model).__name__)
-        return adapted
-    raise ConfigError(f"{type(model).__name__}: PEFT cannot adapt it ({reason}); set other parameters")
-
-
-def _peft_model(model: PreTrainedModel, adapter: PeftConfig) -> PeftModel:
-    from peft import get_peft_model
-
-    with warnings.catch_warnings():
-        # PEFT asks transformers for an attribute's old name, and mends a setting for GPT-2's transposed layers.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", "fan_in_fan_out", UserWarning)
-        return get_peft_model(model, copy.deepcopy(adapter)).eval()
 
 
 def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> RewardReader:

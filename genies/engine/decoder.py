@@ -19,6 +19,7 @@ from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
 from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
+from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
 from genies.errors import ModelError, readable
 from genies.models.load import load_weights, moved, refuse_lacking
@@ -38,6 +39,7 @@ class Decoder:
 
     Attributes:
         shape: what is read.
+        alike_up_to: see ``genies.engine.positions``.
         without_heads: why no heads can be read of this model; None where they can.
     """
 
@@ -61,6 +63,7 @@ class Decoder:
         self.device, self.dtype = embeddings.device, embeddings.dtype
         choose_kernels(self.device)
         config = model.config.get_text_config()
+        self.alike_up_to = announced(model, model.config)
         self.blocks = find_blocks(model, config.num_hidden_layers)
         self.output_head = model.get_output_embeddings()
         if self.output_head is None:
@@ -143,7 +146,11 @@ class Decoder:
         Args:
             batch: the batch.
             past: what comes before every text of it, where its trees leave that out.
+
+        Raises:
+            ValueError: texts of different lengths cannot be read together.
         """
+        begin(self.model, self.alike_up_to, int(batch.position.max()) + 1)
         tokens, position, end = map(self._there, (batch.tokens, batch.position, batch.end))
         before = past.length if past else 0
         masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype, before)
@@ -155,9 +162,14 @@ class Decoder:
 
     @torch.inference_mode()
     def remember(self, tokens: np.ndarray) -> Past:
-        """Pass tokens that come before many texts, int (length,), and keep their keys and values."""
+        """Pass tokens that come before many texts, int (length,), and keep their keys and values.
+
+        Raises:
+            ValueError: as ``read``.
+        """
         from transformers import DynamicCache
 
+        begin(self.model, self.alike_up_to, len(tokens))
         ids = torch.as_tensor(tokens, dtype=torch.int64, device=self.device)[None]
         position = torch.arange(len(tokens), device=self.device)[None]
         masks = tree_masks(self.model.config.get_text_config(), torch.full_like(ids, len(tokens)), position, self.dtype)
@@ -173,7 +185,11 @@ class Decoder:
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
-        return self._pass(batch, **separate_inputs(batch, self.device), use_cache=False)
+        parts, features = of_one_length(batch, self.alike_up_to), []
+        for _, part in parts:
+            begin(self.model, self.alike_up_to)
+            features.append(self._pass(part, **separate_inputs(part, self.device), use_cache=False))
+        return Features.joined(features, np.concatenate([rows for rows, _ in parts]))
 
     @contextmanager
     def widened(self) -> Iterator[None]:

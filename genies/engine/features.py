@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -31,14 +32,22 @@ class Features:
     scored_tokens: torch.Tensor
 
     @classmethod
-    def joined(cls, parts: Sequence[Features]) -> Features:
-        """Features of several passes as of one."""
+    def joined(cls, parts: Sequence[Features], texts: np.ndarray | None = None) -> Features:
+        """Features of several passes as of one.
+
+        Args:
+            parts: the passes.
+            texts: which text of the whole each of theirs is, int (T,); None: they are in order.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        order = slice(None) if texts is None else torch.as_tensor(np.argsort(texts), device=parts[0].residual.device)
         heads = [part.heads for part in parts if part.heads is not None]
         return cls(
-            torch.cat(heads) if heads else None,
-            torch.cat([part.residual for part in parts]),
-            torch.cat([part.log_probability for part in parts]),
-            torch.cat([part.scored_tokens for part in parts]),
+            torch.cat(heads)[order] if heads else None,
+            torch.cat([part.residual for part in parts])[order],
+            torch.cat([part.log_probability for part in parts])[order],
+            torch.cat([part.scored_tokens for part in parts])[order],
         )
 
 

@@ -30,6 +30,14 @@ class Reading:
     scores: torch.Tensor
     states: torch.Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Reading], texts: np.ndarray) -> Reading:
+        """Readings of several passes as of one; ``texts`` says which text of it each of theirs is, int (T,)."""
+        if len(parts) == 1:
+            return parts[0]
+        order = torch.as_tensor(np.argsort(texts), device=parts[0].scores.device)
+        return cls(torch.cat([part.scores for part in parts])[order], torch.cat([part.states for part in parts])[order])
+
 
 Read = Callable[[PackedBatch, bool], Reading]
 """A model's pass: over rows of trees if the second argument is true, else over rows of one right-padded text."""

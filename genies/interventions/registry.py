@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,18 +13,14 @@ from typing import Any
 import numpy as np
 
 from genies.data.views import VIEWS
-from genies.digests import file_sha256, value_digest
+from genies.digests import file_sha256
 from genies.errors import ConfigError, GeniesError, StoreError
 from genies.files import whole_file, write_json, write_sealed
+from genies.importing import import_file
 from genies.interventions.base import Intervention
 from genies.making import MADE_WITH, made_with
 from genies.store.fits import FORMAT, RECORD_FILE, check_files
 
-NOT_COMPUTING = (
-    *(f"genies.interventions.{name}" for name in ("arrays", "plugins", "registry")),
-    *(f"genies.interventions.training.{name}" for name in ("checkpoint", "grid", "loaded")),
-)
-"""Modules whose code decides no number of a fit."""
 LARGEST = 2**63
 """Parameters that are numbers are smaller."""
 _FOLDER = Path(__file__).parent
@@ -104,7 +97,7 @@ def load_class(name_or_path: str) -> type[Intervention]:
 
 def _class_of_file(name_or_path: str) -> type[Intervention]:
     try:
-        module = _import_file(Path(name_or_path))
+        module = import_file(Path(name_or_path))
     except GeniesError:
         raise
     except Exception as error:
@@ -210,38 +203,6 @@ def load(folder: Path, name_or_path: str | None = None) -> Intervention:
 
 def _is_path(name_or_path: str) -> bool:
     return name_or_path.endswith(".py")
-
-
-def _import_file(path: Path) -> ModuleType:
-    # The path's digest keeps two files of one name apart.
-    name = f"genies_own_{path.stem}_{value_digest(str(path.resolve()))[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path}: Python knows no loader for it")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with _importable(path.resolve().parent):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Lets a file import those beside it, after all that is installed; they are forgotten then, to be read afresh."""
-    known, place = set(sys.modules), str(folder)
-    sys.path.append(place)
-    try:
-        yield
-    finally:
-        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(place)]
-        for name in sys.modules.keys() - known:
-            file, stem = getattr(sys.modules[name], "__file__", None), folder.joinpath(*name.split("."))
-            if file in (f"{stem}.py", str(stem / "__init__.py")):
-                del sys.modules[name]
 
 
 def _only_class(module: ModuleType, where: str) -> type[Intervention]:

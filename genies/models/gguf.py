@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genies.digests import file_sha256, value_digest
+from genies.digests import computed_by, file_sha256, value_digest
 from genies.errors import REPAIR, ModelError, StoreError, readable
 from genies.files import filled_folder, read_sealed, share, write_sealed
 from genies.locks import locked
@@ -157,7 +157,8 @@ def _fields(file: Path, sha256: str) -> dict[str, Any]:
         versions = {name: version(name) for name in ("transformers", "gguf")}
     except PackageNotFoundError as error:
         raise ModelError(f"{file}: a GGUF file, which needs a package; pip install {error.name}") from None
-    return {"format": FORMAT, "sha256": sha256, "dtype": DTYPE, **versions}
+    code = computed_by(__name__)["code"]
+    return {"format": FORMAT, "sha256": sha256, "dtype": DTYPE, "code": code, **versions}
 
 
 def _is_whole(folder: Path) -> bool:

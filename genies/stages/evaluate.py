@@ -38,8 +38,8 @@ def evaluate_fits(
     """
     from genies.evaluation.evaluations import write_evaluation
 
+    by_name = {file.parent.name: file for file in data_roles(test).values()}
     extracted = Activations(activations, cache)
-    by_name = {file.parent.name: file for file in test}
     known: dict[str, SplitPairs] = {}
     manifest = read_json(fits, "intervention", "fits")
     digests: dict[str, str] = manifest["fits"]

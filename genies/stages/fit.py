@@ -13,7 +13,7 @@ from genies.digests import code_digest, computed_by, value_digest
 from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.base import Intervention
-from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
+from genies.interventions.registry import load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
 from genies.spent import FIT, Meter, note
@@ -47,16 +47,14 @@ def fit_sources(
             chose), ``edge_ties`` (how many tied for the last place), ``out_of_fold_accuracy`` (on the training pairs),
             ``made_with`` (what computed each fit, by source) and the ``origin`` of the features.
     """
+    inputs = {**stem_roles("activations", activations), **data_roles(train)}
     extracted = Activations(activations, cache)
-    made = computed_by(module_of(intervention), outside=NOT_COMPUTING)
+    made = computed_by(module_of(intervention), "genies.store.pairs")
     found = {file.parent.name: _fit(intervention, parameters, file, extracted, made, cache) for file in train}
     write_json(
         output,
         {
-            MADE_OF: made_of(
-                code_digest(__name__, module_of(intervention)),
-                {**stem_roles("activations", activations), **data_roles(train)},
-            ),
+            MADE_OF: made_of(code_digest(__name__, module_of(intervention)), inputs),
             "intervention": intervention,
             "parameters": dict(parameters),
             "fits": {source: one.folder.name for source, one in found.items()},

@@ -63,6 +63,7 @@ def tokenize_splits(
     """
     views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
+    inputs = {"model": model, **data_roles(file for _, file in files)}
     reading = replace(reading, views=tuple(sorted({*reading.views, *train_views, *test_views})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
@@ -78,7 +79,7 @@ def tokenize_splits(
         ).items():
             per_split[name][place] = value
     tokenized = {
-        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles(file for _, file in files)}),
+        MADE_OF: made_of(code_digest(__name__), inputs),
         "model": described["name"],
         "templates": templates_digest(reading.views, reading.framing),
         "reading": asdict(reading),

@@ -16,7 +16,7 @@ from genies.errors import REPAIR, DataError, GeniesError, StoreError
 from genies.evaluation.evaluations import read_evaluation, write_evaluation
 from genies.evaluation.judge import judged
 from genies.files import read_json, whole_file, write_json, write_sealed
-from genies.interventions.registry import NOT_COMPUTING, load, make, module_of, name_of, save
+from genies.interventions.registry import load, make, module_of, name_of, save
 from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
@@ -106,6 +106,7 @@ def tune_sources(
     Raises:
         GeniesError: as fitting and testing raise it, of the same class, the source being named in front.
     """
+    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *test])}
     claim_gpus(device)
     described, shown = read_model(model), ShownTexts(tokens, model)
     files = [PinnedFiles.of(described), *_other_files(intervention, parameters, cache)]
@@ -126,7 +127,6 @@ def tune_sources(
             raise type(error)(f"{name_of(intervention)} on {source}: {error}") from error
         # PEFT's models hold themselves: what was trained leaves memory before more is loaded.
         gc.collect()
-    inputs = {"model": model, "tokens": tokens, **data_roles([*train, *test])}
     common = {"model": described["name"], "intervention": intervention, "parameters": dict(parameters)}
     write_json(output, {MADE_OF: made_of(code, inputs), **common, **made})
 
@@ -205,11 +205,13 @@ def tuning_digest(
     fields = {
         "intervention": name_of(intervention),
         "parameters": kind.get_params(),
-        **computed_by(module_of(intervention), outside=NOT_COMPUTING),
+        **computed_by(module_of(intervention)),
         "models": [[m["weights_digest"], m["tokenizer_digest"]] for m in (model, *others)],
+        "eos_token": model["eos_token"],
+        "context": model["context"],
         "dtype": arithmetic(kind.dtype, place),
         "device": place.type,
-        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second]),
+        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second, pairs.example.tolist()]),
     }
     return value_digest(fields), fields
 
@@ -290,7 +292,7 @@ def _known_tests(
 def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> _Shown:
     target = shown.test(test)
     texts = shown.texts(target, "test", fitted.reads_test_labels)
-    return _Shown(target, texts, _test_digest(target, texts))
+    return _Shown(target, texts, kept_test_digest(target, texts)[0])
 
 
 def _kept_counts(kept: Path) -> dict[str, int] | None:
@@ -306,16 +308,18 @@ def _kept_counts(kept: Path) -> dict[str, int] | None:
     return counts
 
 
-def _test_digest(target: SplitPairs, texts: TextPairs) -> str:
-    """What decides a test beside the fit."""
-    return value_digest(
-        {
-            "target": target.name,
-            "places": [target.framed.place(pair) for pair in target.pairs],
-            "texts": [texts.prompt, texts.first, texts.second, texts.example.tolist(), target.best_first.tolist()],
-            **computed_by("genies.evaluation.judge", rooms=()),
-        }
-    )
+def kept_test_digest(target: SplitPairs, texts: TextPairs) -> tuple[str, dict[str, Any]]:
+    """Name of a test of a fit, and the fields that it is the digest of: all that is judged and stated of the pairs."""
+    fields = {
+        "target": target.name,
+        "places": [target.framed.place(pair) for pair in target.pairs],
+        "clusters": target.cluster.tolist(),
+        "answers": [target.framed.answer(pair) for pair in target.pairs],
+        "texts": value_digest([texts.prompt, texts.first, texts.second, texts.example.tolist()]),
+        "best_first": target.best_first.tolist(),
+        **computed_by("genies.evaluation.judge"),
+    }
+    return value_digest(fields), fields
 
 
 def _loaded(job: _Job, folder: Path, label: str) -> TextIntervention:

@@ -113,7 +113,12 @@ def _compare_group(
     forest = build_forest(tokens, extractor.model["eos_token"], merge=packed)
     plan = planned(forest, described["batch_tokens"], decoder.shape.hidden, packed)
     found = dict.fromkeys((one.view for one, _, _ in group), (0, 0.0))
-    if not all(_is_alike(extractor, one, store, request) for one, _, store in group):
+    # A sample may lack the texts that were read with others whose lengths decided their positions.
+    mixed = (
+        decoder.alike_up_to is not None
+        and max(int(tree.depth.max()) + 1 for tree in forest.trees) > decoder.alike_up_to
+    )
+    if mixed or not all(_is_alike(extractor, one, store, request) for one, _, store in group):
         found, plan = dict.fromkeys(found, (0, float("inf"))), []
     for number in np.random.default_rng([seed, int(group[0][0].name, 16)]).permutation(len(plan)):
         features = extractor.read(plan[number], forest, packed, Statistics())

@@ -94,7 +94,7 @@ def tokens_digest(tokenizer_digest: str, texts: Sequence[Text], view: View) -> t
         "tokenizer": tokenizer_digest,
         "texts": texts_digest(texts),
         "view": view.describe(),
-        **computed_by("genies.engine.tokenization", rooms=("genies.engine", "genies.data.views")),
+        **computed_by("genies.engine.tokenization"),
     }
     return value_digest(fields), fields
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -192,6 +193,32 @@ def test_an_edited_file_beside_ones_own_is_read_afresh_and_changes_the_digest(tm
 
 NAMED = "class Own(MassMeanShift):\n    name = (NAME, WIDTH)\n"
 HEADER = "from genies.interventions.mms import MassMeanShift\nfrom genies.interventions.base import Intervention\n"
+
+
+def test_a_package_without_init_beside_ones_own_is_read_afresh_and_is_that_of_its_folder(tmp_path):
+    owns = []
+    for folder, step in ((tmp_path / "a", 1), (tmp_path / "b", 2)):
+        (folder / "nsp").mkdir(parents=True)
+        (folder / "nsp/m.py").write_text(f"STEP = {step}\n")
+        owns.append(folder / "own.py")
+        owns[-1].write_text(f"from nsp import m\n{Path(OWN).read_text()}")
+    steps = [sys.modules[registry.load_class(str(own)).__module__].m.STEP for own in owns]
+    (tmp_path / "a/nsp/m.py").write_text("STEP = 30\n")
+    steps += [sys.modules[registry.load_class(str(owns[0])).__module__].m.STEP]
+    assert steps == [1, 2, 30]
+
+
+@pytest.mark.parametrize("edited", ["own.py", "helper.py"])
+def test_bytecode_of_an_earlier_edit_is_never_run_though_size_and_time_are_the_same(edited, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "helper.py").write_text("NAME = 'red'\n")
+    (tmp_path / "own.py").write_text(f"from helper import NAME\nWIDTH = 'red'\n{HEADER}{NAMED}")
+    before = registry.load_class(str(tmp_path / "own.py")).name
+    file, time = tmp_path / edited, (tmp_path / edited).stat().st_mtime_ns
+    file.write_text(file.read_text().replace("'red'", "'sea'"))
+    os.utime(file, ns=(time, time))
+    assert before == ("red", "red")
+    assert "sea" in registry.load_class(str(tmp_path / "own.py")).name
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,16 @@ def test_other_values_are_refused_and_everything_stays(
     assert contents(CACHE) == before and not list(STORES.glob(".partial-*"))
 
 
+def test_what_older_versions_read_in_mixed_passes_is_refused_where_lengths_decide_positions(
+    run: Verbs, upgraded: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("genies.engine.decoder.announced", lambda *_: 4)
+    before = contents(CACHE)
+    assert adopt() == 2
+    assert "is stored in another way" in error(capsys)
+    assert contents(CACHE) == before
+
+
 def test_differences_of_rounding_are_accepted_and_stated(
     run: Verbs, upgraded: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ from genies.digests import value_digest
 from genies.engine.options import Extraction
 from genies.interventions.text import TextPairs
 from genies.stages.fit import fit_digest
-from genies.stages.tune import tuning_digest
+from genies.stages.tune import kept_test_digest, tuning_digest
 from genies.store.settled import Settled, store_digest
 from genies.store.tokens import tokens_digest
 
@@ -27,7 +27,7 @@ TEXTS = [Text(0, 0, "what is red ?", "blue ."), Text(0, 1, "what is red ?", "red
 PAIRS = [Pair(0, 0, 1, 0), Pair(1, 0, 0, 1)]
 EXAMPLES = [Example(prompt, ("a", "b"), 0, (1,)) for prompt in ("p", "q")]
 PARAMETERS = {"protocol": "corrected", "seed": 0}
-MODEL = {"weights_digest": "w", "tokenizer_digest": "t"}
+MODEL = {"weights_digest": "w", "tokenizer_digest": "t", "eos_token": 2, "context": 512}
 SHOWN = TextPairs(("p",), ("a",), ("b",), np.array([0]))
 
 
@@ -67,6 +67,14 @@ def tuning(intervention: str = "lora", model: dict = MODEL, pairs: TextPairs = S
     return tuning_digest(intervention, {**TRAINED, **parameters}, model, pairs, place, Path("cache"))
 
 
+def kept_test(
+    name: str = "north", examples: list[Example] = EXAMPLES, first: bool = True, texts: TextPairs = SHOWN,
+    origin: list[tuple[int, int]] | None = None,
+) -> tuple[str, dict]:  # fmt: skip
+    framed = Framed(examples[:1], examples, origin)
+    return kept_test_digest(SplitPairs(name, framed, PAIRS[:1], np.array([first])), texts)
+
+
 CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = [
     (tokens, "tokenizer", {"tokenizer": "u"}),
     (tokens, "texts", {"texts": TEXTS[::-1]}),
@@ -91,11 +99,18 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (fit, "stores", {"stores": {"plain": "s", "yes": "z"}}),
     (tuning, "models", {"model": {**MODEL, "weights_digest": "v"}}),
     (tuning, "models", {"model": {**MODEL, "tokenizer_digest": "u"}}),
+    (tuning, "eos_token", {"model": {**MODEL, "eos_token": 3}}),
+    (tuning, "context", {"model": {**MODEL, "context": None}}),
     (tuning, "parameters", {"steps": 3}),
     (tuning, "parameters", {"learning_rate": 0.1}),
     (tuning, "dtype", {"dtype": "bfloat16"}),
     (tuning, "device", {"device": "cuda", "dtype": "float32"}),
     (tuning, "pairs", {"pairs": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
+    (tuning, "pairs", {"pairs": TextPairs(("p",), ("a",), ("b",), SHOWN.example + 1)}),
+    (kept_test, "target", {"name": "south"}),
+    (kept_test, "best_first", {"first": False}),
+    (kept_test, "texts", {"texts": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
+    (kept_test, "texts", {"texts": TextPairs(("p",), ("a",), ("b",), SHOWN.example + 1)}),
 ]
 
 
@@ -107,10 +122,17 @@ def test_a_field_that_changes_alone_is_a_miss(digest: Callable, field: str, chan
     assert field in differ and differ <= {field, "parameters"}
 
 
-@pytest.mark.parametrize("digest", [tokens, store, fit, tuning])
+@pytest.mark.parametrize("digest", [tokens, store, fit, tuning, kept_test])
 def test_every_field_is_among_the_changes(digest: Callable) -> None:
     tested = {field for kind, field, _ in CHANGES if kind is digest}
-    assert set(digest()[1]) - tested <= {"libraries", "code", "intervention"}
+    assert set(digest()[1]) - tested <= {"libraries", "code", "intervention", "places", "clusters", "answers"}
+
+
+def test_what_an_evaluation_states_of_pairs_names_kept_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question's answer, and clusters: other rules for those name other tests, though the texts are the same."""
+    names = {kept_test()[0], kept_test(origin=[(0, 0)])[0], kept_test(origin=[(1, 1)])[0]}
+    monkeypatch.setattr("genies.data.framing.prompt_clusters", lambda prompts: np.arange(len(prompts)) + 7)
+    assert len({*names, kept_test()[0]}) == 4
 
 
 @pytest.mark.parametrize("digest", [tokens, store, tuning])

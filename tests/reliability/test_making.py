@@ -31,6 +31,25 @@ def stated() -> list[dict]:
     return read_json(RUN / "provenance.json")[MADE_WITH]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit mms --train {0} {1} --activations m.json --output o.json",
+        "evaluate --fits m.json --test {0} {1} --output o",
+        "tune zero_shot north:north --model m.json --tokens m.json --train {0} --test {0} {1} --output o.json",
+        "tokenize --model m.json --train {0} {1} --output o.json",
+    ],
+)
+def test_two_files_of_one_distribution_are_refused_before_anything_is_read(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    split = "test" if "--test" in command else "train"
+    files = [f"{folder}/north/{split}.json" for folder in ("a", "b")]
+    assert main(command.format(*files).split()) == 2
+    assert f"{files[0]} and {files[1]}" in capsys.readouterr().err
+
+
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, another version of genies and of every library computes."""
