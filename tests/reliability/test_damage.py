@@ -71,7 +71,7 @@ def passes_of_a_block(folder: Path) -> int:
     return max(len(set(examples[begin : begin + size])) for begin in range(0, len(examples), size))
 
 
-@pytest.mark.parametrize("cases", [12, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("cases", [6, pytest.param(200, marks=pytest.mark.torture)])
 def test_whatever_happens_to_a_stored_file_is_found_and_only_the_damaged_block_is_made_again(
     run: Verbs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, cases: int
 ) -> None:

@@ -125,7 +125,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, action: 
     return len(calls)
 
 
-@pytest.mark.parametrize("tried", [4, pytest.param(100, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("tried", [2, pytest.param(100, marks=pytest.mark.torture)])
 @pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
 def test_a_flush_or_a_rename_that_fails_anywhere_in_an_extraction_leaves_no_complete_store(
     run: Verbs,

@@ -106,7 +106,7 @@ def undisturbed(extraction: Extraction) -> Run:
     return run
 
 
-@pytest.mark.parametrize(("kills", "reach"), [(8, 30), pytest.param(50, 12, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(("kills", "reach"), [(4, 30), pytest.param(50, 12, marks=pytest.mark.torture)])
 def test_after_sigkill_at_random_moments_the_store_is_the_same_and_no_more_than_a_block_and_what_waits_is_lost(
     extraction: Extraction, undisturbed: Run, kills: int, reach: int
 ) -> None:

@@ -317,7 +317,7 @@ def test_the_advice_about_the_cache_helps(
 
 
 @as_root
-@pytest.mark.parametrize("kills", [4, pytest.param(25, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.torture)])
 def test_two_users_in_two_folders_of_whom_one_is_killed_end_with_equal_tables(
     made: Path, common: Path, kills: int
 ) -> None:
