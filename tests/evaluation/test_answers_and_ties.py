@@ -10,13 +10,14 @@ import pytest
 
 from genies.evaluation import metrics
 from genies.evaluation.evaluations import PAIR_COLUMNS, Fits, tabulate
-from genies.evaluation.scored import scored
+from genies.evaluation.scored import Scored, scored
 from genies.evaluation.table import Table
 from genies.evaluation.tables import answers, ties
 from genies.evaluation.tables.answers import TABLE as ANSWERED
 from genies.evaluation.tables.cells import measured_cells
+from genies.evaluation.tables.reliability import reliability
 from genies.evaluation.tables.ties import TABLE as TIES
-from genies.evaluation.uncertainty import accuracy_interval
+from genies.evaluation.uncertainty import accuracy_interval, margin_of_draws
 
 
 def write(folder: Path, frame: pl.DataFrame) -> Path:
@@ -48,6 +49,33 @@ def test_a_bias_towards_no_shows_in_the_answers_and_not_in_which_response_is_cal
     assert (row["accuracy_yes"], row["accuracy_no"], row["always_no"], row["items"]) == (0.0, 1.0, 0.5, 100)
     assert (row["higher"], row["higher_high"]) == (1.0, 1.0) and row["higher_low"] > 0.9
     assert metrics.accuracy(right) == 0.5
+
+
+def test_seeds_that_disagree_about_the_truer_response_widen_its_interval(tmp_path: Path) -> None:
+    """Ten seeds: half of them call the best response of every example the truer one, half of every second one."""
+    yes, example = np.arange(200) % 2 == 0, np.arange(200) // 2
+    higher = (np.arange(10) % 2 == 0) | (example % 2 == 0)[:, None]
+    said_yes = np.where(higher == yes[:, None], 0.8, 0.3)
+    drawn = np.where(yes[:, None], said_yes, 1 - said_yes)
+    answer = np.where(yes, "Yes", "No").tolist()
+    frame = pairs(drawn.mean(axis=1), repeated_over="seeds", repeats=drawn.tolist(), answer=answer)
+    (row,) = tabulated(ANSWERED, write(tmp_path, frame)).to_dicts()
+    assert row["higher"] == pytest.approx(0.75)
+    seeds = margin_of_draws(float(np.var([1.0, 0.5] * 5, ddof=1)) / 10, 10)
+    assert row["higher_high"] - row["higher"] > seeds and row["higher"] - row["higher_low"] > seeds
+
+
+def test_shifts_onto_one_target_share_its_examples_in_the_reliability_diagram() -> None:
+    """Three sources are right about the same examples: the interval is that of one of them."""
+    correct = (np.arange(100) % 5 > 0).astype(float)
+    sure = Scored(correct, np.arange(100), np.where(correct, 0.9, 0.1))
+    shifts = pl.DataFrame({"model": "m", "intervention": "mms", "source": ["a", "c", "d"], "target": "b"})
+    (one,), (three,) = (
+        reliability(shifts[:count], {("m", "mms", source, "b"): sure for source in "acd"}).to_dicts()
+        for count in (1, 3)
+    )
+    assert (one["pairs"], three["pairs"]) == (100, 300)
+    assert (three["low"], three["high"]) == pytest.approx((one["low"], one["high"]), abs=0.01)
 
 
 def test_pairs_that_are_no_questions_have_no_answers(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import polars as pl
 
 from genies.data.framing import ANSWERS
 from genies.evaluation.metrics import correctness
-from genies.evaluation.scored import scored
+from genies.evaluation.scored import Scored, scored
 from genies.evaluation.table import Table
-from genies.evaluation.uncertainty import accuracy_interval
 
 TABLE = Table(
     "answers.csv",
@@ -28,7 +27,7 @@ TABLE = Table(
 
 ``always_no`` is the accuracy of answering No throughout. ``higher`` is the share of (best, worse) responses of one
 example of which the best has the higher probability of Yes, a tie being half; a bias towards one of the answers does
-not change it. Its 95 % interval is over clusters of examples."""
+not change it. Its 95 % interval is that of an accuracy: over clusters of examples, and over seeds or sets of shots."""
 
 
 def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
@@ -40,17 +39,31 @@ def row(pairs: pl.DataFrame) -> dict[str, Any] | None:
     best, worse = _compared(pairs["example"].to_numpy(), yes)
     # The probability of Yes is that of the right answer, or its complement.
     said_yes = np.where(yes, judged.draws, 1 - judged.draws)
-    higher = np.mean([correctness(0.5 * (1 + drawn[best] - drawn[worse])) for drawn in said_yes], axis=0)
-    low, high = accuracy_interval(higher, judged.cluster[best]) if len(best) else (None, None)
+    higher = _as_pairs(judged, best, 0.5 * (1 + said_yes[:, best] - said_yes[:, worse]))
+    low, high = higher.interval if len(best) else (None, None)
     return {
         "items": len(pairs),
         "always_no": float(np.mean(~yes)),
         "accuracy_yes": float(judged.correct[yes].mean()) if yes.any() else None,
         "accuracy_no": float(judged.correct[~yes].mean()) if not yes.all() else None,
-        "higher": float(higher.mean()) if len(best) else None,
+        "higher": float(higher.correct.mean()) if len(best) else None,
         "higher_low": low,
         "higher_high": high,
     }
+
+
+def _as_pairs(judged: Scored, best: np.ndarray, probability: np.ndarray) -> Scored:
+    """Comparisons within examples as pairs of their best responses' examples, seeds and sets.
+
+    Args:
+        judged: what is said of the questions.
+        best: rows of the best responses' questions, int64 (n,).
+        probability: above ½ where the best response has the higher probability of Yes, under each seed; float (k, n).
+    """
+    sets = None if judged.drawn_set is None else judged.drawn_set[best]
+    by_seed = None if judged.by_seed is None else probability
+    correct = np.mean([correctness(drawn) for drawn in probability], axis=0)
+    return Scored(correct, judged.cluster[best], probability.mean(axis=0), by_seed, drawn_set=sets)
 
 
 def _compared(example: np.ndarray, yes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

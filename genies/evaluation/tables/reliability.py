@@ -26,7 +26,8 @@ TABLE = Table(
     },
 )
 """Columns of ``reliability.csv``: a row per intervention and bin of confidence max(p, 1 − p) that holds a pair: mean
-confidence and accuracy of its pairs, over all shifts, with a 95 % interval over examples."""
+confidence and accuracy of its pairs, over all shifts, with a 95 % interval over examples, each of which is one in all
+shifts onto its distribution. Where there are several seeds, a pair counts with its means over them."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -48,8 +49,11 @@ def reliability(metrics: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataF
             continue
         probability = np.concatenate([scored.probability for _, scored in known])
         correct = np.concatenate([scored.correct for _, scored in known])
-        # Clusters of different shifts are different ones.
-        cluster = np.concatenate([scored.cluster * len(keys) + number for number, scored in known])
+        # Shifts onto one target share its clusters.
+        targets = sorted({target for *_, target in keys})
+        cluster = np.concatenate([
+            scored.cluster * len(targets) + targets.index(keys[number][3]) for number, scored in known
+        ])  # fmt: skip
         confidence = np.maximum(probability, 1 - probability)
         bin_of = np.minimum(((confidence - 0.5) * 2 * BINS).astype(np.int64), BINS - 1)
         for number in np.unique(bin_of):
