@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from genies import own, syntax
-from genies.own import absolute, is_file
+from genies.own import absolute, homes, is_file
 
 PACKAGE_FOLDER = Path(__file__).parent
 DIGEST_LENGTH = 32
@@ -37,8 +37,10 @@ NOT_COMPUTING = {
     "genies.models.gguf": "converts files into models whose digests names hold",
     "genies.models.trial": "tries tokenizers, and throws away what comes out",
     "genies.options": "declares options and their limits; names hold their values",
+    "genies.spent": "notes what work takes",
     "genies.stopping": "ends a job, which goes on later",
     "genies.store.blocks": "checks what is read against its checksums",
+    "genies.store.statistics": "counts tokens and passes",
 }
 """Packages and modules of genies that decide no number of what is kept under a name, and why. All others count."""
 TELLING = ("genies.costs",)
@@ -153,7 +155,7 @@ def _called(name: str, home: Path | None) -> str:
 def _reached(modules: Iterable[str | Path], outside: Collection[str]) -> dict[str, _Read]:
     """The modules and what they import or read, directly or not, but for some modules of genies."""
     begin = [str(absolute(module)) if is_file(str(module)) else str(module) for module in modules]
-    places = frozenset(Path(module).parent for module in begin if is_file(module))
+    places = frozenset(home for module in begin if is_file(module) for home in homes(Path(module)))
     while True:
         found: dict[str, _Read] = {}
         queue = list(reversed(begin))

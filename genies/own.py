@@ -16,6 +16,8 @@ from genies.syntax import Parsed
 
 SUFFIXES = tuple(all_suffixes())
 """How the names of modules' files end: sources, bytecode and extensions."""
+ABOVE = 3
+"""How far above a file folders are looked for that it lets modules be found in."""
 
 
 def is_file(module: str) -> bool:
@@ -36,21 +38,32 @@ def read_files(path: Path, read: Parsed, places: Iterable[Path]) -> set[Path]:
         read: what it imports and names.
         places: folders where it may find modules besides its own.
     """
-    here = list(dict.fromkeys([path.parent, *places]))
+    here = list(dict.fromkeys([*homes(path), *places]))
     found = {file for name in _foreign(read) for place in here for file in _modules(place / name)}
     found |= {file for name in _foreign(read) for file in _developed(name)}
     found |= {file for name in read.named for place in here if (file := _named(place, name))}
     if read.by_name:
-        found |= {file for place in here for file in place.glob("*.py")}
+        found |= {file for place in here for file in _below(place, SUFFIXES)}
+    if read.located:
+        found |= {file for place in here for file in place.glob(f"{path.stem}.*") if file.is_file()}
+        found |= {
+            file for name in read.named for place in here if _is_folder(place, name) for file in _below(place / name)
+        }
     return {absolute(file) for file in found} - {path}
+
+
+def homes(path: Path) -> list[Path]:
+    """Folders that a file lies in: of a link its own, and that of what it leads to."""
+    return list(dict.fromkeys([path.parent, path.resolve().parent]))
 
 
 def places_of(path: Path, read: Parsed) -> set[Path]:
     """Folders in which a file may let modules be looked for: those that it names, and the one above its own."""
     if not read.places:
         return set()
-    named = {path.parent / name for name in read.named}
-    return {path.parent, path.parent.parent, *(absolute(place) for place in named if place.is_dir())}
+    above = [place for home in homes(path) for place in (home, *home.parents[:ABOVE])]
+    named = [place / name for place in above for name in read.named if _is_folder(place, name)]
+    return {*(place for home in homes(path) for place in (home, home.parent)), *map(absolute, named)}
 
 
 def distributions(read: Parsed) -> set[str]:
@@ -61,6 +74,14 @@ def distributions(read: Parsed) -> set[str]:
 def _foreign(read: Parsed) -> list[str]:
     """Packages that a file imports, but for Python's own and genies."""
     return sorted({name.split(".")[0] for name in read.imported} - sys.stdlib_module_names - {"genies", "", "*"})
+
+
+def _is_folder(place: Path, name: str) -> bool:
+    """Whether a text names a folder within another, and not the other or one above it."""
+    try:
+        return Path(name).name not in ("", "..") and not Path(name).is_absolute() and (place / name).is_dir()
+    except (OSError, ValueError):  # no name that a folder can have
+        return False
 
 
 def _named(place: Path, name: str) -> Path | None:
@@ -74,10 +95,11 @@ def _named(place: Path, name: str) -> Path | None:
 def _modules(stem: Path) -> list[Path]:
     """Files of a module, or of a package with all below it, with or without ``__init__.py``."""
     files = [file for suffix in SUFFIXES if (file := stem.with_name(stem.name + suffix)).is_file()]
-    return [*files, *_below(stem)]
+    return [*files, *_below(stem, SUFFIXES)]
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, suffixes: str | tuple[str, ...] = "") -> Iterator[Path]:
+    """Files below a folder whose names end so."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:  # a link that leads back
@@ -85,7 +107,7 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names) if name.endswith(SUFFIXES))
+        yield from (Path(place, name) for name in sorted(names) if name.endswith(suffixes))
 
 
 @cache
@@ -106,7 +128,7 @@ def _developed(name: str) -> list[Path]:
         return []
     if place.is_file() and not place.name.startswith("__init__."):
         return [place]
-    return list(_below(place if place.is_dir() else place.parent))
+    return list(_below(place if place.is_dir() else place.parent, SUFFIXES))
 
 
 @cache

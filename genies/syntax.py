@@ -14,11 +14,17 @@ from genies.remembered import Remembered
 
 LOGGED = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 """Methods of a logger whose calls only say something."""
+SPOKEN = (
+    ast.Attribute, ast.BinOp, ast.Constant, ast.FormattedValue, ast.JoinedStr, ast.Name, ast.Tuple, ast.expr_context,
+    ast.operator,
+)  # fmt: skip
+"""What a message may be made of; an attribute whose reading does something is passed over."""
 LONGEST_NAME = 255
 """Characters that the name of a file may have."""
 _WHOLE = re.compile(rb"__doc__|getdoc|getsource|getcomments|linecache")
-_BY_NAME = re.compile(rb"importlib|__import__|runpy|\bexec\b")
-_PLACES = re.compile(rb"\bsys\b[^\n]*\bpath\b|addsitedir")
+_BY_NAME = re.compile(rb"importlib|__import__|runpy|pkgutil|\bexec\b")
+_PLACES = re.compile(rb"\bimport\b[^\n]*\bsys\b|\bfrom\s+sys\b|addsitedir")
+_LOCATED = re.compile(rb"__file__|importlib|pkgutil")
 
 
 class Parsed(NamedTuple):
@@ -31,6 +37,7 @@ class Parsed(NamedTuple):
         whole: whether it may read docstrings or sources, so that every byte counts.
         by_name: whether it may import modules whose names it makes up.
         places: whether it may change where modules are looked for.
+        located: whether it may ask where it lies, and so find files whose names it makes up.
     """
 
     digest: str
@@ -39,6 +46,7 @@ class Parsed(NamedTuple):
     whole: bool = False
     by_name: bool = False
     places: bool = False
+    located: bool = False
 
 
 def parsed(source: bytes, path: str, own: bool) -> Parsed:
@@ -76,7 +84,7 @@ def _parse(source: bytes, path: str, own: bool) -> list[Any]:
     tree = ast.parse(source, filename=path)
     imported = sorted(set(_imports(tree)))
     named = sorted(set(_texts(tree))) if own else []
-    found = [bool(pattern.search(source)) if own else False for pattern in (_WHOLE, _BY_NAME, _PLACES)]
+    found = [bool(pattern.search(source)) if own else False for pattern in (_WHOLE, _BY_NAME, _PLACES, _LOCATED)]
     plain = (_OwnPlain if own else _Plain)(_loggers(tree)).visit(tree)
     text = json.dumps(ast.dump(plain)).encode("ascii")
     return [hashlib.sha256(text).hexdigest(), imported, named, *found]
@@ -182,12 +190,13 @@ class _OwnPlain(_Plain):
         return self.generic_visit(node)
 
     def _says(self, value: ast.expr) -> bool:
-        """Whether it is a message, or printed, and calls nothing and binds nothing: what it did would count."""
+        """Whether it is a message, or printed, of constants and variables: calls and items may do anything."""
         printed = isinstance(value, ast.Call) and self._prints(value)
-        doing = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
-        return (printed or super()._says(value)) and not any(
-            isinstance(node, doing) for node in ast.walk(value) if node is not value
-        )
+        if not (printed or super()._says(value)):
+            return False
+        assert isinstance(value, ast.Call)
+        given = [*value.args, *(keyword.value for keyword in value.keywords)]
+        return all(isinstance(node, SPOKEN) for one in given for node in ast.walk(one))
 
     def _prints(self, call: ast.Call) -> bool:
         alone = isinstance(call.func, ast.Name) and call.func.id == "print" and "print" in self.loggers

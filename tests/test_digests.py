@@ -54,7 +54,7 @@ NAMED = {
     "lora": ("genies.interventions.lora",),
     "few_shot": ("genies.interventions.few_shot",),
     "tokens": ("genies.engine.tokenization",),
-    "activations": tuple(f"genies.engine.{name}" for name in ("batches", "bits", "decoder", "forest", "self_test")),
+    "activations": ("genies.store.extraction",),
 }
 
 
@@ -115,6 +115,8 @@ def test_words_and_layout_in_a_file_of_the_users_leave_the_digest_as_it_is(tmp_p
         "def g(): raise ValueError(1)\ndef f(x):\n    try: g()\n    except ValueError as e: return e.args[0]",
         "def f(x):\n    'half 1'\n    return float(f.__doc__[5:])",
         "import inspect\ndef f(x):\n    'half 1'\n    return inspect.getdoc(f)",
+        "def f(x): print('x', *x[1:])",
+        "import logging\nlog = logging.getLogger()\ndef f(x): log.info(x[1])",
         "import inspect\ndef f(x):\n    # half 1\n    return inspect.getsource(f)",
     ],
 )
@@ -140,6 +142,14 @@ def test_whatever_may_change_a_result_of_the_users_code_changes_the_digest(tmp_p
         ("from pathlib import Path\nw = Path(__file__).with_name('words.txt').read_text()", "words.txt"),
         ("import numpy as np, os\nw = np.load(os.path.dirname(__file__) + '/' + 'w.npy')", "w.npy"),
         ("import native", "native.so"),
+        ("import importlib\nR = {'a': 'plugs.one'}\nm = importlib.import_module(R['a'])", "plugs/one.py"),
+        ("from importlib import import_module as im\nm = im('plugs.one')", "plugs/one.py"),
+        ("import pkgutil\nm = [*pkgutil.iter_modules(['plugs'])]", "plugs/one.py"),
+        ("import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'common'))\nimport deep",
+         "../common/deep.py"),
+        ("import sys as s\ns.path.append('lib')\nimport deep", "lib/deep.py"),
+        ("from pathlib import Path\nw = Path(__file__).with_suffix('.yaml').read_text()", "module.yaml"),
+        ("from pathlib import Path\nw = (Path(__file__).parent / 'data' / ('w' + '.txt')).read_text()", "data/w.txt"),
     ],
 )  # fmt: skip
 def test_files_around_a_file_of_the_users_count_where_it_imports_or_names_them(
@@ -148,7 +158,9 @@ def test_files_around_a_file_of_the_users_count_where_it_imports_or_names_them(
     others = {"package/__init__.py": "from .part import STEP\n", "unread.py": "STEP = 1\n"}
     home = tmp_path / "home"
     before = digest_of(home, text, **others, **{file: "STEP = 1\n"})
-    if "import_" not in text and "runpy" not in text:  # else every Python file of the folder counts
+    if not any(
+        word in text for word in ("import_", "runpy", "importlib", "pkgutil")
+    ):  # else every Python file of the folder counts
         assert digest_of(home, text, **{"unread.py": "STEP = 2\n"}) == before
     assert digest_of(home, text, **{file: "STEP = 2\n"}) != before
 
@@ -175,6 +187,16 @@ def test_a_project_keeps_its_digests_when_it_moves(tmp_path: Path, monkeypatch: 
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     monkeypatch.chdir(tmp_path / "b")
     assert computed_by("module.py")["code"] == made
+
+
+def test_beside_a_link_and_beside_what_it_leads_to_modules_count(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    text, link = "import helper", tmp_path / "own/linked.py"
+    digest_of(tmp_path / "lib", text, **{"helper.py": "SIGN = -1"})
+    link.symlink_to("../lib/module.py")
+    before = computed_by(link)["code"]
+    (tmp_path / "lib/helper.py").write_text("SIGN = 1")
+    assert computed_by(link)["code"] != before
 
 
 def test_a_link_that_leads_back_ends(tmp_path: Path) -> None:
@@ -247,7 +269,18 @@ def test_modules_that_decide_numbers_are_followed_and_those_that_do_not_are_list
     assert "genies.data.views" in reached["tokens"]
 
 
-@pytest.mark.parametrize("module", ["genies/data/pairs.py", "genies/models/load.py", "genies/engine/decoder.py"])
+EDITED = {
+    "genies/data/pairs.py": {"a probe", "lora", "few_shot"},
+    "genies/models/load.py": {"lora", "few_shot", "activations"},
+    "genies/engine/decoder.py": {"lora", "few_shot", "activations"},
+    "genies/store/extraction.py": {"activations"},
+    "genies/store/writer.py": {"activations"},
+    "genies/store/shards.py": {"a probe", "activations"},
+}
+"""By edited file, what is renamed."""
+
+
+@pytest.mark.parametrize("module", EDITED)
 def test_an_edit_in_genies_renames_what_it_decides_and_an_edit_of_words_nothing(tmp_path: Path, module: str) -> None:
     shutil.copytree(Path(genies.__file__).parent, tmp_path / "genies")
     script = tmp_path / "names.py"
@@ -268,14 +301,7 @@ def test_an_edit_in_genies_renames_what_it_decides_and_an_edit_of_words_nothing(
     assert names() == before
     file.write_text(text + "\n_NEW = 1\n")
     changed = {kind for kind, old, new in zip(NAMED, before, names(), strict=True) if old != new}
-    assert (
-        changed
-        == {
-            "genies/data/pairs.py": {"a probe", "lora", "few_shot"},
-            "genies/models/load.py": {"lora", "few_shot", "activations"},
-            "genies/engine/decoder.py": {"lora", "few_shot", "activations"},
-        }[module]
-    )
+    assert changed == EDITED[module]
 
 
 def test_an_unknown_module_is_an_error() -> None:

@@ -71,7 +71,7 @@ def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) 
         "eos_token": model["eos_token"],
         "tokens": tokens_digest,
         **chosen.deciding(),
-        **computed_by(*(f"genies.engine.{name}" for name in ("batches", "bits", "decoder", "forest", "self_test"))),
+        **computed_by("genies.store.extraction"),
     }
     return value_digest(fields), fields
 

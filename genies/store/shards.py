@@ -162,10 +162,13 @@ class Layout:
 def write_shard(path: Path, shard: np.ndarray) -> None:
     """Write a shard's bytes, flush them to the disk and read them back.
 
+    What is there of the shard goes first: another store may hold the same file by a hard link.
+
     Raises:
         OSError: they do not read back as they were written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     path.write_bytes(shard.data)
     sync_file(path)
     piece = bytearray(READ_BACK)

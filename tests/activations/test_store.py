@@ -223,6 +223,20 @@ def test_a_reopened_store_keeps_what_reads_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ActivationStore(tmp_path / "store").heads(1), values(0, TEXTS)["heads"][:, 1])
 
 
+def test_a_repair_leaves_a_store_alone_that_has_the_same_file_by_a_link(tmp_path: Path) -> None:
+    write(tmp_path, (0, TEXTS)).finish()
+    shard, other = tmp_path / "store/data.zarr/residual/c/1/0/0", tmp_path / "linked"
+    other.hardlink_to(shard)
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-1])
+    reopen(tmp_path, "store")
+    writer = StoreWriter(tmp_path, "store", description(), SHAPES)
+    writer.drop_damaged()
+    writer.append(4, values(4, 4))
+    writer.finish()
+    assert (shard.read_bytes(), other.read_bytes()) == (data, data[:-1])
+
+
 @pytest.mark.parametrize("name", ["heads", "residual"])
 def test_a_flipped_bit_is_found_when_read(tmp_path: Path, name: str) -> None:
     write(tmp_path, (0, TEXTS)).finish()
