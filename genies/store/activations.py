@@ -9,8 +9,8 @@ name the plan (what the store holds, in which order), so that they alone say wha
 
 Nothing is trusted when read: chunks and shards carry checksums, ``store.json`` one of itself and those of zarr's own
 small files, and a shard that is missing is an error, though zarr would read it as its fill value. A whole shard in the
-place of another fits its own checksums: ``check_block``, which compares with ``store.json``, finds that. A damaged store is
-reopened (``reopen``) and extraction computes again what does not read back.
+place of another fits its own checksums: ``check_block``, which compares with ``store.json``, finds that. A damaged
+store is reopened (``reopen``) and extraction computes again what does not read back.
 
 Layout::
 
