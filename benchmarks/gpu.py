@@ -46,8 +46,8 @@ from genies.store.requests import Request
 from genies.store.writer import StoreWriter
 
 SHAPES: dict[str, tuple[str, dict[str, int]]] = {
-    "tiny": ("llama", {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4,
-                       "vocab_size": 8000}),
+    "tiny": ("llama", {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                       "vocab_size": 1000}),
     "410m": ("gpt_neox", {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
                           "num_attention_heads": 16, "vocab_size": 50304}),
     "7b": ("llama", {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
@@ -84,7 +84,7 @@ class Sizes:
 
 
 FULL = Sizes(examples=600, loop_seconds=15, steps=4, pairs=16, disk_bytes=2 * 2**30, product_seconds=1)
-REHEARSAL = Sizes(examples=12, loop_seconds=0.2, steps=2, pairs=4, disk_bytes=8 * 2**20, product_seconds=0.05)
+REHEARSAL = Sizes(examples=8, loop_seconds=0.1, steps=1, pairs=4, disk_bytes=2**20, product_seconds=0.02)
 
 
 @dataclass(frozen=True)
