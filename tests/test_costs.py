@@ -15,6 +15,7 @@ from hub import COMMIT
 from genies.cli import main
 from genies.config.load import read_config as read_configuration
 from genies.costs.costs import Costs
+from genies.costs.disk import write_rate
 from genies.costs.estimate import estimate
 from genies.costs.extraction import check_disk
 from genies.costs.parts import operations
@@ -289,6 +290,25 @@ def test_a_disk_that_is_too_small_is_told(
     assert "It does not fit: make room, name another disk under folders.cache, or store less" in told
     assert "a device of 989 TFLOP/s, of which 30 % are assumed to be reached" in told
     assert not Path("cache").exists() and not Path("results").exists()  # nothing is written
+
+
+def test_whether_the_disk_or_computing_limits_an_extraction_is_said(run: Run) -> None:
+    costs = run.costs()
+    (model,) = costs.models
+    slow, fast = (render(replace(costs, write_rate=rate)) for rate in (1e-3, 1e18))
+    hours = model.disk["activations"] / 1e-3 / 3600
+    assert f"| extraction: hours of the disk | {hours:,.0f} |" in slow
+    assert "Extraction is limited by the disk here and by the disk on NVIDIA A100 (tiny)." in slow
+    assert "Extraction is limited by computing here and by computing on NVIDIA A100 (tiny)." in fast
+    unknown = render(replace(costs, write_rate=None))
+    assert "hours of the disk" not in unknown and "was not measured: nothing can be written there" in unknown
+
+
+def test_the_rate_of_a_disk_is_measured_and_nothing_stays(tmp_path: Path) -> None:
+    assert (write_rate(tmp_path / "cache" / "not there yet") or 0) > 0
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    assert write_rate(tmp_path / "file") is None
 
 
 @pytest.mark.parametrize(

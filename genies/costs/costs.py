@@ -107,6 +107,7 @@ class Costs:
         left_out: what is not counted, in words.
         cache: the cache folder.
         free: bytes that are free on its disk.
+        write_rate: bytes of stores per second that its disk takes; None where that could not be measured.
     """
 
     run: str
@@ -118,6 +119,7 @@ class Costs:
     left_out: list[str]
     cache: Path
     free: int
+    write_rate: float | None
 
     @property
     def jobs(self) -> int:
@@ -128,6 +130,10 @@ class Costs:
     def hours_here(self) -> float:
         """Hours of this machine for all models and the jobs of the run."""
         return sum(model.hours_here for model in self.models) + self.run_hours_here
+
+    def write_hours(self, model: ModelCosts) -> float | None:
+        """Hours in which the disk takes a model's activations; None where its rate is not known."""
+        return None if self.write_rate is None else model.disk["activations"] / self.write_rate / 3600
 
     @property
     def needed(self) -> int:

@@ -17,6 +17,7 @@ from genies.costs.background import Background
 from genies.costs.costs import Costs, ModelCosts
 from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import MAKE_IT, read_splits
+from genies.costs.disk import write_rate
 from genies.costs.extraction import free_bytes
 from genies.costs.rates import Here, Rate
 from genies.costs.sampling import value_of
@@ -90,6 +91,7 @@ def estimate(
         left_out=_left_out(plan),
         cache=plan.files.cache,
         free=free_bytes(plan.files.cache),
+        write_rate=write_rate(plan.files.cache),
     )
 
 

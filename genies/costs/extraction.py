@@ -164,8 +164,13 @@ def _tell_disk(model: Mapping[str, Any], root: Path, settings: Sequence[Settled]
 
 def free_bytes(folder: Path) -> int:
     """Bytes that are free on the disk of a folder, which need not exist yet."""
+    return shutil.disk_usage(existing(folder)).free
+
+
+def existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that exists."""
     folder = Path(folder).absolute()
-    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _size(folder: Path) -> int:

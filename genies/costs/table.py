@@ -63,6 +63,8 @@ def _time_rows(costs: Costs) -> dict[str, list[str]]:
         rows[f"{part.name}: FLOP"] = [f"{one.operations:.2e}".replace("e+", "e") for one in of_all]
         rows[f"{part.name}: {there}"] = [_hours(one.hours) for one in of_all]
         rows[f"{part.name}: {HERE}"] = [_hours(one.hours_here) for one in of_all]
+        if part.name == EXTRACTION and costs.write_rate is not None:
+            rows[f"{part.name}: hours of the disk"] = [_hours(costs.write_hours(model) or 0) for model in models]
     rows[f"other jobs: {HERE}"] = [_hours(model.other_hours_here) for model in models]
     rows[f"jobs of the run: {HERE}"] = [_hours(costs.run_hours_here)] * len(models)
     rows[f"all: {there}"] = [_hours(model.hours) for model in models]
@@ -70,7 +72,7 @@ def _time_rows(costs: Costs) -> dict[str, list[str]]:
 
 
 def _assumptions(costs: Costs) -> list[str]:
-    lines = [*_sample(costs), _there(costs), _here(costs)]
+    lines = [*_sample(costs), _there(costs), _here(costs), _disk(costs)]
     lines.append(
         "FLOP are 2 for each token and weight of the blocks (trainings: 4, or 6 where all weights are trained), and "
         "attention within each tree. Self-tests are in them; padding and fits of probes are not."
@@ -119,6 +121,24 @@ def _here(costs: Costs) -> str:
         f"to reach {100 * READING_SHARE:g} % of it, trainings {100 * TRAINING_SHARE:g} %{_types(costs, 'dtype_here')}. "
         f"Each of {costs.jobs} jobs takes {costs.here.start:.0f} s to start, and more to load weights."
         f"{together if len(costs.models) > 1 else ''}"
+    )
+
+
+def _disk(costs: Costs) -> str:
+    """How fast stores are written, and whether that or computing takes longer, by model."""
+    if costs.write_rate is None:
+        return f"How fast the disk of {costs.cache} is was not measured: nothing can be written there."
+    limits = []
+    for model in costs.models:
+        of_extraction = next(part for part in model.parts if part.name == EXTRACTION)
+        written = costs.write_hours(model) or 0
+        slower = [
+            "the disk" if written > hours else "computing" for hours in (of_extraction.hours_here, of_extraction.hours)
+        ]
+        limits.append(f"{slower[0]} here and by {slower[1]} on {costs.rate.name} ({model.name})")
+    return (
+        f"The disk takes {costs.write_rate / 2**20:,.0f} MiB of stores a second, as measured now; it writes while the "
+        f"next texts are computed. Extraction is limited by {'; by '.join(limits)}."
     )
 
 
