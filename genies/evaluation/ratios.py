@@ -56,7 +56,7 @@ def ratio_interval(one: Estimate, other: Estimate) -> tuple[float, float] | None
         a, b, c = other.value**2 - its**2, one.value * other.value - shared * own * its, one.value**2 - own**2
         if a <= 0:
             return None
-        # b² − ac is (x · its − shared · y · own)² + (1 − shared²) · own² · a of values x and y: less than 0 by rounding.
+        # Of values x and y, b² − ac is (x · its − shared · y · own)² + (1 − shared²) · own² · a: at least 0.
         ends.append((b + side * math.sqrt(max(b**2 - a * c, 0.0))) / a)
     return ends[0], ends[1]
 
