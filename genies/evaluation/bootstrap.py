@@ -19,6 +19,7 @@ from genies.data.pairs import text_seed
 from genies.evaluation.averages import CAPABILITY, DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
 from genies.evaluation.metrics import BASELINE, correctness
+from genies.evaluation.ratios import Estimate, difference, fieller, ratio_interval
 from genies.evaluation.scored import Key, Scored
 
 RESAMPLES = 10_000
@@ -29,8 +30,6 @@ BLOCK = 2**22
 ESTIMATED = ("elicitation", "differential_elicitation")
 ADJUSTED = "chance_adjusted_elicitation"
 ENDS = [0.025, 0.975]
-NORMAL = 1.959963984540054
-"""The normal distribution's 97.5 % quantile."""
 SAME = 1e-9
 """Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
@@ -52,9 +51,9 @@ def intervals(
 ) -> pl.DataFrame:
     """Intervals of elicitation and differential elicitation (percentiles), and of chance-adjusted elicitation.
 
-    A capability counts as given where its examples are not known or have another accuracy. So does the choice of the
-    best intervention. Where two interventions were tested on different examples of a target, their draws are
-    independent.
+    Where hardly any pair is wrong, percentiles are too narrow; see ``_from_intervals``. A capability counts as given
+    where its examples are not known or have another accuracy. So does the choice of the best intervention. Where two
+    interventions were tested on different examples of a target, their draws are independent.
 
     Args:
         metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
@@ -82,27 +81,54 @@ def _row(draws: _Draws, row: dict, baseline: str) -> dict[str, float]:
         values = _drawn_metric(draws, row, name, baseline)
         if values is not None:
             low, high = np.quantile(values, ENDS)
+            wider = _from_intervals(draws, row, name, baseline)
+            if wider is not None:
+                low, high = min(low, wider[0]), max(high, wider[1])
             result |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     if row[ADJUSTED] is not None and (interval := _chance_adjusted(draws, row)):
         result |= {f"{ADJUSTED}_low": interval[0], f"{ADJUSTED}_high": interval[1]}
     return result
 
 
-def _chance_adjusted(draws: _Draws, row: Mapping) -> tuple[float, float] | None:
-    """Interval of (accuracy − ½) / (capability − ½); None where it is not known, or has no end.
+def _from_intervals(draws: _Draws, row: Mapping, name: str, baseline: str) -> tuple[float, float] | None:
+    """Interval of an elicitation from those of its accuracies; None where percentiles do, or it would have no end.
 
-    Fieller's theorem (Quarterly Journal of Pharmacy and Pharmacology 17, 1944), with variances of the drawn accuracies.
+    They do not where an accuracy has too few wrong pairs, or right ones, for draws to say how it varies. They do where
+    the elicitation is 1, or 0, by definition, as of a method that is compared with itself.
     """
+    capability_of = (row["target_tuned_capability_intervention"], row["target_reference"], row["target_reference"])
+    used = [row["intervention"]] if name == "elicitation" else [row["intervention"], baseline]
+    if used == [baseline, baseline] or (*used, row["source"], row["target"]) == capability_of:
+        return None
+    drawn = [draws.elicited(row, intervention) for intervention in used]
+    capability = _drawn_capability(draws, row)
+    varied = [values for values in (*drawn, capability) if isinstance(values, np.ndarray)]
+    if not any(_too_even(values) for values in varied):
+        return None
+    pairs = [draws.compared(row, intervention) for intervention in used]
+    parts = [Estimate(m.accuracy, *m.interval(), d) for m, d in zip(pairs, drawn, strict=True) if m and d is not None]
+    measured = draws.capable(row) if isinstance(capability, np.ndarray) else None
+    given = float(row[CAPABILITY])
+    ends = measured.interval() if measured else (given, given)
+    elicited = difference(*parts) if len(parts) > 1 else parts[0]
+    return ratio_interval(elicited, Estimate(given, *ends, np.broadcast_to(capability, elicited.drawn.shape)))
+
+
+def _too_even(drawn: np.ndarray) -> bool:
+    """Whether one draw in 40 has no wrong pair, or no right one, or hardly any draw differs from the others.
+
+    Of 60 pairs that holds where at most three are wrong.
+    """
+    low, high = np.quantile(drawn, ENDS)
+    return bool(low <= 0 or high >= 1 or low == high)
+
+
+def _chance_adjusted(draws: _Draws, row: Mapping) -> tuple[float, float] | None:
+    """Interval of (accuracy − ½) / (capability − ½); None where it is not known, or has no end."""
     accuracy, capability = draws.elicited(row, row["intervention"]), _drawn_capability(draws, row)
     if accuracy is None or np.ndim(capability) == 0:
         return None
-    x, y = accuracy.mean() - 0.5, capability.mean() - 0.5
-    (xx, xy), (_, yy) = np.cov(accuracy, capability)
-    a, b, c = y**2 - NORMAL**2 * yy, x * y - NORMAL**2 * xy, x**2 - NORMAL**2 * xx
-    if a <= 0 or b**2 < a * c:
-        return None
-    margin = np.sqrt(b**2 - a * c)
-    return float((b - margin) / a), float((b + margin) / a)
+    return fieller(accuracy - 0.5, np.asarray(capability) - 0.5)
 
 
 def _drawn_metric(draws: _Draws, row: Mapping, name: str, baseline: str) -> np.ndarray | None:
@@ -207,6 +233,10 @@ def _keys(metrics: pl.DataFrame, baseline: str) -> Iterator[Key]:
         yield model, row["target_tuned_capability_intervention"], reference, reference
 
 
+def _of_all(scored: Scored | None) -> Measured | None:
+    return None if scored is None else Measured(scored, np.ones(len(scored.correct), bool))
+
+
 class _Draws:
     """Accuracies over draws of examples; those of a target and a reference are kept, of 20,000 examples 0.2 GB each.
 
@@ -264,6 +294,20 @@ class _Draws:
         found = self._capability(model, source if target == reference else reference, reference)
         return np.float64(row["target_tuned_capability"]) if found is None else found
 
+    def compared(self, row: Mapping, intervention: str) -> Measured | None:
+        """On which pairs a shift's target is compared with the capability."""
+        model, source, target, reference = (row[name] for name in ("model", "source", "target", "target_reference"))
+        if self.clean is not None:
+            return self.clean.measured(model, intervention, source, target, reference)
+        return _of_all(self.scores.get((model, intervention, source, target)))
+
+    def capable(self, row: Mapping) -> Measured | None:
+        """On which pairs the capability on a shift's reference is measured."""
+        model, source, target, reference = (row[name] for name in ("model", "source", "target", "target_reference"))
+        if self.clean is not None:
+            return self.clean.capability(model, source, target, reference).measured
+        return _of_all(self.scores.get((model, row["target_tuned_capability_intervention"], reference, reference)))
+
     def _of_clean_pairs(
         self, model: str, intervention: str, source: str, target: str, reference: str
     ) -> np.ndarray | None:
@@ -282,10 +326,8 @@ class _Draws:
 
     def _accuracy(self, key: Key) -> np.ndarray | None:
         """Accuracy in each draw, float64 (resamples,); None where the pairs are not known."""
-        scored = self.scores.get(key)
-        if scored is None:
-            return None
-        return self._drawn_accuracy(key, Measured(scored, np.ones(len(scored.correct), bool)))
+        measured = _of_all(self.scores.get(key))
+        return None if measured is None else self._drawn_accuracy(key, measured)
 
     def _drawn_accuracy(self, key: Key, measured: Measured) -> np.ndarray:
         """Accuracy on the pairs that count in each draw of the target's clusters, float64 (resamples,)."""

@@ -60,6 +60,7 @@ class Capability:
         chosen_by: how it was chosen.
         chosen_from: from which.
         measured: on which pairs; None where that is not known.
+        too_few_clean: whether it is unknown because too few of the reference's pairs are clean.
     """
 
     accuracy: float | None = None
@@ -67,6 +68,7 @@ class Capability:
     chosen_by: str | None = None
     chosen_from: tuple[str, ...] = ()
     measured: Measured | None = None
+    too_few_clean: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,18 @@ class CleanCapabilities:
     def _best(self, model: str, source: str, target: str, reference: str) -> Capability:
         """Interventions whose accuracy is stated and not that of pairs are no candidates."""
         own_source = source if target == reference else reference
-        candidates: dict[str, Measured] = {}
-        for name in self.interventions:
-            judged = self.scores.get((model, name, reference, reference))
-            measured = None if judged is None else self._clean(judged, own_source, reference, reference)
-            if measured is not None:
-                candidates[name] = measured
+        judged = {name: self.scores.get((model, name, reference, reference)) for name in self.interventions}
+        known_pairs = {name: of_all for name, of_all in judged.items() if of_all is not None}
+        found = {name: self._clean(of_all, own_source, reference, reference) for name, of_all in known_pairs.items()}
+        candidates = {name: measured for name, measured in found.items() if measured is not None}
         names = tuple(candidates)
-        if len(names) < 2:
-            chosen = {name: (measured, ALONE) for name, measured in candidates.items()}
-            return next((Capability(m.accuracy, name, by, names, m) for name, (m, by) in chosen.items()), Capability())
-        found = (self.out_of_fold.get((model, name, reference)) for name in names)
-        known = [accuracy for accuracy in found if accuracy is not None]
+        if not names:
+            return Capability(too_few_clean=bool(known_pairs))
+        if len(names) == 1:
+            (measured,) = candidates.values()
+            return Capability(measured.accuracy, names[0], ALONE, names, measured)
+        unseen = (self.out_of_fold.get((model, name, reference)) for name in names)
+        known = [accuracy for accuracy in unseen if accuracy is not None]
         if len(known) == len(names):
             best = names[int(np.argmax(known))]
             return Capability(candidates[best].accuracy, best, OUT_OF_FOLD, names, candidates[best])

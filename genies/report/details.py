@@ -15,8 +15,8 @@ from genies.report.tables import Tables
 Row = dict[str, Any]
 BY_CHANCE = "calibration_error_by_chance"
 WITHOUT = {
-    "elicitation": "capability unknown",
-    "differential_elicitation": f"capability or {BASELINE} unknown",
+    "elicitation": "no capability, or too few clean pairs",
+    "differential_elicitation": f"no capability or {BASELINE}, or too few clean pairs",
     "calibration_error": "no probabilities of single pairs",
     "brier": "no probabilities of single pairs",
     BY_CHANCE: "no probabilities of single pairs",

@@ -123,6 +123,43 @@ def test_rows_say_what_a_reader_has_to_know(accuracy: float, capability: float, 
     assert adjusted == [expected, expected]
 
 
+PLACES = {("mms", "a", "a"): 0.8, ("mms", "a", "b"): 0.7, ("mms", "b", "b"): 0.9, ("mms", "r", "r"): 0.9}
+TOO_FEW = "too few clean pairs"
+
+
+@pytest.mark.parametrize(
+    ("reference", "few", "known"),
+    [
+        ("b", ("b", "b"), False),
+        ("b", ("a", "b"), False),
+        ("r", ("r", "r"), False),
+        ("r", ("a", "b"), True),
+    ],
+)
+def test_rows_say_where_too_few_pairs_are_clean(reference: str, few: tuple[str, str], known: bool) -> None:
+    """20 of 100: too few for the accuracy, for the capability, or for both, where the target is its own reference."""
+    scores = {("m", *place): judged(coins(n, level, 100)) for n, (place, level) in enumerate(PLACES.items())}
+    cells = pl.DataFrame(
+        [cell(*key[1:], float(scored.correct.mean())) for key, scored in scores.items()], schema=CELLS.columns
+    )
+    clean = CleanCapabilities(scores, {few: range(80)}, ["mms"], {})
+    row = generalization_metrics(cells, [Shift("a", "b", reference)], ["mms"], clean=clean).row(0, named=True)
+    assert (row["target_tuned_capability"] is not None) == known
+    assert (row["elicitation"], row["remarks"]) == (None, TOO_FEW)
+
+
+def test_a_capability_that_is_unknown_for_another_reason_has_no_such_remark() -> None:
+    """Nothing was fitted on the reference."""
+    row = metrics_of({("mms", "a", "a"): coins(0, 0.8), ("mms", "a", "b"): coins(1, 0.7)})[0].row(0, named=True)
+    assert (row["target_tuned_capability"], row["elicitation"], row["remarks"]) == (None, None, None)
+
+
+def test_a_capability_of_nothing_is_no_lack_of_clean_pairs() -> None:
+    places = {("mms", "a", "a"): coins(0, 0.8), ("mms", "a", "b"): coins(1, 0.7), ("mms", "b", "b"): np.zeros(200)}
+    row = metrics_of(places)[0].row(0, named=True)
+    assert (row["target_tuned_capability"], row["elicitation"], row["remarks"]) == (0, None, "no measurable capability")
+
+
 def test_intervals_of_elicitation_are_of_the_clean_pairs_and_fiellers_covers() -> None:
     """Accuracy 0.65 of a capability of 0.8, drawn independently: half of the capability beyond chance."""
     covered, draws = 0, 150

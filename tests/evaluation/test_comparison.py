@@ -18,7 +18,7 @@ from scipy import stats
 from genies.data.shifts import Shift
 from genies.evaluation import bootstrap
 from genies.evaluation.paired import holm, paired_p
-from genies.evaluation.scored import Scored
+from genies.evaluation.scored import Key, Scored
 from genies.evaluation.simultaneous import LEVEL, Estimate, judged
 from genies.evaluation.tables.cells import TABLE as CELLS
 from genies.evaluation.tables.comparisons import TABLE as COMPARISONS
@@ -307,3 +307,35 @@ def test_bootstrap_intervals_cover_an_elicitation(tmp_path: Path) -> None:
         row = bootstrap.intervals(metrics, scores, seed=trial, resamples=1000).row(0, named=True)
         covered.append(row["elicitation_low"] <= 0.75 <= row["elicitation_high"])
     assert 0.91 <= np.mean(covered) <= 0.98
+
+
+def trials_of(accuracy: float, capability: float, trials: int) -> tuple[pl.DataFrame, dict[Key, Scored]]:
+    """A shift per trial, with 60 pairs in either measurement."""
+    generator, scores, rows = np.random.default_rng(int(1000 * (accuracy + 10 * capability))), {}, []
+    levels = {("mms", "s"): accuracy, ("zero_shot", "s"): 0.6, ("mms", "t"): capability}
+    for trial in range(trials):
+        target = f"t{trial}"
+        for (name, source), level in levels.items():
+            correct = (generator.random(60) < level).astype(float)
+            scores["m", name, "s" if source == "s" else target, target] = Scored(correct, np.arange(60), correct)
+        known = {"target_tuned_capability": float(scores["m", "mms", target, target].correct.mean())}
+        place = {"model": "m", "intervention": "mms", "source": "s", "target": target, "target_reference": target}
+        rows.append({**place, **known, "target_tuned_capability_intervention": "mms", bootstrap.ADJUSTED: None})
+    return pl.DataFrame(rows), scores
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "capability"),
+    [(0.5, 0.8), (0.8, 0.8), (0.5, 0.995), (0.8, 0.97), (0.97, 0.995), (0.995, 0.97), (0.995, 0.995)],
+)
+def test_elicitation_is_covered_with_few_pairs_and_hardly_any_wrong(accuracy: float, capability: float) -> None:
+    """Where no pair is wrong, draws of examples do not vary."""
+    found = bootstrap.intervals(*trials_of(accuracy, capability, trials=200), resamples=300)
+    for name, truth in (("elicitation", accuracy), ("differential_elicitation", accuracy - 0.6)):
+        low, high = (found[f"{name}_{end}"].to_numpy() for end in ("low", "high"))
+        assert (high > low).all()
+        # Three standard errors of 200 trials below 0.95.
+        assert np.mean((low <= truth / capability) & (truth / capability <= high)) >= 0.9
+    if capability == 0.8:  # as wide as ever where draws do vary
+        spread = np.sqrt((1 - accuracy) / accuracy / 60 + (1 - capability) / capability / 60) * accuracy / capability
+        assert (found["elicitation_high"] - found["elicitation_low"]).mean() < 1.06 * 2 * 1.96 * spread

@@ -63,6 +63,17 @@ def test_the_cell_that_moved_is_told_alone(tmp_path: Path, evaluations: bool, ca
     assert len(pl.read_csv(tmp_path / "c.csv")) == 3
 
 
+def test_other_examples_in_clusters_of_the_same_numbers_are_not_paired(tmp_path: Path) -> None:
+    """As two limits give them: clusters are numbered from 0 in either run."""
+    a = write_run(tmp_path / "a", dict.fromkeys(TARGETS, 0.6), 1)
+    b = write_run(tmp_path / "b", dict.fromkeys(TARGETS, 0.6), 1)
+    evaluation = b / "evaluations/m/mms/easy.parquet"
+    other = pl.when(pl.col("target") == "hard").then(100).otherwise(0)
+    pl.read_parquet(evaluation).with_columns(pl.col("example") + other).write_parquet(evaluation)
+    tests = {row["target"]: row["test"] for row in compare_runs(a, b).iter_rows(named=True)}
+    assert tests == {"code": "paired", "hard": "apart", "math": "paired"}
+
+
 def test_a_run_against_itself_moved_nowhere(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", dict.fromkeys(TARGETS, 0.6), 1)
     assert list(describe(compare_runs(a, a))) == ["3 cells in both runs, 3 of equal accuracy, 0 moved beyond noise"]

@@ -117,7 +117,7 @@ SCORES = st.lists(st.floats(-1, 1).filter(lambda score: abs(score) > 1e-3), min_
 
 @settings(max_examples=100, deadline=None)
 @given(SCORES, st.integers(0, 29))
-def test_every_pair_that_turns_from_right_to_wrong_makes_the_calibrator_less_sure(advantage, turned):
+def test_a_pair_that_turns_from_right_to_wrong_at_the_same_size_makes_the_calibrator_less_sure(advantage, turned):
     right = np.array(advantage)
     turned %= len(right)
     right[turned] = abs(right[turned])
@@ -128,6 +128,22 @@ def test_every_pair_that_turns_from_right_to_wrong_makes_the_calibrator_less_sur
     right[turned], wrong[turned] = 1e-9, -1e-9
     slope = [fit_calibrator(scores, "corrected").slope for scores in (right, wrong)]
     assert slope[1] == pytest.approx(slope[0], rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCORES, st.integers(0, 29), st.sampled_from([None, 1e-2, 1e-5, 1e-9]))
+def test_mean_confidence_weighted_by_size_is_within_platts_bound_however_narrowly_a_pair_is_wrong(
+    advantage, turned, narrow
+):
+    """A narrowly wrong pair that was the surest right one may raise the slope, up to this bound."""
+    scores = np.array(advantage)
+    if narrow:
+        scores[turned % len(scores)] = -narrow
+    certainty, size = (len(scores) + 1) / (len(scores) + 2), np.abs(scores)
+    confidence = np.average(fit_calibrator(scores, "corrected").probability(size), weights=size)
+    right = np.average(scores > 0, weights=size)
+    assert confidence == pytest.approx(certainty * right + (1 - certainty) * (1 - right), abs=1e-6)
+    assert confidence <= certainty + 1e-6
 
 
 @settings(max_examples=100, deadline=None)

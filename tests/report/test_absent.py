@@ -33,8 +33,9 @@ def test_a_full_board_gives_no_reasons() -> None:
 def test_what_no_shift_has_is_said_without_a_number() -> None:
     nothing = pl.lit(None, pl.Float64)
     told = rows(elicitation=nothing, differential_elicitation=nothing, calibration_error=nothing, brier=nothing)
+    reasons = "– no capability, or too few clean pairs – no capability or zero_shot, or too few clean pairs"
     for row in told:
-        assert "– capability unknown – capability or zero_shot unknown – no probabilities of single pairs" in row
+        assert f"{reasons} – no probabilities of single pairs" in row
 
 
 def test_what_some_shifts_lack_says_on_how_many() -> None:
@@ -43,5 +44,5 @@ def test_what_some_shifts_lack_says_on_how_many() -> None:
         elicitation=lacking.otherwise(0.9),
         generalization_accuracy_low=lacking.otherwise(pl.col("generalization_accuracy_low")),
     )
-    assert all("– capability unknown on 2 of 6 shifts" in row for row in told)
+    assert all("– no capability, or too few clean pairs on 2 of 6 shifts" in row for row in told)
     assert all("– no intervals on 2 of 6 shifts" in row for row in told)

@@ -111,7 +111,8 @@ def generalization_metrics(
                 row = _shift_row(table, intervention, shift, capability, baseline, elicited)
                 if row:
                     left_out = intervention in trained and intervention not in capability.chosen_from
-                    rows.append({**row, "remarks": _remarks(row, capability, left_out)})
+                    few = capability.too_few_clean or (elicited is not None and elicited.accuracy is None)
+                    rows.append({**row, "remarks": _remarks(row, capability, left_out, few)})
     return TABLE.frame(rows)
 
 
@@ -130,11 +131,11 @@ def _on_clean_pairs(table: _CellTable, clean: CleanCapabilities, intervention: s
     return None if found is None else found.accuracy
 
 
-def _remarks(row: Mapping[str, Any], capability: Capability, left_out: bool) -> str | None:
-    """What a reader of a row's elicitation has to know."""
+def _remarks(row: Mapping[str, Any], capability: Capability, left_out: bool, too_few_clean: bool) -> str | None:
+    """What a reader of a row's elicitation has to know; ``too_few_clean``: for it, or for the capability."""
     tuned, elicitation = row["target_tuned_capability"], row["elicitation"]
     remarks = []
-    if tuned is not None and elicitation is None:
+    if too_few_clean:
         remarks.append("too few clean pairs")
     if row["capability_low"] is not None and row["capability_low"] <= CHANCE:
         remarks.append("no measurable capability")

@@ -62,8 +62,11 @@ def fit_calibrator(advantage: np.ndarray, protocol: Protocols, directed: bool = 
 
     ``corrected`` has no intercept, so that p(a, b) + p(b, a) = 1, whatever order the pairs are in. The label of the m
     pairs that are not ties is given the probability (m + 1) / (m + 2) instead of 1, the targets of Platt (1999),
-    section 2.2. The slope is then finite where the scores rank every pair right, and falls with every pair that turns
-    from right to wrong, however narrowly. m is that of all pairs, right or wrong: each pair is one text of each class.
+    section 2.2. The slope is then finite where the scores rank every pair right, and falls with every pair whose
+    advantage turns from right to wrong at the same size. The mean probability that the pairs' higher scores are given,
+    weighted by the sizes of the advantages, is (m + 1) / (m + 2) times the weight of right pairs plus 1 / (m + 2) times
+    that of wrong ones, so at most Platt's target, even where one pair is narrowly wrong. m is that of all pairs, right
+    or wrong: each pair is one text of each class.
 
     Args:
         advantage: score of the best response minus score of the worse one, float (n,), n ≥ 2.
