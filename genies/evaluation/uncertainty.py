@@ -3,7 +3,8 @@
 Neither draws random numbers. Coverage at level 0.95 was measured by simulation; ``docs/methods.md`` has the figures:
 
 - ``accuracy_interval`` covers at least its level, from many examples of one to three pairs to few of very unequal size,
-  and with ties. With few examples, and near 0 and 1, it errs on the wide side.
+  and with ties, where the pairs of an example are alike throughout. With few examples, and near 0 and 1, it errs on the
+  wide side. It covers less where a few prompts are wrong as a whole, and none of them may be among those drawn.
 - ``clustered_mean`` by source, on the shifts of the packaged lists, with effects of sources and targets:
   see ``tests/evaluation/test_uncertainty.py``, too.
 """
