@@ -106,11 +106,15 @@ def rows(page: str, name: str) -> list[dict[str, object]]:
     return found
 
 
-def boards(page: str) -> list[tuple[str, str | None, str]]:
-    """The tables of comparisons: model, label if it is of one, and name."""
+def boards(page: str) -> list[tuple[str, str | None, str | None, str]]:
+    """The tables of comparisons: model, label and benchmark if it is of one, and name."""
     headed = re.findall(r'<h3>([^<]*?), ([^<]*)</h3>(?:(?!<h3>).)*?data-name="(differences-\d+)"', page, re.DOTALL)
     labels = [re.search(r"the \d+ (extreme|probing) shift", over) for _, over, _ in headed]
-    return [(model, label and label[1], name) for (model, _, name), label in zip(headed, labels, strict=True)]
+    sets = [re.search(r"the \d+ shifts of (\w+)", over) for _, over, _ in headed]
+    return [
+        (model, label and label[1], of and of[1], name)
+        for (model, _, name), label, of in zip(headed, labels, sets, strict=True)
+    ]
 
 
 def tables_of(page: str) -> list[str]:
@@ -131,16 +135,17 @@ def test_an_interval_leaves_out_0_exactly_where_p_is_below_the_level(run: Tables
 
 def test_wins_and_losses_are_the_shifts_whose_interval_leaves_out_0(run: Tables) -> None:
     page = render("trial", run, {})
-    labels = {(row["source"], row["target"]): row["label"] for row in run.metrics.iter_rows(named=True)}
+    shifts = {(row["source"], row["target"]): row for row in run.metrics.iter_rows(named=True)}
     single = run["comparisons"].filter(pl.col("target").is_not_null()).to_dicts()
     for row in single:
         assert leaves_out_0(row["low"], row["high"]) == (row["p_adjusted"] is not None and row["p_adjusted"] < LEVEL)
     shown = 0
-    for model, label, name in boards(page):
+    for model, label, benchmark, name in boards(page):
         for row in rows(page, name):
             own = [
                 one for one in single if (one["intervention"], one["other"], one["model"]) == (*row["names"], model)
-                and label in (None, labels[one["source"], one["target"]])
+                and label in (None, shifts[one["source"], one["target"]]["label"])
+                and benchmark in (None, shifts[one["source"], one["target"]]["benchmark"])
             ]  # fmt: skip
             won, lost = (
                 sum(leaves_out_0(one["low"], one["high"]) and sign * one["difference"] > 0 for one in own)
