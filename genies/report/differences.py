@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
-from genies.evaluation.tables.comparisons import HIGHER, LOWER
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.report.tables import Tables
 from genies.report.words import counted
 
@@ -50,3 +50,11 @@ def _judged(means: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
         pl.col("won", "lost").fill_null(0)
     )
     return rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
+
+
+def untested(tables: Tables, model: str, label: str, averaged_over: str, best: str) -> set[str]:
+    """The interventions whose difference to the best one over a set of shifts is not tested."""
+    own = tables["comparisons"].filter(
+        pl.col("target").is_null(), model=model, label=label, averaged_over=averaged_over, verdict=NOT_TESTED
+    )
+    return {name for pair in own.select("intervention", "other").iter_rows() if best in pair for name in pair} - {best}

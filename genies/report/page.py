@@ -29,7 +29,7 @@ from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
 from genies.report.cost import costs
-from genies.report.differences import differences
+from genies.report.differences import differences, untested
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
@@ -200,6 +200,7 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
                     # Filtered tables may lack the method that their differences are to.
+                    "untested": untested(tables, model, label, averaged_over, names[0]),
                     "has_best": means[0]["difference_to_best"] is None,
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),

@@ -229,3 +229,34 @@ def test_what_is_not_tested_says_why_and_looks_different() -> None:
     assert NOT_TESTED in texts and "not distinguishable" not in texts
     assert shown.count(f'<td class="soft">{NOT_TESTED}<small>the shifts of one source support') == 3
     assert NOT_TESTED not in Page(section(render("trial", made_of(MANY, known=True), {}), "differences")).texts("td")
+
+
+def test_what_is_not_tested_has_no_interval_on_the_leaderboard_either() -> None:
+    """Over all shifts lora has many sources and mms, the best one, few: only their comparison is not tested."""
+    run = made_of(FEW_SOURCES, known=True)
+    metrics = run.metrics.with_columns(source=pl.concat_str(pl.lit("s"), pl.int_range(pl.len()) % 12))
+    few = (pl.col("intervention") != "mms") | pl.col("source").is_in(["s0", "s1", "s2"])
+    metrics = metrics.filter(few)
+    scores = ranked(metrics)
+    comparisons = compare(metrics, scores)
+    board = leaderboard(metrics, None, DrawnMeans(metrics, scores), comparisons)
+    overall = {row["intervention"]: row for row in board.filter(label="all", averaged_over="distinct").to_dicts()}
+    judged = comparisons.filter(pl.col("target").is_null(), label="all", averaged_over="distinct").to_dicts()
+    verdicts = {frozenset((row["intervention"], row["other"])): row["verdict"] for row in judged}
+    assert next(iter(overall)) == "mms" and verdicts[frozenset(("mms", "lora"))] == NOT_TESTED
+    assert verdicts[frozenset(("zero_shot", "lora"))] != NOT_TESTED
+    for end in ("low", "high"):
+        assert overall["lora"][f"difference_to_best_{end}"] is None
+        assert overall["lora"][f"difference_to_best_examples_{end}"] is None
+    # An older table may still have one.
+    stale = {"difference_to_best_examples_low": -0.3, "difference_to_best_examples_high": -0.1}
+    of_lora = pl.col("intervention") == "lora"
+    old = board.with_columns(pl.when(of_lora).then(pl.lit(v)).otherwise(k).alias(k) for k, v in stale.items())
+    for leaders in (board, old):
+        shown = run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=leaders)
+        page = section(render("trial", shown, {}), "leaderboard")
+        row = page[page.index('<th scope="row" title="lora">') :].partition("</tr>")[0]
+        _, cell = re.findall(r'<td data-values="\[(?:[^,"]*,){4}[^,"]*\]">.*?</td>', row, re.DOTALL)
+        assert cell.endswith("<small>not tested</small></td>") and " to " not in cell
+        assert json.loads(re.search('data-values="(.*?)"', cell)[1])[1:] == [None] * 4
+    assert "not tested" not in section(render("trial", made_of(MANY, known=True), {}), "leaderboard")
