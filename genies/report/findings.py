@@ -14,7 +14,7 @@ from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
-from genies.report.cost import computing, costs
+from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
@@ -22,6 +22,7 @@ from genies.report.words import counted, number, percent
 
 METRIC = "generalization_accuracy"
 ROUNDING = 1e-9
+ALL_MODELS = "All models"
 NAMED = 5
 """Shifts or methods that a sentence names at most."""
 
@@ -44,13 +45,17 @@ class Finding:
 
 
 def findings(tables: Tables) -> dict[str, list[Finding]]:
-    """What was found of each model, in the order of a reader's questions."""
+    """What was found of each model, in the order of a reader's questions; of several, the cost is that of all."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
-    tables, spent = tables.ranked(), costs(tables)
-    return {model: [*_of_model(tables, model, [row for row in spent if row["model"] == model])] for model in models}
+    tables = tables.ranked()
+    found = {model: [*_of_model(tables, model)] for model in models}
+    if cost := _cost(computing(costs(tables))):
+        whose = models[0] if len(models) == 1 else ALL_MODELS
+        found.setdefault(whose, []).append(Finding("Cost", cost, "cost"))
+    return found
 
 
-def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterator[Finding]:
+def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
@@ -68,8 +73,6 @@ def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterat
         yield Finding("Can it be foreseen?", foreseen, "correlations")
     if calibrated := _calibrated(board, metrics, best):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
-    if cost := _cost(computing(spent)):
-        yield Finding("Cost", cost, "cost")
 
 
 def _sets(board: pl.DataFrame) -> list[tuple[str, str]]:
@@ -281,15 +284,15 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
 
 def _cost(spent: Row) -> str | None:
     """What it took to compute what the results rest on, and how much of that this run did itself."""
-    if not spent["things"] and not spent["jobs"]:
+    duration = in_words(spent)
+    if duration is None:
         return None
     jobs = f"The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])} in all"
     unknown = f"{spent['unknown']} of {spent['things']} results in the cache say nothing of what they took."
     if spent["things"] and spent["unknown"] == spent["things"]:
-        return f"{jobs}. What the cache had before is not known: {unknown}"
+        return f"{jobs}. What the cache had before is {duration}: {unknown}"
     where = f" on {' and '.join('the CPU' if name == 'cpu' else name for name in spent['devices'])}"
-    least = "at least " if spent["unknown"] else ""
-    text = f"Computing all of it took {least}{readable(spent['seconds'])}{where if spent['devices'] else ''}"
+    text = f"Computing all of it took {duration}{where if spent['devices'] else ''}"
     if spent["unknown"]:
         text += f": {unknown}"
     elif spent["dearest"]:

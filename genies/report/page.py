@@ -276,7 +276,7 @@ def _template() -> jinja2.Template:
     environment.filters["p_value"] = p_value
     # Unlike Jinja's own filter, this one leaves quotes to be escaped, so that no text ends an attribute.
     environment.filters["json"] = json.dumps
-    environment.filters["duration"] = readable
+    environment.filters["duration"] = lambda seconds: "–" if seconds is None else readable(seconds)
     environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
     environment.globals |= {"counted": counted, "percent": percent, "color_and_sign": drawing.color_and_sign}
