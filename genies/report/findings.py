@@ -18,10 +18,9 @@ from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, percent
+from genies.report.words import ROUNDING, counted, number, percent, span
 
 METRIC = "generalization_accuracy"
-ROUNDING = 1e-9
 ALL_MODELS = "All models"
 NAMED = 5
 """Shifts or methods that a sentence names at most."""
@@ -151,7 +150,7 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
     if row["low"] is not None and row["verdict"] != NOT_TESTED:
         low, high = sorted((sign * row["low"], sign * row["high"]))
         over = "for new examples of these shifts" if row["interval_over"] == EXAMPLES else "for new shifts"
-        ends = f" ({number(low)} to {number(high)}, {over})"
+        ends = f" ({span(low, high)}, {over})"
     gap = f"{number(sign * row['difference'])}{ends}"
     shifts = f"on the {counted(row['shifts'], 'shift')} that both were tested on,"
     what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
@@ -215,7 +214,7 @@ def _stated(claims: pl.DataFrame) -> str | None:
 
 def _both(row: Row) -> str:
     """A statement of the paper with its figure, and that of this run."""
-    ends = f"{number(row['low'])} to {number(row['high'])}{empty(row['low'], row['high'])}"
+    ends = f"{span(row['low'], row['high'])}{empty(row['low'], row['high'])}"
     here = f"{number(row['recomputed'])} ({ends}) over {row['over']}"
     return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
 
@@ -242,9 +241,8 @@ def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
 
 def _correlation(row: Row) -> str:
     """A correlation with its interval, and whether it may be noise."""
-    r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
     noise = ", which may be noise" if row["low"] <= 0 <= row["high"] else ""
-    return f"r = {r} ({low} to {high}, {INDEPENDENT}){noise}"
+    return f"r = {number(row['r'], 2)} ({span(row['low'], row['high'], 2)}, {INDEPENDENT}){noise}"
 
 
 def _range(rows: pl.DataFrame) -> str:

@@ -36,7 +36,7 @@ from genies.report.files import write_figures
 from genies.report.findings import findings
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, p_value, percent, plural, printable, size
+from genies.report.words import counted, number, p_value, percent, plural, printable, size, span
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -279,7 +279,7 @@ def _template() -> jinja2.Template:
     environment.filters["duration"] = lambda seconds: "–" if seconds is None else readable(seconds)
     environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": counted, "percent": percent, "color_and_sign": drawing.color_and_sign}
+    environment.globals |= {"counted": counted, "percent": percent, "span": span, "color_and_sign": drawing.color_and_sign}
     return environment.get_template("page.html")
 
 

@@ -260,3 +260,24 @@ def test_what_is_not_tested_has_no_interval_on_the_leaderboard_either() -> None:
         assert cell.endswith("<small>not tested</small></td>") and " to " not in cell
         assert json.loads(re.search('data-values="(.*?)"', cell)[1])[1:] == [None] * 4
     assert "not tested" not in section(render("trial", made_of(MANY, known=True), {}), "leaderboard")
+
+
+def near_0(run: Tables) -> Tables:
+    """The run with every interval of a difference over sets of shifts a hair's breadth away from 0."""
+    sign = pl.when(pl.col("difference") > 0).then(1.0).otherwise(-1.0)
+    judged = run["comparisons"].with_columns(
+        low=pl.min_horizontal(sign * 0.0003, sign * 0.131), high=pl.max_horizontal(sign * 0.0003, sign * 0.131),
+        p_adjusted=pl.lit(0.04), interval_over=pl.lit(NEW_SHIFTS),
+        verdict=pl.when(sign > 0).then(pl.lit("higher")).otherwise(pl.lit("lower")),
+    )  # fmt: skip
+    ends = {"difference_to_best_low": -0.131, "difference_to_best_high": -0.0003}
+    board = run["leaderboard"].with_columns(pl.lit(value).alias(name) for name, value in ends.items())
+    return run.having(comparisons=judged, leaderboard=board)
+
+
+def test_an_interval_that_ends_just_before_0_is_not_printed_as_if_it_contained_it() -> None:
+    page = render("trial", near_0(made_of(MANY)), {})
+    for name, text in (("differences", "0.0003 to 0.131"), ("leaderboard", "−0.131 to −0.0003")):
+        assert text in section(page, name) and not re.search(r"\b0\.000 to|to 0\.000", section(page, name))
+    found = page[page.index('<section id="findings"') : page.index("<nav")]
+    assert "(0.0003 to 0.131, for new shifts)" in found
