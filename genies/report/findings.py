@@ -10,6 +10,7 @@ import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
 from genies.evaluation.metrics import BASELINE, CHANCE, NULL
+from genies.evaluation.tables.claims import CORRELATION, OF_EXAMPLES
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
@@ -58,45 +59,63 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    for label, averaged_over in _sets(board):
+    best: list[str] = []
+    over = ""
+    for label, averaged_over, benchmark in _sets(board, metrics):
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         if block:
             compared = comparisons.filter(label=label, averaged_over=averaged_over)
-            yield Finding(_about(label, averaged_over), _best(block, compared), "differences")
+            yield Finding(_about(label, benchmark), _best(block, compared), "differences")
+            best, over = best or [block[0]["intervention"]], over or _shifts_of(label, benchmark)
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
-    best = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)["intervention"].to_list()[:1]
-    if foreseen := _foreseen(tables.metrics.filter(model=model), best):
+    named = f"the method with the highest mean accuracy over {over},"
+    if foreseen := _foreseen(tables.metrics.filter(model=model), best, named):
         yield Finding("Can it be foreseen?", foreseen, "correlations")
-    if calibrated := _calibrated(board, metrics, best):
+    if calibrated := _calibrated(board, metrics, best, named):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
 
 
-def _sets(board: pl.DataFrame) -> list[tuple[str, str]]:
-    """(label, averaged over) of the sets of shifts to name a best method of: benchmarks, then labels or else all."""
+def _sets(board: pl.DataFrame, metrics: pl.DataFrame) -> list[tuple[str, str, str | None]]:
+    """The sets of shifts to name a best method of: benchmarks, then labels or else all.
+
+    Returns:
+        Label, averaged over, and name of the benchmark, if it is one. One that is the whole run has no rows of its own.
+    """
     known = list(board.select("label", "averaged_over").unique(maintain_order=True).iter_rows())
-    benchmarks = [names for names in known if names[1] not in (DISTINCT, PUBLISHED)]
-    labels = [names for names in known if names[0] != ALL_LABELS and names[1] == DISTINCT]
-    return [*benchmarks, *(labels if len(labels) > 1 else [(ALL_LABELS, DISTINCT)])]
+    sets = [(label, over, over) for label, over in known if over not in (DISTINCT, PUBLISHED)]
+    names = metrics["benchmark"].unique().to_list()
+    if len(names) == 1 and names[0] is not None:
+        sets.append((ALL_LABELS, DISTINCT, names[0]))
+    labels = [(label, over, None) for label, over in known if label != ALL_LABELS and over == DISTINCT]
+    if len(labels) > 1:
+        return [*sets, *labels]
+    return sets if (ALL_LABELS, DISTINCT) in [each[:2] for each in sets] else [*sets, (ALL_LABELS, DISTINCT, None)]
 
 
-def _about(label: str, averaged_over: str) -> str:
-    if averaged_over != DISTINCT:
-        return f"Best on {averaged_over}"
+def _about(label: str, benchmark: str | None) -> str:
+    if benchmark:
+        return f"Best on {benchmark}"
     return "Best method" if label == ALL_LABELS else f"Best on {label} shifts"
+
+
+def _shifts_of(label: str, benchmark: str | None) -> str:
+    if benchmark:
+        return f"the shifts of {benchmark}"
+    return "all shifts" if label == ALL_LABELS else f"the {label} shifts"
 
 
 def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     """Which intervention has the highest mean accuracy, and whether its lead is noise."""
-    best = block[0]
+    best, equal = block[0], _equal(block, METRIC)
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
     accuracy = of_mean(best, METRIC, chance=True)
     if len(block) == 1:
         text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
     else:
-        text = f"{_have(_equal(block, METRIC))} the highest mean accuracy over {shifts}: {accuracy}."
+        text = f"{_have(equal)} the highest mean accuracy over {shifts}: {accuracy}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
         text += f" {TOO_FEW_SOURCES}"
     over = sorted({row["shifts"] for row in block})
@@ -105,13 +124,15 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
             f" The methods were tested on different shifts, {over[0]} to {over[-1]} of them, so their means differ for "
             "that reason, too."
         )
-    others = {row["intervention"]: row[METRIC] for row in block[1:]}
+    behind = [row for row in block if row["intervention"] not in equal]
+    others = {row["intervention"]: row[METRIC] for row in behind}
+    whose = "its" if len(equal) == 1 else f"{name}'s"
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
-        text += f" {_lead(comparisons, name, other, named)}"
-    return text + _equals(block[1:], comparisons)
+        text += f" {_lead(comparisons, name, other, named, whose)}"
+    return text + _equals(behind, comparisons)
 
 
 def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
@@ -133,7 +154,7 @@ def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     return f" {equals} of the {len(others)} other methods may be as good." if equals > 1 else ""
 
 
-def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
+def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str, whose: str) -> str:
     """Whether the lead of the best intervention over another one is more than noise.
 
     On the shifts that both were tested on it may be behind.
@@ -156,8 +177,8 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
     what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
     if row["verdict"] == NOT_TESTED:
         why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
-        return f"Whether its {what} is noise is not known{why}."
-    return f"Its {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
+        return f"Whether {whose} {what} is noise is not known{why}."
+    return f"{'Its' if whose == 'its' else whose} {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:
@@ -173,6 +194,7 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         return None
     lacking = len(shifts) - len(known)
     more = f" Of {counted(lacking, 'more shift')} some interval is not known." if lacking else ""
+    more += " Each method's interval is judged alone, whatever the number of methods."
     below = [" → ".join(place) for place in known.filter("below").select("source", "target").iter_rows()]
     chance = known.filter(~pl.col("below"), ~pl.col("above"))
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
@@ -196,30 +218,37 @@ def _listed(names: list[str]) -> str:
 
 def _stated(claims: pl.DataFrame) -> str | None:
     """Which figures that the paper states lie within this run's intervals; of each the first that has one counts."""
-    known = claims.drop_nulls(["low", "high"]).unique("claim", keep="first", maintain_order=True).to_dicts()
-    if not known:
+    if not len(claims):
         return None
-    untested = [row for row in known if empty(row["low"], row["high"])]
-    inside = [row for row in known if row not in untested and row["low"] <= row["stated"] <= row["high"]]
-    outside = [row for row in known if row not in untested and row not in inside]
+    known = claims.sort(pl.col("low").is_null(), maintain_order=True).unique("claim", keep="first", maintain_order=True)
+    order = {name: place for place, name in enumerate(claims["claim"].unique(maintain_order=True))}
+    rows = sorted(known.to_dicts(), key=lambda row: order[row["claim"]])
+    untested = [row for row in rows if row["low"] is None or empty(row["low"], row["high"])]
+    inside = [row for row in rows if row not in untested and row["low"] <= row["stated"] <= row["high"]]
+    outside = [row for row in rows if row not in untested and row not in inside]
     text = (
-        f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
-        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {known[0]['model']}."
+        f"Of {counted(len(rows), 'figure')} that the paper states of {rows[0]['stated_for']}, {len(inside)} "
+        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {rows[0]['model']}."
     )
-    for kind, rows in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
-        if rows:
-            text += f" {kind}: {'; '.join(_both(row) for row in rows)}."
+    for kind, of_kind in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
+        if of_kind:
+            text += f" {kind}: {'; '.join(_both(row) for row in of_kind)}."
     return text
 
 
 def _both(row: Row) -> str:
-    """A statement of the paper with its figure, and that of this run."""
-    ends = f"{span(row['low'], row['high'])}{empty(row['low'], row['high'])}"
-    here = f"{number(row['recomputed'])} ({ends}) over {row['over']}"
-    return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
+    """A statement of the paper with its figure, and that of this run by its name."""
+    stated, here = (f"{value:g}" if abs(value) > 1 else number(value) for value in (row["stated"], row["recomputed"]))
+    ends = "without an interval"
+    if row["low"] is not None:
+        kind = f", {INDEPENDENT}" if row["figure"] == CORRELATION else ", for new shifts"
+        kind = "" if row["over"].endswith(OF_EXAMPLES) else kind
+        ends = f"({span(row['low'], row['high'])}{kind}{empty(row['low'], row['high'])})"
+    figure = row["figure"].replace("_", " ")
+    return f"{row['claim']} (stated {stated}, here {figure} {here} {ends} over {row['over']})"
 
 
-def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
+def _foreseen(metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """How well accuracy under the untouched model tells where other methods generalize (the perplexity heuristic)."""
     rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL).sort("r")
     if not len(rows):
@@ -232,7 +261,7 @@ def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
     else:
         text += f"another method correlate with {_range(rows)}."
         for row in rows.filter(pl.col("intervention").is_in(best)).to_dicts():
-            text += f" For the best method, {row['intervention']}, {_correlation(row)}."
+            text += f" For {row['intervention']}, {named} {_correlation(row)}."
     base = metrics.filter(intervention=BASELINE).select("source", "target")
     both = [base.join(metrics.filter(intervention=name), on=["source", "target"]) for name in rows["intervention"]]
     supported = all(supports_new_shifts(degrees_of_freedom(shifts["source"].to_list())) for shifts in both)
@@ -257,7 +286,7 @@ def _range(rows: pl.DataFrame) -> str:
     return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {_listed(shown[::-1])}"
 
 
-def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
+def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
     overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
@@ -274,7 +303,7 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
             text += f" Whether the lead over the other {what} is noise is not tested."
     for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
         text += (
-            f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "
+            f" The confidence of {row['intervention']}, {named} is off by more than chance gives on {row['larger']} of "
             f"{counted(row['shifts'], 'shift')}."
         )
     return text

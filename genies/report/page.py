@@ -279,7 +279,12 @@ def _template() -> jinja2.Template:
     environment.filters["duration"] = lambda seconds: "–" if seconds is None else readable(seconds)
     environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": counted, "percent": percent, "span": span, "color_and_sign": drawing.color_and_sign}
+    environment.globals |= {
+        "counted": counted,
+        "percent": percent,
+        "span": span,
+        "color_and_sign": drawing.color_and_sign,
+    }
     return environment.get_template("page.html")
 
 

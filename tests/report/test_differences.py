@@ -100,7 +100,7 @@ def rows(page: str, name: str) -> list[dict[str, object]]:
         (difference, low, high), (p,) = values[0], values[1]
         won, lost = re.findall(r"<td>(\d+)</td>", row)[:2]
         names = re.findall(r"<th scope=\"row\">(.*?)</th><td>(.*?)</td>", row)
-        verdict = re.search(r"<td(?: class=\"soft\")?>(higher|lower|not distinguishable|not tested)", row)
+        verdict = re.search(r"<td class=\"verdict(?: soft)?\">(higher|lower|not distinguishable|not tested)", row)
         found.append({"names": names[0], "difference": difference, "low": low, "high": high, "p": p,
                       "won": int(won), "lost": int(lost), "verdict": verdict and verdict[1]})  # fmt: skip
     return found
@@ -227,7 +227,7 @@ def test_what_is_not_tested_says_why_and_looks_different() -> None:
     shown = section(render("trial", made_of(one_source), {}), "differences")
     texts = Page(shown).texts("td")
     assert NOT_TESTED in texts and "not distinguishable" not in texts
-    assert shown.count(f'<td class="soft">{NOT_TESTED}<small>the shifts of one source support') == 3
+    assert shown.count(f'<td class="verdict soft">{NOT_TESTED}<small>the shifts of one source support') == 3
     assert NOT_TESTED not in Page(section(render("trial", made_of(MANY, known=True), {}), "differences")).texts("td")
 
 
