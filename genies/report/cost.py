@@ -23,7 +23,8 @@ def costs(tables: Tables) -> list[Row]:
         Rows with ``model``, ``stage``, ``intervention``; of what was kept ``things``, ``unknown`` (how many of them
         nothing is noted of), ``seconds`` and ``cpu_seconds`` (of those that are known), ``devices``, ``peak_memory``,
         ``peak_device_memory``, ``bytes``, ``computed_tokens`` and ``distinct_tokens``; ``jobs`` and ``job_seconds`` of
-        the run. What there is none of, or nothing is known of, is None. Rows of ``model`` None are what is done once for all models.
+        the run. What there is none of, or nothing is known of, is None. Rows of ``model`` None are what is done once
+        for all models.
     """
     keys = ["model", "stage", "intervention"]
     made = tables["costs"].group_by(keys, maintain_order=True).agg(

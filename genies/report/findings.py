@@ -178,7 +178,8 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str, whose: str
     if row["verdict"] == NOT_TESTED:
         why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
         return f"Whether {whose} {what} is noise is not known{why}."
-    return f"{'Its' if whose == 'its' else whose} {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
+    noise = "is more than noise" if row["verdict"] in (HIGHER, LOWER) else "may be noise"
+    return f"{'Its' if whose == 'its' else whose} {what} {noise}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:

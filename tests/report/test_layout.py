@@ -67,6 +67,12 @@ def test_a_table_that_is_wider_than_its_place_shows_that_it_goes_on(page: Page) 
     assert [name for number, name in enumerate(wide) if not layout.shows_that_it_scrolls(page, number)] == []
 
 
+def test_the_dot_nearest_to_a_name_is_its_own(page: Page) -> None:
+    found = layout.names_of_dots(page)
+    assert found["strayed"] == []
+    assert not found["dots"] or found["names"]
+
+
 def test_verdicts_are_in_sight_however_long_their_remarks_are(browser: Browser, tmp_path: Path) -> None:
     """Long names beside them, as the published results have."""
     run = make_tables(["llama-7b"], ["target_tuned_zero_shot", "lora_fine_tuning", "prompt_tuning_twice"], MANY[:3])
@@ -75,7 +81,7 @@ def test_verdicts_are_in_sight_however_long_their_remarks_are(browser: Browser, 
     comparisons = run["comparisons"].with_columns(remark=pl.lit(long), carried_by=pl.lit(carried))
     page = shown(browser, render("trial", run.having(comparisons=comparisons), {}), tmp_path, 1400)
     hidden = page.evaluate(
-        """() => [...document.querySelectorAll("#differences td.verdict, #differences td:nth-child(5)")].filter((cell) =>
+        """() => [...document.querySelectorAll("#differences td:nth-child(5)")].filter((cell) =>
           cell.getBoundingClientRect().right > cell.closest(".scroll").getBoundingClientRect().right).length"""
     )
     assert page.locator("#differences td:nth-child(5)").count() >= 3 and hidden == 0
