@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -84,7 +85,7 @@ def took(tables: Tables) -> str | None:
     return in_words(computing(costs(tables)))
 
 
-def in_words(spent: Row) -> str | None:
+def in_words(spent: Mapping[str, Any]) -> str | None:
     """Likewise of what ``computing`` found."""
     if not spent["things"] and not spent["jobs"]:
         return None

@@ -61,7 +61,7 @@ def write_report_from_tables(
     """
     stated = read_json(provenance, "configuration")
     if not isinstance(stated["configuration"], dict):
-        raise StoreError(f"{provenance}: its configuration is no object; delete it and run snakemake again")
+        raise StoreError(f"{provenance}: its configuration is no object; restore it, or delete it and make it again")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
         tables = tables.beside(Tables.of_run(other), printable(other.name))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genies.report.figures import labels
-from genies.report.figures.labels import HEIGHT, LETTER, NARROW, NAME_HEIGHT, WIDE, X, Y, _name_last_models
+from genies.report.figures.labels import HEIGHT, LETTER, NAME_HEIGHT, NARROW, WIDE, X, Y, _name_last_models
 
 places = st.floats(0.3, 0.9)
 
