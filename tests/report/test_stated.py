@@ -47,3 +47,16 @@ def test_marks_of_the_heatmap_are_as_its_legend_says() -> None:
         assert mark in {cell["mark"] for cell in cells}
     legend = " ".join(section(page, "shifts").split())
     assert "▾ marks an interval below 0.5, ≈ one that contains 0.5, and among all other cells ▴ an accuracy" in legend
+
+
+def test_the_mean_row_of_the_heatmap_has_the_mean_capability_and_names_have_room() -> None:
+    run = TABLES.having(generalization_metrics=TABLES.metrics.with_columns(
+        target_tuned_capability=pl.when(pl.col("target") == "hard").then(0.6).otherwise(0.8)
+    ))  # fmt: skip
+    page = render("trial", run, {})
+    content = json.loads(re.search(r'id="content">(.*?)</script>', page, re.DOTALL)[1])
+    (mean,) = (row for row in content["data"]["besides-0"] if row["intervention"] == "capability" and row["wide"] == 0)
+    assert mean["generalization_accuracy"] == pytest.approx(0.75) and mean["told"] == "mean over 4 shifts"
+    (wide,) = (figure["wide"] for figure in content["figures"] if figure["id"] == "figure-heatmap-0")
+    assert min(int(limit) for limit in re.findall(r'"labelLimit": (\d+)', json.dumps(wide))) >= 160
+    assert wide["padding"]["right"] >= 5
