@@ -245,7 +245,7 @@ def _both(row: Row) -> str:
         kind = f", {INDEPENDENT}" if row["figure"] == CORRELATION else ", for new shifts"
         kind = "" if row["over"].endswith(OF_EXAMPLES) else kind
         ends = f"({span(row['low'], row['high'])}{kind}{empty(row['low'], row['high'])})"
-    figure = row["figure"].replace("_", " ")
+    figure = row["figure"] if row["figure"] == CORRELATION else row["figure"].replace("_", " ")
     return f"{row['claim']} (stated {stated}, here {figure} {here} {ends} over {row['over']})"
 
 

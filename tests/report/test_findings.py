@@ -462,7 +462,7 @@ def test_the_papers_figures_name_their_metric_and_what_their_interval_is_for() -
     text = said(made().having(claims=CLAIMS.frame(rows)))["Next to the paper"]
     ahead = "here difference of generalization accuracy 0.150 (0.100 to 0.200) over 15 shifts of the benchmark, new exa"
     assert ahead in text
-    assert "here r with zero shot 0.150 (0.100 to 0.200, as if shifts were independent) over 56 distinct" in text
+    assert "here r with zero_shot 0.150 (0.100 to 0.200, as if shifts were independent) over 56 distinct" in text
     assert "LoRA is at chance (stated 6, here shifts 7 without an interval over 15 shifts)" in text
 
 
