@@ -12,6 +12,7 @@ import polars as pl
 from genies.errors import StoreError, first_line
 from genies.files import whole_file
 
+UNNAMED = "has a column without a name, as programs write an index; write it without one (index=False in pandas)"
 LARGEST = 1e100
 """No table holds larger numbers; the squares of smaller ones have finite sums."""
 
@@ -86,14 +87,31 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
         raise StoreError(f"{path}: file not found; run snakemake again to make it")
     try:
         header = pl.read_csv(path, n_rows=0, glob=False).columns
+        if "" in header:
+            raise StoreError(f"{path}: {UNNAMED}")
         if header != list(columns):
             raise StoreError(f"{path}: {_unlike(header, list(columns))}; delete it and run snakemake again")
-        frame = pl.read_csv(path, schema=dict(columns), glob=False)
+        # Programs write whole numbers with a point where a cell of their column is empty.
+        whole = {name: kind for name, kind in columns.items() if kind.is_integer()}
+        frame = pl.read_csv(path, schema={**columns, **dict.fromkeys(whole, pl.String)}, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read ({first_line(error)}); delete it and run snakemake again") from None
+    frame = frame.with_columns(_whole(frame[name], kind, path) for name, kind in whole.items())
     for name, kind in frame.schema.items():
         if kind.is_float() and not frame[name].drop_nulls().is_between(-LARGEST, LARGEST).all():
             raise StoreError(
                 f"{path}: column {name} holds a number that no run gives; delete it and run snakemake again"
             )
     return frame
+
+
+def _whole(texts: pl.Series, kind: Any, path: Path) -> pl.Series:
+    """Whole numbers, be they written with a point and zeros."""
+    texts = texts.replace("", None)
+    values = texts.str.replace(r"\.0*$", "").cast(kind, strict=False)
+    if (odd := texts.filter(values.is_null() & texts.is_not_null())).len():
+        raise StoreError(
+            f"{path}: column {texts.name} holds {first_line(ValueError(odd[0]))}, which is no whole number; restore "
+            "the file, or delete it and make it again"
+        )
+    return values

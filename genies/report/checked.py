@@ -19,6 +19,7 @@ from genies.evaluation.averages import ALL_LABELS, BLOCK, DISTINCT, EXAMPLES, NE
 from genies.evaluation.evaluations import PLACE
 from genies.evaluation.tables.comparisons import NOT_TESTED, VERDICTS
 from genies.evaluation.tables.elicitation_by_category import MEANS
+from genies.report.contradictions import contradictions, first
 from genies.report.words import counted
 
 REMEDY = "restore the tables, or delete them and make them again"
@@ -121,7 +122,7 @@ def check(frames: Mapping[str, pl.DataFrame], folder: Path, files: Mapping[str, 
     if not len(frames["generalization_metrics"]):
         path = folder / files["generalization_metrics"]
         raise StoreError(f"{path}: has no rows, so there is nothing to show; {REMEDY}")
-    for name, row, wrong in (*_verdicts(frames), *_strangers(frames), *_other_shifts(frames)):
+    for name, row, wrong in (*_verdicts(frames), *_strangers(frames), *_other_shifts(frames), *contradictions(frames)):
         raise _refusal(folder / files[name], frames[name], RULES[name], row, wrong)
 
 
@@ -132,10 +133,12 @@ def check_samples(samples: Any, path: Path) -> None:
         StoreError: names the file and the target.
     """
     if not isinstance(samples, dict):
-        raise StoreError(f"{path}: is not as the workflow writes it; delete it and run snakemake again")
+        raise StoreError(f"{path}: is not as the workflow writes it; restore it, or delete it and make it again")
     for target, sample in samples.items():
         if not _can_be_shown(sample):
-            raise StoreError(f"{path}: {target} is not as the workflow writes it; delete it and run snakemake again")
+            raise StoreError(
+                f"{path}: {target} is not as the workflow writes it; restore it, or delete it and make it again"
+            )
 
 
 def _can_be_shown(sample: Any) -> bool:
@@ -157,24 +160,18 @@ def _refusal(path: Path, frame: pl.DataFrame, rule: Rule, row: int, wrong: str) 
     return StoreError(f"{path}, row {row + 2}{named}: {wrong}; {REMEDY}")
 
 
-def _first(frame: pl.DataFrame, odd: pl.Expr) -> int | None:
-    """Number of the first row for which something holds."""
-    found = frame.select(odd.fill_null(False).alias("odd"))["odd"]
-    return found.arg_max() if found.any() else None
-
-
 def _empty(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
     """Rows that leave empty what no run does."""
     of_these = pl.col(rule.where).is_null() if rule.where else pl.lit(True)
     for name in (*rule.filled, *rule.own):
         lacks = pl.col(name).is_null() & (of_these if name in rule.own else pl.lit(True))
-        if (row := _first(frame, lacks)) is not None:
+        if (row := first(frame, lacks)) is not None:
             yield row, f"{name} is empty"
 
 
 def _twice(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
     """Rows that repeat an earlier one."""
-    if not rule.repeats and (row := _first(frame, ~pl.struct(rule.keys).is_first_distinct())) is not None:
+    if not rule.repeats and (row := first(frame, ~pl.struct(rule.keys).is_first_distinct())) is not None:
         yield row, f"an earlier row has the same {', '.join(rule.keys)}"
 
 
@@ -182,9 +179,9 @@ def _odd_numbers(frame: pl.DataFrame) -> Iterator[tuple[int, str]]:
     """Numbers that a share or a count cannot have."""
     for name, kind in frame.schema.items():
         stem = name.removesuffix("_low").removesuffix("_high").removesuffix("_examples")
-        if kind.is_float() and stem in SHARES and (row := _first(frame, ~pl.col(name).is_between(0, 1))) is not None:
+        if kind.is_float() and stem in SHARES and (row := first(frame, ~pl.col(name).is_between(0, 1))) is not None:
             yield row, f"{name} is {frame[name][row]:g}, which does not lie within 0 and 1"
-        if kind.is_integer() and (row := _first(frame, pl.col(name) < 0)) is not None:
+        if kind.is_integer() and (row := first(frame, pl.col(name) < 0)) is not None:
             yield row, f"{name} is {frame[name][row]}, which is below 0"
 
 
@@ -194,25 +191,25 @@ def _odd_ends(frame: pl.DataFrame) -> Iterator[tuple[int, str]]:
         high = f"{low.removesuffix('low')}high"
         if not low.endswith("low") or high not in frame.columns:
             continue
-        if (row := _first(frame, pl.col(low).is_null() != pl.col(high).is_null())) is not None:
+        if (row := first(frame, pl.col(low).is_null() != pl.col(high).is_null())) is not None:
             yield row, f"of {low} and {high} one is empty"
-        if (row := _first(frame, pl.col(low) > pl.col(high))) is not None:
+        if (row := first(frame, pl.col(low) > pl.col(high))) is not None:
             yield row, f"{low} is larger than {high}"
 
 
 def _verdicts(frames: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, int, str]]:
     """Verdicts that there are none of, or that have no p-value to rest on, and intervals that are for nothing known."""
     verdict, known = pl.col("verdict"), pl.col("p_adjusted").is_not_null()
-    if (row := _first(frames["comparisons"], ~verdict.is_in(VERDICTS))) is not None:
+    if (row := first(frames["comparisons"], ~verdict.is_in(VERDICTS))) is not None:
         yield "comparisons", row, f"verdict is none of {', '.join(VERDICTS)}"
     over = pl.col("interval_over")
     ends = {"comparisons": ("low",), "elicitation_by_category": [f"{name}_low" for name in MEANS]}
     for name, columns in ends.items():
         shown = pl.any_horizontal(pl.col(columns).is_not_null())
         odd = shown & ~over.is_in([NEW_SHIFTS, EXAMPLES]).fill_null(False)
-        if (row := _first(frames[name], odd)) is not None:
+        if (row := first(frames[name], odd)) is not None:
             yield name, row, f'interval_over must be "{NEW_SHIFTS}" or "{EXAMPLES}" where there is an interval'
-    if (row := _first(frames["comparisons"], known != (verdict != NOT_TESTED))) is not None:
+    if (row := first(frames["comparisons"], known != (verdict != NOT_TESTED))) is not None:
         yield "comparisons", row, f'p_adjusted must be empty where the verdict is "{NOT_TESTED}", and only there'
 
 
@@ -230,8 +227,14 @@ def _strangers(frames: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, int, s
         keys = ["model", of]
         theirs = must.rename({"intervention": of}).with_columns(there=pl.lit(True))
         joined = frames[name].join(theirs, on=keys, how="left", maintain_order="left")
-        if (row := _first(joined, pl.col("there").is_null())) is not None:
-            yield name, row, f"{where}.csv has no row of this {of} ({frames[name][of][row]}); filter all tables alike"
+        if (row := first(joined, pl.col("there").is_null())) is not None:
+            stranger = f"this {of} ({frames[name][of][row]})"
+            has_others = where == board and len(frames[board].filter(intervention=frames[name][of][row]))
+            if has_others:
+                lacking = f'label "{ALL_LABELS}" and averaged_over "{DISTINCT}"'
+                yield name, row, f"{where}.csv has no row of {lacking} of {stranger}; keep those rows"
+            else:
+                yield name, row, f"{where}.csv has no row of {stranger}; filter all tables alike"
 
 
 def _other_shifts(frames: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, int, str]]:
@@ -241,7 +244,7 @@ def _other_shifts(frames: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, int
     counts = pl.concat([metrics, over_all]).group_by(*METHOD, "label").agg(pl.len().alias("there"))
     joined = board.join(counts, on=[*METHOD, "label"], how="left", maintain_order="left")
     other = (pl.col("averaged_over") == DISTINCT) & pl.col("shifts").ne_missing(pl.col("there"))
-    if (row := _first(joined, other)) is not None:
+    if (row := first(joined, other)) is not None:
         found = joined["there"][row] or 0
         mean = f"is a mean over {counted(board['shifts'][row], 'shift')}"
         yield "leaderboard", row, f"{mean}, but generalization_metrics.csv has {found} of them"

@@ -118,12 +118,14 @@ class Figures:
         spokes: what the numbers around the radars stand for.
         keys: what the colours and shapes of a kind's figures stand for, by its name; those of ``scales``, in order.
         kinds: of figures, by name, in the order of each section.
+        models: in the order of the tables.
     """
 
     data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     spokes: list[str] = field(default_factory=list)
     keys: dict[str, list[str]] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
+    models: list[str] = field(default_factory=list)
     _drawn: dict[str, list[Figure]] = field(default_factory=dict)
 
     def add(self, kind: str, figure: Figure) -> None:
@@ -140,6 +142,10 @@ class Figures:
         """The kinds of figures of a section of the page that have any, in order, with figures and key."""
         own = {name: kind for name, kind in self.kinds.items() if kind.section == section and self[name]}
         return [(kind, self[name], self.keys.get(name, [])) for name, kind in own.items()]
+
+    def by_kind(self) -> list[tuple[Kind, Figure]]:
+        """All figures, each with its kind."""
+        return [(self.kinds[name], figure) for name, figures in self._drawn.items() for figure in figures]
 
     def all(self) -> list[Figure]:
         return [figure for figures in self._drawn.values() for figure in figures]

@@ -6,6 +6,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import vl_convert
@@ -17,6 +18,9 @@ from genies.report.words import printable
 FORMATS = ("svg", "png")
 WIDTH = 640
 """Pixels of a figure that the page draws as wide as its column."""
+LETTERS = 100
+"""Of a line below a figure's title."""
+LEGEND = {"title": None, "orient": "bottom", "columns": 3, "labelLimit": 200, "symbolLimit": 0}
 SCALE = 2
 """Pixels of the PNG per pixel of the drawing."""
 
@@ -29,9 +33,12 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
         folder: where to write; other figures in it, left from another configuration, are removed.
     """
     written = []
-    for figure in figures.all():
+    for kind, figure in figures.by_kind():
         data = {**figure.wide.get("datasets", {}), **figures.data}
-        spec = _with_colors(_printable({**figure.wide, "datasets": data}))
+        model = figures.models[0] if kind.by_model and figures.models else ""
+        spokes = figures.spokes if figure.id.startswith("figure-radar") else []
+        alone = {**_with_legends(figure.wide), "title": _title(kind, figure, model, spokes)}
+        spec = _with_colors(_printable({**alone, "datasets": data}))
         if spec.get("width") == "container":
             spec["width"] = WIDTH
         spec |= {"background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
@@ -48,6 +55,30 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
         if file not in written:
             file.unlink()
     return written
+
+
+def _title(kind: drawing.Kind, figure: drawing.Figure, model: str, spokes: list[str]) -> dict[str, Any]:
+    """What a figure shows, for those who see it without the page around it."""
+    names = ", ".join(name for name in (figure.title, model) if name)
+    text = f"{kind.heading}: {names}" if kind.heading and kind.titled else names
+    numbered = "; ".join(f"{number} {name}" for number, name in enumerate(spokes, 1))
+    words = " ".join(part for part in (figure.note, figure.description, numbered) if part)
+    colors = {"color": "var(--ink)", "subtitleColor": "var(--soft)"}
+    return {"text": text, "subtitle": wrap(words, LETTERS), "anchor": "start", "offset": 12, **colors}
+
+
+def _with_legends(value: Any) -> Any:
+    """A specification that says what the colours and shapes of its models and categories stand for."""
+    if isinstance(value, list):
+        return [_with_legends(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _with_legends(item) for name, item in value.items()}
+    for channel in ("color", "fill", "stroke", "shape"):
+        encoded = found.get(channel)
+        if isinstance(encoded, dict) and encoded.get("field") in ("model", "category") and "legend" in encoded:
+            found[channel] = {**encoded, "legend": LEGEND}
+    return found
 
 
 def _renumbered(svg: str) -> str:

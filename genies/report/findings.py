@@ -10,18 +10,19 @@ import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
 from genies.evaluation.metrics import BASELINE, CHANCE, NULL
+from genies.evaluation.tables.claims import CORRELATION, OF_EXAMPLES
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
-from genies.report.cost import computing, costs
+from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, percent
+from genies.report.words import ROUNDING, counted, number, percent, span
 
 METRIC = "generalization_accuracy"
-ROUNDING = 1e-9
+ALL_MODELS = "All models"
 NAMED = 5
 """Shifts or methods that a sentence names at most."""
 
@@ -44,57 +45,77 @@ class Finding:
 
 
 def findings(tables: Tables) -> dict[str, list[Finding]]:
-    """What was found of each model, in the order of a reader's questions."""
+    """What was found of each model, in the order of a reader's questions; of several, the cost is that of all."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
-    tables, spent = tables.ranked(), costs(tables)
-    return {model: [*_of_model(tables, model, [row for row in spent if row["model"] == model])] for model in models}
+    tables = tables.ranked()
+    found = {model: [*_of_model(tables, model)] for model in models}
+    if cost := _cost(computing(costs(tables))):
+        whose = models[0] if len(models) == 1 else ALL_MODELS
+        found.setdefault(whose, []).append(Finding("Cost", cost, "cost"))
+    return found
 
 
-def _of_model(tables: Tables, model: str, spent: list[dict[str, Any]]) -> Iterator[Finding]:
+def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
     comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    for label, averaged_over in _sets(board):
+    best: list[str] = []
+    over = ""
+    for label, averaged_over, benchmark in _sets(board, metrics):
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         if block:
             compared = comparisons.filter(label=label, averaged_over=averaged_over)
-            yield Finding(_about(label, averaged_over), _best(block, compared), "differences")
+            yield Finding(_about(label, benchmark), _best(block, compared), "differences")
+            best, over = best or [block[0]["intervention"]], over or _shifts_of(label, benchmark)
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
-    best = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)["intervention"].to_list()[:1]
-    if foreseen := _foreseen(tables.metrics.filter(model=model), best):
+    named = f"the method with the highest mean accuracy over {over},"
+    if foreseen := _foreseen(tables.metrics.filter(model=model), best, named):
         yield Finding("Can it be foreseen?", foreseen, "correlations")
-    if calibrated := _calibrated(board, metrics, best):
+    if calibrated := _calibrated(board, metrics, best, named):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
-    if cost := _cost(computing(spent)):
-        yield Finding("Cost", cost, "cost")
 
 
-def _sets(board: pl.DataFrame) -> list[tuple[str, str]]:
-    """(label, averaged over) of the sets of shifts to name a best method of: benchmarks, then labels or else all."""
+def _sets(board: pl.DataFrame, metrics: pl.DataFrame) -> list[tuple[str, str, str | None]]:
+    """The sets of shifts to name a best method of: benchmarks, then labels or else all.
+
+    Returns:
+        Label, averaged over, and name of the benchmark, if it is one. One that is the whole run has no rows of its own.
+    """
     known = list(board.select("label", "averaged_over").unique(maintain_order=True).iter_rows())
-    benchmarks = [names for names in known if names[1] not in (DISTINCT, PUBLISHED)]
-    labels = [names for names in known if names[0] != ALL_LABELS and names[1] == DISTINCT]
-    return [*benchmarks, *(labels if len(labels) > 1 else [(ALL_LABELS, DISTINCT)])]
+    sets = [(label, over, over) for label, over in known if over not in (DISTINCT, PUBLISHED)]
+    names = metrics["benchmark"].unique().to_list()
+    if len(names) == 1 and names[0] is not None:
+        sets.append((ALL_LABELS, DISTINCT, names[0]))
+    labels = [(label, over, None) for label, over in known if label != ALL_LABELS and over == DISTINCT]
+    if len(labels) > 1:
+        return [*sets, *labels]
+    return sets if (ALL_LABELS, DISTINCT) in [each[:2] for each in sets] else [*sets, (ALL_LABELS, DISTINCT, None)]
 
 
-def _about(label: str, averaged_over: str) -> str:
-    if averaged_over != DISTINCT:
-        return f"Best on {averaged_over}"
+def _about(label: str, benchmark: str | None) -> str:
+    if benchmark:
+        return f"Best on {benchmark}"
     return "Best method" if label == ALL_LABELS else f"Best on {label} shifts"
+
+
+def _shifts_of(label: str, benchmark: str | None) -> str:
+    if benchmark:
+        return f"the shifts of {benchmark}"
+    return "all shifts" if label == ALL_LABELS else f"the {label} shifts"
 
 
 def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     """Which intervention has the highest mean accuracy, and whether its lead is noise."""
-    best = block[0]
+    best, equal = block[0], _equal(block, METRIC)
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
     accuracy = of_mean(best, METRIC, chance=True)
     if len(block) == 1:
         text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
     else:
-        text = f"{_have(_equal(block, METRIC))} the highest mean accuracy over {shifts}: {accuracy}."
+        text = f"{_have(equal)} the highest mean accuracy over {shifts}: {accuracy}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
         text += f" {TOO_FEW_SOURCES}"
     over = sorted({row["shifts"] for row in block})
@@ -103,13 +124,15 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
             f" The methods were tested on different shifts, {over[0]} to {over[-1]} of them, so their means differ for "
             "that reason, too."
         )
-    others = {row["intervention"]: row[METRIC] for row in block[1:]}
+    behind = [row for row in block if row["intervention"] not in equal]
+    others = {row["intervention"]: row[METRIC] for row in behind}
+    whose = "its" if len(equal) == 1 else f"{name}'s"
     runner_up = list(others)[:1]
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
-        text += f" {_lead(comparisons, name, other, named)}"
-    return text + _equals(block[1:], comparisons)
+        text += f" {_lead(comparisons, name, other, named, whose)}"
+    return text + _equals(behind, comparisons)
 
 
 def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
@@ -131,7 +154,7 @@ def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     return f" {equals} of the {len(others)} other methods may be as good." if equals > 1 else ""
 
 
-def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
+def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str, whose: str) -> str:
     """Whether the lead of the best intervention over another one is more than noise.
 
     On the shifts that both were tested on it may be behind.
@@ -148,14 +171,15 @@ def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str) -> str:
     if row["low"] is not None and row["verdict"] != NOT_TESTED:
         low, high = sorted((sign * row["low"], sign * row["high"]))
         over = "for new examples of these shifts" if row["interval_over"] == EXAMPLES else "for new shifts"
-        ends = f" ({number(low)} to {number(high)}, {over})"
+        ends = f" ({span(low, high)}, {over})"
     gap = f"{number(sign * row['difference'])}{ends}"
     shifts = f"on the {counted(row['shifts'], 'shift')} that both were tested on,"
     what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
     if row["verdict"] == NOT_TESTED:
         why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
-        return f"Whether its {what} is noise is not known{why}."
-    return f"Its {what} {'is more than noise' if row['verdict'] in (HIGHER, LOWER) else 'may be noise'}."
+        return f"Whether {whose} {what} is noise is not known{why}."
+    noise = "is more than noise" if row["verdict"] in (HIGHER, LOWER) else "may be noise"
+    return f"{'Its' if whose == 'its' else whose} {what} {noise}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:
@@ -171,6 +195,7 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         return None
     lacking = len(shifts) - len(known)
     more = f" Of {counted(lacking, 'more shift')} some interval is not known." if lacking else ""
+    more += " Each method's interval is judged alone, whatever the number of methods."
     below = [" → ".join(place) for place in known.filter("below").select("source", "target").iter_rows()]
     chance = known.filter(~pl.col("below"), ~pl.col("above"))
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
@@ -194,30 +219,37 @@ def _listed(names: list[str]) -> str:
 
 def _stated(claims: pl.DataFrame) -> str | None:
     """Which figures that the paper states lie within this run's intervals; of each the first that has one counts."""
-    known = claims.drop_nulls(["low", "high"]).unique("claim", keep="first", maintain_order=True).to_dicts()
-    if not known:
+    if not len(claims):
         return None
-    untested = [row for row in known if empty(row["low"], row["high"])]
-    inside = [row for row in known if row not in untested and row["low"] <= row["stated"] <= row["high"]]
-    outside = [row for row in known if row not in untested and row not in inside]
+    known = claims.sort(pl.col("low").is_null(), maintain_order=True).unique("claim", keep="first", maintain_order=True)
+    order = {name: place for place, name in enumerate(claims["claim"].unique(maintain_order=True))}
+    rows = sorted(known.to_dicts(), key=lambda row: order[row["claim"]])
+    untested = [row for row in rows if row["low"] is None or empty(row["low"], row["high"])]
+    inside = [row for row in rows if row not in untested and row["low"] <= row["stated"] <= row["high"]]
+    outside = [row for row in rows if row not in untested and row not in inside]
     text = (
-        f"Of {counted(len(known), 'figure')} that the paper states of {known[0]['stated_for']}, {len(inside)} "
-        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {known[0]['model']}."
+        f"Of {counted(len(rows), 'figure')} that the paper states of {rows[0]['stated_for']}, {len(inside)} "
+        f"{'lies' if len(inside) == 1 else 'lie'} within the 95 % intervals of {rows[0]['model']}."
     )
-    for kind, rows in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
-        if rows:
-            text += f" {kind}: {'; '.join(_both(row) for row in rows)}."
+    for kind, of_kind in (("Within", inside), ("Outside", outside), ("Not tested", untested)):
+        if of_kind:
+            text += f" {kind}: {'; '.join(_both(row) for row in of_kind)}."
     return text
 
 
 def _both(row: Row) -> str:
-    """A statement of the paper with its figure, and that of this run."""
-    ends = f"{number(row['low'])} to {number(row['high'])}{empty(row['low'], row['high'])}"
-    here = f"{number(row['recomputed'])} ({ends}) over {row['over']}"
-    return f"{row['claim']} (stated {number(row['stated'])}, here {here})"
+    """A statement of the paper with its figure, and that of this run by its name."""
+    stated, here = (f"{value:g}" if abs(value) > 1 else number(value) for value in (row["stated"], row["recomputed"]))
+    ends = "without an interval"
+    if row["low"] is not None:
+        kind = f", {INDEPENDENT}" if row["figure"] == CORRELATION else ", for new shifts"
+        kind = "" if row["over"].endswith(OF_EXAMPLES) else kind
+        ends = f"({span(row['low'], row['high'])}{kind}{empty(row['low'], row['high'])})"
+    figure = row["figure"] if row["figure"] == CORRELATION else row["figure"].replace("_", " ")
+    return f"{row['claim']} (stated {stated}, here {figure} {here} {ends} over {row['over']})"
 
 
-def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
+def _foreseen(metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """How well accuracy under the untouched model tells where other methods generalize (the perplexity heuristic)."""
     rows = correlations(metrics, BASELINE).filter(pl.col("with") == BASELINE, pl.col("intervention") != NULL).sort("r")
     if not len(rows):
@@ -230,7 +262,7 @@ def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
     else:
         text += f"another method correlate with {_range(rows)}."
         for row in rows.filter(pl.col("intervention").is_in(best)).to_dicts():
-            text += f" For the best method, {row['intervention']}, {_correlation(row)}."
+            text += f" For {row['intervention']}, {named} {_correlation(row)}."
     base = metrics.filter(intervention=BASELINE).select("source", "target")
     both = [base.join(metrics.filter(intervention=name), on=["source", "target"]) for name in rows["intervention"]]
     supported = all(supports_new_shifts(degrees_of_freedom(shifts["source"].to_list())) for shifts in both)
@@ -239,9 +271,8 @@ def _foreseen(metrics: pl.DataFrame, best: list[str]) -> str | None:
 
 def _correlation(row: Row) -> str:
     """A correlation with its interval, and whether it may be noise."""
-    r, low, high = (number(row[name], 2) for name in ("r", "low", "high"))
     noise = ", which may be noise" if row["low"] <= 0 <= row["high"] else ""
-    return f"r = {r} ({low} to {high}, {INDEPENDENT}){noise}"
+    return f"r = {number(row['r'], 2)} ({span(row['low'], row['high'], 2)}, {INDEPENDENT}){noise}"
 
 
 def _range(rows: pl.DataFrame) -> str:
@@ -256,7 +287,7 @@ def _range(rows: pl.DataFrame) -> str:
     return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {_listed(shown[::-1])}"
 
 
-def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> str | None:
+def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
     overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
@@ -273,7 +304,7 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
             text += f" Whether the lead over the other {what} is noise is not tested."
     for row in details.calibrations(metrics.filter(pl.col("intervention").is_in(best))):
         text += (
-            f" The confidence of {row['intervention']} is off by more than chance gives on {row['larger']} of "
+            f" The confidence of {row['intervention']}, {named} is off by more than chance gives on {row['larger']} of "
             f"{counted(row['shifts'], 'shift')}."
         )
     return text
@@ -281,15 +312,15 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str]) -> 
 
 def _cost(spent: Row) -> str | None:
     """What it took to compute what the results rest on, and how much of that this run did itself."""
-    if not spent["things"] and not spent["jobs"]:
+    duration = in_words(spent)
+    if duration is None:
         return None
     jobs = f"The {counted(spent['jobs'], 'job')} of this run took {readable(spent['job_seconds'])} in all"
     unknown = f"{spent['unknown']} of {spent['things']} results in the cache say nothing of what they took."
     if spent["things"] and spent["unknown"] == spent["things"]:
-        return f"{jobs}. What the cache had before is not known: {unknown}"
+        return f"{jobs}. What the cache had before is {duration}: {unknown}"
     where = f" on {' and '.join('the CPU' if name == 'cpu' else name for name in spent['devices'])}"
-    least = "at least " if spent["unknown"] else ""
-    text = f"Computing all of it took {least}{readable(spent['seconds'])}{where if spent['devices'] else ''}"
+    text = f"Computing all of it took {duration}{where if spent['devices'] else ''}"
     if spent["unknown"]:
         text += f": {unknown}"
     elif spent["dearest"]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from genies.evaluation.metrics import CHANCE
 from genies.evaluation.uncertainty import FEWEST_DEGREES, clustered_mean, supports_new_shifts
-from genies.report.words import number
+from genies.report.words import number, span
 
 UNINFORMATIVE = 0.9
 """Width of an interval of an accuracy, or of a share, from which on it says nothing."""
@@ -39,7 +39,7 @@ def of_mean(row: Row, name: str, chance: bool = False) -> str:
         if low is not None and high is not None:
             worth = empty(low, high) if supported or kind else _unsupported(row["degrees_of_freedom"])
             guess = f", an interval that contains {CHANCE:g}, which guessing gives"
-            text = f"{number(row[name])} ({number(low)} to {number(high)}, {what}{worth})"
+            text = f"{number(row[name])} ({span(low, high)}, {what}{worth})"
             return text + (guess if chance and low <= CHANCE <= high else "")
     return number(row[name])
 

@@ -23,19 +23,20 @@ from markupsafe import Markup
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
-from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
+from genies.evaluation.tables.comparisons import NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
 from genies.report.cost import costs
+from genies.report.differences import differences, untested
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.findings import findings
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import counted, number, p_value, percent, plural, printable, size
+from genies.report.words import counted, number, p_value, percent, plural, printable, size, span
 
 FOLDER = Path(__file__).parent
 FIGURES = "figures"
@@ -60,7 +61,7 @@ def write_report_from_tables(
     """
     stated = read_json(provenance, "configuration")
     if not isinstance(stated["configuration"], dict):
-        raise StoreError(f"{provenance}: its configuration is no object; delete it and run snakemake again")
+        raise StoreError(f"{provenance}: its configuration is no object; restore it, or delete it and make it again")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
         tables = tables.beside(Tables.of_run(other), printable(other.name))
@@ -159,7 +160,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "fewest_pairs": FEWEST_PAIRS,
         "fewest_clusters": FEWEST_CLUSTERS,
         "not_tested": NOT_TESTED,
-        "differences": _differences(tables),
+        "differences": differences(tables),
         "samples": details.by_loss(tables),
         "judges": details.judges(tables),
         "seen_otherwise": details.seen_otherwise(tables),
@@ -199,6 +200,7 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
                     # Filtered tables may lack the method that their differences are to.
+                    "untested": untested(tables, model, label, averaged_over, names[0]),
                     "has_best": means[0]["difference_to_best"] is None,
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),
@@ -206,44 +208,6 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
             )
         boards.append({"model": model, "blocks": blocks})
     return boards
-
-
-def _differences(tables: Tables) -> list[dict[str, Any]]:
-    """By model and set of shifts, benchmarks first and labels last: mean differences, the surest first.
-
-    Returns:
-        For each ``model`` and ``over`` (the set in words) ``rows`` of the comparisons with ``won`` and ``lost``, how
-        many single shifts (of the label, or all) show a difference either way, and ``interval_over``.
-    """
-    boards = []
-    labels = tables.metrics.select("model", "source", "target", pl.col("label").alias("own_label")).unique()
-    for (model,), own in tables["comparisons"].group_by("model", maintain_order=True):
-        single = own.filter(pl.col("target").is_not_null()).join(labels, on=["model", "source", "target"], how="left")
-        sets = own.filter(pl.col("target").is_null(), pl.col("averaged_over") != PUBLISHED)
-        order = [pl.col("label") != ALL_LABELS, pl.col("averaged_over") == DISTINCT]
-        for (label, over), means in sets.sort(order, maintain_order=True).group_by(
-            "label", "averaged_over", maintain_order=True
-        ):
-            if label != ALL_LABELS and single["own_label"].n_unique() == 1:
-                continue  # these are all shifts
-            rows = _judged(means, single if label == ALL_LABELS else single.filter(own_label=label))
-            shifts = max(rows["shifts"])
-            named = f"all {shifts} shifts" if over == DISTINCT else f"the {shifts} shifts of {over}"
-            title = named if label == ALL_LABELS else f"the {counted(shifts, f'{label} shift')}"
-            kinds = rows["interval_over"].drop_nulls().unique(maintain_order=True).to_list()
-            boards.append({"model": model, "over": title, "rows": rows.to_dicts(), "interval_over": kinds})
-    return boards
-
-
-def _judged(means: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
-    """Comparisons over a set of shifts, the surest first, with how many single shifts each intervention wins."""
-    pairs = ["intervention", "other"]
-    verdict = pl.col("verdict")
-    wins = single.group_by(pairs).agg((verdict == HIGHER).sum().alias("won"), (verdict == LOWER).sum().alias("lost"))
-    rows = means.join(wins, on=pairs, how="left", maintain_order="left").with_columns(
-        pl.col("won", "lost").fill_null(0)
-    )
-    return rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
 
 
 def _overlap(tables: Tables) -> dict[str, Any]:
@@ -310,10 +274,17 @@ def _template() -> jinja2.Template:
     )
     environment.filters["number"] = number
     environment.filters["p_value"] = p_value
-    environment.filters["duration"] = readable
+    # Unlike Jinja's own filter, this one leaves quotes to be escaped, so that no text ends an attribute.
+    environment.filters["json"] = json.dumps
+    environment.filters["duration"] = lambda seconds: "–" if seconds is None else readable(seconds)
     environment.filters["size"] = size
     environment.filters["scientific"] = lambda value: "–" if value is None else f"{value:.1e}"
-    environment.globals |= {"counted": counted, "percent": percent, "color_and_sign": drawing.color_and_sign}
+    environment.globals |= {
+        "counted": counted,
+        "percent": percent,
+        "span": span,
+        "color_and_sign": drawing.color_and_sign,
+    }
     return environment.get_template("page.html")
 
 

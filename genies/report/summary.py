@@ -18,7 +18,7 @@ from genies.evaluation.table import read_csv
 from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import folder_bytes, read_json
-from genies.report.cost import computing, costs
+from genies.report.cost import took
 from genies.report.progress import benchmark_rows, number, readable
 from genies.report.tables import Tables
 
@@ -109,8 +109,8 @@ def _cost_lines(results: Path, cache: Path, since: float, gpus: GpusHeld) -> Ite
         f"{used / 2**30:.2g} GiB in {cache}, {written / 2**20:.2g} MiB in {results}"
     )
     tables = Tables({Path(table.file).stem: table.read(results) for table in (COSTS, JOBS)})
-    computed = computing(costs(tables))["seconds"]
-    yield f"to compute all of it: {readable(computed)}, by this run or by earlier ones"
+    if computed := took(tables):
+        yield f"to compute all of it: {computed}, by this run or by earlier ones"
     yield f"report: {(results / 'report.html').absolute()}"
 
 

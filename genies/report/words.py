@@ -10,6 +10,10 @@ UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe\u
 """Characters that a name may not have on the page or in a drawing: they have no place in XML, or turn the direction of
 the words and numbers around them. A pattern for ``re`` and for polars."""
 REPLACED = "\ufffd"
+MOST_DIGITS = 4
+"""Of the end of an interval, behind the point."""
+ROUNDING = 1e-9
+"""Differences below this are those of floating-point arithmetic."""
 
 
 def printable(text: str) -> str:
@@ -24,6 +28,20 @@ def number(value: float | None, digits: int = 3) -> str:
     text = f"{value:.{digits}f}"
     # A value that rounds to zero has no sign.
     return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def span(low: float | None, high: float | None, digits: int = 3) -> str:
+    """The ends of an interval for reading, each with as many digits, up to ``MOST_DIGITS``, as keep it off 0."""
+    return f"{_end(low, digits)} to {_end(high, digits)}"
+
+
+def _end(value: float | None, digits: int) -> str:
+    if value is None or abs(value) < ROUNDING:
+        return number(value, digits)
+    for count in range(digits, MOST_DIGITS + 1):
+        if round(value, count):
+            return number(value, count)
+    return f"just {'above' if value > 0 else 'below'} 0"
 
 
 def p_value(p: float | None) -> str:

@@ -49,6 +49,28 @@ LABELS = """
 }
 """
 
+NAMES = """
+() => {
+  const found = { dots: 0, names: 0, strayed: [] };
+  const own = (element) => element.__data__?.datum ?? {};
+  const dots = [...document.querySelectorAll("#figure-labels .mark-symbol path")];
+  const names = [...document.querySelectorAll("#figure-labels .mark-text text")].filter((text) => own(text).model);
+  for (const name of names) {
+    const box = name.getBoundingClientRect();
+    const free = 0.17 * box.height;
+    const away = dots.map((dot) => {
+      const { left, right, top, bottom } = dot.getBoundingClientRect();
+      const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+      const beside = Math.max(box.left - x, x - box.right, 0);
+      return Math.hypot(beside, Math.max(box.top + free - y, y - box.bottom + free, 0));
+    });
+    const mine = dots.findIndex((dot) => ["model", "intervention"].every((key) => own(dot)[key] === own(name)[key]));
+    if (away[mine] > Math.min(...away) + 1) found.strayed.push([own(name).intervention, away[mine], Math.min(...away)]);
+  }
+  return { ...found, dots: dots.length, names: names.length };
+}
+"""
+
 EDGE = 10
 """Pixels at the right edge of a table's place in which the cue shows."""
 
@@ -56,6 +78,11 @@ EDGE = 10
 def labels(page: Page) -> dict[str, Any]:
     """How many ``labels`` the figures of a page have, which pairs are ``overlapping`` and which are ``cut`` off."""
     return page.evaluate(LABELS)
+
+
+def names_of_dots(page: Page) -> dict[str, Any]:
+    """Of the figure of extreme against probing shifts the ``dots``, the ``names``, and names ``strayed`` to others."""
+    return page.evaluate(NAMES)
 
 
 def wide_tables(page: Page) -> list[str]:

@@ -161,6 +161,9 @@ def test_metrics_without_rows_are_refused_and_other_tables_may_be_empty(edited: 
 
 METRICS, BOARD, COMPARED = FULL.metrics, FULL["leaderboard"], FULL["comparisons"]
 FIRST = pl.int_range(pl.len()) == 0
+TESTED = COMPARED.with_columns(
+    low=-1.0, high=1.0, p_adjusted=0.5, interval_over=pl.lit("new shifts"), verdict=pl.lit("not distinguishable")
+)
 CONTRADICTIONS: Mapping[str, tuple[dict[str, pl.DataFrame], str]] = {
     "a method that the metrics lack": (
         {"generalization_metrics": METRICS.filter(pl.col("intervention") != "mms")},
@@ -205,6 +208,41 @@ CONTRADICTIONS: Mapping[str, tuple[dict[str, pl.DataFrame], str]] = {
     "a verdict without a p-value": (
         {"comparisons": COMPARED.with_columns(verdict=pl.lit("higher"), p_adjusted=pl.lit(None, pl.Float64))},
         r'comparisons\.csv, row 2 .*p_adjusted must be empty where the verdict is "not tested", and only there',
+    ),
+    "a mean that is not that of the metrics": (
+        {"leaderboard": BOARD.with_columns(generalization_accuracy=pl.col("generalization_accuracy") + 2e-6,
+                                           generalization_accuracy_low=0.0, generalization_accuracy_high=1.0)},
+        r"leaderboard\.csv, row 2 .*generalization_accuracy is 0\.\d+, but the mean of generalization_metrics\.csv is",
+    ),
+    "a mean outside its own interval": (
+        {"leaderboard": BOARD.with_columns(brier_low=pl.lit(0.9), brier_high=pl.lit(0.95))},
+        r"leaderboard\.csv, row 2 .*brier does not lie within brier_low and brier_high",
+    ),
+    "an accuracy outside its own interval": (
+        {"generalization_metrics": METRICS.with_columns(generalization_accuracy_low=pl.lit(0.0),
+                                                        generalization_accuracy_high=pl.lit(0.1))},
+        r"generalization_metrics\.csv, row 2 .*generalization_accuracy does not lie within generalization_accuracy_low",
+    ),
+    "an interval that lacks its difference": (
+        {"comparisons": TESTED.with_columns(low=pl.col("difference") + 0.01, high=pl.col("difference") + 0.02)},
+        r"comparisons\.csv, row 2 .*difference does not lie within low and high",
+    ),
+    "higher, but the interval contains 0": (
+        {"comparisons": TESTED.with_columns(verdict=pl.lit("higher"))},
+        r"comparisons\.csv, row 2 .*verdict is higher, but the interval is -1 to 1",
+    ),
+    "lower, but the interval is above 0": (
+        {"comparisons": TESTED.with_columns(verdict=pl.lit("lower"), difference=0.3, low=0.2, high=0.4)},
+        r"comparisons\.csv, row 2 .*verdict is lower, but the interval is 0\.2 to 0\.4",
+    ),
+    "not distinguishable, but the interval leaves out 0": (
+        {"comparisons": TESTED.with_columns(difference=-0.3, low=-0.4, high=-0.2)},
+        r"comparisons\.csv, row 2 .*verdict is not distinguishable, but the interval is -0\.4 to -0\.2",
+    ),
+    "means over all labels left out": (
+        {name: frame.filter(label="extreme") for name, frame in (("generalization_metrics", METRICS),
+         ("leaderboard", BOARD), ("elicitation_by_category", FULL["elicitation_by_category"]))},
+        r"leaderboard\.csv has no row of label \"all\" and averaged_over \"distinct\" of this intervention \(random\)",
     ),
     "an interval that is for nothing known": (
         {"comparisons": COMPARED.with_columns(low=0.1, high=0.2, interval_over=pl.lit(None, pl.String))},
@@ -261,6 +299,34 @@ def test_files_as_other_programs_write_them_are_read_alike(edited: Callable[...,
         FULL[table].write_csv(quote_style="always").encode(),
     ):
         assert edited(**{table: content})[table].equals(edited()[table])
+
+
+def test_tables_with_intervals_that_agree_are_taken() -> None:
+    checked(comparisons=TESTED)
+    checked(
+        comparisons=TESTED.with_columns(verdict=pl.lit("higher"), difference=0.3, low=0.2, high=0.4, p_adjusted=0.01)
+    )
+
+
+def test_whole_numbers_that_another_program_wrote_with_a_point_are_read(edited: Callable[..., Tables]) -> None:
+    """As pandas does where a column of whole numbers has an empty cell."""
+    for name in ("leaderboard", "generalization_metrics", "texts"):
+        frame = FULL[name]
+        pointed = frame.with_columns(
+            (pl.col(column).cast(pl.String) + ".0").alias(column)
+            for column, kind in frame.schema.items() if kind.is_integer()
+        )  # fmt: skip
+        assert edited(**{name: pointed})[name].equals(edited()[name])
+    half = BOARD.with_columns(shifts=pl.col("shifts").cast(pl.String) + ".5")
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: column shifts holds 4\.5, which is no whole number"):
+        edited(leaderboard=half)
+
+
+def test_a_column_without_a_name_is_refused_as_one(edited: Callable[..., Tables]) -> None:
+    content = "\n".join(f"{n},{line}" for n, line in enumerate(BOARD.write_csv().splitlines()))
+    content = content.replace("0,", ",", 1)
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: has a column without a name, as programs write an index"):
+        edited(leaderboard=content.encode())
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\x1b", "\x00", "\ufffe"])
@@ -360,7 +426,9 @@ def test_samples_that_cannot_be_shown_are_refused(tmp_path: Path, samples: objec
     assert Tables.of_run(tmp_path).samples == TABLES.samples
     write_json(tmp_path / "samples.json", samples)
     where = "samples.json: " if isinstance(samples, list) else "samples.json: hard "
-    with pytest.raises(StoreError, match=f"{where}is not as the workflow writes it; delete it and run snakemake again"):
+    with pytest.raises(
+        StoreError, match=f"{where}is not as the workflow writes it; restore it, or delete it and make it again"
+    ):
         Tables.of_run(tmp_path)
 
 
@@ -369,7 +437,9 @@ def test_a_provenance_whose_configuration_is_no_object_is_refused(tmp_path: Path
     write_run(tmp_path, TABLES, 11)
     provenance = tmp_path / "provenance.json"
     write_json(provenance, {"configuration": configuration})
-    with pytest.raises(StoreError, match=r"provenance\.json: its configuration is no object; delete it and run snake"):
+    with pytest.raises(
+        StoreError, match=r"provenance\.json: its configuration is no object; restore it, or delete it and make"
+    ):
         write_report_from_tables(tmp_path, title="t", provenance=provenance, output=tmp_path / "report.html")
 
 

@@ -11,7 +11,7 @@ from test_page import make_tables
 
 from genies.data.shifts import Shift
 from genies.evaluation.records import COSTS, JOBS
-from genies.report.cost import computing, costs
+from genies.report.cost import computing, costs, took
 from genies.report.findings import findings
 from genies.report.page import render
 from genies.report.tables import Tables
@@ -91,6 +91,43 @@ def test_the_sentence_says_what_it_took_and_what_of_it_was_in_the_cache(
     made: list[dict[str, Any]], jobs: list[dict[str, Any]], text: str
 ) -> None:
     assert said(run(made, jobs)) == text
+
+
+def test_terminal_and_page_count_the_same_things_and_jobs() -> None:
+    """What is done once for all models belongs to no model, and to the run; unknown costs are no costs of 0."""
+    unknown = {"stage": "fit", "intervention": "mms", "bytes": 3}
+    shared = {"model": None, "stage": "extract", "seconds": 1800.0, "device": "cpu", "bytes": 1}
+    for made, jobs, terminal, page in (
+        ([EXTRACT, unknown], [JOB_EXTRACT, METRICS], "at least 1.7 h", "The 2 jobs of this run took 1.7 h"),
+        ([EXTRACT, shared], [JOB_EXTRACT, METRICS], "2.2 h", "The 2 jobs of this run took 1.7 h"),
+        ([unknown], [JOB_EXTRACT, METRICS], "not known", "The 2 jobs of this run took 1.7 h"),
+    ):
+        tables = run(made, jobs)
+        assert took(tables) == terminal
+        assert page in (said(tables) or "") and (terminal in (said(tables) or ""))
+    assert took(run([], [])) is None
+
+
+def test_of_several_models_the_cost_is_that_of_all() -> None:
+    tables = run([EXTRACT], [JOB_EXTRACT, METRICS], ("small", "other"))
+    tables = tables.having(costs=COSTS.frame([{"model": "small", **EXTRACT}, {"model": "other", **TUNE}]))
+    assert took(tables) == "2.2 h" and said(tables) is None
+    found = findings(tables)
+    assert list(found) == ["small", "other", "All models"] and [one.about for one in found["All models"]] == ["Cost"]
+    text = found["All models"][0].text
+    assert text.startswith("Computing all of it took 2.2 h") and "The 2 jobs of this run" in text
+    assert text in html.unescape(render("run", tables, {"configuration": {}}))
+
+
+def test_a_cost_that_is_not_known_is_no_number_in_the_download() -> None:
+    untimed = {"rule": "extract", "seconds": None}
+    tables = run([{"stage": "fit", "intervention": "cra", "bytes": 7}], [untimed])
+    fit, extract = sorted(costs(tables), key=lambda row: row["stage"], reverse=True)
+    assert [fit[name] for name in ("seconds", "cpu_seconds", "computed_tokens", "distinct_tokens")] == [None] * 4
+    assert extract["job_seconds"] is None and fit["bytes"] == 7
+    page = render("run", tables, {"configuration": {}})
+    section = page[page.index('<section id="cost">') :].partition("</section>")[0]
+    assert 'data-values="[null]">–<' in section and "[0]" not in section and "[0.0]" not in section
 
 
 def test_without_tables_nothing_is_said() -> None:

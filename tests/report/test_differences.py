@@ -100,17 +100,21 @@ def rows(page: str, name: str) -> list[dict[str, object]]:
         (difference, low, high), (p,) = values[0], values[1]
         won, lost = re.findall(r"<td>(\d+)</td>", row)[:2]
         names = re.findall(r"<th scope=\"row\">(.*?)</th><td>(.*?)</td>", row)
-        verdict = re.search(r"<td(?: class=\"soft\")?>(higher|lower|not distinguishable|not tested)", row)
+        verdict = re.search(r"<td class=\"verdict(?: soft)?\">(higher|lower|not distinguishable|not tested)", row)
         found.append({"names": names[0], "difference": difference, "low": low, "high": high, "p": p,
                       "won": int(won), "lost": int(lost), "verdict": verdict and verdict[1]})  # fmt: skip
     return found
 
 
-def boards(page: str) -> list[tuple[str, str | None, str]]:
-    """The tables of comparisons: model, label if it is of one, and name."""
+def boards(page: str) -> list[tuple[str, str | None, str | None, str]]:
+    """The tables of comparisons: model, label and benchmark if it is of one, and name."""
     headed = re.findall(r'<h3>([^<]*?), ([^<]*)</h3>(?:(?!<h3>).)*?data-name="(differences-\d+)"', page, re.DOTALL)
     labels = [re.search(r"the \d+ (extreme|probing) shift", over) for _, over, _ in headed]
-    return [(model, label and label[1], name) for (model, _, name), label in zip(headed, labels, strict=True)]
+    sets = [re.search(r"the \d+ shifts of (\w+)", over) for _, over, _ in headed]
+    return [
+        (model, label and label[1], of and of[1], name)
+        for (model, _, name), label, of in zip(headed, labels, sets, strict=True)
+    ]
 
 
 def tables_of(page: str) -> list[str]:
@@ -131,16 +135,17 @@ def test_an_interval_leaves_out_0_exactly_where_p_is_below_the_level(run: Tables
 
 def test_wins_and_losses_are_the_shifts_whose_interval_leaves_out_0(run: Tables) -> None:
     page = render("trial", run, {})
-    labels = {(row["source"], row["target"]): row["label"] for row in run.metrics.iter_rows(named=True)}
+    shifts = {(row["source"], row["target"]): row for row in run.metrics.iter_rows(named=True)}
     single = run["comparisons"].filter(pl.col("target").is_not_null()).to_dicts()
     for row in single:
         assert leaves_out_0(row["low"], row["high"]) == (row["p_adjusted"] is not None and row["p_adjusted"] < LEVEL)
     shown = 0
-    for model, label, name in boards(page):
+    for model, label, benchmark, name in boards(page):
         for row in rows(page, name):
             own = [
                 one for one in single if (one["intervention"], one["other"], one["model"]) == (*row["names"], model)
-                and label in (None, labels[one["source"], one["target"]])
+                and label in (None, shifts[one["source"], one["target"]]["label"])
+                and benchmark in (None, shifts[one["source"], one["target"]]["benchmark"])
             ]  # fmt: skip
             won, lost = (
                 sum(leaves_out_0(one["low"], one["high"]) and sign * one["difference"] > 0 for one in own)
@@ -222,5 +227,57 @@ def test_what_is_not_tested_says_why_and_looks_different() -> None:
     shown = section(render("trial", made_of(one_source), {}), "differences")
     texts = Page(shown).texts("td")
     assert NOT_TESTED in texts and "not distinguishable" not in texts
-    assert shown.count(f'<td class="soft">{NOT_TESTED}<small>the shifts of one source support') == 3
+    assert shown.count(f'<td class="verdict soft">{NOT_TESTED}<small>the shifts of one source support') == 3
     assert NOT_TESTED not in Page(section(render("trial", made_of(MANY, known=True), {}), "differences")).texts("td")
+
+
+def test_what_is_not_tested_has_no_interval_on_the_leaderboard_either() -> None:
+    """Over all shifts lora has many sources and mms, the best one, few: only their comparison is not tested."""
+    run = made_of(FEW_SOURCES, known=True)
+    metrics = run.metrics.with_columns(source=pl.concat_str(pl.lit("s"), pl.int_range(pl.len()) % 12))
+    few = (pl.col("intervention") != "mms") | pl.col("source").is_in(["s0", "s1", "s2"])
+    metrics = metrics.filter(few)
+    scores = ranked(metrics)
+    comparisons = compare(metrics, scores)
+    board = leaderboard(metrics, None, DrawnMeans(metrics, scores), comparisons)
+    overall = {row["intervention"]: row for row in board.filter(label="all", averaged_over="distinct").to_dicts()}
+    judged = comparisons.filter(pl.col("target").is_null(), label="all", averaged_over="distinct").to_dicts()
+    verdicts = {frozenset((row["intervention"], row["other"])): row["verdict"] for row in judged}
+    assert next(iter(overall)) == "mms" and verdicts[frozenset(("mms", "lora"))] == NOT_TESTED
+    assert verdicts[frozenset(("zero_shot", "lora"))] != NOT_TESTED
+    for end in ("low", "high"):
+        assert overall["lora"][f"difference_to_best_{end}"] is None
+        assert overall["lora"][f"difference_to_best_examples_{end}"] is None
+    # An older table may still have one.
+    stale = {"difference_to_best_examples_low": -0.3, "difference_to_best_examples_high": -0.1}
+    of_lora = pl.col("intervention") == "lora"
+    old = board.with_columns(pl.when(of_lora).then(pl.lit(v)).otherwise(k).alias(k) for k, v in stale.items())
+    for leaders in (board, old):
+        shown = run.having(generalization_metrics=metrics, comparisons=comparisons, leaderboard=leaders)
+        page = section(render("trial", shown, {}), "leaderboard")
+        row = page[page.index('<th scope="row" title="lora">') :].partition("</tr>")[0]
+        _, cell = re.findall(r'<td data-values="\[(?:[^,"]*,){4}[^,"]*\]">.*?</td>', row, re.DOTALL)
+        assert cell.endswith("<small>not tested</small></td>") and " to " not in cell
+        assert json.loads(re.search('data-values="(.*?)"', cell)[1])[1:] == [None] * 4
+    assert "not tested" not in section(render("trial", made_of(MANY, known=True), {}), "leaderboard")
+
+
+def near_0(run: Tables) -> Tables:
+    """The run with every interval of a difference over sets of shifts a hair's breadth away from 0."""
+    sign = pl.when(pl.col("difference") > 0).then(1.0).otherwise(-1.0)
+    judged = run["comparisons"].with_columns(
+        low=pl.min_horizontal(sign * 0.0003, sign * 0.131), high=pl.max_horizontal(sign * 0.0003, sign * 0.131),
+        p_adjusted=pl.lit(0.04), interval_over=pl.lit(NEW_SHIFTS),
+        verdict=pl.when(sign > 0).then(pl.lit("higher")).otherwise(pl.lit("lower")),
+    )  # fmt: skip
+    ends = {"difference_to_best_low": -0.131, "difference_to_best_high": -0.0003}
+    board = run["leaderboard"].with_columns(pl.lit(value).alias(name) for name, value in ends.items())
+    return run.having(comparisons=judged, leaderboard=board)
+
+
+def test_an_interval_that_ends_just_before_0_is_not_printed_as_if_it_contained_it() -> None:
+    page = render("trial", near_0(made_of(MANY)), {})
+    for name, text in (("differences", "0.0003 to 0.131"), ("leaderboard", "−0.131 to −0.0003")):
+        assert text in section(page, name) and not re.search(r"\b0\.000 to|to 0\.000", section(page, name))
+    found = page[page.index('<section id="findings"') : page.index("<nav")]
+    assert "(0.0003 to 0.131, for new shifts)" in found

@@ -112,3 +112,21 @@ def test_every_figure_is_as_vega_lites_schema_says(tables: Tables) -> None:
     wrong["layer"][0]["mark"]["type"] = "rectangle"
     with pytest.raises(ValidationError, match="rectangle"):
         alt.LayerChart.validate(wrong)
+
+
+def test_a_figure_as_a_file_says_what_it_shows_and_of_which_model(drawn_anew: None, tmp_path: Path) -> None:
+    figures = draw(TABLES)
+    write_figures(figures, tmp_path)
+    for figure in figures.all():
+        shown = "".join(ElementTree.parse(tmp_path / f"{figure.id}.svg").getroot().itertext())
+        assert figure.title in shown and figure.description.split()[0] in shown
+
+    def texts(name: str) -> str:
+        return "".join(ElementTree.parse(tmp_path / f"{name}.svg").getroot().itertext())
+
+    for figure in figures["ellipses"]:
+        ellipses = texts(figure.id)
+        assert "Accuracy against capability" in ellipses and "small" in ellipses and figure.title in ellipses
+        assert all(category in ellipses for category in figures.keys["ellipses"])
+    assert "small" in texts("figure-radar") and "large" not in texts("figure-radar")
+    assert all(model in texts("figure-reliability-0") for model in ("small", "large"))

@@ -86,6 +86,22 @@ def test_methods_that_are_equal_are_all_named() -> None:
     assert " have the " not in said(made())["Best on extreme shifts"]
 
 
+def test_no_method_has_a_lead_over_one_that_is_as_good() -> None:
+    same = {("lora", n): LEVELS["mms"] + WIGGLE[3 * n % 7] for n in range(16)}
+    text = said(made(places=same))["Best on extreme shifts"]
+    assert "mms and lora have the highest" in text and "lead of 0.000" not in text and "over lora" not in text
+    assert re.search(
+        r" mms's lead of 0\.\d+ .* over the runner-up, zero_shot \(the untouched model, 0\.\d+\), is", text
+    )
+    assert "Its lead" not in text and "None of the" not in text
+    all_same = {(name, n): LEVELS["mms"] + WIGGLE[3 * n % 7] for n in range(16) for name in ("lora", "zero_shot")}
+    text = said(made(places=all_same))["Best on extreme shifts"]
+    assert text.count(" have the highest mean accuracy") == 1
+    assert "lead" not in text and "runner-up" not in text
+    alone = said(made())["Best on extreme shifts"]
+    assert "Its lead of 0.0" in alone and "'s lead" not in alone
+
+
 def test_means_over_different_shifts_are_called_so_and_a_paired_difference_may_go_the_other_way() -> None:
     """lora is better wherever both were tested, but was tested on hard shifts that mms was not tested on."""
     places = {("lora", n): LEVELS["mms"] + 0.05 + 0.1 * WIGGLE[n % 7] for n in range(6)}
@@ -135,6 +151,36 @@ def test_a_benchmark_comes_first() -> None:
     assert next(iter(said(made()))) == "Best on extreme shifts"
 
 
+def test_a_run_of_just_the_benchmark_has_its_answer_first() -> None:
+    just = [replace(shift, benchmark="GENIES") for shift in SHIFTS]
+    found = said(made(shifts=just))
+    assert list(found)[:3] == ["Best on GENIES", "Best on extreme shifts", "Best on probing shifts"]
+    assert found["Best on GENIES"].startswith("mms has the highest mean accuracy over 16 shifts: 0.8")
+    assert "Best method" not in found and "Best on GENIES" not in said(made())
+
+
+def test_the_best_method_is_the_one_of_the_first_answer_and_says_of_which_shifts() -> None:
+    weak_on_extreme = {("mms", n): 0.75 + WIGGLE[n % 7] for n in range(8)}
+    known = {"calibration_error": pl.lit(0.1), "calibration_error_by_chance": pl.lit(0.2)}
+    for benchmark, best, over in (
+        (lambda n: None, "lora", "the extreme shifts"),
+        (lambda n: "GENIES", "lora", "the shifts of GENIES"),
+        (lambda n: "GENIES" if n > 7 else None, "mms", "the shifts of GENIES"),
+    ):
+        shifts = [replace(shift, benchmark=benchmark(n)) for n, shift in enumerate(SHIFTS)]
+        found = said(made(places=weak_on_extreme, shifts=shifts, **known))
+        assert next(iter(found.values())).startswith(f"{best} has the highest")
+        named = f"{best}, the method with the highest mean accuracy over {over},"
+        assert f" For {named} r = " in found["Can it be foreseen?"]
+        assert f" The confidence of {named} is off by more than" in found["Calibration"]
+        assert not any("best method" in text for text in found.values())
+    one_label = [replace(shift, label="extreme") for shift in SHIFTS]
+    assert (
+        "mms, the method with the highest mean accuracy over all shifts, is off"
+        in (said(made(shifts=one_label, **known))["Calibration"])
+    )
+
+
 def test_few_sources_support_no_claim() -> None:
     one_source = [replace(shift, source="s0") for shift in SHIFTS]
     text = said(made(shifts=one_source))["Best on extreme shifts"]
@@ -169,7 +215,7 @@ def test_shifts_on_which_all_methods_fail_are_named_and_counted_apart() -> None:
     text = said(made(places=places))["Where all methods fail"]
     assert "On 2 of 16 shifts every method is worse than guessing, 0.5: s0 → t0, s1 → t1." in text
     assert "On 2 of 16 shifts no method is shown to be better than guessing" in text
-    assert text.endswith("s2 → t2, s3 → t3.")
+    assert text.endswith("s2 → t2, s3 → t3. Each method's interval is judged alone, whatever the number of methods.")
     assert said(made())["Where all methods fail"].startswith("Nowhere: on each of 16 shifts")
     many = {(method, n): 0.3 for method in METHODS[1:] for n in range(9)}
     assert (
@@ -185,7 +231,8 @@ def test_shifts_without_intervals_are_not_called_failures(end: str) -> None:
     some = made(**{column: pl.when(pl.col("target").is_in(["t1", "t2"])).then(None).otherwise(column)})
     assert said(some)["Where all methods fail"] == (
         "Nowhere: on each of 14 shifts, some method's interval lies above 0.5. "
-        "Of 2 more shifts some interval is not known."
+        "Of 2 more shifts some interval is not known. "
+        "Each method's interval is judged alone, whatever the number of methods."
     )
     assert "not known" not in said(made())["Where all methods fail"]
 
@@ -197,13 +244,14 @@ def of_levels(**slopes: float) -> dict[tuple[str, int], float]:
 
 
 def test_whether_the_untouched_model_foretells_generalization_is_said_over_all_methods() -> None:
-    text = said(made(places=of_levels(zero_shot=0.02, mms=0.02, lora=-0.01)))["Can it be foreseen?"]
+    text = said(made(places=of_levels(zero_shot=0.02, mms=0.03, lora=-0.01)))["Can it be foreseen?"]
     assert text.startswith("Over 16 shifts, the accuracy of the untouched model (zero_shot) and that of another method")
     r = r"−?\d\.\d\d"
     assert re.search(rf"correlate with r from −{r} \(lora\) to {r} \(mms\), {r} in the median of 2", text)
     judged = "2 of their 95 % intervals, each judged alone and as if shifts were independent, leave out 0: mms, lora."
     assert judged in text
-    assert re.search(rf"For the best method, mms, r = {r} \(0\.\d\d to 0\.99, {INDEPENDENT}\)\.$", text)
+    named = "For mms, the method with the highest mean accuracy over the extreme shifts, r = "
+    assert re.search(rf"{named}{r} \(0\.\d\d to {r}, {INDEPENDENT}\)\.$", text)
     one = said(made(places=of_levels(zero_shot=0.02, mms=0.02)))["Can it be foreseen?"]
     assert "; 1 of their 95 % intervals" in one and "leaves out 0: mms." in one
 
@@ -254,7 +302,7 @@ def test_calibration_says_who_is_nearest_and_how_often_the_best_is_off() -> None
     text = said(made(calibration_error=error, calibration_error_by_chance=by_chance))["Calibration"]
     assert text.startswith("lora has the smallest calibration error: 0.020")
     assert "Whether the lead over the other 2 methods is noise is not tested." in text
-    assert text.endswith("The confidence of mms is off by more than chance gives on 13 of 16 shifts.")
+    assert text.endswith("accuracy over the extreme shifts, is off by more than chance gives on 13 of 16 shifts.")
     calibrated = said(made(calibration_error=error, calibration_error_by_chance=pl.lit(0.3)))["Calibration"]
     assert calibrated.endswith("on 0 of 16 shifts.")
     assert "Calibration" not in said(made(calibration_error=pl.lit(None, pl.Float64)))
@@ -338,7 +386,7 @@ def test_a_correlation_may_be_negative() -> None:
     against = {("zero_shot", n): 0.5 + 0.02 * n for n in range(16)}
     against |= {("mms", n): 0.95 - 0.01 * n + WIGGLE[n % 7] for n in range(16)}
     text = said(made(places=against))["Can it be foreseen?"]
-    assert re.search(r"mms, r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text)
+    assert re.search(r"For mms, .* r = −0\.9\d \(−0\.\d\d to −0\.\d\d, as if shifts were independent\)\.$", text)
     assert "(mms) to " in text
 
 
@@ -385,17 +433,37 @@ def stated(**ends: tuple[float, float] | None) -> dict[str, str]:
 def test_which_of_the_papers_figures_lie_within_the_intervals_is_said() -> None:
     both = stated(first_claim=(0.4, 0.8), second_claim=(0.6, 0.8), third_claim=None)["Next to the paper"]
     assert both == (
-        "Of 2 figures that the paper states of llama-30b, 1 lies within the 95 % intervals of small. "
-        "Within: first claim (stated 0.500, here 0.700 (0.400 to 0.800) over 15 shifts). "
-        "Outside: second claim (stated 0.500, here 0.700 (0.600 to 0.800) over 15 shifts)."
+        "Of 3 figures that the paper states of llama-30b, 1 lies within the 95 % intervals of small. "
+        "Within: first claim (stated 0.500, here f 0.700 (0.400 to 0.800, for new shifts) over 15 shifts). "
+        "Outside: second claim (stated 0.500, here f 0.700 (0.600 to 0.800, for new shifts) over 15 shifts). "
+        "Not tested: third claim (stated 0.500, here f 0.700 without an interval over 15 shifts)."
     )
     inside = stated(first_claim=(0.4, 0.8), second_claim=(0.0, 1.0))["Next to the paper"]
     assert "Of 2 figures that the paper states of llama-30b, 1 lies within" in inside and "Outside" not in inside
     assert inside.endswith(
         " Not tested: second claim (stated 0.500, "
-        "here 0.700 (0.000 to 1.000, which carries no information) over 15 shifts)."
+        "here f 0.700 (0.000 to 1.000, for new shifts, which carries no information) over 15 shifts)."
     )
-    assert "Next to the paper" not in stated(first_claim=None) and "Next to the paper" not in said(made())
+    nothing = stated(first_claim=None)["Next to the paper"]
+    assert nothing.startswith("Of 1 figure that the paper states of llama-30b, 0 lie within the 95 %")
+    assert "Not tested: first claim" in nothing and "Next to the paper" not in said(made())
+
+
+def test_the_papers_figures_name_their_metric_and_what_their_interval_is_for() -> None:
+    common = {"stated_for": "llama-30b", "model": "small", "low": 0.1, "high": 0.2}
+    rows = [
+        {"claim": "MMS is ahead", "stated": 0.08, "figure": "difference of generalization_accuracy",
+         "recomputed": 0.15, "over": "15 shifts of the benchmark, new examples", **common},
+        {"claim": "it foretells", "stated": 0.7, "figure": "r with zero_shot", "recomputed": 0.15,
+         "over": "56 distinct shifts", **common},
+        {"claim": "LoRA is at chance", "stated": 6, "figure": "shifts", "recomputed": 7, "over": "15 shifts",
+         **common, "low": None, "high": None},
+    ]  # fmt: skip
+    text = said(made().having(claims=CLAIMS.frame(rows)))["Next to the paper"]
+    ahead = "here difference of generalization accuracy 0.150 (0.100 to 0.200) over 15 shifts of the benchmark, new exa"
+    assert ahead in text
+    assert "here r with zero_shot 0.150 (0.100 to 0.200, as if shifts were independent) over 56 distinct" in text
+    assert "LoRA is at chance (stated 6, here shifts 7 without an interval over 15 shifts)" in text
 
 
 def test_findings_stand_first_and_lead_to_sections_of_the_page() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from test_page import BROWSER, TABLES, make_tables
 
@@ -64,6 +65,27 @@ def test_a_table_that_is_wider_than_its_place_shows_that_it_goes_on(page: Page) 
     wide = layout.wide_tables(page)
     assert wide or page.evaluate("innerWidth") == 1400
     assert [name for number, name in enumerate(wide) if not layout.shows_that_it_scrolls(page, number)] == []
+
+
+def test_the_dot_nearest_to_a_name_is_its_own(page: Page) -> None:
+    found = layout.names_of_dots(page)
+    assert found["strayed"] == []
+    assert not found["dots"] or found["names"]
+
+
+def test_verdicts_are_in_sight_however_long_their_remarks_are(browser: Browser, tmp_path: Path) -> None:
+    """Long names beside them, as the published results have."""
+    run = make_tables(["llama-7b"], ["target_tuned_zero_shot", "lora_fine_tuning", "prompt_tuning_twice"], MANY[:3])
+    long = "the shifts of 3 sources support no claim about new shifts, and how single pairs were ranked is not known"
+    carried = "programming_a_language → programming_another_language"
+    comparisons = run["comparisons"].with_columns(remark=pl.lit(long), carried_by=pl.lit(carried))
+    page = shown(browser, render("trial", run.having(comparisons=comparisons), {}), tmp_path, 1400)
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll("#differences td:nth-child(5)")].filter((cell) =>
+          cell.getBoundingClientRect().right > cell.closest(".scroll").getBoundingClientRect().right).length"""
+    )
+    assert page.locator("#differences td:nth-child(5)").count() >= 3 and hidden == 0
+    page.close()
 
 
 def test_what_is_measured_would_be_seen(browser: Browser, tmp_path: Path) -> None:

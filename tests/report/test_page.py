@@ -217,7 +217,9 @@ def test_page_shows_both_intervals_of_a_mean_and_says_which_is_which(page):
     ends = {"generalization_accuracy_examples_low": 0.123, "generalization_accuracy_examples_high": 0.456}
     ends |= {"difference_to_best_examples_low": -0.098, "difference_to_best_examples_high": -0.012}
     board = TABLES["leaderboard"].with_columns(pl.lit(value).alias(name) for name, value in ends.items())
-    shown = render("trial", TABLES.having(leaderboard=board), {})
+    # What is not tested has no interval.
+    untested = TABLES["comparisons"].clear()
+    shown = render("trial", TABLES.having(leaderboard=board, comparisons=untested), {})
     assert "<small>new examples: 0.123 to 0.456</small>" in shown
     assert "<small>new examples: −0.098 to −0.012</small>" in shown
 

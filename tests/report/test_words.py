@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from genies.report.words import counted, number, p_value, percent
+from genies.report.words import ROUNDING, counted, number, p_value, percent, span
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,29 @@ def test_nouns_agree_with_their_number(count: int, noun: str, text: str) -> None
 
 def test_shares_are_in_whole_per_cent() -> None:
     assert percent(0.456) == "46\u00a0%"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "digits", "text"),
+    [
+        (-0.131, -0.0004, 3, "−0.131 to −0.0004"),
+        (0.0002, 0.5, 3, "0.0002 to 0.500"),
+        (-0.25, 0.00004, 3, "−0.250 to just above 0"),
+        (-0.00001, 0.2, 3, "just below 0 to 0.200"),
+        (0.0, 0.4, 3, "0.000 to 0.400"),
+        (-1e-17, 0.4, 3, "0.000 to 0.400"),
+        (-0.004, 0.31, 2, "−0.004 to 0.31"),
+        (-0.0006, 0.31, 3, "−0.001 to 0.310"),
+    ],
+)
+def test_rounding_moves_no_end_of_an_interval_onto_0(low: float, high: float, digits: int, text: str) -> None:
+    assert span(low, high, digits) == text
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.integers(2, 3))
+def test_an_interval_leaves_out_0_in_print_exactly_where_it_does(one: float, other: float, digits: int) -> None:
+    low, high = sorted((one, other))
+    first, last = span(low, high, digits).split(" to ")
+    for end, text in ((low, first), (high, last)):
+        printed = {"just below 0": -1.0, "just above 0": 1.0}.get(text) or float(text.replace("−", "-"))
+        assert (printed > 0, printed < 0) == (end > ROUNDING, end < -ROUNDING)

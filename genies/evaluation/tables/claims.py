@@ -26,6 +26,9 @@ LORA = ("lora", "lora_fine_tuning")
 """LoRA by its name here, and in the paper's results."""
 IS_LORA = pl.col("intervention").is_in(LORA)
 BENCHMARK_SHIFTS = 15
+CORRELATION = f"r with {BASELINE}"
+OF_EXAMPLES = ", new examples"
+"""Ends ``over`` where the interval is for new examples."""
 TABLE = Table(
     "claims.csv",
     {
@@ -39,8 +42,8 @@ TABLE = Table(
 )
 """Columns of ``claims.csv``: a row per statement, model of the run and way to count (``figure``, ``over``); none where
 a shift is not the paper's. ``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 %
-interval for new shifts, unless ``over`` says that it is for new examples; null where the shifts support no claim about
-new ones."""
+interval for new shifts, unless ``over`` says that it is for new examples (that of a correlation holds as if shifts were
+independent); null where the shifts support no claim about new ones."""
 
 
 class Recomputed(NamedTuple):
@@ -103,12 +106,12 @@ def _foreseen(run: Measurements, model: str) -> Iterator[Recomputed]:
         if np.ptp(x) and np.ptp(y):
             # Entries that repeat a shift are no evidence of their own: an interval would be too narrow.
             r = float(np.corrcoef(x, y)[0, 1])
-            yield Recomputed(f"r with {BASELINE}", r, None, None, f"{weights.sum()} entries")
+            yield Recomputed(CORRELATION, r, None, None, f"{weights.sum()} entries")
     for row in correlations(own, BASELINE).filter(IS_LORA).iter_rows(named=True):
         sources = own.filter(IS_LORA, pl.col("baseline_accuracy").is_not_null())["source"].to_numpy()
         freedom = clustered_mean(np.zeros(len(sources)), sources).degrees_of_freedom
         ends = _supported((row["low"], row["high"]), freedom)
-        yield Recomputed(f"r with {BASELINE}", row["r"], *ends, f"{row['shifts']} distinct shifts")
+        yield Recomputed(CORRELATION, row["r"], *ends, f"{row['shifts']} distinct shifts")
 
 
 def _benchmark(run: Measurements, model: str) -> pl.DataFrame:
@@ -140,7 +143,7 @@ def _compared(run: Measurements, model: str) -> tuple[str, float | None, float |
     # A benchmark that is the whole run has no comparisons of its own.
     for averaged_over in (*sets[:1], DISTINCT):
         for row in rows.filter(averaged_over=averaged_over).iter_rows(named=True):
-            over = ", new examples" if row["interval_over"] == EXAMPLES else ""
+            over = OF_EXAMPLES if row["interval_over"] == EXAMPLES else ""
             low, high = row["low"], row["high"]
             return over, *((low, high) if low is None or row["intervention"] == MMS else (-high, -low))
     return "", None, None

@@ -21,7 +21,7 @@ from genies.evaluation.averages import (
 )
 from genies.evaluation.metrics import CHANCE
 from genies.evaluation.table import Table
-from genies.evaluation.tables.comparisons import HIGHER, LOWER
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 
 if TYPE_CHECKING:
     from genies.evaluation.bootstrap import DrawnMeans
@@ -45,7 +45,8 @@ TABLE = Table(
 degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.
 ``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
 of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block: for new
-shifts, or where these cannot support a claim about new ones, for new examples. ``may_be_best`` is false where any other
+shifts, or where these cannot support a claim about new ones, for new examples; where the two were not tested, there is
+none. ``may_be_best`` is false where any other
 intervention is shown to be better there."""
 
 
@@ -97,6 +98,7 @@ class _Compared:
 
     def __init__(self, comparisons: pl.DataFrame | None) -> None:
         self._ends: dict[tuple[str, ...], tuple[str | None, tuple[float, float] | None]] = {}
+        self._untested: set[tuple[str, ...]] = set()
         self._worse: dict[tuple[str, ...], bool] = {}
         if comparisons is None:
             return
@@ -105,6 +107,8 @@ class _Compared:
             low, high, verdict = row["low"], row["high"], row["verdict"]
             both = row["intervention"], row["other"]
             over = row["interval_over"]
+            if verdict == NOT_TESTED:
+                self._untested |= {(*block, *both), (*block, *reversed(both))}
             self._ends[*block, *both] = over, None if low is None else (low, high)
             self._ends[*block, *reversed(both)] = over, None if low is None else (-high, -low)
             for name, worse in zip(both, (LOWER, HIGHER), strict=True):
@@ -113,12 +117,15 @@ class _Compared:
     def intervals(self, block: tuple[str, ...], intervention: str, best: str) -> dict[str, float | None]:
         """Columns of the simultaneous interval of the difference to the best intervention of a block.
 
-        Where it is for new examples, there is none for new shifts.
+        Where it is for new examples, there is none for new shifts, and where the two were not tested, there is none.
         """
+        neither = interval_columns(DIFFERENCE, None) | interval_columns(f"{DIFFERENCE}_examples", None)
+        if (*block, intervention, best) in self._untested:
+            return neither
         over, ends = self._ends.get((*block, intervention, best), (None, None))
         if over != EXAMPLES:
             return interval_columns(DIFFERENCE, ends)
-        return interval_columns(DIFFERENCE, None) | interval_columns(f"{DIFFERENCE}_examples", ends)
+        return neither | interval_columns(f"{DIFFERENCE}_examples", ends)
 
     def may_be_best(self, block: tuple[str, ...], intervention: str) -> bool | None:
         """Whether no other intervention of the block is shown to be better; None where nothing was compared."""

@@ -27,7 +27,7 @@ def draw(tables: Tables) -> Figures:
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
     subject = Subject(tables, models, overall["intervention"].unique(maintain_order=True).to_list(), overall)
     modules = {name: import_module(f"{__name__}.{name}") for name in NAMES}
-    figures = Figures()
+    figures = Figures(models=models)
     # Altair would check each part of each figure against Vega-Lite's schema, which takes longer than all else here. The
     # tests check the figures.
     with debug_mode(False):

@@ -23,6 +23,7 @@ from genies.report.drawing import (
     words,
 )
 from genies.report.subject import Subject
+from genies.report.words import counted
 
 KIND = Kind("shifts", rank=0, panels=False)
 
@@ -61,6 +62,8 @@ CAPABILITY = ("capability", "capability of the model")
 BELOW, AT, ABOVE = "▾", "≈", "▴"
 """Marks of cells: the interval lies below chance, or contains it; the accuracy is above the capability."""
 MEAN = "mean over shifts"
+LONGEST, LETTER = 180, 5
+"""Pixels of the longest name above a column, and of a letter of it, which is slanted, across."""
 NAMES = ("source", "target", "label", "category", "intervention")
 NAME = {"align": "left", "baseline": "middle", "dy": 2, "limit": 330}
 """Names and headings beside and above cells."""
@@ -110,14 +113,25 @@ def _means(subject: Subject, model: str) -> list[dict[str, Any]]:
 
 
 def _capabilities(own: pl.DataFrame, rows: _Rows, column: str) -> list[dict[str, Any]]:
-    """The last column: the capability on each shift, where it is known."""
+    """The last column: the capability on each shift where it is known, and its mean over these."""
     columns = ["source", "target", "target_tuned_capability", "target_tuned_capability_intervention"]
     known = own.select(columns).unique(maintain_order=True).drop_nulls("target_tuned_capability")
-    return [
+    if not len(known):
+        return []
+    # Where one method was left out of those that it is chosen from, a shift has two.
+    shifts = known.group_by("source", "target").agg(pl.max("target_tuned_capability"))
+    mean = {
+        "intervention": column,
+        "generalization_accuracy": round(shifts.select(pl.mean("target_tuned_capability")).item(), 4),
+        "told": f"mean over {counted(len(shifts), 'shift')}",
+        "wide": 0,
+        "narrow": 1,
+    }
+    return [mean, *(
         {"intervention": column, "generalization_accuracy": round(capability, 4),
          "told": f"by {name}" if name else "as given", **rows.cells[source, target]}
         for source, target, capability, name in known.iter_rows()
-    ]  # fmt: skip
+    )]  # fmt: skip
 
 
 def _mark(row: dict[str, Any]) -> str:
@@ -190,7 +204,7 @@ def _layers(
         labelAlign="center" if level else "left",
         domain=False,
         ticks=False,
-        labelLimit=110,
+        labelLimit=LONGEST,
     )
     # Columns are set by hand: sort=None would follow each layer's data.
     x = alt.X("intervention:N", sort=None, scale=alt.Scale(domain=order, paddingInner=0.04), axis=across, title=None)
@@ -228,7 +242,9 @@ def _tooltip(known: list[str]) -> list[alt.Tooltip]:
 def _wide(number: int, order: list[str], known: list[str], labels: list[str]) -> dict[str, Any]:
     axis = alt.Axis(domain=False, ticks=False, labelExpr="labels[datum.value]", labelLimit=330, labelFontSize=11.5)
     layers = _layers(number, order, known, "wide", len(labels), axis)
-    return sized(layers, 20 * len(labels), params=[alt.param(name="labels", value=labels)], independent=["color"])
+    spec = sized(layers, 20 * len(labels), params=[alt.param(name="labels", value=labels)], independent=["color"])
+    # The name of the last column leans out to the right.
+    return {**spec, "padding": {"left": 5, "top": 5, "bottom": 5, "right": 5 + LETTER * len(order[-1])}}
 
 
 def _narrow(number: int, order: list[str], known: list[str], rows: int) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import altair as alt
@@ -16,7 +19,14 @@ KIND = Kind("leaderboard", rank=1, panels=False)
 
 HEIGHT = 420
 NAME_HEIGHT = 13
-"""Pixels of the figure, and of a name in it."""
+LETTER = 6.5
+"""Pixels of the figure, of a name in it, and of a letter across at most."""
+AWAY = 7
+"""Pixels between a dot and its name."""
+WIDE, NARROW = (560, 640, 720, 840, 960, 1100), (270, 300, 330, 380, 440, 520)
+"""Pixels that the figure may be across on wide screens, and on narrow ones."""
+SHIFTED = (0, -0.5, 0.5, -0.9, 0.9)
+"""How far below its dot a name may be, in its heights; the first of these that has room."""
 X, Y = "generalization_accuracy", "generalization_accuracy_probing"
 
 
@@ -28,7 +38,8 @@ def draw(figures: Figures, subject: Subject) -> None:
     rows = [{**row, "size": subject.models.index(row["model"])} for row in both.iter_rows(named=True)]
     ends = [value for name in both.columns[2:] for value in both[name].drop_nulls()]
     domain = [math.floor(10 * min(ends)) / 10, math.ceil(10 * max(ends)) / 10]
-    _name_last_models(rows, domain[1] - domain[0])
+    for names, widths in (("wide", WIDE), ("narrow", NARROW)):
+        _name_last_models(rows, domain, names, widths)
     figures.data["labels"] = rows
     figures.add(
         "labels",
@@ -36,8 +47,9 @@ def draw(figures: Figures, subject: Subject) -> None:
             "figure-labels",
             "Extreme against probing shifts",
             "Dots with 95 % intervals for new shifts: mean accuracy of each intervention on extreme and on probing "
-            "shifts.",
-            _labels(subject.models, domain),
+            "shifts. A dot has its name where there is room for one; pointing at it shows it.",
+            _labels(subject.models, domain, "wide"),
+            _labels(subject.models, domain, "narrow"),
         ),
     )
 
@@ -51,7 +63,7 @@ def _both_kinds(leaderboard: pl.DataFrame) -> pl.DataFrame:
     return extreme.join(probing, on=keys, suffix="_probing", maintain_order="left")
 
 
-def _labels(models: list[str], domain: list[float]) -> dict[str, Any]:
+def _labels(models: list[str], domain: list[float], names: str) -> dict[str, Any]:
     colors, shapes = scales(models)
     place = {"scale": alt.Scale(domain=domain), "axis": alt.Axis(format=".4~f", grid=True, tickCount=6)}
     data = alt.Chart(data_source("labels"))
@@ -71,25 +83,83 @@ def _labels(models: list[str], domain: list[float]) -> dict[str, Any]:
     through = data.mark_line(color="var(--soft)", strokeWidth=1, opacity=0.6).encode(
         x=x, y=y, detail=alt.Detail("intervention:N"), order=alt.Order("size:Q")
     )
-    names = (
-        base.mark_text(align="left", dx=7, fontSize=NAME_HEIGHT - 2)
-        .transform_filter("isValid(datum.name_at)")
-        .encode(x=x, y=alt.Y("name_at:Q", **place), text=alt.Text("intervention:N"))
-    )
-    return sized([across, upright, through, marks, names], HEIGHT)
+    texts = [
+        base.mark_text(align=align, dx=away, fontSize=NAME_HEIGHT - 2, baseline="middle")
+        .transform_filter(f"isValid(datum.{names}_{side})")
+        .encode(x=x, y=alt.Y(f"{names}_{side}:Q", **place), text=alt.Text("intervention:N"))
+        for side, align, away in (("right", "left", AWAY), ("left", "right", -AWAY))
+    ]
+    return sized([across, upright, through, marks, *texts], HEIGHT)
 
 
-def _name_last_models(rows: list[dict[str, Any]], extent: float) -> None:
-    """Add ``name_at`` to the row of each intervention's last model: how high its name stands, so that none overlap.
+@dataclass(frozen=True)
+class _Name:
+    """Where a name is, next to a dot: pixels from the left and the top, at one width of the figure.
+
+    Attributes:
+        dot: place of its dot.
+        left, right: its ends.
+        middle: its height.
+    """
+
+    dot: tuple[float, float]
+    left: float
+    right: float
+    middle: float
+
+    def distance(self, dot: tuple[float, float]) -> float:
+        """From the name's box to a dot."""
+        across = max(self.left - dot[0], dot[0] - self.right, 0.0)
+        return math.hypot(across, max(abs(dot[1] - self.middle) - NAME_HEIGHT / 2, 0.0))
+
+    def overlaps(self, other: _Name) -> bool:
+        level = abs(self.middle - other.middle) < NAME_HEIGHT
+        return level and self.left < other.right + LETTER and other.left < self.right + LETTER
+
+
+def _name_last_models(rows: list[dict[str, Any]], domain: Sequence[float], names: str, widths: Sequence[int]) -> None:
+    """Add ``<names>_left`` or ``_right`` to the row of each intervention's last model: the height of its name there.
+
+    A name is only where, at each width, its own dot is the nearest to it, it lies within the figure and upon no other.
 
     Args:
         rows: of the figure's data, changed in place.
-        extent: of both axes.
+        domain: ends of both axes.
+        names: ``wide`` or ``narrow``.
+        widths: of the figure in pixels.
     """
-    last = {row["intervention"]: row for row in sorted(rows, key=lambda row: row["size"])}
-    height, width = extent * NAME_HEIGHT / HEIGHT, extent / 4
-    placed: list[dict[str, Any]] = []
-    for row in sorted((r for r in last.values() if None not in (r[X], r[Y])), key=lambda r: r[Y], reverse=True):
-        near = [other["name_at"] for other in placed if abs(other[X] - row[X]) < width]
-        row["name_at"] = min([row[Y] + height / 2, *(at - height for at in near)])
-        placed.append(row)
+    known = [row for row in rows if None not in (row[X], row[Y])]
+    last = {row["intervention"]: row for row in sorted(known, key=lambda row: row["size"])}
+    extent = domain[1] - domain[0]
+    dots = {width: [_pixels(row, domain, width) for row in known] for width in widths}
+    placed: dict[int, list[_Name]] = {width: [] for width in widths}
+    for row in sorted(last.values(), key=lambda row: row[Y], reverse=True):
+        own = known.index(row)
+        for shift, side in product(SHIFTED, ("right", "left")):
+            found = {width: _name(row["intervention"], dots[width][own], side, shift) for width in widths}
+            if all(_fits(found[width], own, dots[width], placed[width], width) for width in widths):
+                row[f"{names}_{side}"] = row[Y] - shift * NAME_HEIGHT * extent / HEIGHT
+                for width in widths:
+                    placed[width].append(found[width])
+                break
+
+
+def _pixels(row: dict[str, Any], domain: Sequence[float], width: int) -> tuple[float, float]:
+    across, up = ((row[name] - domain[0]) / (domain[1] - domain[0]) for name in (X, Y))
+    return across * width, (1 - up) * HEIGHT
+
+
+def _name(text: str, dot: tuple[float, float], side: str, shift: float) -> _Name:
+    length = LETTER * len(text)
+    left = dot[0] + AWAY if side == "right" else dot[0] - AWAY - length
+    return _Name(dot, left, left + length, dot[1] + shift * NAME_HEIGHT)
+
+
+def _fits(name: _Name, own: int, dots: Sequence[tuple[float, float]], placed: Sequence[_Name], width: int) -> bool:
+    others = [dot for number, dot in enumerate(dots) if number != own]
+    within = name.left >= 0 and name.right <= width
+    return (
+        within
+        and all(name.distance(name.dot) < name.distance(dot) for dot in others)
+        and not any(name.overlaps(one) for one in placed)
+    )
