@@ -10,8 +10,8 @@ from genies.evaluation.averages import ALL_LABELS, BLOCK, DISTINCT, PUBLISHED
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_DISTINGUISHABLE
 from genies.report.words import ROUNDING
 
-TOLERANCE = 1e-6
-"""By how much a mean may differ from that of its values, and lie outside its interval."""
+TOLERANCE = 0.0101
+"""By how much a mean may differ from that of its values, or lie outside its interval: numbers may have two digits."""
 METRICS, BOARD, COMPARED = "generalization_metrics", "leaderboard", "comparisons"
 Found = tuple[str, int, str]
 """A table, the number of a row, and what is wrong with it."""
