@@ -61,7 +61,7 @@ class _OfFolder(MetaPathFinder):
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Lets a file import those beside it, after all that is installed; they are forgotten then, to be read afresh."""
+    """Let a file import modules of its own folder, installed ones first; then drop them from ``sys.modules``."""
     known, place, finder = set(sys.modules), str(folder), _OfFolder(folder)
     sys.path.append(place)
     sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, finder)

@@ -112,7 +112,7 @@ def _below(folder: Path, suffixes: str | tuple[str, ...] = "") -> Iterator[Path]
 
 @cache
 def _place(name: str) -> Path | None:
-    """Where Python finds a package, if it is not beside a file; nothing is imported."""
+    """Where Python finds a package without the folders of the user's own files; nothing is imported."""
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

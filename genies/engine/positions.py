@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def alike_up_to(config: Any) -> int | None:
-    """Tokens up to which texts are embedded alike, whatever else is in their pass; None for most models: always.
+    """Length in tokens up to which the positions of a text do not depend on the rest of its pass; None: they never do.
 
     Args:
         config: a model's configuration.

@@ -1,7 +1,7 @@
 """Whether a run's tables can be shown: they are plain files, which people filter, join and edit.
 
-What a run never leaves empty must be there, nothing may stand twice, and tables that speak of the same things must not
-contradict each other: a sentence made from them would claim what the run does not show. Cells that a run may leave
+Values that every run has must be there, no row may occur twice, and tables about the same things must not contradict
+each other: a sentence made from them would claim what the run does not show. Cells that a run may leave
 empty are not looked at here; the page shows a dash for them or leaves them out.
 """
 

@@ -68,7 +68,7 @@ def _title(kind: drawing.Kind, figure: drawing.Figure, model: str, spokes: list[
 
 
 def _with_legends(value: Any) -> Any:
-    """A specification that says what the colours and shapes of its models and categories stand for."""
+    """The specification with legends for the colours and shapes of models and categories."""
     if isinstance(value, list):
         return [_with_legends(item) for item in value]
     if not isinstance(value, dict):

@@ -12,13 +12,13 @@ import numpy as np
 
 from genies.digests import value_digest
 from genies.files import whole_file
-from genies.store.shards import SCALARS, Layout
+from genies.store.shards import BITS, SCALARS, Layout
 
 BLOCK_BYTES = 64 * 1024**2
 """Aimed size of one block of one store."""
 
 
-ITEM_BYTES = {"float32": 4, "bfloat16": 2}
+ITEM_BYTES = {dtype: np.dtype(stored).itemsize for dtype, stored in BITS.items()}
 """Bytes of a stored number by the store's type."""
 METADATA_BYTES = {"store": 16 * 1024, "block": 1024, "text": 40}
 """At most what a store, a block and a text take beside their numbers: descriptions, rows, journal, checksums."""
