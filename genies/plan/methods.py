@@ -91,6 +91,11 @@ class Methods:
         return [name for name in self.names if name not in self.probes]
 
     @cached_property
+    def surface(self) -> list[str]:
+        """Surface baselines, which read texts without a model."""
+        return [name for name in self.names if name in self.probes and self.kind(name).features == ("texts",)]
+
+    @cached_property
     def capability(self) -> list[str]:
         """Interventions of the run of which the best on a reference gives the capability there.
 
