@@ -59,6 +59,7 @@ VERBS = {
         "*/*/activations/*/*",
     ),
     "fit": Verb("genies.stages.fit:fit_sources", "fit an intervention on features", "*/*/interventions/*/*"),
+    "surface": Verb("genies.stages.surface:surface_baselines", "fit and test surface baselines", ""),
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
         "*/*/interventions/*/*/groups/*",

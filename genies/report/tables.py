@@ -98,9 +98,10 @@ class Tables:
         # Programs that put every cell in quotes make empty texts of empty cells.
         texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
         frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
+        frames = without_baselines(frames)
         check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
-            without_baselines(frames),
+            frames,
             samples=samples,
             sweep=SWEEP.read(folder) if sweep else None,
             absent=tuple(table.file for table in TABLES.values() if not (folder / table.file).is_file()),

@@ -16,7 +16,7 @@ rule evaluate:
     benchmark:
         results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.methods.probes),
+        intervention=one_of(plan.methods.with_jobs),
     threads: 1
     resources:
         mem_mb=4000,
@@ -122,7 +122,7 @@ rule metrics:
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
         trained=plan.methods.trained,
-        surface=plan.methods.surface,
+        surface=[name for name in plan.methods.surface if name not in plan.methods.repeats],
         on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
