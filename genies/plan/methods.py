@@ -98,9 +98,7 @@ class Methods:
     @property
     def surface_json(self) -> str:
         """What the stage ``surface`` takes, as one JSON string with sorted keys."""
-        found = {
-            name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in self.surface
-        }
+        found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in self.surface}
         return json.dumps(found, sort_keys=True)
 
     @cached_property
