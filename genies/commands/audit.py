@@ -20,6 +20,8 @@ from genies.plan import Plan
 
 VERDICTS = {"yes": True, "no": False}
 """What a person writes into the column ``wrong``."""
+NEW_LINE = " ¶ "
+"""Stands for the end of a line in the list, which has a line for each pair."""
 
 
 def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output: Path | None = None) -> None:
@@ -77,7 +79,8 @@ def _with_texts(plan: Plan, listed: pl.DataFrame) -> pl.DataFrame:
             file = plan.data.file(target, "test")
             raise DataError(f"{file}: has no example {example} with a pair {pair}, as it had in the run; run again")
         prompt, best, worse = framed[target][example, pair]
-        texts.append({"prompt": prompt, "best": best, "worse": worse, "wrong": None})
+        shown = {"prompt": prompt, "best": best, "worse": worse}
+        texts.append({**{part: text.replace("\n", NEW_LINE) for part, text in shown.items()}, "wrong": None})
     return pl.concat([listed, pl.DataFrame(texts, schema=dict.fromkeys(texts[0], pl.String))], how="horizontal")
 
 

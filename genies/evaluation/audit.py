@@ -31,16 +31,16 @@ CORRECTED: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("accuracy", "corrected_accuracy", "ceiling"), pl.Float64),
 }
 """Columns of ``corrected``: pairs of the target, how many of them were reviewed, and how many of these are labelled
-wrongly; accuracy against the labels as they are and as corrected. ``ceiling`` is the accuracy against the labels as they
-are of a method that is always right; wrong labels among pairs that were not reviewed make it lower still."""
+wrongly; accuracy against the labels as they are and as corrected. ``ceiling`` is the accuracy against the labels as
+they are of a method that is always right; wrong labels among pairs that were not reviewed make it lower still."""
 
 
 def doubts(evaluations: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Test pairs with the doubts about their labels, the most doubtful first; columns as in ``DOUBTS``.
 
     Args:
-        evaluations: what each fit says of test pairs, columns as in ``genies.evaluation.evaluations.PAIR_COLUMNS``; fits
-            on the training splits of the very targets.
+        evaluations: what each fit says of test pairs, columns as in ``genies.evaluation.evaluations.PAIR_COLUMNS``;
+            fits on the training splits of the very targets.
     """
     known = [frame.select(*KEYS, "probability").drop_nulls() for frame in evaluations]
     if not known:

@@ -21,6 +21,7 @@ def test_a_list_goes_out_with_its_texts_and_comes_back_reviewed(results, capsys)
     listed = pl.read_csv(results / "audit.csv")
     assert len(listed) == 3 * listed["target"].n_unique() and listed["wrong"].null_count() == len(listed)
     assert listed["prompt"].null_count() == listed["best"].null_count() == 0
+    assert not listed["prompt"].str.contains("�").any()
     verdicts = ["Yes", "no"] + [None] * (len(listed) - 2)
     listed.with_columns(wrong=pl.Series(verdicts, dtype=pl.String)).write_csv(results / "reviewed.csv")
     capsys.readouterr()
