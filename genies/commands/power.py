@@ -72,9 +72,9 @@ def _lines(plan: Plan, assumed: Assumptions, difference: float) -> Iterator[str]
         found = _shown(over_shifts(sources, assumed))
         yield f"| {name} | {len(sources)} | {len(set(sources))} | {found} |"
     yield ""
-    pairs, number = pairs_needed(difference, assumed), shifts_needed(difference, assumed)
+    answers, number = pairs_needed(difference, assumed), shifts_needed(difference, assumed)
     yield (
-        f"A difference of {difference:g} needs {_count(pairs, 'test pair')} of different prompts on one shift, or a "
+        f"A difference of {difference:g} needs {_count(answers, 'test pair')} of different prompts on one shift, or a "
         f"mean over {_count(number, 'shift')} of different sources."
     )
     yield ""

@@ -34,6 +34,13 @@ def surface_baselines(
     """
     for name, one in baselines.items():
         fits = output / "interventions" / model / f"{name}.json"
-        read = {"activations": activations, "cache": cache}
-        fit_sources(one["intervention"], parameters=one["parameters"], train=train, **read, output=fits)
-        evaluate_fits(*pairs, fits=fits, test=test, **read, output=output / "evaluations" / model / name)
+        fit_sources(
+            one["intervention"],
+            parameters=one["parameters"],
+            train=train,
+            activations=activations,
+            cache=cache,
+            output=fits,
+        )
+        evaluated = output / "evaluations" / model / name
+        evaluate_fits(*pairs, fits=fits, test=test, activations=activations, cache=cache, output=evaluated)
