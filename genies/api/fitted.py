@@ -111,7 +111,8 @@ class FittedIntervention:
             stores = {view: ActivationStore(Path(folder) / digest) for view, digest in extracted.items()}
             pairs = [Pair(example, 0, 0, 1) for example in range(len(examples))]
             first = np.ones(len(pairs), bool)
-            return checked_prediction(self.intervention, StoredPairs(pairs, stores, first, labelled=False), "new texts")
+            stored = StoredPairs(pairs, stores, first, labelled=False, examples=examples)
+            return checked_prediction(self.intervention, stored, "new texts")
 
     def _extract(self, root: Path, request: Any) -> dict[str, str]:
         from genies.engine.options import Extraction

@@ -216,7 +216,8 @@ def _model_costs(
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
-    other_jobs = PROBE_JOBS * len(plan.methods.probes) + MODEL_JOBS + bool(plan.methods.texts)
+    other_jobs = PROBE_JOBS * len(plan.methods.with_jobs) + MODEL_JOBS
+    other_jobs += bool(plan.methods.texts) + bool(plan.methods.surface)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from genies.data.distributions import Example
 
@@ -20,6 +23,26 @@ class Pair:
     number: int
     best: int
     worse: int
+
+
+class PairTexts(NamedTuple):
+    """The texts of n pairs (first, second), n strings each."""
+
+    prompt: tuple[str, ...]
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], pairs: Sequence[Pair], best_first: np.ndarray) -> Self:
+        """The texts of pairs, which index into ``examples``; ``best_first``, bool (n,), says in which order."""
+        prompt, first, second = [], [], []
+        for pair, straight in zip(pairs, best_first, strict=True):
+            example = examples[pair.example]
+            best, worse = example.responses[pair.best], example.responses[pair.worse]
+            prompt.append(example.prompt)
+            first.append(best if straight else worse)
+            second.append(worse if straight else best)
+        return cls(tuple(prompt), tuple(first), tuple(second))
 
 
 def text_seed(seed: int, *texts: str) -> int:

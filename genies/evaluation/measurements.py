@@ -33,13 +33,14 @@ class Measurements:
 
     Attributes:
         cells: columns as in ``genies.evaluation.tables.cells.TABLE``.
-        metrics: columns as in ``genies.evaluation.tables.generalization_metrics.TABLE``.
+        metrics: of methods, columns as in ``genies.evaluation.tables.generalization_metrics.TABLE``.
         scores: how right every pair was ranked.
         benchmarks: sets of shifts to average over as well.
         seed: of the bootstrap.
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
         fits: evaluations of the run; None where there are none, as of published results.
         repeats: names of interventions that were fitted again with further seeds, by intervention.
+        surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
     """
 
     cells: pl.DataFrame
@@ -50,6 +51,7 @@ class Measurements:
     clean: CleanCapabilities | None = None
     fits: Fits | None = None
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:

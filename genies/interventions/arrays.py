@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from genies.data.pairs import PairTexts
 from genies.errors import DataError
 
 
@@ -26,6 +27,7 @@ class ArrayPairs:
             after the last of L blocks and the final norm.
         log_probability: summed natural log-probability of each response, (n, 2).
         scored_tokens: how many tokens each one sums over, (n, 2).
+        texts: prompts, first and second responses, n strings each.
         example: index of each pair's example, (n,). Default: a pair is an example.
         cluster: number of each pair's cluster, (n,), such as that of its prompt; pairs of one cluster stay together
             when pairs are split. Default: an example is a cluster.
@@ -42,6 +44,7 @@ class ArrayPairs:
         residual: Mapping[str, np.ndarray] | None = None,
         log_probability: np.ndarray | None = None,
         scored_tokens: np.ndarray | None = None,
+        texts: Sequence[Sequence[str]] | None = None,
         example: np.ndarray | None = None,
         cluster: np.ndarray | None = None,
         label: np.ndarray | None = None,
@@ -57,9 +60,11 @@ class ArrayPairs:
             for name, array in (("log_probability", log_probability), ("scored_tokens", scored_tokens))
             if array is not None
         }
+        self._texts = None if texts is None else PairTexts(*map(tuple, texts))
         arrays = [*self._features["heads"].values(), *self._features["residual"].values(), *self._scalars.values()]
-        sizes = {len(array) for array in arrays} | {len(x) for x in (example, cluster, label) if x is not None}
-        if len(sizes) != 1 or not arrays:
+        given = [*arrays, *(self._texts or ())]
+        sizes = {len(one) for one in given} | {len(x) for x in (example, cluster, label) if x is not None}
+        if len(sizes) != 1 or not given:
             raise DataError(
                 f"ArrayPairs: arrays of {sorted(sizes)} pairs; give at least one feature, all of equal length"
             )
@@ -107,20 +112,33 @@ class ArrayPairs:
         """How many tokens each log-probability sums over, int64 (n, 2)."""
         return np.asarray(self._scalar("scored_tokens"), dtype=np.int64)
 
+    def texts(self) -> PairTexts:
+        """The prompts and responses themselves."""
+        if self._texts is None:
+            raise DataError("ArrayPairs: no texts given; pass texts=(prompts, first responses, second responses)")
+        return self._texts
+
     def take(self, rows: np.ndarray) -> Self:
         """The pairs of these rows, in their order."""
-        rest = {"example": self.example[rows], "cluster": self.cluster[rows]}
-        return self._map(lambda array: array[rows], **rest, label=_maybe(self.label, rows))
+        rest = {"example": self.example[rows], "cluster": self.cluster[rows], "label": _maybe(self.label, rows)}
+        texts = self._texts and tuple(np.array(part, object)[rows] for part in self._texts)
+        return self._map(lambda array: array[rows], texts, **rest)
 
     def swapped(self) -> Self:
         """The same pairs with first and second exchanged."""
-        rest = {"example": self.example, "cluster": self.cluster}
-        return self._map(lambda array: array[:, ::-1], **rest, label=None if self.label is None else ~self.label)
+        label = None if self.label is None else ~self.label
+        texts = self._texts and (self._texts.prompt, self._texts.second, self._texts.first)
+        return self._map(lambda array: array[:, ::-1], texts, example=self.example, cluster=self.cluster, label=label)
 
-    def _map(self, change: Callable[[np.ndarray], np.ndarray], **rest: np.ndarray | None) -> Self:
+    def _map(
+        self,
+        change: Callable[[np.ndarray], np.ndarray],
+        texts: Sequence[Sequence[str]] | None,
+        **rest: np.ndarray | None,
+    ) -> Self:
         features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}
         scalars = {name: change(a) for name, a in self._scalars.items()}
-        return type(self)(heads=features["heads"], residual=features["residual"], **scalars, **rest)
+        return type(self)(heads=features["heads"], residual=features["residual"], texts=texts, **scalars, **rest)
 
     def _layer(self, feature: str, view: str, layer: int) -> np.ndarray:
         views = self._features[feature]

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
+from genies.data.pairs import PairTexts
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
 Protocols = Literal["paper", "corrected"]
-Features = Literal["heads", "residual", "log_probability"]
+Features = Literal["heads", "residual", "log_probability", "texts"]
 RepeatedOver = Literal["seeds", "tie orders"]
 
 
@@ -64,6 +65,10 @@ class Pairs(Protocol):
 
     def scored_tokens(self) -> np.ndarray:
         """How many tokens each log-probability sums over (response tokens + 1 for EOS), int64 (n, 2)."""
+        ...
+
+    def texts(self) -> PairTexts:
+        """The prompts and responses themselves."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from genies.data.distributions import Example
-from genies.data.pairs import Pair
+from genies.data.pairs import Pair, PairTexts
 from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention
 from genies.interventions.steps.calibration import sigmoid
@@ -65,16 +65,8 @@ class TextPairs:
             best_first: whether the best response is the first of the pair, bool (n,).
             labelled: whether ``label`` is given.
         """
-        texts = []
-        for pair, straight in zip(pairs, best_first, strict=True):
-            example = examples[pair.example]
-            best, worse = example.responses[pair.best], example.responses[pair.worse]
-            texts.append((example.prompt, best, worse) if straight else (example.prompt, worse, best))
-        prompt, first, second = (tuple(text[part] for text in texts) for part in range(3))
         return cls(
-            prompt,
-            first,
-            second,
+            *PairTexts.of(examples, pairs, best_first),
             example=np.array([pair.example for pair in pairs], np.int64),
             label=np.array(best_first, bool) if labelled else None,
         )

@@ -91,6 +91,22 @@ class Methods:
         return [name for name in self.names if name not in self.probes]
 
     @cached_property
+    def surface(self) -> list[str]:
+        """Surface baselines, which read texts without a model; one job fits and tests all of them."""
+        return [name for name in self.probes if self.kind(name).features == ("texts",)]
+
+    @property
+    def surface_json(self) -> str:
+        """What the stage ``surface`` takes, as one JSON string with sorted keys."""
+        found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in self.surface}
+        return json.dumps(found, sort_keys=True)
+
+    @cached_property
+    def with_jobs(self) -> list[str]:
+        """Probes with jobs of their own."""
+        return [name for name in self.probes if name not in self.surface]
+
+    @cached_property
     def capability(self) -> list[str]:
         """Interventions of the run of which the best on a reference gives the capability there.
 

@@ -76,7 +76,17 @@ class Figure:
 
 MODEL = "model"
 """Names the parameter that holds the number of the model to show."""
-SECTIONS = ("leaderboard", "shifts", "categories", "correlations", "calibration", "sites", "training")
+SECTIONS = (
+    "leaderboard",
+    "shifts",
+    "surface",
+    "cues",
+    "categories",
+    "correlations",
+    "calibration",
+    "sites",
+    "training",
+)
 """Sections of the page that show figures, by their ids."""
 
 

@@ -15,16 +15,15 @@ from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
+from genies.report.baselines import beyond_counting
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
 from genies.report.tables import Tables
-from genies.report.words import ROUNDING, counted, number, percent, span
+from genies.report.words import ROUNDING, counted, listed, number, percent, span
 
 METRIC = "generalization_accuracy"
 ALL_MODELS = "All models"
-NAMED = 5
-"""Shifts or methods that a sentence names at most."""
 
 Row = Mapping[str, Any]
 
@@ -69,6 +68,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
             best, over = best or [block[0]["intervention"]], over or _shifts_of(label, benchmark)
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
+    if counting := beyond_counting(tables["surface"].filter(model=model)):
+        yield Finding("Better than counting words?", counting, "surface")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"
@@ -204,17 +205,12 @@ def _failures(metrics: pl.DataFrame) -> str | None:
         return f"Nowhere: on each of {count}, some method's interval lies above 0.5.{more}"
     parts = []
     if below:
-        parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {_listed(below)}.")
+        parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {listed(below)}.")
     if around:
         parts.append(
-            f"On {len(around)} of {count} no method is shown to be better than guessing, 0.5: {_listed(around)}."
+            f"On {len(around)} of {count} no method is shown to be better than guessing, 0.5: {listed(around)}."
         )
     return " ".join(parts) + more
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _stated(claims: pl.DataFrame) -> str | None:
@@ -284,7 +280,7 @@ def _range(rows: pl.DataFrame) -> str:
     of = f"of their 95 % intervals, each judged alone and {INDEPENDENT},"
     if not shown:
         return f"{text}; none {of} leaves out 0"
-    return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {_listed(shown[::-1])}"
+    return f"{text}; {len(shown)} {of} {'leaves' if len(shown) == 1 else 'leave'} out 0: {listed(shown[::-1])}"
 
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:

@@ -54,6 +54,10 @@
   }
 
   let drawn = drawAll();
+  // What is folded away has no width until it is opened; figures follow the window's.
+  for (const folded of document.querySelectorAll("details")) {
+    if (folded.querySelector(".figure")) folded.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
+  }
   narrow.addEventListener("change", () => {
     drawn = drawn.then(async (views) => {
       for (const view of views) view?.finalize();

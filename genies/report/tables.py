@@ -22,6 +22,7 @@ from genies.evaluation.tables.elicitation_by_category import by_category
 from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
+from genies.report.baselines import without_baselines
 from genies.report.checked import check, check_samples
 from genies.report.sizes import by_size
 from genies.report.words import REPLACED, UNPRINTABLE
@@ -42,7 +43,13 @@ SWEEP = Table(
 )
 """What ``genies.stages.sweep`` writes; in a run with a sweep alone."""
 SHIFT = ("source", "target")
-METHOD_COLUMNS = ("intervention", "other", "baseline_intervention", "target_tuned_capability_intervention")
+METHOD_COLUMNS = (
+    "intervention",
+    "other",
+    "rival",
+    "baseline_intervention",
+    "target_tuned_capability_intervention",
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ class Tables:
         # Programs that put every cell in quotes make empty texts of empty cells.
         texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
         frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
+        frames = without_baselines(frames)
         check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
             frames,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from genies.evaluation.simultaneous import LEVEL
 
@@ -12,6 +13,8 @@ the words and numbers around them. A pattern for ``re`` and for polars."""
 REPLACED = "\ufffd"
 MOST_DIGITS = 4
 """Of the end of an interval, behind the point."""
+NAMED = 5
+"""Shifts or methods that a sentence names at most."""
 ROUNDING = 1e-9
 """Differences below this are those of floating-point arithmetic."""
 
@@ -62,6 +65,12 @@ def plural(noun: str, number: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {plural(noun, number)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for reading: the first ``NAMED``, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def percent(share: float) -> str:

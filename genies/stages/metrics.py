@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from genies.data.limits import printable
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import tables
 from genies.evaluation.capability import CleanCapabilities
 from genies.evaluation.evaluations import Fits
 from genies.evaluation.measurements import Measurements, table_of
+from genies.evaluation.metrics import NULL
 from genies.evaluation.seen import read_seen
 from genies.evaluation.tables.cells import measured_cells
 from genies.evaluation.tables.claims import claim_lines
@@ -33,6 +36,7 @@ def write_tables(
     capability: Sequence[str] = (),
     fits: Sequence[Path] = (),
     trained: Sequence[str] = (),
+    surface: Sequence[str] = (),
     on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
     overlap: Path | None = None,
@@ -52,6 +56,7 @@ def write_tables(
         fits: manifests of ``genies fit`` for those, each in a folder with the name of its model; for their accuracies
             on training pairs.
         trained: interventions with a training of their own.
+        surface: interventions that are surface baselines: rankings leave them out, unless there is nothing else.
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
@@ -70,7 +75,9 @@ def write_tables(
         clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     sets, further = benchmarks(listed), by_intervention(repeats)
-    _write(Measurements(cells, metrics, scores, sets, seed, clean, known, further), output)
+    is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
+    methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
+    _write(Measurements(cells, methods, scores, sets, seed, clean, known, further, baselines), output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:

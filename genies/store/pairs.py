@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from genies.data.pairs import Pair
+from genies.data.distributions import Example
+from genies.data.pairs import Pair, PairTexts
 from genies.errors import StoreError
 from genies.store.activations import ActivationStore
 
@@ -30,6 +31,7 @@ class StoredPairs:
         best_first: np.ndarray,
         labelled: bool = True,
         cluster: np.ndarray | None = None,
+        examples: Sequence[Example] = (),
     ) -> None:
         """Bind pairs to stores.
 
@@ -39,6 +41,7 @@ class StoredPairs:
             best_first: whether the best response is the first of the pair, bool (n,).
             labelled: whether ``label`` is given.
             cluster: number of each pair's cluster, int64 (n,); None: each example is one.
+            examples: those that the pairs index into, for ``texts``.
         """
         self.example = np.array([pair.example for pair in pairs], np.int64)
         self.cluster = self.example if cluster is None else cluster
@@ -46,6 +49,7 @@ class StoredPairs:
         best, worse = (np.array([getattr(pair, side) for pair in pairs], np.int64) for side in ("best", "worse"))
         response = np.where(best_first[:, None], np.stack([best, worse], 1), np.stack([worse, best], 1))
         self._stores = dict(stores)
+        self._texts = PairTexts.of(examples, pairs, best_first) if examples else None
         self._rows = {
             view: store.rows(np.repeat(self.example, 2).tolist(), response.ravel().tolist()).reshape(-1, 2)
             for view, store in stores.items()
@@ -87,6 +91,12 @@ class StoredPairs:
     def scored_tokens(self) -> np.ndarray:
         """Tokens each log-probability sums over, int64 (n, 2)."""
         return self._store("plain").scored_tokens()[self._rows["plain"]]
+
+    def texts(self) -> PairTexts:
+        """The prompts and responses themselves."""
+        if self._texts is None:
+            raise StoreError('texts: not declared by the intervention; add "texts" to its features')
+        return self._texts
 
     def _store(self, view: str) -> ActivationStore:
         if view not in self._stores:

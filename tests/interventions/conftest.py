@@ -14,6 +14,7 @@ DIM = 6
 LAYERS = 3
 HEADS = 2
 SITE = (1, 1)
+WORDS = ["yes", "no", "perhaps", "rain", "sun", "wind", "snow", "fog"]
 
 
 def plant(n: int, effect: float, seed: int, shuffled: bool = False, contrary: Sequence[int] = ()) -> ArrayPairs:
@@ -21,7 +22,8 @@ def plant(n: int, effect: float, seed: int, shuffled: bool = False, contrary: Se
 
     The no view holds the effect with the opposite sign. The last layer of the residual stream holds it four times
     over. Best responses come first, or else in random order with labels. Log-probabilities differ by the effect, too.
-    In rows ``contrary`` the effect points the other way.
+    In rows ``contrary`` the effect points the other way. Texts differ by nothing but what is drawn: their labels are
+    coin flips.
     """
     rng = np.random.default_rng(seed)
     first_is_best = rng.random(n) < 0.5 if shuffled else np.ones(n, dtype=bool)
@@ -40,6 +42,7 @@ def plant(n: int, effect: float, seed: int, shuffled: bool = False, contrary: Se
         residual=residual,
         log_probability=rng.standard_normal((n, 2)) + signal,
         scored_tokens=rng.integers(1, 9, size=(n, 2)),
+        texts=[[" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 9, n)] for _ in range(3)],
         label=first_is_best if shuffled else None,
     )
 

@@ -16,7 +16,7 @@ rule evaluate:
     benchmark:
         results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.methods.probes),
+        intervention=one_of(plan.methods.with_jobs),
     threads: 1
     resources:
         mem_mb=4000,
@@ -122,6 +122,7 @@ rule metrics:
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
         trained=plan.methods.trained,
+        surface=[name for name in plan.methods.surface if name not in plan.methods.repeats],
         on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
@@ -129,6 +130,7 @@ rule metrics:
         further("params.evaluations", shifts="params.shifts", fits="input.fits")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
+        "--surface {params.surface:q} "
         "--on-references {params.on_references:q} --repeats {params.repeats:q} "
         "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
 

@@ -11,6 +11,8 @@ rule fit:
         results / "logs" / "fit" / "{model}" / "{intervention}.log",
     benchmark:
         results / "benchmarks" / "fit" / "{model}" / "{intervention}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.methods.with_jobs),
     threads: 1
     resources:
         mem_mb=4000,
@@ -24,6 +26,42 @@ rule fit:
         further("params.intervention", train="input.train", activations="input.activations")
         + "genies --stdin --log={log:q} fit --parameters={params.parameters:q} --cache={params.cache:q} "
         "--output={output:q}"
+
+
+if plan.methods.surface:
+
+    rule surface:
+        input:
+            train=rules.fit.input.train,
+            activations=rules.fit.input.activations,
+            test=plan.data.test(plan.selection.tested),
+        output:
+            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.methods.surface],
+            [
+                results / "evaluations" / "{model}" / name / f"{source}.parquet"
+                for name in plan.methods.surface
+                for source in plan.selection.fitted_on
+            ],
+        log:
+            results / "logs" / "surface" / "{model}.log",
+        benchmark:
+            results / "benchmarks" / "surface" / "{model}.tsv"
+        threads: 1
+        params:
+            pairs=plan.selection.probe_pairs,
+            baselines=plan.methods.surface_json,
+            cache=cache,
+            folder=results,
+            data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+            code=[
+                plan.code(f"genies.stages.{stage}", intervention=name)
+                for name in plan.methods.surface
+                for stage in ("fit", "evaluate")
+            ],
+        shell:
+            further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+            + "genies --stdin --log={log:q} surface --baselines={params.baselines:q} --model={wildcards.model:q} "
+            "--cache={params.cache:q} --output={params.folder:q}"
 
 
 rule tune:

@@ -11,7 +11,6 @@ same pairs, and the pairs of one example, and examples with one prompt, are not 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS, Benchmarks, blocks
+from genies.evaluation.differences import Difference, Place, over_examples
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.simultaneous import LEVEL, Estimate, judged
@@ -51,9 +51,6 @@ without which a mean would change most, and ``difference_without`` is the mean t
 HIGHER, LOWER, NOT_DISTINGUISHABLE, NOT_TESTED = "higher", "lower", "not distinguishable", "not tested"
 VERDICTS = (HIGHER, LOWER, NOT_DISTINGUISHABLE, NOT_TESTED)
 """What a comparison says of ``intervention``: its adjusted p-value is below 0.05, or not, or it has none."""
-
-Place = tuple[str, str]
-"""(source, target) of a shift."""
 
 
 def read_scores(evaluations: Path, cells: pl.DataFrame) -> dict[Key, Scored]:
@@ -120,27 +117,6 @@ def compare_means(
     return TABLE.frame(rows)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """The accuracies of two interventions on the shifts that both were tested on.
-
-    Attributes:
-        names: of the two.
-        places: the shifts.
-        differences: of accuracy on each, float64 (n,).
-        entries: how often each counts, int64 (n,).
-    """
-
-    names: tuple[str, str]
-    places: list[Place]
-    differences: np.ndarray
-    entries: np.ndarray
-
-    @property
-    def mean(self) -> float:
-        return float(np.average(self.differences, weights=self.entries))
-
-
 def _family(
     names: Mapping[str, Any], metrics: pl.DataFrame, weighted: bool, scores: Mapping[Key, Scored]
 ) -> list[dict[str, Any]]:
@@ -148,7 +124,7 @@ def _family(
     pairs = _pairs(metrics, weighted)
     over, estimates = NEW_SHIFTS, _over_sources(pairs)
     if all(estimate is None for estimate in estimates):
-        over, estimates = EXAMPLES, _over_examples(names["model"], pairs, scores)
+        over, estimates = EXAMPLES, over_examples(names["model"], pairs, scores)
     known = iter(judged([one for one in estimates if one is not None]))
     rows = []
     for pair, estimate in zip(pairs, estimates, strict=True):
@@ -156,16 +132,16 @@ def _family(
         row |= {"difference": pair.mean, "verdict": NOT_TESTED, "remark": _why_untested(pair, over)}
         if estimate is not None:
             found = next(known)
-            row |= vars(found) | {"interval_over": over, "verdict": _verdict(pair.mean, found.p_adjusted)}
+            row |= vars(found) | {"interval_over": over, "verdict": verdict(pair.mean, found.p_adjusted)}
             row |= {"degrees_of_freedom": estimate.degrees_of_freedom, "remark": None}
         if len(pair.places) > 1:
-            place, without = influence(pair.differences, pair.entries)
+            place, without = influence(pair.of_shifts, pair.entries)
             row |= {"carried_by": " → ".join(pair.places[place]), "difference_without": without}
         rows.append(row)
     return rows
 
 
-def _pairs(metrics: pl.DataFrame, weighted: bool) -> list[_Pair]:
+def _pairs(metrics: pl.DataFrame, weighted: bool) -> list[Difference]:
     columns = metrics.select("intervention", "source", "target", "generalization_accuracy", "published_entries")
     accuracy: dict[str, dict[Place, tuple[float, int]]] = {}
     for name, source, target, value, entries in columns.iter_rows():
@@ -176,17 +152,18 @@ def _pairs(metrics: pl.DataFrame, weighted: bool) -> list[_Pair]:
         if places:
             differences = [accuracy[a][place][0] - accuracy[b][place][0] for place in places]
             entries = [accuracy[a][place][1] for place in places]
-            pairs.append(_Pair((a, b), places, np.array(differences), np.array(entries)))
+            pairs.append(Difference((a, b), places, np.array(differences), np.array(entries)))
     return pairs
 
 
-def _verdict(difference: float, p: float) -> str:
+def verdict(difference: float, p: float) -> str:
+    """What an adjusted p-value says of a difference."""
     if p >= LEVEL:
         return NOT_DISTINGUISHABLE
     return HIGHER if difference > 0 else LOWER
 
 
-def _why_untested(pair: _Pair, over: str) -> str:
+def _why_untested(pair: Difference, over: str) -> str:
     sources = len({source for source, _ in pair.places})
     few = f"the shifts of {'one source' if sources == 1 else f'{sources} sources'} support no claim about new shifts"
     if over == NEW_SHIFTS:
@@ -195,12 +172,12 @@ def _why_untested(pair: _Pair, over: str) -> str:
     return f"{few}, and {unknown}" if len(pair.places) > 1 else unknown
 
 
-def _over_sources(pairs: Sequence[_Pair]) -> list[Estimate | None]:
+def _over_sources(pairs: Sequence[Difference]) -> list[Estimate | None]:
     """Means over shifts that other sources would change; None where there are too few to tell."""
     sources = sorted({source for pair in pairs for source, _ in pair.places})
     estimates: list[Estimate | None] = []
     for pair in pairs:
-        values = np.repeat(pair.differences, pair.entries)
+        values = np.repeat(pair.of_shifts, pair.entries)
         of_source = np.repeat([source for source, _ in pair.places], pair.entries)
         found = clustered_mean(values, of_source)
         if found.degrees_of_freedom is None or not supports_new_shifts(found.degrees_of_freedom):
@@ -211,48 +188,3 @@ def _over_sources(pairs: Sequence[_Pair]) -> list[Estimate | None]:
         influences[np.searchsorted(sources, names)] = moved
         estimates.append(Estimate(found.mean, influences, found.degrees_of_freedom, found.clusters))
     return estimates
-
-
-def _over_examples(model: str, pairs: Sequence[_Pair], scores: Mapping[Key, Scored]) -> list[Estimate | None]:
-    """Means over fixed shifts that other examples would change; None where single pairs are not known."""
-    found = [_moved(model, pair, scores) for pair in pairs]
-    units = {unit: len(values) for moved in found if moved for unit, values in moved.items()}
-    estimates: list[Estimate | None] = []
-    for pair, moved in zip(pairs, found, strict=True):
-        if moved is None:
-            estimates.append(None)
-            continue
-        influences = [moved.get(unit, np.zeros(size)) for unit, size in units.items()]
-        clusters = [unit[1] for unit in moved if isinstance(unit[1], int)]
-        freedom = float(sum(clusters) - len(clusters))
-        estimates.append(Estimate(pair.mean, np.concatenate(influences), freedom, sum(clusters)))
-    return estimates
-
-
-def _moved(model: str, pair: _Pair, scores: Mapping[Key, Scored]) -> dict[tuple[str, int | str], np.ndarray] | None:
-    """How clusters and seeds move the mean of a pair's differences; None where single pairs are not known.
-
-    Returns:
-        Influences by unit: of the clusters of a (target, number of clusters), and of the seeds of an (intervention,
-        source).
-    """
-    moved: dict[tuple[str, int | str], np.ndarray] = {}
-
-    def add(unit: tuple[str, int | str], values: np.ndarray) -> None:
-        moved[unit] = moved.get(unit, 0) + values
-
-    for (source, target), share in zip(pair.places, pair.entries / pair.entries.sum(), strict=True):
-        first, second = (scores.get((model, name, source, target)) for name in pair.names)
-        if first is None or second is None or not np.array_equal(first.cluster, second.cluster):
-            return None
-        cluster = np.unique(first.cluster, return_inverse=True)[1]
-        count = int(cluster.max()) + 1
-        if count < 2:
-            return None
-        difference = first.correct - second.correct
-        residuals = np.bincount(cluster, difference - difference.mean())
-        add((target, count), share * np.sqrt(count / (count - 1)) * residuals / len(difference))
-        for name, one, sign in zip(pair.names, (first, second), (1, -1), strict=True):
-            if one.seed_variance:
-                add((name, source), np.array([sign * share * np.sqrt(one.seed_variance)]))
-    return moved

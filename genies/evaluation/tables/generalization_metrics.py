@@ -61,7 +61,8 @@ Cell = Mapping[str, Any]
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return run.metrics
+    """Methods, and behind them surface baselines."""
+    return pl.concat([run.metrics, run.surface]) if len(run.surface) else run.metrics
 
 
 def generalization_metrics(

@@ -1,0 +1,116 @@
+"""The verb ``audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from genies.config.sections import Config
+from genies.data.framing import Framed
+from genies.data.reading import read_drawn
+from genies.errors import DataError, first_line
+from genies.evaluation.audit import DOUBTS, KEYS, corrected, doubts
+from genies.evaluation.evaluations import read_evaluation
+from genies.evaluation.metrics import BASELINE, NULL
+from genies.evaluation.table import write_csv
+from genies.files import read_json
+from genies.plan import Plan
+
+VERDICTS = {"yes": True, "no": False}
+"""What a person writes into the column ``wrong``."""
+NEW_LINE = " ¶ "
+"""Stands for the end of a line in the list, which has a line for each pair."""
+
+
+def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output: Path | None = None) -> None:
+    """List the test pairs whose labels a run's methods doubt most, for a person to go through.
+
+    Write `yes` or `no` into the column `wrong` of the list, and give it back with --reviewed: accuracies against the
+    corrected labels are printed next to those against the labels as they are.
+
+    Args:
+        folder: of the run's results.
+        most: pairs to list of each target.
+        reviewed: the list with its column `wrong` filled in, at least in part.
+        output: CSV to write (default: `audit.csv` in the folder).
+
+    Raises:
+        StoreError: an evaluation is missing or damaged.
+        DataError: the list is not one that this verb wrote, or a distribution has changed since.
+    """
+    plan = Plan(Config(**read_json(folder / "provenance.json", "configuration")["configuration"]))
+    evaluations = folder / "evaluations"
+    if reviewed is not None:
+        found = corrected(dict(_cells(plan, evaluations)), _read_reviewed(reviewed))
+        with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_formatting="ASCII_MARKDOWN",
+                       tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
+            print(found)
+        return
+    of_own = [pairs for (_, name, source, target), pairs in _cells(plan, evaluations)
+              if source == target and name not in {NULL, BASELINE, *plan.methods.surface}]  # fmt: skip
+    listed = doubts(of_own).group_by("target", maintain_order=True).head(most)
+    if not len(listed):
+        raise DataError(f"{folder}: no method was fitted and tested on the same distribution; run with its references")
+    file = output or folder / "audit.csv"
+    write_csv(_with_texts(plan, listed), file)
+    print(f"{file}: {len(listed)} pairs of {listed['target'].n_unique()} targets, the most doubtful first")
+
+
+def _cells(plan: Plan, evaluations: Path) -> Iterator[tuple[tuple[str, str, str, str], pl.DataFrame]]:
+    """What each fit of a run says of each target, behind model, intervention, source and target."""
+    for model in plan.models:
+        for name in plan.methods.names:
+            for source in plan.jobs.sources(name):
+                pairs = read_evaluation(evaluations / model / name / f"{source}.parquet")
+                for (target,), rows in pairs.group_by("target", maintain_order=True):
+                    yield (model, name, source, str(target)), rows
+
+
+def _with_texts(plan: Plan, listed: pl.DataFrame) -> pl.DataFrame:
+    """The pairs with their texts, and an empty column for what a person says."""
+    texts: list[dict[str, str | None]] = []
+    framed: dict[str, dict[tuple[int, int], tuple[str, str, str]]] = {}
+    for target, example, pair in listed.select(KEYS).iter_rows():
+        if target not in framed:
+            framed[target] = _texts(read_drawn(plan.data.file(target, "test"), plan.reading)[0])
+        if (example, pair) not in framed[target]:
+            file = plan.data.file(target, "test")
+            raise DataError(f"{file}: has no example {example} with a pair {pair}, as it had in the run; run again")
+        prompt, best, worse = framed[target][example, pair]
+        shown = {"prompt": prompt, "best": best, "worse": worse}
+        texts.append({**{part: text.replace("\n", NEW_LINE) for part, text in shown.items()}, "wrong": None})
+    return pl.concat([listed, pl.DataFrame(texts, schema=dict.fromkeys(texts[0], pl.String))], how="horizontal")
+
+
+def _texts(framed: Framed) -> dict[tuple[int, int], tuple[str, str, str]]:
+    """Prompt, best and worse response by what names a pair in results."""
+    from genies.data.pairs import test_pairs
+
+    found = {}
+    for pair in test_pairs(framed.examples):
+        example = framed.examples[pair.example]
+        found[framed.place(pair)] = example.prompt, example.responses[pair.best], example.responses[pair.worse]
+    return found
+
+
+def _read_reviewed(path: Path) -> pl.DataFrame:
+    """The pairs of a list that a person has judged: ``KEYS`` and ``wrong``, bool."""
+    wanted = [*KEYS, "wrong"]
+    try:
+        frame = pl.read_csv(path, infer_schema=False, glob=False)
+        found = frame.select(wanted).drop_nulls("wrong")
+        keys = found.with_columns(pl.col(name).cast(DOUBTS[name]) for name in KEYS)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"{path}: is no list of genies audit ({first_line(error)}); it has {', '.join(wanted)}"
+        ) from None
+    said = found["wrong"].str.strip_chars().str.to_lowercase()
+    for row, verdict in enumerate(said):
+        if verdict not in VERDICTS:
+            place = " ".join(map(str, keys.row(row)[:3]))
+            raise DataError(f"{path}: {place}: wrong is {verdict!r}; write yes or no, or leave it empty")
+    if twice := int(keys.select(KEYS).is_duplicated().sum()):
+        raise DataError(f"{path}: {twice} rows are about pairs that occur twice; keep one of each")
+    return keys.with_columns(wrong=said.replace_strict(VERDICTS, return_dtype=pl.Boolean))

@@ -1,0 +1,50 @@
+"""What surface baselines say about a run, in a sentence or two, and which interventions they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
+from genies.report.words import counted, listed, number, span
+
+RANKED = ("generalization_metrics", "cells", "answers", "ties", "seeds", "sets")
+"""Tables with rows of all interventions, of which the page shows methods; baselines have a section of their own."""
+
+
+def without_baselines(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Tables by name, those that rank methods without the rows of surface baselines."""
+    names = frames["surface"]["intervention"].unique().to_list()
+    of_method = ~pl.col("intervention").is_in(names)
+    return {name: frame.filter(of_method) if name in RANKED and names else frame for name, frame in frames.items()}
+
+
+def beyond_counting(surface: pl.DataFrame) -> str | None:
+    """On how many shifts of a model the best method does better than the best surface baseline; None if not known.
+
+    Args:
+        surface: rows of the model, columns as in ``genies.evaluation.tables.surface.TABLE``.
+    """
+    best = surface.filter("best").filter(pl.col("verdict").is_not_null() & (pl.col("verdict") != NOT_TESTED))
+    if not len(best):
+        return None
+    shown, shifts = best.filter(verdict=HIGHER), counted(len(best), "shift")
+    text = (
+        f"On {len(shown)} of {shifts} the most accurate method is shown to be better than the best of "
+        f"{counted(surface['intervention'].n_unique(), 'surface baseline')}, which count words and characters."
+    )
+    if len(rest := best.filter(pl.col("verdict") != HIGHER)):
+        text += f" Elsewhere accuracy says nothing of the model: {listed(_places(rest))}."
+    if len(worse := best.filter(verdict=LOWER)):
+        row = worse.sort("lead").row(0, named=True)
+        ends = "" if row["lead_low"] is None else f" ({span(-row['lead_high'], -row['lead_low'])})"
+        text += (
+            f" On {_places(worse.sort('lead'))[0]} {row['intervention']} is ahead of every method, by "
+            f"{number(-row['lead'])}{ends} of {row['other']}, the best of them."
+        )
+    return text
+
+
+def _places(rows: pl.DataFrame) -> list[str]:
+    return [" → ".join(place) for place in rows.select("source", "target").iter_rows()]

@@ -1,0 +1,128 @@
+"""Surface baselines and cues on the page: figures folded away, sentences, and rankings without baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_page import BROWSER, TABLES, Page
+
+from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_DISTINGUISHABLE
+from genies.evaluation.tables.cues import TABLE as CUES
+from genies.evaluation.tables.surface import TABLE as SURFACE
+from genies.report.baselines import RANKED, beyond_counting, without_baselines
+from genies.report.page import render
+from genies.report.tables import Tables
+
+BASELINES = ["length", "first_word"]
+LEADS = {"hard": (0.2, 0.1, 0.3, HIGHER), "code": (-0.1, -0.15, -0.05, LOWER),
+         "persona": (0.01, -0.1, 0.12, NOT_DISTINGUISHABLE)}  # fmt: skip
+
+
+def rows_of_surface() -> pl.DataFrame:
+    shifts = TABLES.metrics.select("model", "source", "target").unique(maintain_order=True)
+    rows = []
+    for place in shifts.iter_rows(named=True):
+        for accuracy, name in zip((0.6, 0.52), BASELINES, strict=True):
+            row = {
+                **place,
+                "intervention": name,
+                "accuracy": accuracy,
+                "low": 0.4,
+                "high": 0.7,
+                "best": name == "length",
+            }
+            if row["best"]:
+                lead, low, high, verdict = LEADS[place["target"]]
+                row |= {"other": "mms", "lead": lead, "lead_low": low, "lead_high": high, "p_adjusted": 0.01}
+                row |= {"verdict": verdict}
+            rows.append(row)
+    return SURFACE.frame(rows)
+
+
+def rows_of_cues() -> pl.DataFrame:
+    shifts = TABLES.metrics.select("model", "source", "target").unique(maintain_order=True)
+    numbers = {"agree_pairs": 30, "agree_accuracy": 0.9, "agree_low": 0.8, "agree_high": 0.95, "conflict_pairs": 10,
+               "conflict_accuracy": 0.1, "conflict_low": 0.0, "conflict_high": 0.4, "undecided_pairs": 0,
+               "follows": 0.9, "follows_low": 0.8, "follows_high": 0.95}  # fmt: skip
+    return CUES.frame(
+        {**place, "intervention": name, "rival": rival, **numbers}
+        for place in shifts.iter_rows(named=True)
+        for rival, name in (("length", "zero_shot"), ("length", "mms"), ("zero_shot", "mms"))
+    )
+
+
+RUN = TABLES.having(surface=rows_of_surface(), cues=rows_of_cues())
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render("trial", RUN, {"configuration": {"seed": 3}})
+
+
+def test_a_shift_has_a_band_of_baselines_and_the_dot_of_the_best_method(html):
+    rows = Page(html).content()["data"]["surface"]
+    assert len(rows) == 8 and {row["index"] for row in rows} == {0, 1}
+    hard = next(row for row in rows if row["shift"] == "easy → hard")
+    assert (hard["least"], hard["most"], hard["method"], hard["shown"]) == (0.52, 0.6, "mms", 1)
+    assert hard["accuracy"] == pytest.approx(0.8)
+    assert [row["shown"] for row in rows if row["shift"] != "easy → hard"] == [0] * 6
+
+
+def test_the_finding_counts_shifts_and_names_where_counting_is_ahead():
+    text = beyond_counting(RUN["surface"].filter(model="small"))
+    assert text == (
+        "On 1 of 4 shifts the most accurate method is shown to be better than the best of 2 surface baselines, which "
+        "count words and characters. Elsewhere accuracy says nothing of the model: easy → code, hard → code, plain → "
+        "persona. On easy → code length is ahead of every method, by 0.100 (0.050 to 0.150) of mms, the best of them."
+    )
+    always = RUN["surface"].with_columns(verdict=pl.when("best").then(pl.lit(HIGHER)))
+    text = beyond_counting(always.filter(model="small"))
+    assert text.startswith("On 4 of 4 shifts") and text.endswith("count words and characters.")
+    assert beyond_counting(SURFACE.frame()) is None
+
+
+def test_the_finding_is_on_the_page_and_leads_to_its_section(html):
+    assert '<a href="#surface">Surface baselines</a>' in html and 'id="surface"' in html
+    assert "is shown to be better than the best of 2 surface baselines" in html
+
+
+def test_without_baselines_the_page_has_neither_section():
+    html = render("trial", TABLES, {"configuration": {"seed": 3}})
+    assert 'id="surface"' not in html and 'id="cues"' not in html
+
+
+def test_rankings_leave_baselines_out():
+    frames = {name: pl.DataFrame({"intervention": ["mms", "length"]}) for name in RANKED}
+    kept = without_baselines({**frames, "surface": RUN["surface"], "sites": frames["cells"]})
+    assert all(kept[name]["intervention"].to_list() == ["mms"] for name in RANKED)
+    assert len(kept["sites"]) == 2 and len(kept["surface"]) == len(RUN["surface"])
+
+
+def test_figures_of_cues_have_a_column_per_method(html):
+    content = Page(html).content()
+    figures = [figure for figure in content["figures"] if figure["id"].startswith("figure-cues-")]
+    assert len(figures) == 4 and len(content["data"]["cues"]) == len(RUN["cues"])
+
+
+def test_tables_of_another_run_go_beside():
+    other = Tables({**RUN.frames}, samples={})
+    both = RUN.beside(other, "old")
+    assert set(both["surface"]["model"]) == {"small", "large", "small (old)", "large (old)"}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser: install chromium")
+@pytest.mark.parametrize("width", [1400, 400])
+def test_a_folded_figure_takes_the_width_of_the_page_when_it_is_opened(browser, html, tmp_path: Path, width):
+    from test_browser import Opened
+
+    opened = Opened(browser, html, tmp_path, width)
+    for name in ("surface", "cues"):
+        opened.page.locator(f"#{name} details summary").click()
+        drawing = opened.page.locator(f"#figure-{name}-0 svg")
+        opened.page.wait_for_timeout(300)
+        box = drawing.bounding_box()
+        assert box is not None and 0.6 * min(width, 1000) < box["width"] <= width
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.check()
