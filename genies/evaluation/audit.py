@@ -69,6 +69,7 @@ def corrected(cells: Mapping[tuple[str, str, str, str], pl.DataFrame], reviewed:
         right = pl.Series(correctness(judged["probability"].to_numpy()))
         counts = {"pairs": len(judged), "reviewed": int(known.sum()), "wrong": int(wrong.sum())}
         turned = pl.select(pl.when(wrong).then(1 - right).otherwise(right)).to_series()
-        accuracies = {"accuracy": right.mean(), "corrected_accuracy": turned.mean(), "ceiling": 1 - counts["wrong"] / len(judged)}
-        rows.append(dict(zip(CORRECTED, names, strict=False)) | counts | accuracies)
+        accuracies = {"accuracy": right.mean(), "corrected_accuracy": turned.mean()}
+        ceiling = 1 - counts["wrong"] / len(judged)
+        rows.append({**dict(zip(CORRECTED, names, strict=False)), **counts, **accuracies, "ceiling": ceiling})
     return pl.DataFrame(rows, schema=CORRECTED)
