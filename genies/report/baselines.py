@@ -58,12 +58,13 @@ def beyond_null(nulls: pl.DataFrame) -> str | None:
     widest = nulls.sort(pl.col("high") - pl.col("low"), descending=True).row(0, named=True)
     shown = nulls.filter(pl.col("p_adjusted") < LEVEL)
     middle = span(nulls["low"].median(), nulls["high"].median())
+    place = f"{widest['source']} → {widest['target']} ({widest['intervention']})"
     times, cells = nulls["repeats"].max(), f"{counted(len(shown), 'cell')} of {len(nulls)}"
     return (
         f"Fitted on pairs that were turned round at random ({times} times), probes still reach {middle} in the middle "
-        f"95 % on a typical shift, and {span(widest['low'], widest['high'])} on {widest['source']} → {widest['target']} "
-        f"({widest['intervention']}): an accuracy within that range can be had without labels. {cells} are shown to be "
-        f"higher (p below {LEVEL:g}, corrected for the probes on each shift)."
+        f"95 % on a typical shift, and {span(widest['low'], widest['high'])} on {place}: an accuracy within that range "
+        f"can be had without labels. {cells} are shown to be higher (p below {LEVEL:g}, corrected for the probes on each "
+        "shift)."
     )
 
 
