@@ -154,6 +154,11 @@ class Config(_Read):  # type: ignore[misc]
     further_seeds: tuple[NonNegativeInt, ...] = Field(
         (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
     )
+    permutations: NonNegativeInt = Field(
+        0,
+        description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
+        "which accuracies it would reach if labels said nothing. 199 is usual; 0 leaves it out.",
+    )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(
         8,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -40,6 +41,7 @@ class Measurements:
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
         fits: evaluations of the run; None where there are none, as of published results.
         repeats: names of interventions that were fitted again with further seeds, by intervention.
+        nulls: files of the stage ``nulls``, one for each model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
     """
 
@@ -51,6 +53,7 @@ class Measurements:
     clean: CleanCapabilities | None = None
     fits: Fits | None = None
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    nulls: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 

@@ -138,6 +138,19 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         """
         return []
 
+    def site_layers(self, pairs: AnyPairs) -> list[int]:
+        """Layers that have sites to choose from, ascending; none for methods that choose no sites."""
+        return []
+
+    def site_features(self, pairs: AnyPairs, layer: int) -> np.ndarray:
+        """Features of a layer's sites, float32 (n, 2, sites, dim)."""
+        raise NotImplementedError(f"{type(self).__name__} chooses no sites")
+
+    @property
+    def sites_kept(self) -> int:
+        """How many sites it keeps, at most."""
+        return 0
+
     def edge_ties(self) -> tuple[int, int] | None:
         """How many sites are as accurate as the last one that was kept, and how many of those were kept.
 

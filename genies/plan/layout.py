@@ -90,6 +90,13 @@ class Layout:
         ]
 
     @property
+    def nulls(self) -> list[Path]:
+        """What the stage ``nulls`` writes for each model; none where the run asks for no permutations."""
+        if not self._config.permutations or not self._methods.with_sites:
+            return []
+        return [self.results / "nulls" / f"{model}.csv" for model in self._models]
+
+    @property
     def overlap(self) -> Path:
         """Which test examples also appear in training splits."""
         return self.results / "overlap.parquet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,15 @@ class Methods:
         """Surface baselines, which read texts without a model; one job fits and tests all of them."""
         return [name for name in self.probes if self.kind(name).features == ("texts",)]
 
-    @property
-    def surface_json(self) -> str:
-        """What the stage ``surface`` takes, as one JSON string with sorted keys."""
-        found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in self.surface}
+    @cached_property
+    def with_sites(self) -> list[str]:
+        """Probes that choose sites, repeats left out; those whose fits the stage ``nulls`` repeats."""
+        kinds = {name: self.kind(name) for name in self.probes if name not in self.repeats}
+        return [name for name, kind in kinds.items() if kind.site_layers is not Intervention.site_layers]
+
+    def as_json(self, names: Sequence[str]) -> str:
+        """Interventions with their parameters, by name, as one JSON string with sorted keys."""
+        found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in names}
         return json.dumps(found, sort_keys=True)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What surface baselines say about a run, in a sentence or two, and which interventions they are."""
+"""What surface baselines and permutation nulls say about a run, and which interventions are baselines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from genies.evaluation.simultaneous import LEVEL
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.report.words import counted, listed, number, span
 
@@ -44,6 +45,27 @@ def beyond_counting(surface: pl.DataFrame) -> str | None:
             f"{number(-row['lead'])}{ends} of {row['other']}, the best of them."
         )
     return text
+
+
+def beyond_null(nulls: pl.DataFrame) -> str | None:
+    """Which accuracies probes reach without labels, and in how many cells theirs are higher; None if not known.
+
+    Args:
+        nulls: rows of a model, columns as in ``genies.evaluation.tables.nulls.TABLE``.
+    """
+    if not len(nulls):
+        return None
+    widest = nulls.sort(pl.col("high") - pl.col("low"), descending=True).row(0, named=True)
+    shown = nulls.filter(pl.col("p_adjusted") < LEVEL)
+    middle = span(nulls["low"].median(), nulls["high"].median())
+    place = f"{widest['source']} → {widest['target']} ({widest['intervention']})"
+    times, cells = nulls["repeats"].max(), f"{counted(len(shown), 'cell')} of {len(nulls)}"
+    return (
+        f"Fitted on pairs that were turned round at random ({times} times), probes still reach {middle} in the middle "
+        f"95 % on a typical shift, and {span(widest['low'], widest['high'])} on {place}: an accuracy within that range "
+        f"can be had without labels. {cells} are shown to be higher (p below {LEVEL:g}, corrected for the probes on each "
+        "shift)."
+    )
 
 
 def _places(rows: pl.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
-from genies.report.baselines import beyond_counting
+from genies.report.baselines import beyond_counting, beyond_null
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
@@ -70,6 +70,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Where all methods fail", failures, "shifts")
     if counting := beyond_counting(tables["surface"].filter(model=model)):
         yield Finding("Better than counting words?", counting, "surface")
+    if by_chance := beyond_null(tables["nulls"].filter(model=model)):
+        yield Finding("What labels add", by_chance, "shifts")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

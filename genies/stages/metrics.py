@@ -40,6 +40,7 @@ def write_tables(
     on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
     overlap: Path | None = None,
+    nulls: Sequence[Path] = (),
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -60,6 +61,7 @@ def write_tables(
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
+        nulls: what ``genies nulls`` wrote, for each model.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -77,7 +79,7 @@ def write_tables(
     sets, further = benchmarks(listed), by_intervention(repeats)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
-    _write(Measurements(cells, methods, scores, sets, seed, clean, known, further, baselines), output)
+    _write(Measurements(cells, methods, scores, sets, seed, clean, known, further, nulls, baselines), output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:

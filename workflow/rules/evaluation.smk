@@ -99,6 +99,7 @@ rule metrics:
         repeats=plan.files.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
+        nulls=plan.files.nulls,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),
@@ -127,7 +128,7 @@ rule metrics:
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
-        further("params.evaluations", shifts="params.shifts", fits="input.fits")
+        further("params.evaluations", shifts="params.shifts", fits="input.fits", nulls="input.nulls")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "

@@ -49,7 +49,7 @@ if plan.methods.surface:
         threads: 1
         params:
             pairs=plan.selection.probe_pairs,
-            baselines=plan.methods.surface_json,
+            baselines=plan.methods.as_json(plan.methods.surface),
             cache=cache,
             folder=results,
             data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
@@ -62,6 +62,33 @@ if plan.methods.surface:
             further("params.pairs", train="input.train", test="input.test", activations="input.activations")
             + "genies --stdin --log={log:q} surface --baselines={params.baselines:q} --model={wildcards.model:q} "
             "--cache={params.cache:q} --output={params.folder:q}"
+
+
+rule nulls:
+    input:
+        train=rules.fit.input.train,
+        activations=rules.fit.input.activations,
+        test=plan.data.test(plan.selection.tested),
+    output:
+        results / "nulls" / "{model}.csv",
+    log:
+        results / "logs" / "nulls" / "{model}.log",
+    benchmark:
+        results / "benchmarks" / "nulls" / "{model}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        pairs=plan.selection.shift_pairs,
+        probes=plan.methods.as_json(plan.methods.with_sites),
+        repeats=plan.config.permutations,
+        cache=cache,
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        code=[plan.code("genies.stages.nulls", intervention=name) for name in plan.methods.with_sites],
+    shell:
+        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} nulls --probes={params.probes:q} --model={wildcards.model:q} "
+        "--repeats={params.repeats:q} --cache={params.cache:q} --output={output:q}"
 
 
 rule tune:

@@ -150,6 +150,16 @@ class DirectionProbe(Intervention[Pairs]):
             for (layer, head), accuracy in zip(self.sites_.tolist(), self.accuracy_.tolist(), strict=True)
         ]
 
+    def site_layers(self, pairs: Pairs) -> list[int]:
+        return _layers(pairs, self.features)
+
+    def site_features(self, pairs: Pairs, layer: int) -> np.ndarray:
+        return self._read(pairs, layer)
+
+    @property
+    def sites_kept(self) -> int:
+        return self.kept
+
     def _accuracies(self, pairs: Pairs, parts: Sequence[Part]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Layer and head of every site, int64 (sites, 2), and for each part their accuracies, float64 (sites,)."""
         layers = _layers(pairs, self.features)

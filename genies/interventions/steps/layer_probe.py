@@ -92,6 +92,16 @@ class LayerProbe(Intervention[Pairs]):
         scores = self._scores(pairs)
         return self.calibrator_.probability(scores[:, 0] - scores[:, 1])
 
+    def site_layers(self, pairs: Pairs) -> list[int]:
+        return pairs.layers("residual")
+
+    def site_features(self, pairs: Pairs, layer: int) -> np.ndarray:
+        return self._read(pairs, layer)[:, :, None]
+
+    @property
+    def sites_kept(self) -> int:
+        return 1
+
     def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
         return [(self.layer_, None, None)]
 

@@ -1,0 +1,103 @@
+"""The stage ``nulls``: what every probe would score if the labels of its source said nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.data.pairs import text_seed
+from genies.data.reading import SplitPairs, read_test, read_training
+from genies.evaluation.table import write_csv
+from genies.evaluation.tables.nulls import OF_MODEL
+from genies.interventions.base import Intervention
+from genies.interventions.registry import make
+from genies.interventions.steps.permutations import Nulls, chosen_sites, nulls, signs
+from genies.making import data_roles
+from genies.stages.targets import targets_of
+from genies.store.manifest import Activations
+from genies.store.pairs import StoredPairs
+
+LOW, MIDDLE, HIGH = 0.025, 0.5, 0.975
+"""Quantiles of the null that are kept."""
+
+
+def write_nulls(
+    *pairs: str,
+    probes: Mapping[str, Any],
+    model: str,
+    repeats: int,
+    train: Sequence[Path],
+    test: Sequence[Path],
+    activations: Sequence[Path] = (),
+    cache: Path = Path("cache"),
+    output: Path,
+) -> None:
+    """Repeat the fits of probes with training pairs turned round; see ``genies.interventions.steps.permutations``.
+
+    Args:
+        *pairs: ``SOURCE:TARGET`` of what is tested on what.
+        probes: by name of the run, ``intervention`` (name, or path of a Python file) and its ``parameters``.
+        model: name of the run's model.
+        repeats: how many there are.
+        train: ``<distribution>/train.json`` of every source.
+        test: ``<distribution>/test.json`` of every target.
+        activations: manifests of ``genies extract``; they say how splits are read.
+        cache: the cache folder.
+        output: CSV to write, columns as in ``genies.evaluation.tables.nulls.OF_MODEL``.
+    """
+    sources, targets = ({f.parent.name: f for f in data_roles(files).values()} for files in (train, test))
+    extracted = Activations(activations, cache)
+    made = {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
+    tested: dict[str, SplitPairs] = {}
+    rows = []
+    for source, names in targets_of(pairs, sources, targets).items():
+        training = read_training(sources[source], extracted.reading, extracted.left_out(source, "train"))
+        for name in names:
+            if name not in tested:
+                tested[name] = read_test(targets[name], extracted.reading, extracted.left_out(name, "test"))
+        for name, probe in made.items():
+            found = _nulls(probe, training, [tested[target] for target in names], extracted, repeats)
+            rows += [_row(model, name, source, target, null) for target, null in found.items()]
+    write_csv(OF_MODEL.frame(rows), output)
+
+
+def _nulls(
+    probe: Intervention, training: SplitPairs, tested: Sequence[SplitPairs], extracted: Activations, repeats: int
+) -> dict[str, Nulls]:
+    """The nulls of one probe on each target; one layer of the source, and of one target, is in memory at a time."""
+    shown = _stored(training, "train", probe.fit_views, extracted)
+    read = {target.name: _stored(target, "test", probe.predict_views, extracted) for target in tested}
+
+    def layers() -> Iterator[tuple[int, np.ndarray]]:
+        for layer in probe.site_layers(shown):
+            yield layer, _differences(probe, shown, layer)
+
+    # The same signs for every probe of a source, so that their nulls compare.
+    turned = signs(training.cluster, repeats, text_seed(probe.seed, "nulls", training.name))
+    split_seed = getattr(probe, "split_seed", probe.seed)
+    keeps = chosen_sites(layers(), turned, training.cluster, probe.sites_kept, split_seed)
+    of_targets = [
+        (target.name, lambda layer, name=target.name: _differences(probe, read[name], layer), target.best_first)
+        for target in tested
+    ]
+    return nulls(layers, of_targets, turned, keeps)
+
+
+def _stored(split: SplitPairs, name: str, views: Sequence[str], extracted: Activations) -> StoredPairs:
+    stores = extracted.stores(split.name, name, views)
+    return StoredPairs(split.pairs, stores, split.best_first, labelled=False, cluster=split.cluster)
+
+
+def _differences(probe: Intervention, pairs: StoredPairs, layer: int) -> np.ndarray:
+    """First minus second response at a layer's sites, float32 (n, sites, dim)."""
+    features = probe.site_features(pairs, layer)
+    return features[:, 0] - features[:, 1]
+
+
+def _row(model: str, name: str, source: str, target: str, null: Nulls) -> dict[str, Any]:
+    place = {"model": model, "intervention": name, "source": source, "target": target}
+    ends = {"low": null.quantile(LOW), "median": null.quantile(MIDDLE), "high": null.quantile(HIGH)}
+    return {**place, "repeats": len(null.repeats), "solver_accuracy": null.accuracy, **ends, "p": null.p}
