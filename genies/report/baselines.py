@@ -57,14 +57,14 @@ def beyond_null(nulls: pl.DataFrame) -> str | None:
         return None
     widest = nulls.sort(pl.col("high") - pl.col("low"), descending=True).row(0, named=True)
     shown = nulls.filter(pl.col("p_adjusted") < LEVEL)
-    middle = span(nulls["low"].median(), nulls["high"].median())
+    middle = span(*nulls.select(pl.median("low", "high")).row(0))
     place = f"{widest['source']} → {widest['target']} ({widest['intervention']})"
-    times, cells = nulls["repeats"].max(), f"{counted(len(shown), 'cell')} of {len(nulls)}"
+    times, cells = nulls.select(pl.max("repeats")).item(), f"{counted(len(shown), 'cell')} of {len(nulls)}"
     return (
         f"Fitted on pairs that were turned round at random ({times} times), probes still reach {middle} in the middle "
         f"95 % on a typical shift, and {span(widest['low'], widest['high'])} on {place}: an accuracy within that range "
-        f"can be had without labels. {cells} are shown to be higher (p below {LEVEL:g}, corrected for the probes on each "
-        "shift)."
+        f"can be had without labels. {cells} are shown to be higher (p below {LEVEL:g}, corrected for the probes on "
+        "each shift)."
     )
 
 
