@@ -2,7 +2,8 @@
 
 Format (GENIES, arXiv 2311.07723, the published data): ``<id>/train.json`` and ``<id>/test.json`` are JSON arrays of
 ``{"prompt": str, "responses": {text: 1 or 0}}`` in which exactly one response, the best one, has 1. Further keys and
-empty responses are valid. ``<id>/metadata.json`` is an optional JSON object.
+empty responses are valid. ``<id>/metadata.json`` is an optional JSON object. A distribution without ``train.json`` can
+be a target, but neither a source nor a reference.
 
 Two optional keys go beyond the published data. ``"several_best": true`` allows more than one response to have 1.
 ``"conversation"`` is the whole conversation before the response, ``[{"role": "system" | "user" | "assistant",
@@ -98,9 +99,16 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, Example | str]]:
         yield "", f"{shown_path(folder)}: no such folder; name a folder that holds train.json and test.json"
         return
     for split in SPLITS:
+        if split == "train" and only_target(folder):
+            continue
         for item in _read(folder / f"{split}.json"):
             yield split, item
     yield from (("", problem) for problem in _metadata_problems(folder / "metadata.json"))
+
+
+def only_target(folder: Path) -> bool:
+    """Whether a distribution has a test split alone, so that nothing can be fitted on it."""
+    return not (folder / "train.json").exists() and (folder / "test.json").is_file()
 
 
 def _metadata_problems(path: Path) -> Iterator[str]:
