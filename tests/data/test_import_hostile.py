@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preference_sets import SINGLE, written
+from preference_sets import written
 
 from genies.cli import main
 from genies.commands.import_set import import_set
@@ -36,11 +36,7 @@ def refusal(source: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> s
 FILES = {
     "empty": ("set.jsonl", b"", "holds no row that is a JSON object"),
     "NULs": ("set.jsonl", b"\0" * 1000, "holds no row that is a JSON object"),
-    "HTML": (
-        "set.jsonl",
-        b"<!DOCTYPE html>\n<html><body>Not found</body></html>\n",
-        "holds no row that is a JSON object",
-    ),
+    "HTML": ("set.jsonl", b"<!DOCTYPE html>\n<html><body>None</body></html>\n", "holds no row that is a JSON object"),
     "not UTF-8": ("set.jsonl", b"\xff\xfe\n" * 9, "holds no row that is a JSON object"),
     "deep": ("set.jsonl", b"[" * 300_000 + b"\n", "holds no row that is a JSON object"),
     "deep array": ("set.json", b"[" * 300_000, "nested too deeply"),
@@ -100,9 +96,8 @@ def test_a_row_that_is_too_large_is_dropped_without_being_held(tmp_path, monkeyp
 
 
 def test_parquet_of_other_types_is_counted_or_refused(tmp_path, capsys):
-    pl.DataFrame({"prompt": [b"q", b"r"], "chosen": [[1], [2]], "rejected": [1.5, 2.5]}).write_parquet(
-        tmp_path / "a.parquet"
-    )
+    frame = pl.DataFrame({"prompt": [b"q", b"r"], "chosen": [[1], [2]], "rejected": [1.5, 2.5]})
+    frame.write_parquet(tmp_path / "a.parquet")
     assert "2 of 2 rows are broken" in refusal(tmp_path / "a.parquet", tmp_path / "made", capsys)
 
 
@@ -116,12 +111,11 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, capsys):
     assert "not a regular file" in refusal(tmp_path / "set.jsonl", tmp_path / "made", capsys)
 
 
+SUFFIXES = st.sampled_from(["jsonl", "json", "jsonl.gz", "parquet"])
+
+
 @settings(max_examples=150)
-@given(
-    data=st.binary(max_size=60),
-    whole=st.integers(0, 3),
-    suffix=st.sampled_from(["jsonl", "json", "jsonl.gz", "parquet"]),
-)
+@given(data=st.binary(max_size=60), whole=st.integers(0, 3), suffix=SUFFIXES)
 def test_any_bytes_become_a_valid_target_or_one_line(tmp_path_factory, data, whole, suffix):
     folder = tmp_path_factory.mktemp("fuzz")
     lines = b"".join(json.dumps({**GOOD, "prompt": str(n)}).encode() + b"\n" for n in range(whole))
@@ -154,4 +148,3 @@ def test_memory_does_not_grow_with_the_texts(tmp_path):
     program = [sys.executable, "-c", MEASURED, str(source), str(tmp_path / "made")]
     grown = int(subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()[-1])
     assert grown < 40_000  # KiB
-    assert len(SINGLE) > 9

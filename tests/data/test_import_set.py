@@ -97,9 +97,9 @@ def test_a_set_of_2000_conversations_says_what_came_in_and_what_was_dropped(tmp_
     assert 0.14 < counts.test.examples / 1630 < 0.23
     assert list(stated["counts"]["moved_to_train"]) == ["near-duplicates of a prompt of train.json"]
     told = capsys.readouterr().out.splitlines()
-    assert (
-        told[0]
-        == f"{tmp_path / 'made'}: 1,630 examples of 2,000 rows ({counts.train.examples:,} in train.json, {counts.test.examples} in test.json)"
+    assert told[0] == (
+        f"{tmp_path / 'made'}: 1,630 examples of 2,000 rows "
+        f"({counts.train.examples:,} in train.json, {counts.test.examples} in test.json)"
     )
     assert len(told) == 2
     assert told[1].startswith("dropped 370 (150 ties: no response is preferred, 90 repeats of an earlier row, ")

@@ -13,7 +13,7 @@ import polars as pl
 
 from genies.data.limits import CHUNK_BYTES, DEFAULT_LIMITS
 from genies.data.preferences.turns import Broken
-from genies.data.strict import flaws, load, parse, shown_path
+from genies.data.strict import Flaw, flaws, load, parse, shown_path
 from genies.errors import DataError, first_line
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".parquet")
@@ -118,10 +118,10 @@ def _of_line(line: bytes) -> Row | Broken | None:
 
 
 def _checked(record: Any, flawed: bool) -> Row | Broken:
+    if isinstance(record, Flaw) or (flawed and isinstance(record, dict) and next(flaws(record), None)):
+        return Broken("a row holds NaN, or a key twice")
     if not isinstance(record, dict):
         return Broken("a row is no JSON object")
-    if flawed and next(flaws(record), None) is not None:
-        return Broken("a row holds NaN, or a key twice")
     return record
 
 
