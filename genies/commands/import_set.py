@@ -29,7 +29,7 @@ def import_set(
 
     Args:
         source: a file (JSON lines, JSON or parquet), a folder of such files, or a data set of the hub:
-            owner/name, owner/name/folder or owner/name/file.
+            owner/name, owner/name/folder, owner/name/file or owner/name/pattern, such as data/*_prefs-*.
         output: folder of the distribution; its last part is the distribution's name.
         revision: commit, branch or tag of a data set of the hub (default: its newest commit). The commit goes into
             metadata.json.

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from genies.data.own_scores import Item
 from genies.evaluation import tables
 from genies.evaluation.averages import Benchmarks
 from genies.evaluation.bootstrap import DrawnMeans
@@ -40,6 +41,7 @@ class Measurements:
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
         fits: evaluations of the run; None where there are none, as of published results.
         repeats: names of interventions that were fitted again with further seeds, by intervention.
+        own_scores: examples of the targets that are benchmarks with a score of their own, by name.
     """
 
     cells: pl.DataFrame
@@ -50,6 +52,7 @@ class Measurements:
     clean: CleanCapabilities | None = None
     fits: Fits | None = None
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:

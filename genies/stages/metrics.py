@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genies.data.limits import printable
+from genies.data.own_scores import items
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import tables
 from genies.evaluation.capability import CleanCapabilities
@@ -36,6 +37,7 @@ def write_tables(
     on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
     overlap: Path | None = None,
+    own_scores: Sequence[Path] = (),
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -55,6 +57,7 @@ def write_tables(
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
+        own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -70,7 +73,8 @@ def write_tables(
         clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     sets, further = benchmarks(listed), by_intervention(repeats)
-    _write(Measurements(cells, metrics, scores, sets, seed, clean, known, further), output)
+    benchmark_items = {file.parent.name: items(file) for file in own_scores}
+    _write(Measurements(cells, metrics, scores, sets, seed, clean, known, further, benchmark_items), output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:

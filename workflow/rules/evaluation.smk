@@ -99,6 +99,7 @@ rule metrics:
         repeats=plan.files.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
+        own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),
@@ -126,7 +127,7 @@ rule metrics:
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
-        further("params.evaluations", shifts="params.shifts", fits="input.fits")
+        further("params.evaluations", shifts="params.shifts", fits="input.fits", own_scores="input.own_scores")
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--on-references {params.on_references:q} --repeats {params.repeats:q} "

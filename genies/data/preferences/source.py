@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -42,7 +43,9 @@ def split_of(name: str) -> str | None:
 
 
 def find(name: str, revision: str | None) -> Source:
-    """A set's files: a local file, those of a folder, or those of a data set of the hub, ``owner/name[/path]``.
+    """A set's files: a local file, those of a folder, or those of a data set of the hub.
+
+    A data set is ``owner/name``; a folder, a file or a pattern such as ``data/*_prefs-*`` may follow.
 
     Raises:
         DataError: there are none, they are of several sets, or the hub does not give them.
@@ -96,7 +99,10 @@ def _of_hub(name: str, revision: str | None) -> Source:
         api = HfApi()
         commit = api.dataset_info(identifier, revision=revision).sha
         names = list(api.list_repo_files(identifier, revision=commit, repo_type="dataset"))
-        wanted = [one for one in names if not inside or one == inside or one.startswith(f"{inside}/")]
+        wanted = [
+            one for one in names
+            if not inside or one == inside or one.startswith(f"{inside}/") or fnmatchcase(one, inside)
+        ]  # fmt: skip
         if not wanted:
             raise DataError(f"{printable(name)}: the hub's repository has no such file or folder; check the name")
         chosen = wanted if wanted == [inside] else _chosen(wanted, printable(name))
