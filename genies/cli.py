@@ -46,6 +46,7 @@ class Verb(NamedTuple):
 VERBS = {
     "init": Verb("genies.commands.init:init", "write a commented configuration to start from"),
     "validate": Verb("genies.commands.data:validate", "check every example of a distribution's folder"),
+    "import": Verb("genies.commands.import_set:import_set", "turn a preference set into a distribution"),
     "shifts": Verb("genies.commands.data:shifts", "print shift lists"),
     "estimate": Verb("genies.commands.estimate:estimate", "say what a run will cost in tokens, hours and disk"),
     "power": Verb("genies.commands.power:power", "say which differences a run could detect"),

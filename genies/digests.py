@@ -24,6 +24,8 @@ NOT_COMPUTING = {
     "genies.data.options": "says how splits are read, whose texts and pairs names hold by value",
     "genies.data.prompts": "makes the texts that are shown; names hold them by value",
     "genies.data.reading": "draws pairs of splits; names hold them by value",
+    "genies.data.records": "reads examples, likewise",
+    "genies.data.strict": "reads JSON",
     "genies.data.texts": "says which texts are read; names hold them by value",
     "genies.digests": "makes the names themselves",
     "genies.errors": "words",

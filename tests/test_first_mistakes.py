@@ -86,6 +86,17 @@ def test_a_distribution_folder_without_splits_is_named(folder: Path) -> None:
     assert f"{folder}/data/empty: holds neither train.json nor test.json" in refusal(distributions=["data/empty"])
 
 
+def test_a_set_of_tests_alone_can_be_a_target_but_not_a_source_or_a_reference(folder: Path) -> None:
+    (folder / "data/south/train.json").unlink(missing_ok=True)
+    (folder / "data/south/test.json").write_text('[{"prompt": "p", "responses": {"a": 1, "b": 0}}]')
+    assert "shift north → south: south has no train.json, so no capability can be fitted on it" in refusal()
+    assert plan(capability_interventions=[]).selection.tested == ["north", "south"]
+    Path("shifts.yaml").write_text("- {source: south, target: north}\n")
+    assert "south has no train.json, so it can be a target, but not a source" in refusal(shifts=["shifts.yaml"])
+    Path("shifts.yaml").write_text("- {source: north, target: south, target_reference: north}\n")
+    assert plan(shifts=["shifts.yaml"]).selection.fitted_on == ["north"]
+
+
 def test_a_run_to_show_beside_must_share_a_shift(folder: Path) -> None:
     table = folder / "results/other/generalization_metrics.csv"
     table.parent.mkdir(parents=True)

@@ -263,6 +263,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
         overlap=plan.files.overlap,
+        own_scores=plan.data.own_scores,
         seed=plan.config.seed,
         output=results,
     )

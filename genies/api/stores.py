@@ -215,6 +215,6 @@ def _table(store: ActivationStore, keys: Sequence[tuple[int, int]], examples: Se
     rows = []
     for row, (example, response) in enumerate(keys):
         told = examples[example] if examples else None
-        known = (response == told.best, told.prompt, told.responses[response]) if told else (None, None, None)
+        known = (response in told.good, told.prompt, told.responses[response]) if told else (None, None, None)
         rows.append((row, *place, example, response, *known))
     return pl.DataFrame(rows, schema=TEXT_COLUMNS, orient="row")

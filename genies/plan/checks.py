@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.config.load import check_readable
+from genies.data.distributions import only_target
 from genies.data.options import SPLITS
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters
@@ -26,7 +27,18 @@ def check(plan: Plan) -> None:
     Raises:
         ConfigError, ModelError: one line that names the key and what is nearest.
     """
-    for of in (_parameters, _own_distributions, _names, _limit, _archive, _sweep, _beside, _capability, _models):
+    for of in (
+        _parameters,
+        _own_distributions,
+        _names,
+        _only_targets,
+        _limit,
+        _archive,
+        _sweep,
+        _beside,
+        _capability,
+        _models,
+    ):
         of(plan)
 
 
@@ -76,6 +88,23 @@ def _names(plan: Plan) -> None:
                     f"shift {shift.source} → {shift.target}: unknown distribution {name}{_nearest(name, known)} "
                     "(name own folders under `distributions`)"
                 )
+
+
+def _only_targets(plan: Plan) -> None:
+    """Refuse to fit on distributions that have a test split alone."""
+    absent = [name for name, folder in plan.data.own.items() if only_target(folder)]
+    for shift in plan.shifts:
+        place = f"shift {shift.source} → {shift.target}"
+        if shift.source in absent:
+            raise ConfigError(f"{place}: {shift.source} has no train.json, so it can be a target, but not a source")
+        if shift.target_reference in absent and plan.methods.capability:
+            raise ConfigError(
+                f"{place}: {shift.target_reference} has no train.json, so no capability can be fitted on it; name "
+                "another target_reference, or set capability_interventions: []"
+            )
+    for name, mixture in plan.config.mixtures.items():
+        if part := next((part for part in (mixture.source, mixture.other) if part in absent), None):
+            raise ConfigError(f"mixtures: {name} is made of {part}, which has no train.json")
 
 
 def _limit(plan: Plan) -> None:

@@ -73,6 +73,7 @@ RULES: Mapping[str, Rule] = {
     "seeds": Rule((*METHOD, "over", "source", "target"), (*METHOD, "over", "seeds")),
     "ties": Rule(PLACE, PLACE),
     "sets": Rule(PLACE, PLACE),
+    "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

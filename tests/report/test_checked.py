@@ -14,7 +14,7 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, sets, ties
+from genies.evaluation.tables import answers, claims, own_scores, sets, ties
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -28,6 +28,10 @@ SETS = [
      "accuracy": 0.6, "accuracy_sd": 0.1, "accuracy_least": 0.5, "accuracy_most": 0.7, "added_error": added}
     for target, added in (("hard", 0.011), ("code", 0.022))
 ]  # fmt: skip
+OWN_SCORE = {
+    "model": "small", "intervention": "mms", "source": "easy", "target": "hard", "subset": "Math", "examples": 5,
+    "pairs": 15, "accuracy": 0.8, "accuracy_by_example": 0.8, "score": 0.6, "chance": 0.25,
+}  # fmt: skip
 CLAIM = {
     "claim": "LoRA elicits", "stated_for": "llama-30b", "stated": 0.5, "model": "small", "figure": "f",
     "recomputed": 0.7, "low": 0.6, "high": 0.8, "over": "15 shifts",
@@ -36,6 +40,7 @@ COST = {"model": "small", "stage": "fit", "intervention": "mms", "source": "easy
 JOB = {"rule": "fit", "model": "small", "intervention": "mms", "job": "mms", "seconds": 5.0}
 FULL = TABLES.having(
     sets=sets.TABLE.frame(SETS),
+    own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),
     costs=COSTS.frame([COST]),
     jobs=JOBS.frame([JOB]),

@@ -100,6 +100,7 @@ rule metrics:
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
         nulls=plan.files.nulls,
+        own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),
@@ -128,7 +129,13 @@ rule metrics:
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
-        further("params.evaluations", shifts="params.shifts", fits="input.fits", nulls="input.nulls")
+        further(
+            "params.evaluations",
+            shifts="params.shifts",
+            fits="input.fits",
+            nulls="input.nulls",
+            own_scores="input.own_scores",
+        )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "

@@ -1,0 +1,65 @@
+"""Benchmarks that have a score of their own: which distributions are such, and what the score needs of each example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genies.data.distributions import read_split
+from genies.data.strict import load
+from genies.errors import DataError
+
+KEY = "own_score"
+"""Key of ``metadata.json`` that names the score."""
+REWARDBENCH = "rewardbench-2"
+KNOWN = (REWARDBENCH,)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example of a benchmark.
+
+    Attributes:
+        subset: the part of the benchmark that it belongs to.
+        id: its name there.
+        good, worse: numbers of its responses.
+    """
+
+    subset: str
+    id: str
+    good: int
+    worse: int
+
+
+def own_score(folder: Path) -> str | None:
+    """The score that the metadata of a distribution name; None where they name none that is known.
+
+    Raises:
+        DataError: ``metadata.json`` cannot be read.
+    """
+    path = folder / "metadata.json"
+    if not path.is_file():
+        return None
+    stated, _ = load(path)
+    name = stated.get(KEY) if isinstance(stated, dict) else None
+    return name if name in KNOWN else None
+
+
+def items(file: Path) -> list[Item]:
+    """What the score needs of every example of ``test.json``, in file order.
+
+    Raises:
+        DataError: the file breaks the format, or a record lacks ``id`` or ``subset``.
+    """
+    examples = read_split(file)
+    records, _ = load(file)
+    found = []
+    for number, (example, record) in enumerate(zip(examples, records, strict=True)):
+        for key in ("id", "subset"):
+            if not isinstance(record.get(key), str):
+                raise DataError(
+                    f"{file}: record {number} (counted from 0), field {key}: is no text, which the benchmark's own "
+                    f"score needs; import the set again, or take {KEY} out of metadata.json"
+                )
+        found.append(Item(record["subset"], record["id"], len(example.good), len(example.worse)))
+    return found
