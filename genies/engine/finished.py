@@ -16,6 +16,8 @@ from genies.models.files import read_object
 from genies.models.find import WEIGHTS
 from genies.models.load import refuse_lacking
 
+LISTED = 20
+"""Labels of a model that an error lists."""
 Output = int | str | Sequence[float] | Mapping[str, float]
 """What the reward is of several outputs: one of them by index or label, or weights in their order or by label."""
 
@@ -88,7 +90,8 @@ def output_weights(folder: Path, labels: Sequence[str], output: Output | None) -
         ModelError: there are several, and none is named.
         ConfigError: there is no such output, or not a weight for each.
     """
-    listed = ", ".join(f"{index}: {label}" for index, label in enumerate(labels))
+    listed = ", ".join(f"{index}: {label}" for index, label in enumerate(labels[:LISTED]))
+    listed += ", …" if len(labels) > LISTED else ""
     if output is None:
         if len(labels) > 1:
             raise ModelError(

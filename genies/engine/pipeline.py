@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,44 +58,60 @@ def check_pipeline(reader: RewardReader | AnswerReader, texts: Sequence[np.ndarr
     import transformers
 
     library = f"transformers {transformers.__version__}"
-    own = _own_answer if isinstance(reader, AnswerReader) else _own_reward
-    found = [_compared(reader, own, tokens) for tokens in texts]
-    elsewhere = sum(moved for _, _, moved in found)
-    if wrong := [pair for *pair, _ in found if not _alike(reader.dtype, *pair)]:
+    compared = _compared_answer if isinstance(reader, AnswerReader) else _compared_reward
+    found: list[_Compared] = [compared(reader, tokens) for tokens in texts]  # type: ignore[operator]
+    if wrong := [one for one in found if not one.alike]:
         raise ModelError(
-            f"{name}: the score of a text is {wrong[0][0]:.6g}, and {wrong[0][1]:.6g} in the model's own pass of "
+            f"{name}: the score of a text is {wrong[0].ours:.6g}, and {wrong[0].theirs:.6g} in the model's own pass of "
             f"{library}; its class computes something else than its outputs at the last token, so genies cannot read it"
         )
+    elsewhere = sum(one.elsewhere for one in found)
     if elsewhere:
         log.warning(
             "%s: %s reads rewards before the padding token that ends the texts, genies at their last token; if it was "
             "trained so, set read_at: unpadded", name, library,
         )  # fmt: skip
-    difference = max((abs(ours - theirs) for ours, theirs, _ in found), default=None)
+    difference = max((abs(one.ours - one.theirs) for one in found), default=None)
     return PipelineCheck(library, len(texts), difference, elsewhere)
 
 
-def _compared(
-    reader: RewardReader | AnswerReader, own: Callable[[Any, np.ndarray, bool], float], tokens: np.ndarray
-) -> tuple[float, float, bool]:
-    """Our score of a text, that of the model's own pass, and whether it reads a reward at another token."""
+class _Compared(NamedTuple):
+    """The score of one text: ours, that of the model's own pass, and whether they are alike.
+
+    ``elsewhere``: only where the class does not know of its padding token, so that it reads at the last one.
+    """
+
+    ours: float
+    theirs: float
+    alike: bool
+    elsewhere: bool = False
+
+
+def _ours(reader: RewardReader | AnswerReader, tokens: np.ndarray) -> float:
     tree = build_tree([tokens], [None], -1)
-    ours = float(reader(pack(Batch(len(tree), ((0,),)), [tree]), False).scores[0])
-    theirs = own(reader, tokens, True)
-    if _alike(reader.dtype, ours, theirs):
-        return ours, theirs, False
-    unpadded = own(reader, tokens, False)
-    return ours, unpadded, _alike(reader.dtype, ours, unpadded)
+    return float(reader(pack(Batch(len(tree), ((0,),)), [tree]), False).scores[0])
 
 
-def _alike(dtype: torch.dtype, ours: float, theirs: float) -> bool:
-    return abs(ours - theirs) <= PACKING_TOLERANCE[dtype] * max(1.0, abs(theirs))
+def _alike(dtype: torch.dtype, ours: float, theirs: float, rounding: float = 0.0) -> bool:
+    return abs(ours - theirs) <= PACKING_TOLERANCE[dtype] * max(1.0, abs(theirs)) + rounding
 
 
-def _own_answer(reader: AnswerReader, tokens: np.ndarray, _pads: bool) -> float:
+def _compared_answer(reader: AnswerReader, tokens: np.ndarray) -> _Compared:
     model = reader.decoder.model
-    logits = model(input_ids=_row(tokens, reader.decoder.device), use_cache=False).logits[:, -1]
-    return float(reader.score(logits[:, reader.answers])[0])
+    logits = model(input_ids=_row(tokens, reader.decoder.device), use_cache=False).logits[:, -1, reader.answers]
+    # The model's own logits are rounded to its type, ours are not.
+    rounding = 0.0 if logits.dtype == torch.float32 else 2 * torch.finfo(logits.dtype).eps * float(logits.abs().max())
+    ours, theirs = _ours(reader, tokens), float(reader.score(logits)[0])
+    return _Compared(ours, theirs, _alike(reader.dtype, ours, theirs, rounding))
+
+
+def _compared_reward(reader: RewardReader, tokens: np.ndarray) -> _Compared:
+    ours, theirs = _ours(reader, tokens), _own_reward(reader, tokens, True)
+    if _alike(reader.dtype, ours, theirs):
+        return _Compared(ours, theirs, True)
+    theirs = _own_reward(reader, tokens, False)
+    alike = _alike(reader.dtype, ours, theirs)
+    return _Compared(ours, theirs, alike, elsewhere=alike)
 
 
 def _own_reward(reader: RewardReader, tokens: np.ndarray, pads: bool) -> float:

@@ -56,8 +56,8 @@ class RewardModel(TextScoring):
     Attributes:
         counts_: examples ``shortened`` in the last call of ``decision_function``; of a judge of pairs instead
             ``judged``, ``order_decides`` and ``toward_first``, see ``JudgeScorer.settled``.
-        read_as_: ``format``, ``written`` (how a judge is asked: ``chat`` or ``text``), and what
-            ``genies.engine.pipeline.PipelineCheck`` says.
+        read_as_: ``format``, ``written`` (how a judge is asked: ``chat`` or ``text``), ``tokens`` (digest of the tokens
+            that were compared), and what ``genies.engine.pipeline.PipelineCheck`` says.
     """
 
     drawn = False
@@ -118,10 +118,11 @@ class RewardModel(TextScoring):
         """
         from genies.engine.pipeline import check_pipeline
 
-        reader = self._reader()
-        check = check_pipeline(reader.reader, self._some_texts(pairs), self.model)
+        reader, texts = self._reader(), self._some_texts(pairs)
+        check = check_pipeline(reader.reader, texts, self.model)
         form = "judge" if self.format == "judge" else reader.written
-        self.read_as_ = {"format": form, "written": reader.written, **check.stated()}
+        tokens = value_digest([text.tolist() for text in texts])
+        self.read_as_ = {"format": form, "written": reader.written, "tokens": tokens, **check.stated()}
         return self
 
     def grouped(self, pairs: TextPairs) -> Grouped:

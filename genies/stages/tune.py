@@ -23,6 +23,7 @@ from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
+from genies.models.load import try_tokenizer
 from genies.spent import FIT, TEST, noted
 from genies.stages.shown import ShownTexts
 from genies.stages.targets import targets_of
@@ -272,9 +273,12 @@ def _test_together(
 
 
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
-    """Files of the models that an intervention reads beside the run's."""
+    """Files of the models that an intervention reads beside the run's, whose chat templates are tried first."""
     others = make(intervention, parameters).other_models(parameters)
-    return [pinned_files(*other, hashes_file(cache)) for other in others]
+    found = [pinned_files(*other, hashes_file(cache)) for other in others]
+    for files in found:
+        try_tokenizer(files.folder, hashes_file(cache))
+    return found
 
 
 def _known_tests(

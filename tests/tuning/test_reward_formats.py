@@ -348,6 +348,18 @@ def test_a_fit_states_the_format_and_what_it_was_compared_with(
         make(no_template, format="chat").fit(held_out)
 
 
+@pytest.mark.parametrize("kind", ["scalar", "two", "judge", "chat_judge"])
+def test_in_bfloat16_only_rounding_differs(
+    models: dict[str, Path], held_out: TextPairs, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _device: True)
+    own = {"format": "judge"} if "judge" in kind else {"output": 1} if kind == "two" else {}
+    rounded = make(models[kind], dtype="bfloat16", **own).fit(held_out)
+    assert 0 <= rounded.read_as_["difference"] < 0.02 and rounded.read_as_["elsewhere"] == 0
+    exact = make(models[kind], dtype="float32", **own)
+    np.testing.assert_allclose(rounded.decision_function(held_out), exact.decision_function(held_out), atol=0.1)
+
+
 def test_a_class_that_computes_more_than_its_head_is_refused(
     models: dict[str, Path], held_out: TextPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
