@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -58,8 +58,10 @@ def check_pipeline(reader: RewardReader | AnswerReader, texts: Sequence[np.ndarr
     import transformers
 
     library = f"transformers {transformers.__version__}"
-    compared = _compared_answer if isinstance(reader, AnswerReader) else _compared_reward
-    found: list[_Compared] = [compared(reader, tokens) for tokens in texts]  # type: ignore[operator]
+    compared: Callable[[Any, np.ndarray], _Compared] = (
+        _compared_answer if isinstance(reader, AnswerReader) else _compared_reward
+    )
+    found = [compared(reader, tokens) for tokens in texts]
     if wrong := [one for one in found if not one.alike]:
         raise ModelError(
             f"{name}: the score of a text is {wrong[0].ours:.6g}, and {wrong[0].theirs:.6g} in the model's own pass of "

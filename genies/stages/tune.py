@@ -140,8 +140,7 @@ def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) 
         cache: the cache folder.
         output: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
             ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
-            ``arithmetic``, ``fits`` and ``made_with`` (by source), ``training_log``, ``counts`` (by target),
-            ``read_as``.
+            ``arithmetic``, ``fits``, ``made_with`` (by source), ``training_log``, ``counts`` (by target), ``read_as``.
 
     Raises:
         StoreError: a test that a manifest names is missing or damaged.
@@ -192,9 +191,8 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
             tested = _tested(job, fitted, tests, folder / "tests", label)
     digests = {target: name for target, (name, _) in tested.items()}
     counts = {target: counted for target, (_, counted) in tested.items()}
-    made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
-    made["read_as"] = dict(fitted.read_as_)
-    return {"arithmetic": fields["dtype"], MADE_WITH: read_making(folder), **made}
+    made = {"fits": digest, "tests": digests, MADE_WITH: read_making(folder), "read_as": dict(fitted.read_as_)}
+    return {"arithmetic": fields["dtype"], "training_log": list(fitted.training_log_), "counts": counts, **made}
 
 
 def tuning_digest(
@@ -275,8 +273,7 @@ def _test_together(
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
     """Files of the models that an intervention reads beside the run's, whose chat templates are tried first."""
     others = make(intervention, parameters).other_models(parameters)
-    found = [pinned_files(*other, hashes_file(cache)) for other in others]
-    for files in found:
+    for files in (found := [pinned_files(*other, hashes_file(cache)) for other in others]):
         try_tokenizer(files.folder, hashes_file(cache))
     return found
 

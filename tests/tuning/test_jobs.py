@@ -250,6 +250,16 @@ def test_what_a_judges_order_decides_is_in_a_table_with_how_it_was_asked(folder:
     assert not TEXTS.read(Path("results"))["intervention"].is_not_null().any()
 
 
+def test_a_reward_models_chat_template_without_end_is_refused_before_it_is_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genies.models.trial.SECONDS", 2)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    Path("reward-model/chat_template.jinja").write_text(endless)
+    with pytest.raises(ModelError, match="reward-model: its tokenizer or chat template takes more than 2 s"):
+        tune("reward_model", "a", Path("cache"), Path("manifest.json"))
+
+
 def test_interventions_that_share_a_model_do_not_disturb_each_other(
     folder: Path, planted_texts: Callable[[int, int], TextPairs], loads: list[str]
 ) -> None:

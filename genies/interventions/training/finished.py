@@ -56,7 +56,7 @@ class FinishedScorer(RewardScorer):
         written: Written = written_of(folder, tokenizer, form)
         if eos is None and reader.is_decoder and written == "prompt_response":
             raise ModelError(f"{folder}: neither tokenizer nor config.json names an end-of-sequence token")
-        context = context_of(reader.classifier.config.get_text_config(), tokenizer)
+        context = context_limit(reader.classifier.config.get_text_config(), tokenizer)
         scorer = cls(reader, folder, -1 if eos is None else eos, context, batch_tokens, shorten)
         scorer.written, scorer._read_at = written, read_at
         scorer._token = scorer._token_of(folder, read_at)
@@ -144,7 +144,7 @@ def eos_of(config: object, tokenizer: object) -> int | None:
     return eos[0] if isinstance(eos, list) else eos
 
 
-def context_of(config: object, tokenizer: object) -> int:
+def context_limit(config: object, tokenizer: object) -> int:
     """Tokens that model and tokenizer can hold."""
     limits = [getattr(config, "max_position_embeddings", None), getattr(tokenizer, "model_max_length", None)]
     return min(limit for limit in limits if limit)

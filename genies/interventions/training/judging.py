@@ -19,7 +19,7 @@ from genies.engine.tokenization import encode
 from genies.engine.tokens import shared_prefix
 from genies.errors import ConfigError
 from genies.interventions.text import Grouped, TextPairs
-from genies.interventions.training.finished import context_of
+from genies.interventions.training.finished import context_limit
 from genies.interventions.training.question import CLOSING, Question
 from genies.models.load import load_tokenizer
 
@@ -32,8 +32,6 @@ class JudgeScorer:
         reader: its model.
         written: how the question is put: ``chat``, as the user's turn of its own template, or ``text``.
     """
-
-    shortened = 0
 
     def __init__(
         self, folder: Path, question: Question, dtype: str, device: str, attention: str, batch_tokens: int
@@ -50,18 +48,23 @@ class JudgeScorer:
 
         Raises:
             ModelError: no causal language model, or one that needs code of its own.
-            ConfigError: its tokens cannot say the answers apart where they are given.
+            ConfigError: its tokens do not keep the answers apart where they are given.
         """
         refuse_own_code(folder, "AutoModelForCausalLM")
         self.question = question
         self._folder, self._tokenizer = folder, load_tokenizer(folder)
         self.written = "chat" if self._tokenizer.chat_template else "text"
+        if question.ends_open and self.written == "text":
+            raise ConfigError(
+                "parameter template: ends with a text that is to be judged; end it with words that ask for the answer, "
+                f"since the tokenizer of {folder} has no chat template"
+            )
         self._gap, answers = self._answers()
         place = resolve_device(device)
         announce(dtype, place)
         compute = arithmetic(dtype, place)
         decoder = Decoder.load(folder, compute, device, None if attention == "auto" else attention)
-        self._context = context_of(decoder.model.config.get_text_config(), self._tokenizer)
+        self._context = context_limit(decoder.model.config.get_text_config(), self._tokenizer)
         self.reader = AnswerReader(decoder, answers, question.grades)
         cost = attention_cost(decoder.shape.hidden)
         self._scorer = Scorer(self.reader, -1, batch_tokens, DTYPES[compute], attention_cost=cost)

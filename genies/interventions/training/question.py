@@ -81,10 +81,13 @@ class Question:
                     f"parameter answers: {answers!r} are not two in a list; give that for the first response, then "
                     "that for the second"
                 )
-            if PLACE.match(text[text.rfind("{") :]) and text.endswith("}"):
-                raise ConfigError("parameter template: ends with a response; end it with words that ask for the answer")
             return cls(text, template in WORDINGS, texts, None)
         return cls(text, template in WORDINGS, texts, _grades(answers))
+
+    @property
+    def ends_open(self) -> bool:
+        """Whether nothing comes after the last text that is to be judged."""
+        return self.template[self.template.rfind("{") :] in {f"{{{name}}}" for name in PAIR | GRADE}
 
     def asked(self, **parts: str) -> str:
         """The question about some texts."""
