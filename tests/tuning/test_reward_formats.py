@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import save_model, save_reward_model
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genies.data.records import Turn
 from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions import registry
 from genies.interventions.reward_model import RewardModel
 from genies.interventions.text import TextPairs
+from genies.interventions.training.question import Question
 
 WITH_BOS = (
     "{{ bos_token }}{% for m in messages %}# {{ m.role }} : {{ m.content }} {{ eos_token }}\n{% endfor %}"
@@ -255,6 +258,15 @@ def test_a_question_to_a_judge_without_a_chat_template_ends_with_words(
     with pytest.raises(ConfigError, match=refused):
         make(models["judge"], format="judge", template=template).decision_function(held_out)
     assert np.isfinite(make(models["chat_judge"], format="judge", template=template).decision_function(held_out)).all()
+
+
+@given(prompt=st.text(), one=st.text(), other=st.text())
+def test_a_question_holds_its_texts_as_they_are(prompt: str, one: str, other: str) -> None:
+    """Also where they say ``{second}``, or the template has other braces."""
+    parts = {"prompt": prompt + "{second}", "first": one + "{prompt}", "second": other + "{"}
+    question = Question.of('{"a": {first}} of {prompt}, {second} {or} ?', None)
+    expected = f'{{"a": {parts["first"]}}} of {parts["prompt"]}, {parts["second"]} {{or}} ?'
+    assert question.asked(**parts) == expected
 
 
 def test_answers_that_share_their_first_token_are_refused(models: dict[str, Path], held_out: TextPairs) -> None:
