@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 WORDS = (
@@ -68,14 +68,16 @@ def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
     ).save_pretrained(folder)
 
 
-def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -> Path:
+def save_model(
+    folder: Path, family: str, layers: int = 3, context: int = 512, words: Sequence[str] = tuple(WORDS)
+) -> Path:
     """Write a random model of a family (a model type of transformers) with its tokenizer; seeded."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    save_tokenizer(folder)
+    save_tokenizer(folder, tuple(words))
     sizes = {
-        "vocab_size": len(set(WORDS)) + 3,
+        "vocab_size": len(set(words)) + 3,
         "hidden_size": 32,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
@@ -90,7 +92,9 @@ def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -
     return folder
 
 
-def save_reward_model(folder: Path, kind: str = "llama", outputs: int = 1, context: int = 64) -> Path:
+def save_reward_model(
+    folder: Path, kind: str = "llama", outputs: int = 1, context: int = 64, words: Sequence[str] = tuple(WORDS)
+) -> Path:
     """Write a random sequence classifier with the tokenizer of ``save_model``; its padding token is EOS; seeded."""
     import torch
     from transformers import (
@@ -101,7 +105,7 @@ def save_reward_model(folder: Path, kind: str = "llama", outputs: int = 1, conte
         LlamaForSequenceClassification,
     )
 
-    save_tokenizer(folder)
+    save_tokenizer(folder, tuple(words))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(folder)

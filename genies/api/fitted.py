@@ -87,7 +87,8 @@ class FittedIntervention:
         if isinstance(self.intervention, TextIntervention):
             texts = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
             prompt, first, second = texts
-            pairs = TextPairs(prompt, first, second, np.arange(len(shown)))
+            published = tuple(prompts) if self._reading.get("prompt_format") == "chat" else ()
+            pairs = TextPairs(prompt, first, second, np.arange(len(shown)), published=published)
             predicted = checked_prediction(self.intervention, pairs, "new texts")
         else:
             predicted = self._from_features(shown)

@@ -1,4 +1,4 @@
-"""Sequence classifiers with one output: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
+"""Sequence classifiers: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
 
 Rewards are read from the backbone's last hidden state at a last token that the batch names, not by the classifier's own
 forward pass: that one looks for the last token that is not padding, which fails where padding and EOS are one token.
@@ -35,9 +35,14 @@ log = logging.getLogger(__name__)
 
 
 def load_classifier(
-    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None = None
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str,
+    quantization: str | None = None,
+    outputs: int | None = 1,
 ) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Load a sequence classifier with one output; safetensors only, no remote code.
+    """Load a sequence classifier; safetensors only, no remote code.
 
     Args:
         folder: a folder in the format of ``save_pretrained``: of a classifier, or of a language model.
@@ -45,6 +50,7 @@ def load_classifier(
         device: where to put them.
         attention: attention implementation of transformers.
         quantization: ``nf4`` for 4-bit weights by bitsandbytes (QLoRA, arXiv 2305.14314), or None.
+        outputs: how many it has; None: as its configuration says.
 
     Returns:
         The model, and the names of weights that the folder lacks and that are therefore random.
@@ -55,16 +61,15 @@ def load_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if outputs is None else {"num_labels": outputs}
     if quantization is not None:
         config = quantization_config(quantization, torch.bfloat16, device)
-        options = {"quantization_config": config, "device_map": {"": device}}
+        options |= {"quantization_config": config, "device_map": {"": device}}
     with _quiet():
         model, missing = load_weights(
             AutoModelForSequenceClassification,
             folder,
             "a sequence classifier",
-            num_labels=1,
             dtype=dtype,
             attn_implementation=None if attention == "auto" else attention,
             **options,
@@ -98,6 +103,7 @@ class RewardReader:
         adapted: its wrapper by PEFT, or None.
         dtype: type of the arithmetic up to the last hidden state; the head works in float32.
         virtual_tokens: trained embeddings before each text.
+        output_weights: what each output counts for in the reward, float32 (outputs,); None: the first is the reward.
         alike_up_to: see ``genies.engine.positions``.
     """
 
@@ -106,6 +112,7 @@ class RewardReader:
         self.classifier = classifier
         self.adapted = adapted
         self.dtype = dtype
+        self.output_weights: torch.Tensor | None = None
         self.device = next(classifier.parameters()).device
         self.alike_up_to = announced(classifier, classifier.config)
         choose_kernels(self.device)
@@ -140,7 +147,7 @@ class RewardReader:
 
     def _read(self, batch: PackedBatch, packed: bool) -> Reading:
         if not self.is_decoder:
-            rewards = self.classifier(**separate_inputs(batch, self.device)).logits[:, 0].float()
+            rewards = self.reward(self.classifier(**separate_inputs(batch, self.device)).logits)
             return Reading(rewards, rewards[:, None])
         inputs = self._tree_inputs(batch) if packed else self._separate_inputs(batch)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -148,7 +155,11 @@ class RewardReader:
         hidden = hidden[:, self.virtual_tokens :].reshape(-1, hidden.shape[-1])
         # In bfloat16 a reward would have 8 bits, and close responses would tie.
         states = hidden[torch.as_tensor(batch.last, device=self.device)].float()
-        return Reading(getattr(self.classifier, HEAD)(states)[:, 0], states)
+        return Reading(self.reward(getattr(self.classifier, HEAD)(states)), states)
+
+    def reward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The reward that a classifier's outputs make, float32 (T,), of (T, outputs)."""
+        return outputs[:, 0].float() if self.output_weights is None else outputs.float() @ self.output_weights
 
     def adapter_config(self) -> dict[str, Any] | None:
         """The content of PEFT's ``adapter_config.json`` (without the place of the base model); None without adapter."""
@@ -320,20 +331,3 @@ def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
         head.weight.copy_(deviation * torch.randn(head.weight.shape, generator=generator))
         if head.bias is not None:
             head.bias.zero_()
-
-
-def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> RewardReader:
-    """A finished reward model: any sequence classifier with one output.
-
-    Raises:
-        ModelError: no sequence classifier, or one whose head or other weights are missing.
-    """
-    place = resolve_device(device)
-    announce(dtype, place)
-    compute = DTYPES[arithmetic(dtype, place)]
-    model, missing = load_classifier(folder, compute, place, attention)
-    refuse_lacking(folder, missing, "give a finished reward model, not a language model")
-    reader = RewardReader(model.requires_grad_(False), compute)
-    if reader.is_decoder:
-        getattr(model, HEAD).float()
-    return reader

@@ -68,7 +68,7 @@ class Decoder:
         self.output_head = model.get_output_embeddings()
         if self.output_head is None:
             raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
-        projections, self._head_is_more = self._try_out()
+        projections, self.head_is_more = self._try_out()
         count = getattr(config, "num_attention_heads", None) or 0
         self.without_heads = self._no_heads(projections, config, count)
         name = type(model).__name__
@@ -233,7 +233,7 @@ class Decoder:
                 residual.append(rows(hidden, last))
             flat = hidden.reshape(-1, hidden.shape[-1])
             scored.append(flat[nodes.to(hidden.device)])
-            return (scored[0] if len(nodes) and self._head_is_more else flat[:1])[None], *args[1:]
+            return (scored[0] if len(nodes) and self.head_is_more else flat[:1])[None], *args[1:]
 
         read = [self.blocks[layer] for layer in shape.layers if layer < shape.blocks]
         with _hooks(
@@ -271,7 +271,7 @@ class Decoder:
         value = torch.zeros(len(node), dtype=torch.float64, device=self.device)
         for start, first, end in zip(starts.tolist(), bounds.tolist(), bounds[1:].tolist(), strict=False):
             piece = (
-                logits[start : start + rows] if self._head_is_more else self.output_head(hidden[start : start + rows])
+                logits[start : start + rows] if self.head_is_more else self.output_head(hidden[start : start + rows])
             )
             chosen = row[first:end].to(piece.device), column[first:end].to(piece.device)
             value[first:end] = piece.float().log_softmax(-1)[chosen].double().to(self.device)

@@ -92,6 +92,10 @@ RULES: Mapping[str, Rule] = {
     ),
     "training": Rule((*METHOD, "source", "step"), (*METHOD, "source", "step", "loss")),
     "sites": Rule((*METHOD, "source", "layer", "head"), (*METHOD, "source", "layer")),
+    "reward_models": Rule(
+        (*METHOD, "source", "distribution"),
+        (*METHOD, "source", "distribution", "format", "library", "texts", "elsewhere"),
+    ),
     "costs": Rule(
         ("model", "stage", "intervention", "source", "distribution", "split"),
         ("model", "stage", "bytes"),

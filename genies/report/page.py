@@ -165,6 +165,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "judges": details.judges(tables),
         "seen_otherwise": details.seen_otherwise(tables),
         "checks": details.checks(tables["checks"]),
+        "reward_models": details.reward_models(tables["reward_models"]),
         "costs": costs(tables),
         "sweep": [] if tables.sweep is None else tables.sweep.to_dicts(),
     }

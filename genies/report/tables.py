@@ -13,7 +13,7 @@ from genies.errors import ConfigError
 from genies.evaluation import tables
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.measurements import table_of
-from genies.evaluation.records import CHECKS, COSTS, JOBS, SAMPLES_FILE, SITES, TEXTS, TRAINING
+from genies.evaluation.records import CHECKS, COSTS, JOBS, REWARD_MODELS, SAMPLES_FILE, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import COUNTS
 from genies.evaluation.table import Table
 from genies.evaluation.tables.claims import TABLE as CLAIMS
@@ -29,7 +29,7 @@ from genies.report.words import REPLACED, UNPRINTABLE
 
 TABLES = {
     Path(table.file).stem: table
-    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COSTS, JOBS, COUNTS)
+    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, REWARD_MODELS, COSTS, JOBS, COUNTS)
 }
 """Every table of a run by its name."""
 OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)

@@ -108,8 +108,7 @@ def _target(
         example = split.framed.examples[pair.example]
         texts = {"prompt": example.prompt, "best": example.responses[pair.best], "worse": example.responses[pair.worse]}
         shown = {
-            model: own.shown_prompt(f"{split.name}/test", pair.example, example.prompt)
-            for model, own in shown_to.items()
+            model: own.shown_prompt(f"{split.name}/test", pair.example, example) for model, own in shown_to.items()
         }
         rows.append(
             {

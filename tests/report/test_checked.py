@@ -12,7 +12,7 @@ import pytest
 from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_run
 
 from genies.errors import StoreError
-from genies.evaluation.records import COSTS, JOBS
+from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import answers, claims, own_scores, sets, ties
 from genies.files import write_json
@@ -38,12 +38,18 @@ CLAIM = {
 }  # fmt: skip
 COST = {"model": "small", "stage": "fit", "intervention": "mms", "source": "easy", "seconds": 4.0, "bytes": 9}
 JOB = {"rule": "fit", "model": "small", "intervention": "mms", "job": "mms", "seconds": 5.0}
+REWARDS = {
+    "model": "small", "intervention": "reward_model", "source": "easy", "distribution": "hard", "format": "judge",
+    "written": "chat", "library": "transformers 5.23.0", "texts": 3, "difference": 1e-7, "elsewhere": 0, "judged": 40,
+    "order_decides": 9, "toward_first": -0.25,
+}  # fmt: skip
 FULL = TABLES.having(
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),
     costs=COSTS.frame([COST]),
     jobs=JOBS.frame([JOB]),
+    reward_models=REWARD_MODELS.frame([REWARDS]),
     answers=pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
     ties=pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
     overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2)], schema=COUNTS.columns, orient="row"),

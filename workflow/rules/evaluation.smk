@@ -72,6 +72,7 @@ rule records:
         training=results / "training.csv",
         checks=results / "checks.csv",
         sites=results / "sites.csv",
+        reward_models=results / "reward_models.csv",
     log:
         results / "logs" / "records.log",
     benchmark:
