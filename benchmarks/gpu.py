@@ -326,7 +326,7 @@ def memory(machine: Machine, kind: str, decoder: Decoder, texts: Texts, dtype: s
         with extractor(kind, decoder, options, budget) as made, refusing(machine, decoder, budget == 2**30):
             names = made.extract(request)
             halved = made.statistics.forward_passes
-            store = ActivationStore(made.root / names["plain"])
+            store = ActivationStore(made.root / names["plain"][0])
             order = np.lexsort((store.response, store.example))
             features.append(store.residual(store.layers("residual")[-1])[order])
     away = float(np.linalg.norm(features[0] - features[1]) / np.linalg.norm(features[0]))

@@ -41,6 +41,7 @@ class Decoder:
         shape: what is read.
         alike_up_to: see ``genies.engine.positions``.
         without_heads: why no heads can be read of this model; None where they can.
+        sizes: of the model: ``blocks``, ``heads`` of each (0 where none can be read), ``head_dim``, ``hidden``.
     """
 
     def __init__(
@@ -75,6 +76,10 @@ class Decoder:
         chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
         width = 0 if self.without_heads else head_width(config, count)
         self.shape = Shape(blocks=len(self.blocks), **chosen, head_dim=width, hidden=config.hidden_size)
+        self.sizes = {
+            "blocks": len(self.blocks), "heads": 0 if self.without_heads else count, "head_dim": width,
+            "hidden": config.hidden_size,
+        }  # fmt: skip
         self.projections = [projections[layer] for layer in self.shape.head_layers]
         self._heads = count
 

@@ -103,7 +103,8 @@ def _fit(
         if known or is_saved(folder):  # by another job, for which this one waited
             return _Fit.of(folder, load(folder, intervention), reused=True)
         opened = extracted.stores(source, "train", views)
-        stored, meter = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster), Meter()
+        reads, meter = {view: unfitted.reads(view) for view in views}, Meter()
+        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, reads=reads)
         try:
             fitted = unfitted.fit(stored)
         except DataError as error:
@@ -124,7 +125,7 @@ def fit_digest(
         parameters: all of them.
         made: what ``computed_by`` says of its module.
         split: the pairs that it is fitted on.
-        stores: names of the stores that it reads, by view.
+        stores: names of the features that it reads, by view.
     """
     fields = {
         "intervention": name_of(intervention),
