@@ -114,7 +114,7 @@ def test_a_new_probe_computes_its_views_alone(states: tuple[State, State, State,
         for name in NAMES for split in ("train", "test") for view in ("yes", "no")
     }  # fmt: skip
     assert sorted(grown) == [
-        (f"{name} {split} (yes, no)", examples[name], examples[name]) for name in NAMES for split in ("test", "train")
+        (f"{name} {split} (no, yes)", examples[name], examples[name]) for name in NAMES for split in ("test", "train")
     ]
 
 
