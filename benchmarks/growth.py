@@ -1,8 +1,8 @@
 """Time and memory of every stage as one distribution grows, on a tiny model.
 
 Run as ``python benchmarks/growth.py FOLDER``; see ``docs/benchmarks.md``. Each stage is one process of one thread, as a
-job of Snakemake, on a distribution whose pairs lie half in its training split and half in its test split. The smallest
-size is run first and once more as a warm-up, so that what the disk reads once is not part of it.
+job of Snakemake, on a distribution whose pairs lie half in its training split and half in its test split. Where
+there are several sizes, the smallest is run once before, so that what is read from the disk once is not part of it.
 """
 
 from __future__ import annotations
@@ -121,25 +121,29 @@ def measure(folder: Path, pairs: int) -> Iterator[dict[str, float | int | str]]:
 
 
 def judged(rows: pl.DataFrame, sizes: Sequence[int]) -> Iterator[str]:
-    """Lines of a table in Markdown: seconds and GiB by stage and size, and both ratios that are bounded.
+    """Lines of a table in Markdown: seconds and GiB by stage and size, and both figures that are bounded.
 
     The fixed start of a stage is where the line through its two smallest sizes meets no pair, but at least 0.
     """
-    small, middle, large = sizes[0], sizes[-2], sizes[-1]
-    heads = [f"{size:,} pairs" for size in sizes]
-    bounded = f"time per pair, {large:,} ÷ {middle:,} | peak, {large:,} − {small:,}"
-    yield f"| stage | {' | '.join(heads)} | start | {bounded} |"
-    yield f"|---|{'---:|' * (len(sizes) + 3)}"
-    for stage, of_stage in rows.group_by("stage", maintain_order=True):
+    small, large = sizes[0], sizes[-1]
+    bounded = f"time per pair, {large:,} ÷ {sizes[-2]:,} | peak, {large:,} − {small:,}" if len(sizes) > 2 else ""
+    yield f"| stage | {' | '.join(f'{size:,} pairs' for size in sizes)} |{f' start | {bounded} |' if bounded else ''}"
+    yield f"|---|{'---:|' * (len(sizes) + 3 * bool(bounded))}"
+    for (stage,), of_stage in rows.group_by("stage", maintain_order=True):
         seconds = dict(of_stage.select("pairs", "seconds").iter_rows())
         gib = dict(of_stage.select("pairs", "gib").iter_rows())
-        slope = (seconds[middle] - seconds[small]) / (middle - small)
-        start = max(0.0, seconds[small] - slope * small)
-        ratio = ((seconds[large] - start) / large) / max((seconds[middle] - start) / middle, 1e-9)
-        more = gib[large] - gib[small]
         cells = [f"{seconds[size]:.1f} s, {gib[size]:.2f} GiB" for size in sizes]
-        marks = ["" if ok else " (too much)" for ok in (ratio <= ALLOWED_TIME, more <= ALLOWED_GIB)]
-        yield f"| {stage[0]} | {' | '.join(cells)} | {start:.1f} s | {ratio:.2f}{marks[0]} | {more:.2f} GiB{marks[1]} |"
+        if bounded:
+            slope = (seconds[sizes[1]] - seconds[small]) / (sizes[1] - small)
+            start = max(0.0, seconds[small] - slope * small)
+            each = [(seconds[size] - start) / size for size in sizes[-2:]]
+            ratio, more = each[1] / max(each[0], 1e-12), gib[large] - gib[small]
+            cells += [
+                f"{start:.1f} s",
+                f"{ratio:.2f}{'' if ratio <= ALLOWED_TIME else ' (too much)'}",
+                f"{more:.2f} GiB{'' if more <= ALLOWED_GIB else ' (too much)'}",
+            ]
+        yield f"| {stage} | {' | '.join(cells)} |"
 
 
 def draw(rows: pl.DataFrame, file: Path) -> None:
@@ -163,7 +167,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to draw")
     options = parser.parse_args()
     save_model(options.folder / "model")
-    list(measure(options.folder / "warm", options.sizes[0]))
+    if len(options.sizes) > 1:
+        list(measure(options.folder / "warm", options.sizes[0]))
     found = []
     for size in options.sizes:
         found += measure(options.folder / str(size), size)

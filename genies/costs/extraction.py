@@ -17,8 +17,8 @@ from genies.costs.sketch import Sketch, multiplied_weights, read_config
 from genies.data.options import Split
 from genies.engine.forest import build_forest
 from genies.engine.options import Extraction
-from genies.engine.parts import Shape
 from genies.engine.reads import Reads
+from genies.engine.shape import Shape
 from genies.errors import DiskError, ModelError
 from genies.store.activations import PARTIAL
 from genies.store.blocks import store_bytes

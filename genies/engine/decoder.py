@@ -18,9 +18,10 @@ from genies.engine.arithmetic import DTYPES, choose_kernels, resolve_device, to_
 from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
-from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
+from genies.engine.parts import attention_layers, find_blocks, head_width, input_width
 from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
+from genies.engine.shape import Shape, chosen_parts
 from genies.errors import ModelError, readable
 from genies.models.load import load_weights, moved, refuse_lacking
 

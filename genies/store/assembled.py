@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from genies.engine.parts import Shape
 from genies.engine.reads import EVERYTHING, Reads
+from genies.engine.shape import Shape
 from genies.errors import StoreError
 from genies.store.activations import ActivationStore
 from genies.store.held import Held

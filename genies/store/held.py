@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from genies.engine.parts import Shape
 from genies.engine.reads import Reads
+from genies.engine.shape import Shape
 from genies.engine.tokens import SCORED_VIEW
 from genies.store.shards import SCALARS
 

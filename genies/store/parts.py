@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from genies.digests import DIGEST_LENGTH, value_digest
-from genies.engine.parts import Shape, chosen_parts
+from genies.engine.shape import Shape, chosen_parts
 from genies.engine.tokens import SCORED_VIEW, Tokens
 from genies.errors import StoreError
 from genies.files import read_sealed

@@ -16,8 +16,8 @@ from genies.data.pairs import Pair
 from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine.options import Extraction
-from genies.engine.parts import Shape
 from genies.engine.reads import EVERYTHING, Reads, from_flags, to_flags, union
+from genies.engine.shape import Shape
 from genies.engine.tokenization import tokenize
 from genies.engine.tokens import Tokens, select_tokens
 from genies.errors import ConfigError, StoreError
