@@ -1,8 +1,8 @@
-"""Time and memory of every stage as one distribution grows, on a tiny model.
+"""Processor time and memory of every stage as one distribution grows, on a tiny model.
 
 Run as ``python benchmarks/growth.py FOLDER``; see ``docs/benchmarks.md``. Each stage is one process of one thread, as a
-job of Snakemake, on a distribution whose pairs lie half in its training split and half in its test split. Where
-there are several sizes, the smallest is run once before, so that what is read from the disk once is not part of it.
+job of Snakemake, on a distribution whose pairs lie half in its training split and half in its test split.
+Processor time is what other work on the machine changes least.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,7 +30,8 @@ PROGRAM = """
 import resource, sys
 import genies.cli
 status = genies.cli.main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(sum(each.ru_utime + each.ru_stime for each in used), used[0].ru_maxrss)
 sys.exit(status)
 """
 ALLOWED_TIME, ALLOWED_GIB = 1.2, 1.0
@@ -96,7 +96,7 @@ def stages() -> Iterator[tuple[str, list[str]]]:
 
 
 def measure(folder: Path, pairs: int) -> Iterator[dict[str, float | int | str]]:
-    """Run every stage on a distribution of so many pairs; wall-clock seconds, and the peak of memory in GiB."""
+    """Run every stage on a distribution of so many pairs; seconds of processor time, and the peak of memory in GiB."""
     shutil.rmtree(folder, ignore_errors=True)
     write_split(folder / "data/grown/train.json", pairs // 2, 0)
     write_split(folder / "data/grown/test.json", pairs // 2, pairs)
@@ -104,14 +104,14 @@ def measure(folder: Path, pairs: int) -> Iterator[dict[str, float | int | str]]:
     (folder / "shifts.yaml").write_text(json.dumps([shift]))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     for verb, arguments in stages():
-        begin = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, verb, *arguments], cwd=folder, env={**os.environ, **threads},
             capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
             raise SystemExit(f"{verb} at {pairs} pairs: {done.stderr}")
-        seconds, peak = time.perf_counter() - begin, int(done.stdout.splitlines()[-1]) / 2**20
+        used, resident = done.stdout.splitlines()[-1].split()
+        seconds, peak = float(used), int(resident) / 2**20
         print(f"{pairs} {verb}: {seconds:.1f} s, {peak:.2f} GiB", file=sys.stderr, flush=True)
         yield {"stage": verb, "pairs": pairs, "seconds": seconds, "gib": peak}
     missing = [name for name in tables.NAMES if not (folder / f"results/{name}.csv").is_file()]
@@ -154,7 +154,7 @@ def draw(rows: pl.DataFrame, file: Path) -> None:
         x=alt.X("pairs:Q", scale=alt.Scale(type="log"), title="pairs"),
         color=alt.Color("stage:N", sort=[name for name, _ in stages()], title=None),
     )  # fmt: skip
-    seconds = lines.encode(y=alt.Y("seconds:Q", scale=alt.Scale(type="log"), title="seconds"))
+    seconds = lines.encode(y=alt.Y("seconds:Q", scale=alt.Scale(type="log"), title="seconds of processor time"))
     memory = lines.encode(y=alt.Y("gib:Q", title="peak memory, GiB"))
     (seconds.properties(width=300, height=260) | memory.properties(width=300, height=260)).save(file)
 
@@ -167,8 +167,6 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to draw")
     options = parser.parse_args()
     save_model(options.folder / "model")
-    if len(options.sizes) > 1:
-        list(measure(options.folder / "warm", options.sizes[0]))
     found = []
     for size in options.sizes:
         found += measure(options.folder / str(size), size)

@@ -71,6 +71,10 @@ class Part:
             examples: of the request, ascending, int64 (n,).
             keys: of their tokens, uint64 (n,).
         """
+        # Parts of other splits are most of a series, and differ from the first example on.
+        place = int(np.searchsorted(examples, self.examples[0]))
+        if place < len(examples) and examples[place] == self.examples[0] and keys[place] != self.keys[0]:
+            return None
         _, ours, theirs = np.intersect1d(self.examples, examples, assume_unique=True, return_indices=True)
         if not len(ours) or (self.keys[ours] != keys[theirs]).any():
             return None
@@ -110,7 +114,7 @@ class Parts:
 def _described(folder: Path, series: Mapping[str, Any]) -> Part | None:
     try:
         description = read_sealed(folder / "store.json")
-    except StoreError as error:
+    except (StoreError, OSError) as error:  # another user's may not be readable
         log.warning("%s", error)
         return None
     fields = description.get("digest", {})
