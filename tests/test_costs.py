@@ -26,6 +26,7 @@ from genies.costs.trees import CHARACTERS_PER_TOKEN, Trees
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_tree
 from genies.engine.options import Extraction
+from genies.engine.reads import to_flags
 from genies.engine.scoring import Scorer, lay_out
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json, write_json
@@ -38,7 +39,7 @@ from genies.stages.tune import tune_sources
 from genies.store.activations import ActivationStore
 from genies.store.blocks import METADATA_BYTES, data_bytes, store_bytes
 from genies.store.extraction import Extractor
-from genies.store.settled import stored_shapes
+from genies.store.held import Held
 from genies.store.splits import ShownSplit
 from genies.store.tokens import METADATA_BYTES as TOKENS_METADATA
 
@@ -77,7 +78,7 @@ class Run:
         """Tokenize and extract. Returns the extractor, which counts."""
         made: list[Extractor] = []
         plan = self.plan()
-        views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+        views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
@@ -119,7 +120,8 @@ def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_ma
     for folder in stores:
         store = ActivationStore(folder)
         texts = len(store.example)
-        shapes = stored_shapes(made.decoder().shape, store.description["view"])
+        held = Held.from_json(store.description["digest"]["features"])
+        shapes = held.shapes(made.decoder().shape)
         assert shapes == store.shapes
         shards = sum(size(folder / "data.zarr" / name / "c") for name in shapes)
         assert shards == data_bytes(shapes, dtype, texts)
@@ -376,7 +378,7 @@ def test_stores_of_another_arithmetic_are_not_asked_room_for(
     described, tokenized = (read_json(plan.files.results / name / "tiny.json") for name in ("models", "tokens"))
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: not native)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    check_disk(described, tokenized, plan.methods.views, options, plan.files.cache)
+    check_disk(described, tokenized, plan.methods.reads, options, plan.files.cache)
     for other in (replace(options, dtype="float32"), replace(options, heads="none")):
         with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
-            check_disk(described, tokenized, plan.methods.views, other, plan.files.cache)
+            check_disk(described, tokenized, plan.methods.reads, other, plan.files.cache)

@@ -98,6 +98,7 @@ class FittedIntervention:
     def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         from genies.engine.tokenization import tokenize
         from genies.store.activations import ActivationStore
+        from genies.store.assembled import AssembledStore
         from genies.store.pairs import StoredPairs
         from genies.store.requests import Request
         from genies.store.tokens import tokens_digest
@@ -108,14 +109,23 @@ class FittedIntervention:
         tokens = {view: tokenize(self._tokenizer, texts, VIEWS[view]) for view in views}
         named = {view: tokens_digest(self._manifest["tokenizer_digest"], texts, VIEWS[view])[0] for view in views}
         with TemporaryDirectory(prefix="genies-") as folder:
-            extracted = self._extract(Path(folder), Request("new", "texts", tokens, named)) if views else {}
-            stores = {view: ActivationStore(Path(folder) / digest) for view, digest in extracted.items()}
+            reads = {view: self.intervention.reads(view) for view in views}
+            extracted = self._extract(Path(folder), Request("new", "texts", tokens, named, reads)) if views else {}
+            stores = {
+                view: AssembledStore([ActivationStore(Path(folder) / part) for part in parts], *self._chosen_sites())
+                for view, parts in extracted.items()
+            }
             pairs = [Pair(example, 0, 0, 1) for example in range(len(examples))]
             first = np.ones(len(pairs), bool)
-            stored = StoredPairs(pairs, stores, first, labelled=False, examples=examples)
+            stored = StoredPairs(pairs, stores, first, labelled=False, reads=reads, examples=examples)
             return checked_prediction(self.intervention, stored, "new texts")
 
-    def _extract(self, root: Path, request: Any) -> dict[str, str]:
+    def _chosen_sites(self) -> tuple[Sequence[int] | None, Sequence[int] | None]:
+        """Layers and heads that the configuration of the fit let be read; None for all."""
+        assert self._extractor is not None
+        return self._extractor.options.layer_numbers, self._extractor.options.head_numbers
+
+    def _extract(self, root: Path, request: Any) -> dict[str, list[str]]:
         from genies.engine.options import Extraction
         from genies.store.extraction import Extractor
 

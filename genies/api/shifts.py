@@ -169,22 +169,23 @@ def _provide_data(plan: Plan) -> None:
 
 def _evaluate(plan: Plan, name: str) -> None:
     """Every stage from the model to its evaluations, with the files that the rules name."""
+    from genies.engine.reads import to_flags
     from genies.stages.extract import extract_distributions
     from genies.stages.model import pin_model
     from genies.stages.tokenize import tokenize_splits
 
     files, cache = plan.files, plan.files.cache
     model, tokens = files.model(name), files.tokens(name)
-    views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads.items()}
     pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
     train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **views, reading=plan.reading, extraction=plan.config.extraction,
+        model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            *plan.jobs.batch(batch), model=model, tokens=tokens, **views, extraction=plan.config.extraction,
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **reads, extraction=plan.config.extraction,
             cache=cache, output=output,
         )  # fmt: skip
     for intervention in plan.methods.probes:

@@ -17,8 +17,9 @@ from genies.errors import ConfigError, DataError, StoreError
 from genies.files import PARTIAL, read_json
 from genies.stages.shown import ShownTexts
 from genies.store.activations import ActivationStore
+from genies.store.assembled import AssembledStore
 from genies.store.manifest import Activations
-from genies.store.tokens import read_attributes, tokens_path
+from genies.store.tokens import read_attributes, read_tokens, tokens_path
 
 TEXT_COLUMNS = {
     "row": pl.Int64,
@@ -45,7 +46,7 @@ class OpenStore:
         texts: the texts, columns as in ``TEXT_COLUMNS``.
     """
 
-    def __init__(self, stores: Mapping[str, ActivationStore], examples: Sequence[Example] | None) -> None:
+    def __init__(self, stores: Mapping[str, AssembledStore], examples: Sequence[Example] | None) -> None:
         """Bind the stores of one split to the table of its texts.
 
         Args:
@@ -54,7 +55,7 @@ class OpenStore:
         """
         self._stores = dict(sorted(stores.items()))
         first = next(iter(self._stores.values()))
-        self.model: str = first.description["model"]
+        self.model: str = first.parts[0].description["model"]
         self.views = list(self._stores)
         keys = _keys(first)
         self._rows = {view: store.rows(*zip(*keys, strict=True)) for view, store in self._stores.items()}
@@ -84,8 +85,8 @@ class OpenStore:
         """
         store = self._store(view)
         if layer is not None:
-            return store.residual(layer)[self._rows[view]]
-        return np.stack([store.residual(each)[self._rows[view]] for each in store.layers("residual")], axis=1)
+            return store.residual(layer, self._rows[view])
+        return np.stack([store.residual(each, self._rows[view]) for each in store.layers("residual")], axis=1)
 
     def heads(self, view: str, layer: int | None = None) -> np.ndarray:
         """Attention-head outputs, float32: (texts, heads, head_dim), or (texts, layers, heads, head_dim) of all layers.
@@ -95,18 +96,18 @@ class OpenStore:
         """
         store = self._store(view)
         if layer is not None:
-            return store.heads(layer)[self._rows[view]]
-        return np.stack([store.heads(each)[self._rows[view]] for each in store.layers("heads")], axis=1)
+            return store.heads(layer, rows=self._rows[view])
+        return np.stack([store.heads(each, rows=self._rows[view]) for each in store.layers("heads")], axis=1)
 
     def log_probability(self) -> np.ndarray:
         """Summed natural log-probability of each response and EOS given its prompt, float64 (texts,)."""
-        return self._store("plain").log_probability()[self._rows["plain"]]
+        return self._store("plain").log_probability(self._rows["plain"])
 
     def scored_tokens(self) -> np.ndarray:
         """Tokens that each log-probability sums over, int64 (texts,)."""
-        return self._store("plain").scored_tokens()[self._rows["plain"]]
+        return self._store("plain").scored_tokens(self._rows["plain"])
 
-    def _store(self, view: str) -> ActivationStore:
+    def _store(self, view: str) -> AssembledStore:
         if view not in self._stores:
             raise StoreError(f"view {view}: not among those that are open ({', '.join(self.views)})")
         return self._stores[view]
@@ -123,7 +124,8 @@ def open_store(
 
     Args:
         store: a run's manifest (``results/<run>/activations/<model>/<batch>.json``), for all views of a split; or a
-            store's folder, or the beginning of its digest as ``genies cache list`` shows it, for one view.
+            part's folder, or the beginning of its digest as ``genies cache list`` shows it, for its view, examples and
+            features.
         distribution: name or folder of the distribution. A manifest needs it. From its folder the texts are read; they
             are compared with those that the features belong to.
         split: ``train`` or ``test``; a manifest needs it.
@@ -149,10 +151,11 @@ def open_store(
         held = one.description["distribution"], one.description["split"]
         if (folder.name if folder else held[0], split or held[1]) != held:
             raise StoreError(f"{place}: holds {' '.join(held)}, not {folder.name if folder else held[0]} {split or ''}")
-        stores, cache = {one.description["view"]: one}, place.parents[1]
+        stores = {one.description["view"]: AssembledStore([one], heads=one.head_numbers or None)}
+        cache = place.parents[1]
     if folder is None or not folder.is_dir():
         return OpenStore(stores, None)
-    first = next(iter(stores.values()))
+    first = next(iter(stores.values())).parts[0]
     file = folder / f"{first.description['split']}.json"
     shown = _as_shown(file, path) if path.suffix == ".json" else _as_filed(file)
     return OpenStore(stores, _the_extracted(shown, first, file, Path(cache)))
@@ -186,12 +189,13 @@ def _as_filed(file: Path) -> Iterator[list[Example]]:
 
 
 def _the_extracted(
-    candidates: Iterator[list[Example]], store: ActivationStore, file: Path, cache: Path
+    candidates: Iterator[list[Example]], part: ActivationStore, file: Path, cache: Path
 ) -> list[Example]:
-    """The first of the candidates whose texts are those that were tokenized for the store."""
-    tokens = tokens_path(cache, store.description["digest"]["tokens"])
-    wanted = read_attributes(tokens)["fields"]["texts"]
-    keys = _keys(store)
+    """The first of the candidates whose texts are those that were tokenized when a part was made."""
+    path = tokens_path(cache, part.description["tokens"])
+    wanted, tokens = read_attributes(path)["fields"]["texts"], read_tokens(path)
+    # A part may hold some of them.
+    keys = sorted(zip(tokens.example.tolist(), tokens.response.tolist(), strict=True))
     for examples in candidates:
         try:
             texts = [Text(e, r, examples[e].prompt, examples[e].responses[r]) for e, r in keys]
@@ -205,13 +209,14 @@ def _the_extracted(
     )
 
 
-def _keys(store: ActivationStore) -> list[tuple[int, int]]:
+def _keys(store: AssembledStore) -> list[tuple[int, int]]:
     """Example and response of every text, sorted."""
     return sorted(zip(store.example.tolist(), store.response.tolist(), strict=True))
 
 
-def _table(store: ActivationStore, keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
-    place = store.description["distribution"], store.description["split"]
+def _table(store: AssembledStore, keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
+    described = store.parts[0].description
+    place = described["distribution"], described["split"]
     rows = []
     for row, (example, response) in enumerate(keys):
         told = examples[example] if examples else None

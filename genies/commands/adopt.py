@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from genies.config.load import read_config
 from genies.devices import claim_gpus
+from genies.engine.reads import to_flags
 from genies.errors import DiskError, StoreError
 from genies.files import read_json
 from genies.models.describe import read_model
@@ -65,8 +66,8 @@ def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:
     with TemporaryDirectory(prefix="genies-") as folder:
         described, tokenized = _manifests(plan, model, Path(folder))
     extractor = Extractor(described, cache / "activations", plan.config.extraction)
-    known, views = OldStores(cache), plan.methods.views
-    requests = requests_of(tokenized, plan.selection.all, views, cache)
+    known = OldStores(cache)
+    requests = requests_of(tokenized, plan.selection.all, plan.methods.reads, cache)
     wanted = [one for request in requests for one in wanted_stores(extractor, request, known)]
     outcome = _Outcome(without=sum(not one.old for one in wanted))
     for version in _versions(wanted):
@@ -100,14 +101,14 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
 
 
 def _tokenize(plan: Plan, model: Path, output: Path) -> None:
-    views, selection = plan.methods.views, plan.selection
+    reads, selection = plan.methods.reads, plan.selection
     try:
         tokenize_splits(
             model=model,
             train=plan.data.train(selection.trained_on),
             test=plan.data.test(selection.tested),
-            train_views=views["train"],
-            test_views=views["test"],
+            train_views=to_flags(reads["train"]),
+            test_views=to_flags(reads["test"]),
             reading=plan.reading,
             extraction=plan.config.extraction,
             cache=plan.files.cache,

@@ -34,10 +34,12 @@ from genies.models.files import hashes_file, tokenizer_digest
 from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
-from genies.store.activations import is_complete
 from genies.store.blocks import store_bytes
-from genies.store.settled import settled, store_digest, stored_shapes
-from genies.store.tokens import tokens_bytes
+from genies.store.held import Held
+from genies.store.parts import Parts
+from genies.store.requests import LazyTokens, Request
+from genies.store.settled import look_up, settled
+from genies.store.tokens import tokens_bytes, tokens_path
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -204,7 +206,9 @@ def _model_costs(
 ) -> ModelCosts:
     sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
-        (split.distribution, split.split, view): store_bytes(stored_shapes(sketch.shape, view), dtype, split.texts)
+        (split.distribution, split.split, view): store_bytes(
+            Held.of(plan.methods.reads[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
+        )
         for split in splits
         for view in split.extracted
     }
@@ -248,17 +252,23 @@ def _run_jobs(plan: Plan) -> int:
 
 
 def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> list[tuple[str, Split, str]]:
-    """Stores (distribution, split, view) that are in the cache; known where the run has the model's manifest."""
+    """Stores (distribution, split, view) that the cache has whole; known where the run has the model's manifest."""
     if model.manifest is None:
         return []
     chosen = settled(plan.config.extraction, model.manifest)
-    root = plan.files.cache / "activations"
-    return [
-        (split.distribution, split.split, view)
-        for split in splits
-        for view in split.extracted
-        if view in split.digests and is_complete(root, store_digest(model.manifest, split.digests[view], chosen)[0])
-    ]
+    parts = Parts(plan.files.cache / "activations")
+    found: list[tuple[str, Split, str]] = []
+    for split in splits:
+        for view in split.extracted:
+            path = tokens_path(plan.files.cache, split.digests.get(view, ""))
+            if path.is_file():
+                digests = {view: split.digests[view]}
+                tokens = LazyTokens(plan.files.cache, digests)
+                reads = plan.methods.reads[split.split]
+                request = Request(split.distribution, split.split, tokens, digests, reads)
+                if not look_up(model.manifest, parts, chosen, request).lacks:
+                    found.append((split.distribution, split.split, view))
+    return found
 
 
 def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:

@@ -18,9 +18,10 @@ from genies.engine.arithmetic import DTYPES, choose_kernels, resolve_device, to_
 from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
-from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
+from genies.engine.parts import attention_layers, find_blocks, head_width, input_width
 from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
+from genies.engine.shape import Shape, chosen_parts
 from genies.errors import ModelError, readable
 from genies.models.load import load_weights, moved, refuse_lacking
 
@@ -41,6 +42,7 @@ class Decoder:
         shape: what is read.
         alike_up_to: see ``genies.engine.positions``.
         without_heads: why no heads can be read of this model; None where they can.
+        sizes: of the model: ``blocks``, ``heads`` of each (0 where none can be read), ``head_dim``, ``hidden``.
     """
 
     def __init__(
@@ -75,6 +77,10 @@ class Decoder:
         chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
         width = 0 if self.without_heads else head_width(config, count)
         self.shape = Shape(blocks=len(self.blocks), **chosen, head_dim=width, hidden=config.hidden_size)
+        self.sizes = {
+            "blocks": len(self.blocks), "heads": 0 if self.without_heads else count, "head_dim": width,
+            "hidden": config.hidden_size,
+        }  # fmt: skip
         self.projections = [projections[layer] for layer in self.shape.head_layers]
         self._heads = count
 

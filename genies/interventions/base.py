@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 import numpy as np
 
 from genies.data.pairs import PairTexts
+from genies.engine.reads import Feature, Reads
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
 Protocols = Literal["paper", "corrected"]
-Features = Literal["heads", "residual", "log_probability", "texts"]
 RepeatedOver = Literal["seeds", "tie orders"]
 
 
@@ -88,8 +88,9 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         seed: of what is drawn; default: that of the run.
     """
 
-    features: ClassVar[tuple[Features, ...]] = ()
-    """What is read of each text."""
+    features: ClassVar[tuple[Feature, ...] | Mapping[str, tuple[Feature, ...]]] = ()
+    """What is read of each text, or by view where that differs. Extraction stores nothing else, and ``fit`` and
+    ``predict_proba`` can read nothing else. Where nothing is declared, everything is stored of the views."""
     fit_views: ClassVar[tuple[str, ...]] = ()
     """Views that ``fit`` reads (names in ``genies.data.views.VIEWS``)."""
     predict_views: ClassVar[tuple[str, ...]] = ()
@@ -112,6 +113,11 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:
         self.protocol = protocol
         self.seed = seed
+
+    @classmethod
+    def reads(cls, view: str) -> Reads:
+        """Features that are read under a view."""
+        return Reads.of(cls.features.get(view, ()) if isinstance(cls.features, Mapping) else cls.features)
 
     @property
     def reads_test_labels(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from genies.config.sections import Config
 from genies.data.options import Split
+from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
@@ -134,6 +135,15 @@ class Methods:
         return {
             "train": sorted({view for kind in kinds for view in kind.fit_views}),
             "test": sorted({view for kind in kinds for view in kind.predict_views}),
+        }
+
+    @cached_property
+    def reads(self) -> dict[Split, dict[str, Reads]]:
+        """What the interventions read together, by split and view: all that extraction stores."""
+        kinds = self._kinds.values()
+        return {
+            "train": {v: union(k.reads(v) for k in kinds if v in k.fit_views) for v in self.views["train"]},
+            "test": {v: union(k.reads(v) for k in kinds if v in k.predict_views) for v in self.views["test"]},
         }
 
     def other_models(self, intervention: str) -> list[str]:

@@ -57,8 +57,9 @@ def evaluate_fits(
             target = known[name]
             stores = extracted.stores(name, "test", intervention.predict_views)
             labelled = intervention.reads_test_labels
-            read = target.framed.examples if "texts" in intervention.features else ()
-            stored = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster, read)
+            reads = {view: intervention.reads(view) for view in stores}
+            shown = target.framed.examples if "texts" in intervention.features else ()
+            stored = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster, reads, shown)
             frames.append(judge(intervention, stored, target))
         inputs = {"fits": fits, **stem_roles("activations", activations), **data_roles(tests)}
         stated = {MADE_OF: made_of(code, inputs), "targets": list(names)}

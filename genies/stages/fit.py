@@ -106,9 +106,9 @@ def _fit(
         if known or is_saved(folder):  # by another job, for which this one waited
             return _Fit.of(folder, load(folder, intervention), reused=True)
         opened = extracted.stores(source, "train", views)
-        read = split.framed.examples if "texts" in unfitted.features else ()
-        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, examples=read)
-        meter = Meter()
+        reads, meter = {view: unfitted.reads(view) for view in views}, Meter()
+        shown = split.framed.examples if "texts" in unfitted.features else ()
+        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, reads=reads, examples=shown)
         try:
             fitted = unfitted.fit(stored)
         except DataError as error:
@@ -129,7 +129,7 @@ def fit_digest(
         parameters: all of them.
         made: what ``computed_by`` says of its module.
         split: the pairs that it is fitted on.
-        stores: names of the stores that it reads, by view; a digest of the texts themselves where it reads those.
+        stores: names of the features that it reads, by view; a digest of the texts themselves where it reads those.
     """
     fields = {
         "intervention": name_of(intervention),

@@ -316,7 +316,8 @@ def _about(kind: Kind, path: Path) -> str:
             return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
         if kind == "activations":
             told = read_json(path / "store.json")
-            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
+            held = f"{len(set(told['example']))} examples, {', '.join(sorted(set(told['shapes']) - {'scored_tokens'}))}"
+            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']} ({held})"
         if kind == "models":
             return str(read_json(path / gguf.RECORD_FILE)["name"])
         told = read_json(path / RECORD_FILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from genies.data.options import Reading
 from genies.errors import StoreError
 from genies.files import read_json
 from genies.store.activations import ActivationStore
+from genies.store.assembled import AssembledStore
 
 StoreKey = tuple[str, str, str]
 """(distribution, split, view)."""
@@ -19,8 +20,9 @@ StoreKey = tuple[str, str, str]
 class Activations:
     """The stores that manifests of extraction name, opened on demand.
 
-    A manifest holds the ``reading``, ``stores`` (records with distribution, split, view, digest) and ``left_out``
-    (examples over the model's context, by ``distribution/split``).
+    A manifest holds the ``reading``, ``stores`` (records with distribution, split, view and the digest of a part, of
+    which a view may have several), ``features`` (likewise, with the name of the features, whatever parts they lie in)
+    and ``left_out`` (examples over the model's context, by ``distribution/split``).
 
     Attributes:
         reading: how the splits were read; the defaults where no manifest is given, that is where nothing is extracted.
@@ -40,12 +42,14 @@ class Activations:
         """
         self.root = Path(cache) / "activations"
         self._digests: dict[StoreKey, str] = {}
+        self._parts: dict[StoreKey, list[str]] = {}
+        self._chosen: dict[str, Any] = {}
         self._left_out: dict[str, frozenset[int]] = {}
         self.reading = Reading()
         self.origin: dict[str, Any] | None = None
         for path in manifests:
             manifest = read_json(path, "model", "reading", "stores", "left_out")
-            if not {"weights_digest", "extraction"} <= manifest.keys():
+            if not {"weights_digest", "extraction", "features"} <= manifest.keys():
                 raise StoreError(f"{path}: of an older version of genies; run snakemake again to make it")
             self.reading = Reading.of(manifest["reading"])
             self.origin = {
@@ -53,13 +57,17 @@ class Activations:
                 "reading": self.reading.remembered(),
                 "extraction": manifest["extraction"],
             }
+            for entry in manifest["features"]:
+                self._digests[_key(entry)] = entry["digest"]
             for entry in manifest["stores"]:
-                self._digests[entry["distribution"], entry["split"], entry["view"]] = entry["digest"]
+                self._parts.setdefault(_key(entry), []).append(entry["digest"])
+            settings = manifest["extraction"]
+            self._chosen = {name: None if (own := settings[name]) == "all" else own for name in ("layers", "heads")}
             self._left_out |= {key: frozenset(examples) for key, examples in manifest["left_out"].items()}
         self._open = lru_cache(maxsize=None)(lambda digest: ActivationStore(self.root / digest))
 
     def digest(self, distribution: str, split: str, view: str) -> str:
-        """Name of a store.
+        """Name of a split's features under a view.
 
         Raises:
             StoreError: the run has not extracted it.
@@ -84,10 +92,19 @@ class Activations:
             raise StoreError(f"{distribution} {split}: not among the splits that were extracted ({known})")
         return views
 
-    def stores(self, distribution: str, split: str, views: Iterable[str]) -> dict[str, ActivationStore]:
+    def stores(self, distribution: str, split: str, views: Iterable[str]) -> dict[str, AssembledStore]:
         """Open stores by view."""
-        return {view: self._open(self.digest(distribution, split, view)) for view in views}
+        found = {}
+        for view in views:
+            self.digest(distribution, split, view)  # says what to do where it was not extracted
+            parts = [self._open(part) for part in self._parts[distribution, split, view]]
+            found[view] = AssembledStore(parts, self._chosen["layers"], self._chosen["heads"])
+        return found
 
     def left_out(self, distribution: str, split: str) -> frozenset[int]:
         """Examples of the split that the model's context cannot hold."""
         return self._left_out.get(f"{distribution}/{split}", frozenset())
+
+
+def _key(entry: Mapping[str, str]) -> StoreKey:
+    return entry["distribution"], entry["split"], entry["view"]

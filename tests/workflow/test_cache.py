@@ -32,7 +32,7 @@ def test_everything_of_a_run_is_used_and_sound(everything: list[cache.Entry], ca
     assert {entry.kind for entry in everything} == set(cache.KINDS) - {"models"}  # the model is a folder
     assert {entry.users for entry in everything} == {("mini",)}
     assert main(["cache", "list"]) == 0
-    assert "tiny-llama: north test, plain" in capsys.readouterr().out
+    assert "tiny-llama: north test, plain (8 examples, heads, log_probability)" in capsys.readouterr().out
     assert main(["cache", "verify"]) == 0
     assert f"{len(everything)} verified" in capsys.readouterr().out
 

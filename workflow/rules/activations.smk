@@ -38,6 +38,8 @@ rule tokenize:
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=" ".join(flags(plan.config.extraction)),
+        train_reads=" ".join(to_flags(plan.methods.reads["train"])),
+        test_reads=" ".join(to_flags(plan.methods.reads["test"])),
     params:
         train_views=plan.methods.views["train"],
         test_views=plan.methods.views["test"],
@@ -49,7 +51,7 @@ rule tokenize:
     shell:
         further(train="input.train", test="input.test")
         + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
-        "--train-views {params.train_views:q} --test-views {params.test_views:q} {params.reading:q} "
+        "--train-views {resources.train_reads} --test-views {resources.test_reads} {params.reading:q} "
         "{resources.extraction} --cache={params.cache:q} --output={output:q}"
 
 
@@ -72,8 +74,8 @@ rule extract:
         how=" ".join(flags(plan.config.extraction, decides=False)),
     params:
         distributions=lambda wildcards: plan.jobs.batch(wildcards.batch),
-        train_views=plan.methods.views["train"],
-        test_views=plan.methods.views["test"],
+        train_views=to_flags(plan.methods.reads["train"]),
+        test_views=to_flags(plan.methods.reads["test"]),
         extraction=flags(plan.config.extraction, decides=True),
         cache=cache,
         code=plan.code("genies.stages.extract"),

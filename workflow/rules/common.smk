@@ -16,6 +16,7 @@ try:
     from genies.config.load import load_config
     from genies.demo.place import distributions_digest
     from genies.devices import gpus_of_job, visible_gpus
+    from genies.engine.reads import to_flags
     from genies.errors import GeniesError
     from genies.options import flags
     from genies.plan import Plan, find_programs_beside, one_of
