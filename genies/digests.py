@@ -32,6 +32,8 @@ NOT_COMPUTING = {
     "genies.interventions.training.loaded": "keeps a model for who asks for the same one next",
     "genies.locks": "waits",
     "genies.making": "states what was computed with what",
+    "genies.models.adapters": "merges adapters into models whose digests names hold",
+    "genies.models.conversions": "keeps models that were converted, likewise",
     "genies.models.files": "finds and hashes the files that names hold by their digests",
     "genies.models.find": "finds a model by its identifier, likewise",
     "genies.models.gguf": "converts files into models whose digests names hold",

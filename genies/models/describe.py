@@ -7,7 +7,7 @@ from typing import Any
 
 from genies.errors import REPAIR, ModelError, StoreError, readable
 from genies.files import read_json
-from genies.models import gguf
+from genies.models import conversions, gguf
 from genies.models.files import digests_of, hashes_of, model_files, read_object
 from genies.models.find import cached_file, cached_folder, fetch, is_local, model_name
 from genies.models.gguf import is_gguf
@@ -99,7 +99,7 @@ def read_model(manifest: Path) -> dict[str, Any]:
         StoreError: it is missing or damaged, or the conversion of a GGUF file that it names is not in the cache.
     """
     described = read_json(manifest, "name", "path", "weights_digest", "tokenizer_digest", "context")
-    if described.get("converted") and not gguf.is_converted(Path(described["path"])):
+    if described.get("converted") and not conversions.is_converted(Path(described["path"])):
         raise StoreError(f"{described['path']}: the converted model that {manifest} names is missing; {REPAIR}")
     return described
 
