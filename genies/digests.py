@@ -37,6 +37,7 @@ NOT_COMPUTING = {
     "genies.models.files": "finds and hashes the files that names hold by their digests",
     "genies.models.find": "finds a model by its identifier, likewise",
     "genies.models.gguf": "converts files into models whose digests names hold",
+    "genies.models.merging": "merges them, likewise",
     "genies.models.trial": "tries tokenizers, and throws away what comes out",
     "genies.options": "declares options and their limits; names hold their values",
     "genies.spent": "notes what work takes",

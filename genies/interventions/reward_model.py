@@ -10,6 +10,8 @@ import numpy as np
 
 from genies.errors import ConfigError
 from genies.interventions.text import Grouped, TextPairs, TextScoring
+from genies.models.adapters import OtherModel
+from genies.models.files import hashes_file
 from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ class RewardModel(TextScoring):
     Decoders read ``prompt + response`` and EOS; other classifiers read the text as their tokenizer closes it.
 
     Args:
-        model: folder in the format of ``save_pretrained`` (safetensors), or hub id.
+        model: folder in the format of ``save_pretrained`` (safetensors), or hub id; of an adapter of PEFT, too,
+            which has to hold its reward head. In a run's configuration also the name of one of its ``tuned_models``.
         revision: revision on the hub: branch, tag or commit.
+        base: of an adapter: folder, GGUF file or hub id of its base; default: the one that the adapter names.
+        base_revision: revision of the base on the hub; default: the one that the adapter names.
         overlong: whether texts over this model's own context are an ``error``, or lose tokens in front (``shorten``).
         **parameters: those of ``TextIntervention``.
 
@@ -42,6 +47,8 @@ class RewardModel(TextScoring):
         *,
         model: str | None = None,
         revision: str | None = None,
+        base: str | None = None,
+        base_revision: str | None = None,
         overlong: Overlong = "error",
         **parameters: Any,
     ) -> None:
@@ -52,11 +59,15 @@ class RewardModel(TextScoring):
             raise ConfigError(f"parameter model: {model} is a GGUF file, which can only be a language model")
         self.model = model
         self.revision = revision
+        self.base = base
+        self.base_revision = base_revision
         self.overlong = overlong
 
     @classmethod
-    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-        return [(parameters["model"], parameters.get("revision"))]
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:
+        return [
+            OtherModel(parameters["model"], *(parameters.get(name) for name in ("revision", "base", "base_revision")))
+        ]
 
     def fit(self, pairs: TextPairs) -> Self:
         """Nothing is learned."""
@@ -94,10 +105,8 @@ class RewardModel(TextScoring):
     def _load(self) -> RewardScorer:
         from genies.engine.classifier import finished_reader
         from genies.interventions.training.rewards import finished_scorer
-        from genies.models.files import model_files
-        from genies.models.find import fetch
+        from genies.models.adapters import reward_folder
 
-        folder = fetch(self.model, self.revision)
-        model_files(folder)
+        folder = reward_folder(self.other_models(self.get_params())[0], hashes_file(self.cache))
         reader = finished_reader(folder, self.dtype, self._device, self.attention)
         return finished_scorer(reader, folder, self.batch_tokens, shorten=self.overlong == "shorten")
