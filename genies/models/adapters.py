@@ -85,6 +85,12 @@ class Adapted:
         refuse_layers(found, read_object(found / "config.json"))
         return cls(folder, found, (hashes_of(files, remembered), hashes_of(own, remembered)), (name, revision))
 
+    def stated(self) -> dict[str, Any]:
+        """What a manifest says of it: ``kind``, ``base`` as named and its asked revision, and digests of the base."""
+        named, revision = self.named
+        kind = read_config(self.folder)["peft_type"]
+        return {"kind": kind, "base": named, "asked_base_revision": revision, **digests_of(dict(self.hashes[1]))}
+
     @property
     def pinned(self) -> list[PinnedFiles]:
         """The files of both."""

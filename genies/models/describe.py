@@ -14,6 +14,11 @@ from genies.models.gguf import is_gguf
 from genies.models.load import context_of, load_tokenizer, refuse_layers, text_config, try_tokenizer
 
 
+def found(identifier: str, revision: str | None) -> Path | None:
+    """The folder of a model or an adapter as it is named, without network; None if it is not here."""
+    return Path(identifier).expanduser() if is_local(identifier) else cached_folder(identifier, revision)
+
+
 def find_here(
     identifier: str,
     revision: str | None,
@@ -34,7 +39,7 @@ def find_here(
     """
     local = is_local(identifier)
     if not is_gguf(identifier):
-        folder = Path(identifier).expanduser() if local else cached_folder(identifier, revision)
+        folder = found(identifier, revision)
         if folder is None or not adapters.is_adapter(folder):
             return folder
         return find_here(adapters.base_of(folder, base), base_revision, remembered)
@@ -77,14 +82,14 @@ def describe_model(
         ModelError: the model is not there, not whole, or cannot be used.
         DiskError: a disk is full.
     """
-    found = fetch(identifier, revision)
-    folder, adapter = _made(found, identifier, remembered, base, base_revision)
+    place = fetch(identifier, revision)
+    folder, adapter = _made(place, identifier, remembered, base, base_revision)
     return {
         "name": model_name(identifier),
         "identifier": identifier,
         "asked_revision": revision,
-        "revision": None if is_local(identifier) else _commit(found),
-        "converted": None if folder == found else folder.name,
+        "revision": None if is_local(identifier) else _commit(place),
+        "converted": None if folder == place else folder.name,
         "adapter": adapter,
         **describe_folder(folder, remembered),
     }
@@ -111,25 +116,19 @@ def describe_folder(folder: Path, remembered: Path) -> dict[str, Any]:
 
 
 def _made(
-    found: Path, identifier: str, remembered: Path, base: str | None, base_revision: str | None
+    place: Path, identifier: str, remembered: Path, base: str | None, base_revision: str | None
 ) -> tuple[Path, dict[str, Any] | None]:
     """The folder of a model that can be loaded, and what the manifest says of an adapter."""
-    if is_gguf(found):
-        (sha256,) = hashes_of(model_files(found), remembered).values()
-        return gguf.converted_folder(found, sha256, remembered.parent), None
-    if not adapters.is_adapter(found):
+    if is_gguf(place):
+        (sha256,) = hashes_of(model_files(place), remembered).values()
+        return gguf.converted_folder(place, sha256, remembered.parent), None
+    if not adapters.is_adapter(place):
         if base:
             raise ModelError(f"bases: {identifier} is no adapter, so it has no base; leave it out")
-        return found, None
-    adapted = adapters.Adapted.of(found, base, base_revision, remembered)
+        return place, None
+    adapted = adapters.Adapted.of(place, base, base_revision, remembered)
     named, asked = adapted.named
-    told = {
-        "kind": merging.read_config(found)["peft_type"],
-        "base": named,
-        "asked_base_revision": asked,
-        "base_revision": None if is_local(named) else _commit(fetch(named, asked)),
-        **digests_of(dict(adapted.hashes[1])),
-    }
+    told = {**adapted.stated(), "base_revision": None if is_local(named) else _commit(fetch(named, asked))}
     return adapted.merged(remembered.parent, "language model", model_name(identifier)), told
 
 

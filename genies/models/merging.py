@@ -119,7 +119,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     file = Path(folder) / ADAPTER
     config = read_object(file)
     kind = config.get("peft_type")
-    if kind not in MERGED | VIRTUAL:
+    if not isinstance(kind, str) or kind not in MERGED | VIRTUAL:
         raise ModelError(
             f"{file}: peft_type is {kind!r}, which is neither merged into a model nor read before its texts; there are "
             f"{', '.join(sorted(MERGED | VIRTUAL))}"
@@ -246,13 +246,11 @@ def _on_base(folder: Path, model: PreTrainedModel, form: Form) -> PeftModel:
     from peft import PeftConfig, PeftModel
 
     config: Any = PeftConfig.from_pretrained(str(folder))
-    config.task_type = "CAUSAL_LM" if form == "language model" else "SEQ_CLS"
-    whole = getattr(config, "modules_to_save", None)
-    if whole:
-        present = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-        # Of a reward model as a language model, the head has no place.
-        kept = [name for name in whole if name.rpartition(".")[2] in present or name not in HEADS]
-        config.modules_to_save = kept or None
+    has_head = form == "reward model" and any(map(_is_head, _shapes(folder)))
+    # PEFT itself asks for a head of what it takes for a classifier.
+    config.task_type = "SEQ_CLS" if has_head else "CAUSAL_LM" if form == "language model" else None
+    if whole := getattr(config, "modules_to_save", None):
+        config.modules_to_save = [name for name in whole if has_head or name.rpartition(".")[2] not in HEADS] or None
     adapted = PeftModel.from_pretrained(model, folder, config=config, torch_device="cpu")
     # What PEFT's loader only warns of, or keeps to itself, a second reading returns.
     mapping = getattr(model, "_checkpoint_conversion_mapping", {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
 from genies.interventions.text import TextIntervention
+from genies.models.adapters import OtherModel
+from genies.plan.models import reward_manifest
 
 
 class Methods:
@@ -61,6 +63,8 @@ class Methods:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
         name, seed = self.repeats.get(intervention, (intervention, None))
         own = self._config.intervention_parameters.get(name, {})
+        if own.get("model") in self._config.tuned_models:
+            own = {**own, "model": str(reward_manifest(self._config, own["model"]))}
         parameters = {"protocol": self._config.protocol, "seed": self._config.seed, **own}
         if seed is None:
             return parameters
@@ -69,6 +73,19 @@ class Methods:
     def parameters_json(self, intervention: str) -> str:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
+
+    def on(self, model: str, names: Iterable[str]) -> list[str]:
+        """Which of these interventions and plug-ins read a model: on one that the run tunes, the configured ones."""
+        tuned = self._config.tuned_models.get(model)
+        if tuned is None:
+            return list(names)
+        chosen = self.probes if tuned.interventions is None else tuned.interventions
+        return [name for name in names if self.repeats.get(name, (name,))[0] in chosen]
+
+    def views_on(self, model: str) -> dict[Split, list[str]]:
+        """Views that the interventions read of a model, by split."""
+        kinds = [self.kind(name) for name in self.on(model, self.specs)]
+        return _views(kinds)
 
     @property
     def names(self) -> list[str]:
@@ -109,15 +126,11 @@ class Methods:
     @cached_property
     def views(self) -> dict[Split, list[str]]:
         """Views that the interventions read, by split."""
-        kinds = self._kinds.values()
-        return {
-            "train": sorted({view for kind in kinds for view in kind.fit_views}),
-            "test": sorted({view for kind in kinds for view in kind.predict_views}),
-        }
+        return _views(self._kinds.values())
 
-    def other_models(self, intervention: str) -> list[str]:
-        """Models that it reads besides the run's own: folders and hub ids."""
-        return [identifier for identifier, _ in self.kind(intervention).other_models(self.parameters(intervention))]
+    def other_models(self, intervention: str) -> list[OtherModel]:
+        """Models that it reads besides the run's own."""
+        return self.kind(intervention).other_models(self.parameters(intervention))
 
     def plugin_files(self, name: str) -> list[Path]:
         """Files of a plug-in whose edits run it again.
@@ -143,3 +156,11 @@ class Methods:
         values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
         listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
         return json.dumps(listed, sort_keys=True)
+
+
+def _views(kinds: Iterable[type[Intervention]]) -> dict[Split, list[str]]:
+    listed = list(kinds)
+    return {
+        "train": sorted({view for kind in listed for view in kind.fit_views}),
+        "test": sorted({view for kind in listed for view in kind.predict_views}),
+    }

@@ -28,7 +28,7 @@ rule fit:
 
 rule tune:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         train=lambda wildcards: plan.data.train(plan.jobs.group(wildcards.intervention, wildcards.group)),
         test=lambda wildcards: plan.data.test(plan.jobs.tests(wildcards.intervention, wildcards.group)),
@@ -87,7 +87,7 @@ if plan.methods.texts:
 
 rule plugin:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         programs=lambda wildcards: plan.methods.plugin_files(wildcards.intervention),
         train=lambda wildcards: plan.data.file(wildcards.source, "train"),
@@ -120,7 +120,7 @@ rule plugin:
 
 rule sweep_source:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         train=rules.plugin.input.train,
     output:
