@@ -22,6 +22,7 @@ from genies.interventions import registry
 from genies.interventions.text import TextPairs
 from genies.models.describe import describe_model, read_model
 from genies.models.files import hashes_file
+from genies.models.merging import virtual_tokens
 from genies.store import cache
 
 one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
@@ -156,6 +157,44 @@ def test_a_head_of_the_base_is_enough(tmp_path: Path, remembered: Path) -> None:
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "modules_to_save": None}))
     scores = registry.make("reward_model", {"model": str(adapter)}).bind({}, "cpu").decision_function(PAIRS)
     assert scores.std() > 1e-3
+
+
+def test_what_is_read_after_a_shared_beginning_comes_after_the_virtual_tokens(
+    base: Path, tmp_path: Path, remembered: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "prompt", base, "prompt_tuning")
+    folder = Path(describe_model(str(adapter), None, remembered)["path"])
+    decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
+    from genies.models.load import load_tokenizer
+
+    (one, other), *_ = ids_of(load_tokenizer(folder))
+    shared = 5
+    whole, rest = (build_tree([one, other], [shared] * 2, 2, before) for before in (0, shared - 1))
+    batches = [pack(plan_batches([len(tree)], 4096)[0], [tree]) for tree in (whole, rest)]
+    direct, after = decoder.read(batches[0]), decoder.read(batches[1], decoder.remember(one[: shared - 1]))
+    assert torch.allclose(direct.residual, after.residual, atol=TOLERANCE)
+    assert torch.allclose(direct.log_probability, after.log_probability, atol=TOLERANCE)
+
+
+def test_training_on_a_model_with_virtual_tokens_reads_them_too(base: Path, tmp_path: Path, remembered: Path) -> None:
+    adapter = save_adapter(tmp_path / "prompt", base, "prompt_tuning")
+    described = describe_model(str(adapter), None, remembered)
+    plain = describe_model(str(base), None, remembered)
+    parameters = {"steps": 1, "learning_rate": 1e-9, "pairs_per_step": 2, "virtual_tokens": 3}
+    scores = {
+        model["name"]: registry.make("prompt_tuning", parameters).bind(model, "cpu").fit(PAIRS).decision_function(PAIRS)
+        for model in (described, plain)
+    }
+    assert np.abs(scores["prompt"] - scores["tiny-llama"]).max() > 1e-3
+
+
+def test_a_base_with_virtual_tokens_is_refused(base: Path, tmp_path: Path, remembered: Path) -> None:
+    adapter = save_adapter(tmp_path / "prompt", base, "prompt_tuning")
+    described = describe_model(str(adapter), None, remembered)
+    assert virtual_tokens(Path(described["path"])) == 5
+    with pytest.raises(ModelError, match="its base .* has virtual tokens itself"):
+        other = save_adapter(tmp_path / "lora", base, "lora")
+        describe_model(str(other), None, remembered, base=described["path"])
 
 
 def test_a_second_time_nothing_is_merged_and_the_cache_checks_it(base: Path, tmp_path: Path, remembered: Path) -> None:
