@@ -91,8 +91,8 @@ def run_plugin(
     described, shown = read_model(model), ShownTexts(tokens, model)
     if virtual_tokens(Path(described["path"])):
         raise ModelError(
-            f"{described['path']}: has virtual tokens, which no plug-in would read before its texts; leave the plug-ins "
-            "out, or the model"
+            f"{described['path']}: has virtual tokens, which no plug-in would read before its texts; leave the "
+            "plug-ins out, or the model"
         )
     results = [(work / "evaluations" / f"{file.parent.name}.json").resolve() for file in test]
     remember_files(folder, cache)
