@@ -116,10 +116,6 @@ class Adapted:
 
         return conversions.converted_folder(root, self._fields(form), name, self.folder, load)
 
-    def find_merged(self, root: Path, form: Form) -> Path | None:
-        """The same folder, if it is there and whole."""
-        return conversions.find_converted(root, self._fields(form))
-
     def _fields(self, form: Form) -> dict[str, Any]:
         versions = {name: version(name) for name in ("transformers", "peft")}
         adapter, base = map(dict, self.hashes)

@@ -62,7 +62,7 @@ def test_the_run_trains_it_makes_it_a_model_and_probes_and_scores_it(project: Pr
 
 
 def test_what_does_not_concern_it_runs_nothing_of_it_again(project: Project) -> None:
-    project.config["intervention_parameters"]["mms"] = {"feature": "residual"}
+    project.config["intervention_parameters"]["mms"] = {"split_seed": 5}
     planned = project.planned()
     del project.config["intervention_parameters"]["mms"]
     assert planned["fit:mms"] == 2
