@@ -123,7 +123,7 @@ class _Planned:
             tokenizer_source=source,
             tokenizer_digest=digest,
             manifest=read_json(manifest) if manifest.is_file() and not published else None,
-            is_converted=_is_converted(plan, name),
+            is_converted=not published and _is_converted(plan, name),
             is_there=is_gguf(identifier) and name == base and (folder is None or not is_gguf(folder)),
         )
 
