@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_tree, pack, plan_batches
-from genies.errors import ModelError
+from genies.errors import DataError, ModelError
 from genies.interventions import registry
 from genies.interventions.text import TextPairs
 from genies.models.describe import describe_model, read_model
 from genies.models.files import hashes_file
+from genies.models.load import load_tokenizer
 from genies.models.merging import virtual_tokens
 from genies.store import cache
 
@@ -81,8 +82,6 @@ def check_features(folder: Path, adapter: Path, base: Path, kind: str) -> None:
     """Compare packed passes, separate ones, and those after a shared beginning with PEFT's model."""
     decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
     model, virtual = load_unmerged(adapter, base, "CAUSAL_LM"), 5 if kind in VIRTUAL else 0
-    from genies.models.load import load_tokenizer
-
     texts, starts = ids_of(load_tokenizer(folder)), 4
     trees = [build_tree(pair, [starts] * len(pair), 2) for pair in texts]
     (batch,) = plan_batches([len(tree) for tree in trees], 4096)
@@ -124,8 +123,6 @@ def test_rewards_are_those_of_the_unmerged_adapter_text_by_text(
     model = load_unmerged(adapter, base, "SEQ_CLS")
     model.config.pad_token_id = None
     scored = registry.make("reward_model", {"model": str(adapter)}).bind({}, "cpu").decision_function(PAIRS)
-    from genies.models.load import load_tokenizer
-
     texts = ids_of(load_tokenizer(base))
     with torch.inference_mode():
         rewards = [
@@ -165,8 +162,6 @@ def test_what_is_read_after_a_shared_beginning_comes_after_the_virtual_tokens(
     adapter = save_adapter(tmp_path / "prompt", base, "prompt_tuning")
     folder = Path(describe_model(str(adapter), None, remembered)["path"])
     decoder = Decoder.load(folder, "float32", "cpu", "sdpa")
-    from genies.models.load import load_tokenizer
-
     (one, other), *_ = ids_of(load_tokenizer(folder))
     shared = 5
     whole, rest = (build_tree([one, other], [shared] * 2, 2, before) for before in (0, shared - 1))
@@ -186,6 +181,32 @@ def test_training_on_a_model_with_virtual_tokens_reads_them_too(base: Path, tmp_
         for model in (described, plain)
     }
     assert np.abs(scores["prompt"] - scores["tiny-llama"]).max() > 1e-3
+
+
+def test_virtual_tokens_take_positions_of_the_context_once(tmp_path: Path, remembered: Path) -> None:
+    small = save_model(tmp_path / "small", "llama", context=32)
+    language = save_adapter(tmp_path / "language", small, "prompt_tuning")
+    reward = save_adapter(tmp_path / "reward", small, "prompt_tuning", "SEQ_CLS")
+    described = describe_model(str(language), None, remembered)
+    assert described["context"] == 27
+
+    def of_length(tokens: int) -> TextPairs:
+        """Pairs of which the longest text has so many tokens, BOS and EOS counted."""
+        return TextPairs(("river" + " river" * (tokens // 2 - 2),), (" .",), (" ,",), example=np.array([0]))
+
+    def score(name: str, pairs: TextPairs, **parameters: Any) -> np.ndarray:
+        return registry.make(name, parameters).bind(described, "cpu").fit(pairs).decision_function(pairs)
+
+    lora = {"steps": 1, "pairs_per_step": 1, "rank": 2}
+    finished = {"model": str(reward)}
+    lengths = [len(load_tokenizer(small)(of_length(n).prompt[0] + " .").input_ids) + 1 for n in (26, 28)]
+    assert lengths == [27, 29]
+    for name, parameters in (("lora", lora), ("reward_model", finished)):
+        score(name, of_length(26), **parameters)
+        with pytest.raises(DataError, match=r"exceed the model's context of"):
+            score(name, of_length(28), **parameters)
+    shortened = score("reward_model", of_length(40), **finished, overlong="shorten")
+    assert np.allclose(shortened, score("reward_model", of_length(44), **finished, overlong="shorten"), atol=TOLERANCE)
 
 
 def test_a_base_with_virtual_tokens_is_refused(base: Path, tmp_path: Path, remembered: Path) -> None:

@@ -40,7 +40,7 @@ class RewardScorer:
             reader: the model.
             folder: folder of its tokenizer.
             eos_token: id of the end-of-sequence token.
-            context: positions that the model has; None if unbounded.
+            context: positions that the model has, those of virtual tokens counted; None if unbounded.
             batch_tokens: tokens of one pass, padding counted.
             shorten: whether texts over the context lose tokens in front.
         """
@@ -67,7 +67,8 @@ class RewardScorer:
         else:
             tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
         groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
-        if self._shorten and (context := self._context):
+        if self._shorten and self._context:
+            context = self._context - self.reader.virtual_tokens
             self.shortened = sum(group.longest > context for group in groups)
             groups = [
                 TextGroup(tuple(self._cut(text, context) for text in group.tokens), group.score_from)
