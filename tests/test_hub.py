@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adapters import save_adapter
 from gguf_files import write_gguf
 from helpers import save_model
 from hub import COMMIT, TOKEN, Hub, Repository
@@ -204,3 +205,29 @@ def test_a_full_disk_of_the_hubs_cache_has_the_status_of_full_disks(machine: Mac
     result = machine.run(limited + GENIES, "model", "owner/tiny", "--output", "model.json")
     assert result.returncode == 3
     assert "make room" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_adapter_is_downloaded_with_its_base_and_both_are_pinned(
+    machine: Machine, hub: Hub, repository: Path, tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", repository, "lora")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "owner/tiny"}))
+    (adapter / "adapter_model.bin").write_bytes(b"not to be downloaded")
+    hub.repositories["owner/adapter"] = Repository(adapter, commit=MOVED)
+    result = machine.model("owner/adapter")
+    assert result.returncode == 0, result.stderr
+    manifest = machine.manifest()
+    told = manifest["adapter"]
+    assert (manifest["revision"], told["base"], told["base_revision"]) == (MOVED, "owner/tiny", COMMIT)
+    assert sorted(hub.files_sent()) == sorted([*DOWNLOADED, "adapter_config.json", "adapter_model.safetensors"])
+    asked = len(hub.requests)
+    again = machine.model("owner/adapter", HF_HUB_OFFLINE="1")
+    assert again.returncode == 0 and machine.manifest() == manifest and len(hub.requests) == asked
+    (machine.folder / "model.json").unlink()
+    assert "its base: owner/tiny: the hub has no revision v9 of it; name another under revisions" in machine.refusal(
+        machine.model("owner/adapter", "--base", "owner/tiny", "--base-revision", "v9")
+    )
+    assert "its base: owner/nothing: no such model on the hub" in machine.refusal(
+        machine.model("owner/adapter", "--base", "owner/nothing")
+    )

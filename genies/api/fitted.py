@@ -44,7 +44,12 @@ class FittedIntervention:
     """
 
     def __init__(
-        self, intervention: Intervention, model: Mapping[str, Any], origin: Mapping[str, Any] | None, device: str
+        self,
+        intervention: Intervention,
+        model: Mapping[str, Any],
+        origin: Mapping[str, Any] | None,
+        device: str,
+        cache: Path = Path("cache"),
     ) -> None:
         """Bind an intervention to a model.
 
@@ -53,6 +58,7 @@ class FittedIntervention:
             model: the model's manifest.
             origin: how the texts that it was fitted on were read and extracted; None for the defaults.
             device: torch device, or "auto".
+            cache: the cache folder.
         """
         self.intervention = intervention
         self.model: str = model["name"]
@@ -63,7 +69,7 @@ class FittedIntervention:
         self._extractor: Extractor | None = None
         self._tokenizer = load_tokenizer(Path(model["path"]))
         if isinstance(intervention, TextIntervention):
-            intervention.bind(model, device)
+            intervention.bind(model, device).cache = cache
 
     def score(self, prompts: Sequence[str], responses: Sequence[tuple[str, str]]) -> pl.DataFrame:
         """Judge pairs of responses.
@@ -202,7 +208,7 @@ def load_intervention(
             f"{fit}: was fitted on {origin['model']}; the weights or the tokenizer of {model} are others; give the "
             "model that it was fitted on, or fit on this one"
         )
-    return FittedIntervention(intervention, described, origin, device)
+    return FittedIntervention(intervention, described, origin, device, Path(cache))
 
 
 def save_intervention(intervention: Intervention, folder: str | Path) -> None:

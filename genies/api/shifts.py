@@ -25,6 +25,7 @@ from genies.files import whole_file
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked
+from genies.models.merging import Form
 from genies.plan import Plan
 from genies.store.users import at_work
 
@@ -176,8 +177,16 @@ def _evaluate(plan: Plan, name: str) -> None:
 
     files, cache = plan.files, plan.files.cache
     model, tokens = files.model(name), files.tokens(name)
+    if name in plan.models.tuned:
+        _merge(plan, name, "language model", model)
+    else:
+        base, base_revision = plan.models.base(name)
+        pin_model(
+            plan.models.identifiers[name], revision=plan.models.revision(name), base=base, base_revision=base_revision,
+            cache=cache, output=model,
+        )  # fmt: skip
     reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads.items()}
-    pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
+    own = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads_on(name).items()}
     train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
     tokenize_splits(
         model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
@@ -185,14 +194,14 @@ def _evaluate(plan: Plan, name: str) -> None:
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            *plan.jobs.batch(batch), model=model, tokens=tokens, **reads, extraction=plan.config.extraction,
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **own, extraction=plan.config.extraction,
             cache=cache, output=output,
         )  # fmt: skip
-    for intervention in plan.methods.probes:
+    for intervention in plan.methods.on(name, plan.methods.probes):
         _evaluate_probe(plan, name, intervention)
-    if plan.methods.texts:
+    if plan.methods.on(name, plan.methods.texts):
         _evaluate_text_interventions(plan, name)
-    for plugin in plan.methods.plugins:
+    for plugin in plan.methods.on(name, plan.methods.plugins):
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
 
@@ -216,7 +225,14 @@ def _evaluate_text_interventions(plan: Plan, name: str) -> None:
     from genies.interventions.training.loaded import LoadedModel
     from genies.stages.tune import gather_sources, tune_sources
 
-    for intervention in plan.methods.texts:
+    made = {str(manifest): tuned for tuned, manifest in plan.models.rewards.items()}
+
+    def tuned_models(intervention: str) -> list[str]:
+        return [made[other.identifier] for other in plan.methods.other_models(intervention) if other.identifier in made]
+
+    for intervention in sorted(plan.methods.texts, key=lambda name: bool(tuned_models(name))):
+        for tuned in tuned_models(intervention):
+            _merge(plan, tuned, "reward model", plan.models.rewards[tuned])
         loaded = LoadedModel()  # as a job has it: what one intervention loaded would be in the way of the next one's
         for number, sources in enumerate(plan.jobs.groups(intervention)):
             tune_sources(
@@ -228,6 +244,15 @@ def _evaluate_text_interventions(plan: Plan, name: str) -> None:
                 output=plan.fits.training(name, intervention, number), _loaded=loaded,
             )  # fmt: skip
     gather_sources(*plan.fits.trainings(name), cache=plan.files.cache, output=plan.files.results)
+
+
+def _merge(plan: Plan, tuned: str, form: Form, output: Path) -> None:
+    from genies.stages.merge import merge_fit
+
+    merge_fit(
+        tuned, fits=plan.fits.tuned(tuned), model=plan.files.model(plan.models.tuned_from(tuned)),
+        source=plan.models.fit_of(tuned).source, form=form, cache=plan.files.cache, output=output,
+    )  # fmt: skip
 
 
 def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
@@ -263,6 +288,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         surface=plan.methods.surface,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
+        absent=plan.absent,
         overlap=plan.files.overlap,
         own_scores=plan.data.own_scores,
         seed=plan.config.seed,

@@ -53,7 +53,7 @@ def adopt_stores(configfile: Sequence[Path], config: Sequence[str], texts: int, 
     plan = Plan(read_config(configfile, config))
     claim_gpus(plan.config.extraction.device)
     with at_work(plan.files.cache, plan.files.results.parent):
-        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models]
+        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models.identifiers]
     adopted = sum(len(outcome.adopted) for outcome in outcomes)
     print(f"{adopted} adopted, {sum(outcome.without for outcome in outcomes)} without an old store to adopt")
     if refused := [compared for outcome in outcomes for compared in outcome.refused.values()]:
@@ -95,7 +95,11 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
     if any(problem_of(product) for product in products(plan) if product.file in (described, tokens)):
         described, tokens = folder / described.name, folder / "tokens.json"
         identifier, revision = plan.models.identifiers[model], plan.models.revision(model)
-        pin_model(identifier, revision=revision, cache=plan.files.cache, output=described)
+        base, base_revision = plan.models.base(model)
+        pin_model(
+            identifier, revision=revision, base=base, base_revision=base_revision, cache=plan.files.cache,
+            output=described,
+        )  # fmt: skip
         _tokenize(plan, described, tokens)
     return read_model(described), read_json(tokens, "tokens")
 

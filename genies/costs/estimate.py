@@ -29,7 +29,8 @@ from genies.errors import ConfigError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
 from genies.models import trial
-from genies.models.describe import find_here
+from genies.models.adapters import is_adapter
+from genies.models.describe import find_here, found
 from genies.models.files import hashes_file, tokenizer_digest
 from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
@@ -107,13 +108,14 @@ class _Planned:
     tokenizer_source: str
     tokenizer_digest: str | None
     manifest: Mapping[str, Any] | None
-    is_gguf: bool
     is_converted: bool
+    is_there: bool
 
     @classmethod
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
-        identifier = plan.models.identifiers[name]
-        folder = None if published else _folder(plan, name)
+        base = plan.models.tuned_from(name) if name in plan.models.tuned else name
+        identifier = plan.models.identifiers[base]
+        folder = None if published else _folder(plan, base)
         tokenizer, source, digest = _tokenizer(folder, given, plan.files.cache)
         manifest = plan.files.results / "models" / f"{name}.json"
         return cls(
@@ -123,8 +125,8 @@ class _Planned:
             tokenizer_source=source,
             tokenizer_digest=digest,
             manifest=read_json(manifest) if manifest.is_file() and not published else None,
-            is_gguf=is_gguf(identifier),
-            is_converted=is_gguf(identifier) and (folder is None or not is_gguf(folder)),
+            is_converted=not published and _is_converted(plan, name),
+            is_there=is_gguf(identifier) and name == base and (folder is None or not is_gguf(folder)),
         )
 
     @property
@@ -132,12 +134,22 @@ class _Planned:
         return context_of(self.config.to_dict())
 
 
+def _is_converted(plan: Plan, name: str) -> bool:
+    """Whether a model is read from a conversion in the cache: a GGUF file's, or an adapter's in its base."""
+    if name in plan.models.tuned:
+        return True
+    identifier = plan.models.identifiers[name]
+    folder = None if is_gguf(identifier) else found(identifier, plan.models.revision(name))
+    return is_gguf(identifier) or (folder is not None and is_adapter(folder))
+
+
 def _folder(plan: Plan, name: str) -> Path:
     """The model's folder, or its GGUF file where that is not converted yet."""
     identifier = plan.models.identifiers[name]
     if Path(identifier) == plan.models.demo and not plan.models.demo.exists():
         raise ModelError(f"{identifier}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
-    folder = find_here(identifier, plan.models.revision(name), hashes_file(plan.files.cache))
+    remembered = hashes_file(plan.files.cache)
+    folder = find_here(identifier, plan.models.revision(name), remembered, *plan.models.base(name))
     if folder is None:
         raise ModelError(
             f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "
@@ -215,13 +227,16 @@ def _model_costs(
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     found = [
         parts.extraction(plan, sketch, splits, here),
-        *(parts.reading(plan, name, sketch, splits, here) for name in parts.counted_texts(plan)),
+        *(
+            parts.reading(plan, name, sketch, splits, here)
+            for name in plan.methods.on(model.name, parts.counted_texts(plan))
+        ),
     ]
-    conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
+    conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
-    other_jobs = PROBE_JOBS * len(plan.methods.with_jobs) + MODEL_JOBS
-    other_jobs += bool(plan.methods.texts) + bool(plan.methods.surface)
+    on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in ("with_jobs", "texts", "surface")}
+    other_jobs = PROBE_JOBS * len(on["with_jobs"]) + MODEL_JOBS + bool(on["texts"]) + bool(on["surface"])
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -237,7 +252,7 @@ def _model_costs(
             "activations": sum(stores.values()),
             "fits": sketched.fits,
         },
-        stored=sum(present) + (sum(conversion.values()) if model.is_converted else 0),
+        stored=sum(present) + (sum(conversion.values()) if model.is_there else 0),
     )
 
 
@@ -274,7 +289,7 @@ def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> lis
 def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
     """Bytes of the fits: what trainings learn, exactly (float32), and of probes at most (float64 vectors)."""
     total = 0
-    for name in plan.methods.specs:
+    for name in plan.methods.on(model.name, plan.methods.specs):
         kind = make(plan.methods.specs[name], plan.methods.parameters(name))
         sources = len(plan.jobs.sources(name))
         if hasattr(kind, "adapter"):

@@ -11,6 +11,7 @@ import torch
 from genies.engine.arithmetic import DTYPES, announce, arithmetic, resolve_device
 from genies.engine.base_model import HEAD
 from genies.engine.classifier import RewardReader, load_classifier
+from genies.engine.virtual import read_virtual
 from genies.errors import ConfigError, ModelError
 from genies.models.files import read_object
 from genies.models.find import WEIGHTS
@@ -46,7 +47,7 @@ def finished_reader(
     model, missing = load_classifier(folder, compute, place, attention, outputs=_stored_outputs(folder))
     refuse_lacking(folder, missing, "give a finished reward model, or read a language model with format: judge")
     labels = [str(model.config.id2label.get(index, index)) for index in range(model.config.num_labels)]
-    reader = RewardReader(model.requires_grad_(False), compute)
+    reader = RewardReader(model.requires_grad_(False), compute, virtual=read_virtual(folder, place))
     weights = output_weights(folder, labels, output)
     if weights != [1.0]:
         reader.output_weights = torch.tensor(weights, dtype=torch.float32, device=reader.device)

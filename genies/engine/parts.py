@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,3 +52,22 @@ def input_width(module: torch.nn.Module) -> int | None:
     if type(module).__name__ == "Conv1D":
         return int(vars(module)["nx"])
     return None
+
+
+def check_layers(name: str, layers: Sequence[Sequence[int]], hidden: int) -> None:
+    """Raise ModelError unless every block and then the output head ran once, on the residual stream's width.
+
+    Args:
+        name: of the model.
+        layers: of each block, and of the output head, the width that it read each time that it ran.
+        hidden: width of the residual stream.
+    """
+    for layer, widths in enumerate(layers):
+        part = f"block {layer}" if layer < len(layers) - 1 else "the output head"
+        if len(widths) != 1:
+            raise ModelError(f"{name}: {part} runs {len(widths)} times in a pass; its layers cannot be read")
+        if widths[0] != hidden:
+            raise ModelError(
+                f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
+                "cannot be read"
+            )

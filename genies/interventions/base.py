@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from genies.data.pairs import PairTexts
 from genies.engine.reads import Feature, Reads
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
+
+if TYPE_CHECKING:
+    from genies.models.adapters import OtherModel
 
 Protocols = Literal["paper", "corrected"]
 RepeatedOver = Literal["seeds", "tie orders"]
@@ -206,8 +209,8 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         return {}
 
     @classmethod
-    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-        """Models that are read beside the run's own, as these parameters name them: folder or hub id, revision."""
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:
+        """Models that are read beside the run's own, as these parameters name them."""
         return []
 
     def published_accuracy(self, pairs: AnyPairs) -> float | None:

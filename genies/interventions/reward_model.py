@@ -11,6 +11,8 @@ from genies.digests import value_digest
 from genies.errors import ConfigError, DataError
 from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.interventions.training.question import Question, check_output, check_read_at
+from genies.models.adapters import OtherModel
+from genies.models.files import hashes_file
 from genies.models.gguf import is_gguf
 
 if TYPE_CHECKING:
@@ -37,8 +39,11 @@ class RewardModel(TextScoring):
     how far they are apart, and the version of that library.
 
     Args:
-        model: folder in the format of ``save_pretrained`` (safetensors), or hub id.
+        model: folder in the format of ``save_pretrained`` (safetensors), or hub id; of an adapter of PEFT, too,
+            which has to hold its reward head. In a run's configuration also the name of one of its ``tuned_models``.
         revision: revision on the hub: branch, tag or commit.
+        base: of an adapter: folder, GGUF file or hub id of its base; default: the one that the adapter names.
+        base_revision: revision of the base on the hub; default: the one that the adapter names.
         overlong: whether texts over this model's own context are an ``error``, or lose tokens in front (``shorten``).
         format: ``prompt_response``, ``chat``, or ``judge``, for a causal language model that is asked about the
             responses; ``auto`` takes ``chat`` where the tokenizer has a chat template, else ``prompt_response``.
@@ -68,6 +73,8 @@ class RewardModel(TextScoring):
         *,
         model: str | None = None,
         revision: str | None = None,
+        base: str | None = None,
+        base_revision: str | None = None,
         overlong: Overlong = "error",
         format: Format = "auto",
         output: int | str | list[float] | dict[str, float] | None = None,
@@ -83,6 +90,8 @@ class RewardModel(TextScoring):
             raise ConfigError(f"parameter model: {model} is a GGUF file, which can only be a language model")
         self.model = model
         self.revision = revision
+        self.base = base
+        self.base_revision = base_revision
         self.overlong = overlong
         self.format = format
         self.output = output
@@ -107,8 +116,10 @@ class RewardModel(TextScoring):
         check_read_at(self.read_at)
 
     @classmethod
-    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-        return [(parameters["model"], parameters.get("revision"))]
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:
+        return [
+            OtherModel(parameters["model"], *(parameters.get(name) for name in ("revision", "base", "base_revision")))
+        ]
 
     def fit(self, pairs: TextPairs) -> Self:
         """Learn nothing, but compare scores of some texts with those of the model's own pass.
@@ -162,14 +173,13 @@ class RewardModel(TextScoring):
         from genies.engine.finished import finished_reader
         from genies.interventions.training.finished import FinishedScorer
         from genies.interventions.training.judging import JudgeScorer
-        from genies.models.files import model_files
-        from genies.models.find import fetch
+        from genies.models.adapters import language_folder, reward_folder
 
-        folder = fetch(self.model, self.revision)
-        model_files(folder)
+        (other,), remembered = self.other_models(self.get_params()), hashes_file(self.cache)
         if self.format == "judge":
-            question = Question.of(self.template, self.answers)
+            question, folder = Question.of(self.template, self.answers), language_folder(other, remembered)
             return JudgeScorer(folder, question, self.dtype, self._device, self.attention, self.batch_tokens)
+        folder = reward_folder(other, remembered)
         reader = finished_reader(folder, self.dtype, self._device, self.attention, self.output)
         shorten = self.overlong == "shorten"
         return FinishedScorer.of(reader, folder, self.batch_tokens, shorten, self.format, self.read_at)

@@ -149,6 +149,7 @@ class TextIntervention(Intervention[TextPairs]):
         loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None
             (the default) keeps none.
         progress_label: stands on progress bars.
+        cache: the cache folder, for models that have to be merged first.
         training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
         counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
             ``shortened`` examples; and what the order of responses decided, where a judge read both.
@@ -179,6 +180,7 @@ class TextIntervention(Intervention[TextPairs]):
         self.batch_tokens = batch_tokens
         self.loaded_model: LoadedModel | None = None
         self.progress_label = type(self).__name__
+        self.cache = Path("cache")
         self._manifest: Mapping[str, Any] | None = None
         self._device = "auto"
         self._folder: Path | None = None

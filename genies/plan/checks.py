@@ -15,6 +15,7 @@ from genies.data.options import SPLITS
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters
 from genies.interventions.training.grid import grid
+from genies.interventions.training.tuned import AdaptedReward
 from genies.plan.layout import METRICS_FILE
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def check(plan: Plan) -> None:
         _sweep,
         _beside,
         _capability,
+        _tuned,
         _models,
     ):
         of(plan)
@@ -181,9 +183,33 @@ def _capability(plan: Plan) -> None:
             )
 
 
+def _tuned(plan: Plan) -> None:
+    """Refuse tuned models of what the run does not train, and bases of what is none of its models."""
+    methods, known = plan.methods, plan.models.identifiers
+    for name, tuned in plan.config.tuned_models.items():
+        where, base = f"tuned_models: {name}", plan.models.tuned_from(name)
+        if base not in known:
+            raise ConfigError(f"{where}: the run has no model {base}{_nearest(base, known)}")
+        adapts = [text for text in methods.texts if issubclass(methods.kind(text), AdaptedReward)]
+        if tuned.intervention not in adapts:
+            has = f"; it has {', '.join(adapts)}" if adapts else "; add lora or prompt_tuning"
+            raise ConfigError(f"{where}: the run trains no adapter with an intervention {tuned.intervention}{has}")
+        if tuned.source not in (sources := plan.jobs.sources(tuned.intervention)):
+            raise ConfigError(f"{where}: {tuned.source} is no source of the run{_nearest(tuned.source, sources)}")
+        for chosen in tuned.interventions or ():
+            if chosen not in methods.probes:
+                hint = _nearest(chosen, methods.probes)
+                raise ConfigError(f"{where}: {chosen} is no intervention of the run that reads features{hint}")
+        if not tuned.interventions and tuned.interventions is not None and name not in plan.models.rewards:
+            raise ConfigError(f"{where}: no intervention reads it; name some, or a reward_model whose model it is")
+    for adapter in plan.config.bases:
+        if adapter not in plan.config.chosen_models:
+            raise ConfigError(f"bases: {adapter} is no model of the run{_nearest(adapter, plan.config.chosen_models)}")
+
+
 def _models(plan: Plan) -> None:
     """Refuse local models that are not whole."""
-    for model in plan.models:
+    for model in plan.models.identifiers:
         plan.models.files(model)
     for name in plan.methods.specs:
         plan.other_model_files(name)

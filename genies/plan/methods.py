@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
 from genies.interventions.text import TextIntervention
+from genies.models.adapters import OtherModel
+from genies.plan.models import reward_manifest
 
 
 class Methods:
@@ -62,6 +64,8 @@ class Methods:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
         name, seed = self.repeats.get(intervention, (intervention, None))
         own = self._config.intervention_parameters.get(name, {})
+        if own.get("model") in self._config.tuned_models:
+            own = {**own, "model": str(reward_manifest(self._config, own["model"]))}
         parameters = {"protocol": self._config.protocol, "seed": self._config.seed, **own}
         if seed is None:
             return parameters
@@ -70,6 +74,18 @@ class Methods:
     def parameters_json(self, intervention: str) -> str:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
+
+    def on(self, model: str, names: Iterable[str]) -> list[str]:
+        """Which of these interventions and plug-ins read a model: on one that the run tunes, the configured ones."""
+        tuned = self._config.tuned_models.get(model)
+        if tuned is None:
+            return list(names)
+        chosen = self.probes if tuned.interventions is None else tuned.interventions
+        return [name for name in names if self.repeats.get(name, (name,))[0] in chosen]
+
+    def reads_on(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What the interventions read of a model, by split and view: all that extraction stores of it."""
+        return _reads(self.kind(name) for name in self.on(model, self.specs))
 
     @property
     def names(self) -> list[str]:
@@ -131,24 +147,16 @@ class Methods:
     @cached_property
     def views(self) -> dict[Split, list[str]]:
         """Views that the interventions read, by split."""
-        kinds = self._kinds.values()
-        return {
-            "train": sorted({view for kind in kinds for view in kind.fit_views}),
-            "test": sorted({view for kind in kinds for view in kind.predict_views}),
-        }
+        return {split: [*of_split] for split, of_split in self.reads.items()}
 
     @cached_property
     def reads(self) -> dict[Split, dict[str, Reads]]:
-        """What the interventions read together, by split and view: all that extraction stores."""
-        kinds = self._kinds.values()
-        return {
-            "train": {v: union(k.reads(v) for k in kinds if v in k.fit_views) for v in self.views["train"]},
-            "test": {v: union(k.reads(v) for k in kinds if v in k.predict_views) for v in self.views["test"]},
-        }
+        """What the interventions read together, by split and view."""
+        return _reads(self._kinds.values())
 
-    def other_models(self, intervention: str) -> list[str]:
-        """Models that it reads besides the run's own: folders and hub ids."""
-        return [identifier for identifier, _ in self.kind(intervention).other_models(self.parameters(intervention))]
+    def other_models(self, intervention: str) -> list[OtherModel]:
+        """Models that it reads besides the run's own."""
+        return self.kind(intervention).other_models(self.parameters(intervention))
 
     def plugin_files(self, name: str) -> list[Path]:
         """Files of a plug-in whose edits run it again.
@@ -174,3 +182,14 @@ class Methods:
         values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
         listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
         return json.dumps(listed, sort_keys=True)
+
+
+def _reads(kinds: Iterable[type[Intervention]]) -> dict[Split, dict[str, Reads]]:
+    """What interventions read together, by split and view, views sorted."""
+    listed = list(kinds)
+    trained = sorted({view for kind in listed for view in kind.fit_views})
+    tested = sorted({view for kind in listed for view in kind.predict_views})
+    return {
+        "train": {view: union(kind.reads(view) for kind in listed if view in kind.fit_views) for view in trained},
+        "test": {view: union(kind.reads(view) for kind in listed if view in kind.predict_views) for view in tested},
+    }

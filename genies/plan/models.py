@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genies.config.sections import Config
+from genies.config.sections import Config, TunedModel
 from genies.demo.place import MODEL, MODEL_FILE
+from genies.models.adapters import base_of, is_adapter
 from genies.models.files import file_identity, model_files
 from genies.models.find import is_local, model_name, revision_of
 
@@ -16,7 +17,9 @@ class Models:
 
     Attributes:
         demo: file of the demo's model, which a rule places.
-        identifiers: folder, GGUF file or hub id by name.
+        identifiers: folder, GGUF file or hub id by name, of the models that are not tuned by the run.
+        tuned: those that the run tunes and reads.
+        rewards: manifest by name of those that it tunes and scores with as reward models; a rule makes it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -24,37 +27,76 @@ class Models:
         self.demo = Path(config.folders.resources) / "demo" / MODEL_FILE
         placed = {MODEL: str(self.demo)}
         self.identifiers = {model_name(name): placed.get(name, name) for name in config.chosen_models}
+        self._tuned = config.tuned_models
+        self.tuned: dict[str, TunedModel] = {n: one for n, one in self._tuned.items() if one.interventions != ()}
+        asked = {parameters.get("model") for parameters in config.intervention_parameters.values()}
+        self.rewards = {name: reward_manifest(config, name) for name in self._tuned if name in asked}
         self._revisions = config.revisions
+        self._bases = {placed.get(name, name): base for name, base in config.bases.items()}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.identifiers)
+        return iter([*self.identifiers, *self.tuned])
 
     def __len__(self) -> int:
-        return len(self.identifiers)
+        return len(self.identifiers) + len(self.tuned)
+
+    def tuned_from(self, name: str) -> str:
+        """The model that a tuned one was trained on."""
+        return self._tuned[name].model or next(iter(self.identifiers))
+
+    def fit_of(self, name: str) -> TunedModel:
+        """How a tuned model is configured."""
+        return self._tuned[name]
 
     def files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
-        return self.local_files(self.identifiers[model])
+        identifier = self.identifiers[model]
+        return self.local_files(identifier, self._bases.get(identifier))
 
-    def local_files(self, identifier: str) -> list[Path]:
+    def local_files(self, identifier: str, base: str | None = None) -> list[Path]:
         """The files of any model that is local, or will be once the workflow has placed it; none for a hub model.
+
+        Args:
+            identifier: of the model, or of an adapter, of which they are its own and those of its base.
+            base: of an adapter, if another one than it names.
 
         Raises:
             ModelError: it is local and not whole.
         """
-        if Path(identifier) == self.demo:
-            return [self.demo]
-        return model_files(Path(identifier)) if is_local(identifier) else []
+        if Path(identifier) in (self.demo, *self.rewards.values()):
+            return [Path(identifier)]
+        if not is_local(identifier):
+            return []
+        files = model_files(Path(identifier))
+        return [*files, *self.local_files(base_of(Path(identifier), base))] if _is_adapter(identifier) else files
 
     def identities(self, files: Iterable[Path]) -> list[list[str | int]]:
-        """What tells that files are others, see ``file_identity``; of the demo's model nothing: a rule places it."""
-        return [file_identity(file) for file in files if file != self.demo]
+        """What tells that files are others, see ``file_identity``; of what a rule makes nothing."""
+        return [file_identity(file) for file in files if file not in (self.demo, *self.rewards.values())]
 
     def revision(self, model: str) -> str | None:
         """The configured hub revision of a model."""
         return revision_of(self.identifiers[model], self._revisions)
 
-    def revision_flag(self, model: str) -> list[str]:
-        """Command-line option for the hub revision of a model; none where none is configured."""
-        revision = self.revision(model)
-        return [f"--revision={revision}"] if revision else []
+    def base(self, model: str) -> tuple[str | None, str | None]:
+        """The configured base of an adapter, and the base's configured hub revision; None where there is none."""
+        identifier = self.identifiers[model]
+        base = named = self._bases.get(identifier)
+        if base is None and _is_adapter(identifier):
+            named = base_of(Path(identifier).expanduser(), None)
+        return base, revision_of(named, self._revisions) if named else None
+
+    def flags(self, model: str) -> list[str]:
+        """Command-line options for what is configured of a model: hub revision, base, and the base's revision."""
+        base, base_revision = self.base(model)
+        options = {"revision": self.revision(model), "base": base, "base-revision": base_revision}
+        return [f"--{name}={value}" for name, value in options.items() if value]
+
+
+def reward_manifest(config: Config, name: str) -> Path:
+    """What pins a model that the run tunes, as a reward model."""
+    return Path(config.folders.results) / config.run / "models" / "rewards" / f"{name}.json"
+
+
+def _is_adapter(identifier: str) -> bool:
+    return is_local(identifier) and is_adapter(Path(identifier).expanduser())

@@ -89,7 +89,15 @@ class Plan:
     def other_model_files(self, intervention: str) -> list[Path]:
         """Files of local models that an intervention reads besides the run's own."""
         others = self.methods.other_models(intervention)
-        return [file for identifier in others for file in self.models.local_files(identifier)]
+        return [file for other in others for file in self.models.local_files(other.identifier, other.base)]
+
+    @property
+    def absent(self) -> list[str]:
+        """``model/intervention`` of interventions and plug-ins that do not read a model of the run."""
+        names = [*self.methods.names, *self.methods.repeats]
+        return [
+            f"{model}/{name}" for model in self.models.tuned for name in names if not self.methods.on(model, [name])
+        ]
 
     def code(self, *modules: str, intervention: str | None = None) -> str:
         """Digest of the code that a stage runs, for the rule to notice its edits."""

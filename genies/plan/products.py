@@ -37,12 +37,14 @@ def products(plan: Plan) -> Iterator[Product]:
     """Every manifest and evaluation of a run, and its overlaps."""
     for model in plan.models:
         yield from _manifests(plan, model)
-        for name in plan.methods.probes:
+        for name in plan.methods.on(model, plan.methods.probes):
             yield from _probe(plan, model, name)
-        for name in plan.methods.texts:
+        for name in plan.methods.on(model, plan.methods.texts):
             yield from _trained(plan, model, name)
-        for name in plan.methods.plugins:
+        for name in plan.methods.on(model, plan.methods.plugins):
             yield from _plugin(plan, model, name)
+    for name, manifest in plan.models.rewards.items():
+        yield _merged(plan, name, manifest, "reward model")
     yield _overlap(plan)
 
 
@@ -123,8 +125,11 @@ def _overlap(plan: Plan) -> Product:
 def _manifests(plan: Plan, model: str) -> Iterator[Product]:
     """The model, its tokens and its activations."""
     described, tokens = plan.files.model(model), plan.files.tokens(model)
-    identifier = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
-    yield Product(described, plan.code("genies.stages.model"), {}, identifier)
+    if model in plan.models.tuned:
+        yield _merged(plan, model, described, "language model")
+    else:
+        identifier = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
+        yield Product(described, plan.code("genies.stages.model"), {}, identifier)
     yield Product(
         tokens,
         plan.code("genies.stages.tokenize"),
@@ -135,6 +140,13 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
         chosen = {"distributions": plan.jobs.batch(batch), "options": deciding(plan.config.extraction)}
         code = plan.code("genies.stages.extract")
         yield Product(manifest, code, {"model": described, "tokens": tokens}, chosen)
+
+
+def _merged(plan: Plan, name: str, manifest: Path, form: str) -> Product:
+    """A model that the run tunes."""
+    inputs = {"fits": plan.fits.tuned(name), "model": plan.files.model(plan.models.tuned_from(name))}
+    configured = {"name": name, "form": form, "source": plan.models.fit_of(name).source}
+    return Product(manifest, plan.code("genies.stages.merge"), inputs, configured)
 
 
 def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:

@@ -40,6 +40,7 @@ def write_tables(
     surface: Sequence[str] = (),
     on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
+    absent: Sequence[str] = (),
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
@@ -62,6 +63,7 @@ def write_tables(
         surface: interventions that are surface baselines: rankings leave them out, unless there is nothing else.
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
+        absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
@@ -71,7 +73,7 @@ def write_tables(
     listed = read_shifts(*shifts)
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
-    known = Fits(evaluations, models, fitted)
+    known = Fits(evaluations, models, fitted, absent)
     seen = None if overlap is None else read_seen(overlap)
     cells = measured_cells(known, seen)
     scores = read_scores(evaluations, cells)

@@ -39,7 +39,7 @@ def state_provenance(*results: Path, config: Mapping[str, Any], output: Path) ->
     check_results(plan)
     write_provenance(
         config,
-        [plan.files.model(model) for model in plan.models],
+        [*(plan.files.model(model) for model in plan.models), *plan.models.rewards.values()],
         plan.data.files,
         plan.methods.own_code,
         results,

@@ -21,8 +21,9 @@ from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of
+from genies.models.adapters import model_digests, pinned_files
 from genies.models.describe import read_model
-from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
+from genies.models.files import PinnedFiles, hashes_file
 from genies.models.load import try_tokenizer
 from genies.spent import FIT, TEST, noted
 from genies.stages.shown import ShownTexts
@@ -65,7 +66,7 @@ class _Job:
     def bound(self, intervention: TextIntervention, folder: Path, label: str) -> TextIntervention:
         """The intervention with the job's model, and what stands on its progress bars."""
         intervention.bind(self.model, self.device, folder)
-        intervention.loaded_model, intervention.progress_label = self.loaded, label
+        intervention.loaded_model, intervention.progress_label, intervention.cache = self.loaded, label, self.cache
         return intervention
 
 
@@ -202,7 +203,7 @@ def tuning_digest(
     from genies.engine.arithmetic import arithmetic, resolve_device
 
     kind, place = reading_texts(make(intervention, parameters)), resolve_device(device)
-    others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
+    others = [model_digests(other, hashes_file(cache)) for other in kind.other_models(parameters)]
     fields = {
         "intervention": name_of(intervention),
         "parameters": kind.get_params(),
@@ -273,7 +274,8 @@ def _test_together(
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
     """Files of the models that an intervention reads beside the run's, whose chat templates are tried first."""
     others = make(intervention, parameters).other_models(parameters)
-    for files in (found := [pinned_files(*other, hashes_file(cache)) for other in others]):
+    found = [files for other in others for files in pinned_files(other, hashes_file(cache))]
+    for files in found:
         try_tokenizer(files.folder, hashes_file(cache))
     return found
 

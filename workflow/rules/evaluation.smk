@@ -61,11 +61,7 @@ rule records:
         overlap=rules.overlap.output.examples,
         tokens=expand(rules.tokenize.output, model=plan.models),
         activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
-        fits=expand(
-            rules.fit.output,
-            model=plan.models,
-            intervention=[p for p in plan.methods.probes if p not in plan.methods.repeats],
-        ),
+        fits=plan.fits.of_probes,
         tuned=plan.fits.all_trained,
     output:
         texts=results / "texts.csv",
@@ -120,6 +116,7 @@ rule metrics:
         models=list(plan.models),
         interventions=plan.methods.names,
         repeats=list(plan.methods.repeats),
+        absent=plan.absent,
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
         protocol=plan.config.protocol,
@@ -140,7 +137,7 @@ rule metrics:
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "
-        "--on-references {params.on_references:q} --repeats {params.repeats:q} "
+        "--on-references {params.on_references:q} --repeats {params.repeats:q} --absent {params.absent:q} "
         "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
 
 
@@ -149,7 +146,7 @@ rule samples:
         evaluations=plan.files.evaluations(),
         test=plan.data.test(plan.selection.tested),
         tokens=expand(rules.tokenize.output, model=plan.models),
-        described=expand(rules.model.output, model=plan.models),
+        described=expand(described, model=plan.models),
     output:
         results / "samples.json",
     log:
@@ -162,6 +159,7 @@ rule samples:
         pairs=plan.selection.sampled_pairs,
         references=plan.selection.references,
         on_references=plan.jobs.on_references,
+        absent=plan.absent,
         evaluations=results / "evaluations",
         models=list(plan.models),
         interventions=plan.methods.names,
@@ -178,4 +176,4 @@ rule samples:
         )
         + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --on-references {params.on_references:q} "
-        "{params.reading:q} --output={output:q}"
+        "--absent {params.absent:q} {params.reading:q} --output={output:q}"

@@ -33,7 +33,7 @@ rule costs:
         # What it measures is done by then.
         rules.provenance.output,
         activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
-        fits=expand(rules.fit.output, model=plan.models, intervention=plan.methods.probes),
+        fits=plan.fits.of_probes_and_repeats,
         trained=plan.fits.all_trainings,
     output:
         costs=results / "costs.csv",

@@ -39,7 +39,7 @@ class RewardScorer:
             reader: the model.
             folder: folder of its tokenizer.
             eos_token: id of the end-of-sequence token.
-            context: positions that the model has; None if unbounded.
+            context: positions that the model has, those of virtual tokens counted; None if unbounded.
             batch_tokens: tokens of one pass, padding counted.
             shorten: whether texts over the context lose tokens in front.
         """
@@ -74,7 +74,8 @@ class RewardScorer:
     def bounded(self, tokens: Sequence[Sequence[np.ndarray]], examples: Sequence[int]) -> list[TextGroup]:
         """Groups of texts, given as tokens, that the model's context can hold; arguments and errors as ``groups``."""
         groups = [TextGroup(tuple(group), (None,) * len(group)) for group in tokens]
-        if self._shorten and (context := self._context):
+        if self._shorten and self._context:
+            context = self._context - self.reader.virtual_tokens
             self.shortened = sum(group.longest > context for group in groups)
             groups = [
                 TextGroup(tuple(self._cut(text, context) for text in group.tokens), group.score_from)
