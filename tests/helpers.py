@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 WORDS = (
@@ -188,3 +190,32 @@ def one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def killed_in_step(number: int, program: Callable[[], object]) -> int:
+    """Run a program in a fork, which dies by SIGKILL in the middle of an optimizer step.
+
+    Args:
+        number: of the step, counted over all trainings of the program.
+        program: what to run.
+
+    Returns:
+        The exit status, negative for a signal.
+    """
+    import torch
+
+    fork = os.fork()
+    if fork:
+        return os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
+    clip, steps = torch.nn.utils.clip_grad_norm_, iter(range(1, number))
+
+    def clip_or_die(*arguments: object, **options: object) -> object:
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return clip(*arguments, **options)
+
+    torch.nn.utils.clip_grad_norm_ = clip_or_die
+    try:
+        program()
+    finally:
+        os._exit(1)

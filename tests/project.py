@@ -130,6 +130,11 @@ def warm(package: Path, server: str | None = None) -> dict[str, str]:
     return {**cold(package), "PYTHONPATH": paths, "GENIES_WARM": server or warm_server()}
 
 
+def warm_code(package: Path) -> dict[str, str]:
+    """An environment in which ``python -c`` is such a fork, too."""
+    return {**warm(package), "GENIES_WARM_PROGRAM": "-c"}
+
+
 def warm_program(program: Path) -> dict[str, str]:
     """An environment in which a program of the tests is such a fork, too, and imports what this process may."""
     paths = os.pathsep.join([str(WARM), *filter(None, sys.path)])

@@ -21,6 +21,7 @@ from pathlib import Path
 import collector
 import disk
 import drawings
+import huggingface_hub.constants
 
 LIBRARIES = (
     "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
@@ -99,6 +100,7 @@ def become(asked: dict, streams: list[int]) -> None:
     os.umask(asked["umask"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    importlib.reload(huggingface_hub.constants)  # it read the server's environment
     _, program, *rest = asked["words"]
     places = [place for place in asked["environment"].get("PYTHONPATH", "").split(os.pathsep) if place]
     if program == "-m":
@@ -106,6 +108,11 @@ def become(asked: dict, streams: list[int]) -> None:
         sys.path[:] = [asked["folder"], *places, *PATH]
         sys.argv[:] = [module, *rest]
         end(status_of(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)))
+    elif program == "-c":
+        code, *rest = rest
+        sys.path[:] = ["", *places, *PATH]
+        sys.argv[:] = ["-c", *rest]
+        end(status_of(lambda: exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})))
     else:
         sys.path[:] = [str(Path(program).parent), *places, *PATH]
         sys.argv[:] = [program, *rest]
