@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ class Compared:
         difference: largest norm of the difference of a text's values in one layer over their norm; of a
             log-probability, over the larger of itself and 1. 0 where all bits are equal; infinite where a value is no
             number on one side only.
+        lacking: what today's code states of a store and the old one does not, as today's states it.
     """
 
     wanted: Wanted
     old: Old
     texts: int
     difference: float
+    lacking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tolerance(extractor: Extractor) -> float:
@@ -95,8 +97,11 @@ def compare(
     for one in wanted:
         if old := one.of(version):
             store = ActivationStore(extractor.root / old.name)
-            plan = [store.description[name] for name in CUT]
-            groups.setdefault(value_digest(plan), []).append((one, old, store))
+            if store.description.keys() >= {*CUT}:
+                plan = [store.description[name] for name in CUT]
+                groups.setdefault(value_digest(plan), []).append((one, old, store))
+            else:  # of a version that did not state yet in whose company a text was computed
+                yield Compared(one, old, 0, float("inf"))
     for group in groups.values():
         yield from _compare_group(extractor, cache, group, texts, seed)
 
@@ -118,7 +123,8 @@ def _compare_group(
         decoder.alike_up_to is not None
         and max(int(tree.depth.max()) + 1 for tree in forest.trees) > decoder.alike_up_to
     )
-    if mixed or not all(_is_alike(extractor, one, store, request) for one, _, store in group):
+    today = {one.view: _today(extractor, one, store, request) for one, _, store in group}
+    if mixed or not all(_is_alike(today[one.view], store, extractor, one.view) for one, _, store in group):
         found, plan = dict.fromkeys(found, (0, float("inf"))), []
     for number in np.random.default_rng([seed, int(group[0][0].name, 16)]).permutation(len(plan)):
         features = extractor.read(plan[number], forest, packed, Statistics())
@@ -132,8 +138,9 @@ def _compare_group(
                 found[one.view] = count + len(rows), max(difference, differs)
         if min(count for count, _ in found.values()) >= texts:
             break
-    for one, old, _ in group:
-        yield Compared(one, old, *found[one.view])
+    for one, old, store in group:
+        stated = today[one.view].items()
+        yield Compared(one, old, *found[one.view], {name: v for name, v in stated if name not in store.description})
 
 
 def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.ndarray]:
@@ -143,19 +150,22 @@ def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.n
     return np.array([members[row][1] for row in rows], np.int64), np.array(rows, np.int64)
 
 
-def _is_alike(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request) -> bool:
+def _today(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request) -> dict[str, Any]:
+    """What today's code would state of a store that was put into batches as an old one was."""
+    how = {name: store.description[name] for name in CUT}
+    count = len(request.tokens[wanted.view])
+    return extractor.description(wanted.view, request, dict(wanted.fields), range(count), how)
+
+
+def _is_alike(today: Mapping[str, Any], store: ActivationStore, extractor: Extractor, view: str) -> bool:
     """Whether a store is laid out as today's are and holds the same texts, so that readers find what they look for."""
     old = {name: value for name, value in store.description.items() if name not in BESIDE}
-    how = {name: old[name] for name in CUT}
-    table = request.tokens[wanted.view]
-    today = extractor.description(wanted.view, request, dict(wanted.fields), range(len(table)), how)
-    shapes = stored_shapes(extractor.decoder().shape, wanted.view)
     held, asked = (set(zip(one["example"], one["response"], strict=True)) for one in (old, today))
     return (
         value_digest(old) == store.description["plan"]
-        and old.keys() - {ADOPTED} == today.keys() | {"shapes"}
-        and all(old[name] == today[name] for name in LAYOUT)
-        and store.shapes == shapes
+        and old.keys() - {ADOPTED} <= today.keys() | {"shapes"}
+        and all(name in old and old[name] == today[name] for name in LAYOUT)
+        and store.shapes == stored_shapes(extractor.decoder().shape, view)
         and held == asked
     )
 
@@ -210,12 +220,13 @@ def adopt(extractor: Extractor, compared: Compared, seed: int) -> bool:
             "texts": compared.texts,
             "largest_difference": compared.difference,
         }
-        _link(root, ActivationStore(root / old.name), wanted, record)
+        _link(root, ActivationStore(root / old.name), compared, record)
     return True
 
 
-def _link(root: Path, old: ActivationStore, wanted: Wanted, record: Mapping[str, Any]) -> None:
-    described = {name: value for name, value in old.description.items() if name not in BESIDE}
+def _link(root: Path, old: ActivationStore, compared: Compared, record: Mapping[str, Any]) -> None:
+    wanted = compared.wanted
+    described = {name: value for name, value in old.description.items() if name not in BESIDE} | {**compared.lacking}
     described |= {"digest": dict(wanted.fields), ADOPTED: [*described.get(ADOPTED, ()), dict(record)]}
     plan, kept = value_digest(described), {name: old.description[name] for name in BESIDE if name in old.description}
     blocks = {int(block): digests for block, digests in kept["blocks_sha256"].items()}
