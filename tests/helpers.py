@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 WORDS = (
     "the a of is capital city country what where who Paris Rome Oslo Lima Cairo France Italy Norway Peru Egypt river "
@@ -54,6 +55,17 @@ FAMILY_SIZES: dict[str, dict[str, object]] = {
     },
 }
 """What a family's small model has beside the sizes that all have."""
+
+
+USUAL = ("llama", "gpt_neox", "gemma2", "deepseek_v3")
+"""Families that a quick test goes through: rotary positions of two kinds, a sliding window, and experts."""
+
+
+def families(names: Iterable[str]) -> list[Any]:
+    """Families as parameters of a test; all but the usual ones are ``long``."""
+    import pytest
+
+    return [name if name in USUAL else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
 def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
@@ -190,6 +202,11 @@ def one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def tries(usual: int, at_length: int) -> int:
+    """How many examples of a property are tried: more by ``make torture``."""
+    return at_length if "GENIES_FIGURES" in os.environ else usual
 
 
 def killed_in_step(number: int, program: Callable[[], object]) -> int:

@@ -35,10 +35,15 @@ LIBRARIES = (
 PATH = [place for place in sys.path if place != str(Path(__file__).parent)]
 
 
-def serve(place: str, until: int, drawn: Path) -> None:
-    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
+def import_libraries() -> None:
+    """Import what programs import; without arguments, this program does nothing else, and Python keeps bytecode."""
     for name in LIBRARIES:
         importlib.import_module(name)
+
+
+def serve(place: str, until: int, drawn: Path) -> None:
+    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
+    import_libraries()
     drawings.remember(drawn)
     disk.leave_unflushed()
     collector.look_rarely()
@@ -148,4 +153,7 @@ def end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    if sys.argv[1:]:
+        serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        import_libraries()
