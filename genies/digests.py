@@ -180,6 +180,7 @@ def _is_in(module: str, rooms: Collection[str]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
+@cache
 def _module_path(module: str) -> Path | None:
     """File of a module of this package; None for names that are no module (classes, functions)."""
     path = PACKAGE_FOLDER.joinpath(*module.split(".")[1:])

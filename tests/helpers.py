@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 WORDS = (
     "the a of is capital city country what where who Paris Rome Oslo Lima Cairo France Italy Norway Peru Egypt river "
@@ -52,6 +55,17 @@ FAMILY_SIZES: dict[str, dict[str, object]] = {
     },
 }
 """What a family's small model has beside the sizes that all have."""
+
+
+USUAL = ("llama", "gpt_neox", "gemma2", "deepseek_v3")
+"""Families that a quick test goes through: rotary positions of two kinds, a sliding window, and experts."""
+
+
+def families(names: Iterable[str]) -> list[Any]:
+    """Families as parameters of a test; all but the usual ones are ``long``."""
+    import pytest
+
+    return [name if name in USUAL else pytest.param(name, marks=pytest.mark.long) for name in names]
 
 
 def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
@@ -192,3 +206,37 @@ def one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def tries(usual: int, at_length: int) -> int:
+    """How many examples of a property are tried: more by ``make torture``."""
+    return at_length if "GENIES_FIGURES" in os.environ else usual
+
+
+def killed_in_step(number: int, program: Callable[[], object]) -> int:
+    """Run a program in a fork, which dies by SIGKILL in the middle of an optimizer step.
+
+    Args:
+        number: of the step, counted over all trainings of the program.
+        program: what to run.
+
+    Returns:
+        The exit status, negative for a signal.
+    """
+    import torch
+
+    fork = os.fork()
+    if fork:
+        return os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
+    clip, steps = torch.nn.utils.clip_grad_norm_, iter(range(1, number))
+
+    def clip_or_die(*arguments: object, **options: object) -> object:
+        if next(steps, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return clip(*arguments, **options)
+
+    torch.nn.utils.clip_grad_norm_ = clip_or_die
+    try:
+        program()
+    finally:
+        os._exit(1)

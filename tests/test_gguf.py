@@ -16,7 +16,7 @@ import torch
 import yaml
 from gguf_files import CONTEXT, TEMPLATE, write_gguf
 from helpers import one_thread_of_torch, save_model, write_distribution
-from project import REPOSITORY
+from project import REPOSITORY, warm_code
 from transformers import AutoModelForCausalLM
 
 import genies
@@ -157,9 +157,7 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_whole(
         f"with patch({killed_in!r}, side_effect=lambda *_: os.kill(os.getpid(), signal.SIGKILL)):\n"
         "    main(['model', sys.argv[1], '--output', 'model.json'])\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, str(file)], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    )
+    killed = subprocess.run([sys.executable, "-c", program, str(file)], env=warm_code(REPOSITORY))
     assert killed.returncode == -signal.SIGKILL
     assert not Path("model.json").exists()
     left = cache.entries(Path("cache"), Path("results"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from adapters import save_adapter
 from gguf_files import write_gguf
 from helpers import save_model
 from hub import COMMIT, TOKEN, Hub, Repository
-from project import REPOSITORY, run_to_end
+from project import REPOSITORY, cold, run_to_end, warm_code
 
 GENIES = "import sys; from genies.cli import main; sys.exit(main())"
 FETCH = "import sys; from genies.models.find import fetch; print(fetch(*sys.argv[1:], *[None] * (3 - len(sys.argv))))"
@@ -47,12 +46,14 @@ class Machine:
         self.folder = folder
         self.environment = {"HF_HOME": str(folder / "hf"), **hub.environment}
 
-    def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    def run(self, program: str, *arguments: str, new: bool = False, **environment: str) -> subprocess.CompletedProcess:
+        """Run a program, as a fork of what has imported the libraries unless it is to be a ``new`` process."""
+        inherited = (cold if new else warm_code)(REPOSITORY)
+        inherited = {k: v for k, v in inherited.items() if not k.startswith(("HF_", "HUGGING"))}
         return run_to_end(
             [sys.executable, "-c", program, *arguments],
             cwd=self.folder,
-            env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.environment, **environment},
+            env={**inherited, **self.environment, **environment},
         )
 
     def model(self, identifier: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -202,7 +203,7 @@ def test_without_a_network_a_model_that_was_never_downloaded_is_refused(machine:
 
 def test_a_full_disk_of_the_hubs_cache_has_the_status_of_full_disks(machine: Machine) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); "
-    result = machine.run(limited + GENIES, "model", "owner/tiny", "--output", "model.json")
+    result = machine.run(limited + GENIES, "model", "owner/tiny", "--output", "model.json", new=True)
     assert result.returncode == 3
     assert "make room" in result.stderr and "Traceback" not in result.stderr
 

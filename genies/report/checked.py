@@ -109,6 +109,12 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+def needed(table: str) -> frozenset[str]:
+    """Columns of a table without which nothing can be said of a run; it may lack the others, as earlier ones do."""
+    rule = RULES.get(table)
+    return frozenset((*rule.keys, *rule.filled, *rule.own)) if rule else frozenset()
+
+
 def check(frames: Mapping[str, pl.DataFrame], folder: Path, files: Mapping[str, str]) -> None:
     """Refuse tables that cannot be shown.
 

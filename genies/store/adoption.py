@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,14 @@ class Compared:
         difference: largest norm of the difference of a text's values in one layer over their norm; of a
             log-probability, over the larger of itself and 1. 0 where all bits are equal; infinite where a value is no
             number on one side only.
+        lacking: what today's code states of a store and the old one does not, as today's states it.
     """
 
     wanted: Wanted
     old: Old
     texts: int
     difference: float
+    lacking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tolerance(extractor: Extractor) -> float:
@@ -97,8 +99,11 @@ def compare(
     for one in wanted:
         if old := one.of(version):
             store = ActivationStore(extractor.root / old.name)
-            plan = [*(store.description[name] for name in CUT), examples_of(store.description).tolist()]
-            groups.setdefault(value_digest(plan), []).append((one, old, store))
+            if store.description.keys() >= {*CUT}:
+                plan = [*(store.description[name] for name in CUT), examples_of(store.description).tolist()]
+                groups.setdefault(value_digest(plan), []).append((one, old, store))
+            else:  # of a version that did not state yet in whose company a text was computed
+                yield Compared(one, old, 0, float("inf"))
     for group in groups.values():
         yield from _compare_group(extractor, cache, group, texts, seed)
 
@@ -121,7 +126,8 @@ def _compare_group(
         decoder.alike_up_to is not None
         and max(int(tree.depth.max()) + 1 for tree in forest.trees) > decoder.alike_up_to
     )
-    if mixed or not all(_is_alike(extractor, one, store, request, tokens[one.view]) for one, _, store in group):
+    today = {one.view: _today(extractor, one, store, request, tokens[one.view]) for one, _, store in group}
+    if mixed or not all(_is_alike(today[one.view], store, extractor, one) for one, _, store in group):
         found, plan = dict.fromkeys(found, (0, float("inf"))), []
     for number in np.random.default_rng([seed, int(group[0][0].name, 16)]).permutation(len(plan)):
         features = extractor.read(plan[number], forest, packed, Statistics())
@@ -136,8 +142,9 @@ def _compare_group(
                 found[one.view] = count + len(rows), max(difference, differs)
         if min(count for count, _ in found.values()) >= texts:
             break
-    for one, old, _ in group:
-        yield Compared(one, old, *found[one.view])
+    for one, old, store in group:
+        stated = today[one.view].items()
+        yield Compared(one, old, *found[one.view], {name: v for name, v in stated if name not in store.description})
 
 
 def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.ndarray]:
@@ -147,18 +154,24 @@ def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.n
     return np.array([members[row][1] for row in rows], np.int64), np.array(rows, np.int64)
 
 
-def _is_alike(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request, table: Tokens) -> bool:
+def _today(
+    extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request, table: Tokens
+) -> dict[str, Any]:
+    """What today's code would state of a part that was put into batches as an old one was."""
+    how = {name: store.description[name] for name in CUT}
+    examples, order = np.unique(table.example).astype(np.int64), (table.example.tolist(), table.response.tolist())
+    return extractor.description(request, dict(wanted.fields), examples, order, how)
+
+
+def _is_alike(today: Mapping[str, Any], store: ActivationStore, extractor: Extractor, wanted: Wanted) -> bool:
     """Whether a part is laid out as today's are and holds the same texts, so that readers find what they look for."""
     old = {name: value for name, value in store.description.items() if name not in BESIDE}
-    how = {name: old[name] for name in CUT}
-    examples, order = np.unique(table.example).astype(np.int64), (table.example.tolist(), table.response.tolist())
-    today = extractor.description(request, dict(wanted.fields), examples, order, how)
     shapes = Held.from_json(wanted.fields["features"]).shapes(extractor.decoder().shape)
     held, asked = (set(zip(one["example"], one["response"], strict=True)) for one in (old, today))
     return (
         value_digest(old) == store.description["plan"]
-        and old.keys() - {ADOPTED} == today.keys() | {"shapes"}
-        and all(old[name] == today[name] for name in LAYOUT)
+        and old.keys() - {ADOPTED} <= today.keys() | {"shapes"}
+        and all(name in old and old[name] == today[name] for name in LAYOUT)
         and store.shapes == shapes
         and held == asked
     )
@@ -214,12 +227,13 @@ def adopt(extractor: Extractor, compared: Compared, seed: int) -> bool:
             "texts": compared.texts,
             "largest_difference": compared.difference,
         }
-        _link(root, ActivationStore(root / old.name), wanted, record)
+        _link(root, ActivationStore(root / old.name), compared, record)
     return True
 
 
-def _link(root: Path, old: ActivationStore, wanted: Wanted, record: Mapping[str, Any]) -> None:
-    described = {name: value for name, value in old.description.items() if name not in BESIDE}
+def _link(root: Path, old: ActivationStore, compared: Compared, record: Mapping[str, Any]) -> None:
+    wanted = compared.wanted
+    described = {name: value for name, value in old.description.items() if name not in BESIDE} | {**compared.lacking}
     described |= {"digest": dict(wanted.fields), ADOPTED: [*described.get(ADOPTED, ()), dict(record)]}
     plan, kept = value_digest(described), {name: old.description[name] for name in BESIDE if name in old.description}
     blocks = {int(block): digests for block, digests in kept["blocks_sha256"].items()}

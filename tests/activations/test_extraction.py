@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
+from helpers import FAMILIES, FAMILY_SIZES, WINDOW, families, save_model, write_distribution
 
 from genies.costs.extraction import tell_costs
 from genies.data.distributions import read_split
@@ -89,7 +89,7 @@ def plain_forward(model: torch.nn.Module, ids: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-@pytest.mark.parametrize("family", PACKED_FAMILIES)
+@pytest.mark.parametrize("family", families(PACKED_FAMILIES))
 def test_packed_pass_equals_ordinary_passes_over_all_layers_heads_and_views(
     family: str, tmp_path: Path, data: Path
 ) -> None:
@@ -147,6 +147,7 @@ def test_texts_that_leak_into_each_other_less_than_bfloat16_rounds_are_not_packe
     assert packed or "other texts of the row move a text by" in check.reason
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("right", [True, False])
 def test_a_deep_model_that_rounds_further_than_the_tolerance_is_packed_if_float32_agrees(
     right: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch

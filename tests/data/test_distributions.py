@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -314,7 +315,8 @@ def obeys_format(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=900)
+@pytest.mark.long
+@settings(max_examples=tries(300, 900))
 @given(data=jsonish())
 def test_any_bytes_give_valid_examples_or_a_data_error(tmp_path_factory, data):
     path = write(tmp_path_factory.getbasetemp() / "fuzz.json", data)

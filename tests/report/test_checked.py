@@ -312,13 +312,14 @@ def test_filtered_tables_without_the_best_method_say_so_of_differences_to_it(edi
 
 @pytest.mark.parametrize("table", ["generalization_metrics", "leaderboard", "comparisons"])
 def test_files_as_other_programs_write_them_are_read_alike(edited: Callable[..., Tables], table: str) -> None:
+    own = edited()[table]
     for content in (
         FULL[table].write_csv().replace("\n", "\r\n").encode(),
         b"\xef\xbb\xbf" + FULL[table].write_csv().encode(),
         FULL[table].write_csv(quote_style="non_numeric").encode(),
         FULL[table].write_csv(quote_style="always").encode(),
     ):
-        assert edited(**{table: content})[table].equals(edited()[table])
+        assert edited(**{table: content})[table].equals(own)
 
 
 def test_tables_with_intervals_that_agree_are_taken() -> None:
@@ -349,16 +350,19 @@ def test_a_column_without_a_name_is_refused_as_one(edited: Callable[..., Tables]
         edited(leaderboard=content.encode())
 
 
-@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\x1b", "\x00", "\ufffe"])
-def test_names_cannot_turn_the_words_around_them(edited: Callable[..., Tables], sign: str) -> None:
+SIGNS = "\u202e\u2066\u200f\x1b\x00\ufffe"
+
+
+def test_names_cannot_turn_the_words_around_them(edited: Callable[..., Tables]) -> None:
     """A sentence after such a name would show its figures from right to left."""
     named = {
-        name: FULL[name].with_columns(pl.col("model").replace("small", f"sm{sign}all"))
+        name: FULL[name].with_columns(pl.col("model").replace("small", f"sm{SIGNS}all"))
         for name in RULES
         if "model" in FULL[name].columns
     }
     page = render("trial", edited(**named), {})
-    assert sign not in page and "sm\ufffdall" in page
+    assert not set(SIGNS) & set(page)
+    assert "sm" + "\ufffd" * len(SIGNS) + "all" in page
 
 
 @pytest.mark.parametrize("value", ["NaN", "inf", "-inf", "1e999", "high", "0,5"])
