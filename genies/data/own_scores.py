@@ -12,7 +12,11 @@ from genies.errors import DataError
 KEY = "own_score"
 """Key of ``metadata.json`` that names the score."""
 REWARDBENCH = "rewardbench-2"
-KNOWN = (REWARDBENCH,)
+SEVERAL_BEST = "several-best"
+"""Of sets with several good responses to a prompt: the accuracy of pairs in which each example weighs the same."""
+KNOWN = (REWARDBENCH, SEVERAL_BEST)
+WHOLE = "all"
+"""The subset of examples that belong to none."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ def own_score(folder: Path) -> str | None:
 
 
 def items(file: Path) -> list[Item]:
-    """What the score needs of every example of ``test.json``, in file order.
+    """What the score needs of every example of ``test.json``, in file order; nothing is named where it needs no names.
 
     Raises:
         DataError: the file breaks the format, or a record lacks ``id`` or ``subset``.
     """
     examples = read_split(file)
+    if own_score(file.parent) == SEVERAL_BEST:
+        return [Item(WHOLE, "", len(example.good), len(example.worse)) for example in examples]
     records, _ = load(file)
     found = []
     for number, (example, record) in enumerate(zip(examples, records, strict=True)):

@@ -65,6 +65,12 @@ def test_unpacking_a_bomb_ends_early(tmp_path, capsys):
     assert "times larger when it is unpacked" in refusal(tmp_path / "set.jsonl.gz", tmp_path / "made", capsys)
 
 
+def test_parquet_that_unpacks_to_far_more_is_refused(tmp_path, capsys):
+    frame = pl.DataFrame({"prompt": ["q"] * 3000, "chosen": ["x" * 1000] * 3000, "rejected": ["y" * 1000] * 3000})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    assert "times larger when it is unpacked" in refusal(tmp_path / "rows.parquet", tmp_path / "made", capsys)
+
+
 def test_broken_rows_are_dropped_and_the_others_come_in(tmp_path, capsys):
     lines = [json.dumps({**GOOD, "prompt": f"q {n}"}) for n in range(9)]
     broken = [b"<html>", b"[" * 200_000, b"\xff", b'{"a": 1, "a": 1}', b'{"prompt": NaN}', b"9" * 5000, b"null"]

@@ -96,6 +96,26 @@ def test_without_scores_of_responses_best_of_4_is_known_and_ties_are_not(tmp_pat
     assert (found["Ties"], found["all"]) == (None, None)
 
 
+def test_several_good_responses_are_scored_with_each_example_weighing_the_same(tmp_path):
+    rows = [("", "all", [2.0, 0.0, 3.0], [1.0, 0.0]), ("", "all", [0.0], [1.0])]
+    made = [
+        {
+            "prompt": f"q {n}",
+            "chosen": [f"g {k}" for k in range(len(good))],
+            "rejected": [f"w {k}" for k in range(len(w))],
+        }
+        for n, (_, _, good, w) in enumerate(rows)
+    ]
+    pl.DataFrame(made).write_parquet(tmp_path / "test.parquet")
+    import_set(str(tmp_path / "test.parquet"), output=tmp_path / "rb2")
+    assert own_score(tmp_path / "rb2") == "several-best"
+    [row] = measured(tmp_path / "evaluations", tmp_path / "rb2" / "test.json", rows).iter_rows(named=True)
+    # Of the first example's six pairs four are right and one is a tie; the other's only pair is wrong.
+    assert row["accuracy"] == pytest.approx(4.5 / 7)
+    assert row["score"] == row["accuracy_by_example"] == pytest.approx((4.5 / 6 + 0) / 2)
+    assert (row["subset"], row["chance"]) == ("all", 0.5)
+
+
 def test_a_run_without_benchmarks_has_no_rows():
     assert Measurements(pl.DataFrame(), pl.DataFrame(), {})["own_scores"].is_empty()
 

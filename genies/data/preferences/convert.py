@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genies.data.limits import printable
+from genies.data.own_scores import KEY, REWARDBENCH, SEVERAL_BEST
 from genies.data.pairs import text_seed
 from genies.data.preferences import near
 from genies.data.preferences.layouts import JOINED, Reader, reader
@@ -68,6 +69,7 @@ class Counts:
         examples: written, by split.
         broken, dropped: rows without an example, by reason.
         moved: examples that went from the test side to the training side, by reason.
+        several_best: whether an example of the test split has more than one good response.
     """
 
     rows: int = 0
@@ -75,6 +77,7 @@ class Counts:
     broken: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    several_best: bool = False
 
     def lines(self, output: Path) -> list[str]:
         """What came in, and in one line what was dropped or moved and why."""
@@ -223,8 +226,9 @@ def _write(folder: Path, spool: Spool, rows: np.ndarray, sides: np.ndarray, join
     for split, side in (("train", TRAIN), ("test", TEST)):
         made = records(spool, rows[sides == side], joined, counts.dropped)
         path = folder / f"{split}.json"
-        number = _write_records(path, (record for _, record in made))
+        number, several = _write_records(path, (record for _, record in made))
         counts.examples[split] = number
+        counts.several_best = several
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{split}.json would have more than {MAX_FILE_BYTES} bytes; take fewer with --examples")
         if not number:
@@ -235,14 +239,16 @@ def _write(folder: Path, spool: Spool, rows: np.ndarray, sides: np.ndarray, join
         raise DataError(f"no example is left for test.json{what}{moved}; raise --test-share, or use --split")
 
 
-def _write_records(path: Path, made: Iterator[dict[str, Any]]) -> int:
-    number = 0
+def _write_records(path: Path, made: Iterator[dict[str, Any]]) -> tuple[int, bool]:
+    """Write records; how many they were, and whether one has several good responses."""
+    number, several = 0, False
     with path.open("w", encoding="utf-8") as file:
         for number, record in enumerate(made, start=1):
             file.write("[\n" if number == 1 else ",\n")
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            several = several or "several_best" in record
         file.write("\n]\n")
-    return number
+    return number, several
 
 
 def _metadata(
@@ -269,7 +275,7 @@ def _metadata(
             "seed": options.seed,
         },
         "inputs": {name: file_sha256(path) for name, path in source.files.items()},
-        **({"own_score": "rewardbench-2"} if _is_rewardbench(read) else {}),
+        **({KEY: REWARDBENCH} if _is_rewardbench(read) else {KEY: SEVERAL_BEST} if counts.several_best else {}),
     }
 
 

@@ -87,16 +87,16 @@ def _of_lines(path: Path) -> Iterator[Row | Broken]:
             yielded = _of_line(line)
             while len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
                 read += len(line)
-                _check_ratio(path, raw, read)
+                _check_ratio(path, raw.tell(), read)
                 yielded, line = Broken(f"a row of more than {MAX_ROW_BYTES} bytes"), file.readline(MAX_ROW_BYTES + 1)
             read += len(line)
-            _check_ratio(path, raw, read)
+            _check_ratio(path, raw.tell(), read)
             if yielded is not None:
                 yield yielded
 
 
-def _check_ratio(path: Path, raw: IO[bytes], read: int) -> None:
-    if read > CHUNK_BYTES and read > DEFAULT_LIMITS.ratio * raw.tell():
+def _check_ratio(path: Path, packed: int, read: int) -> None:
+    if read > CHUNK_BYTES and read > DEFAULT_LIMITS.ratio * packed:
         raise DataError(
             f"{shown_path(path)}: becomes more than {DEFAULT_LIMITS.ratio} times larger when it is unpacked; "
             "give it unpacked, if you trust it"
@@ -127,7 +127,10 @@ def _checked(record: Any, flawed: bool) -> Row | Broken:
 
 def _of_parquet(path: Path) -> Iterator[Row | Broken]:
     with _damage_told(path):
+        size, read = path.stat().st_size, 0
         for batch in pl.scan_parquet(path, glob=False).collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+            read += int(batch.estimated_size())
+            _check_ratio(path, size, read)
             yield from _of_batch(batch)
 
 

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from genies.data.own_scores import Item
+from genies.data.own_scores import WHOLE, Item
 from genies.evaluation.evaluations import evaluated
-from genies.evaluation.metrics import correctness
+from genies.evaluation.metrics import CHANCE, correctness
 from genies.evaluation.rewardbench import TIES, Ranked, best_of_k, chance, ties_score
 from genies.evaluation.table import Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
-ALL = "all"
 TABLE = Table(
     "own_scores.csv",
     {
@@ -30,6 +29,7 @@ TABLE = Table(
 """Columns of ``own_scores.csv``: a row per cell and subset of a benchmark that has a score of its own, see
 ``genies.evaluation.rewardbench``; in the row "all" the score is the mean over subsets.
 
+Of a set with several good responses to a prompt, the score is ``accuracy_by_example``, and there are no subsets.
 ``accuracy`` counts each pair once, ``accuracy_by_example`` each example, however many pairs it has. Scores are null
 where they need those of single responses and the intervention has none; ``chance`` is null for Ties and for all."""
 
@@ -51,7 +51,10 @@ def _of_cell(pairs: pl.DataFrame, items: Sequence[Item]) -> Iterator[dict[str, A
         by_subset.setdefault(item.subset, []).append(_ranked(of_example.sort("pair"), item))
     made = [_of_subset(subset, examples) for subset, examples in by_subset.items()]
     scores = [row["score"] for row in made]
-    whole = _of_subset(ALL, [example for examples in by_subset.values() for example in examples])
+    if list(by_subset) == [WHOLE]:
+        yield {**made[0], "score": made[0]["accuracy_by_example"], "chance": CHANCE}
+        return
+    whole = _of_subset(WHOLE, [example for examples in by_subset.values() for example in examples])
     mean = None if None in scores else float(np.mean(scores))
     yield {**whole, "score": mean, "chance": None}
     yield from made
