@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +136,13 @@ def check_layers(name: str, layers: Sequence[Sequence[int]], hidden: int) -> Non
                 f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
                 "cannot be read"
             )
+
+
+@contextmanager
+def hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
+    """Keep hooks for a block of code, and remove them after it."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from genies.digests import code_digest
 from genies.errors import ConfigError, StoreError
@@ -58,7 +59,7 @@ def merge_fit(
     merged = adapted.merged(remembered.parent, form, name)
     base.check()
     made = made_of(code_digest(__name__), {"fits": fits, "model": model})
-    stated = {"name": name, "form": form, "fit": digest, "source": source, "converted": merged.name}
+    stated: dict[str, Any] = {"name": name, "form": form, "fit": digest, "source": source, "converted": merged.name}
     stated |= {"adapter": {**adapted.stated(), "base_revision": described["revision"]}}
     # As manifests of other models have them.
     stated |= {"identifier": name, "asked_revision": None, "revision": None}
