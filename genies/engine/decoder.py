@@ -18,7 +18,7 @@ from genies.engine.arithmetic import DTYPES, choose_kernels, resolve_device, to_
 from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
-from genies.engine.parts import attention_layers, check_layers, find_blocks, head_width, input_width
+from genies.engine.parts import attention_layers, check_layers, find_blocks, head_width, hooks, input_width
 from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
 from genies.engine.shape import Shape, chosen_parts
@@ -196,7 +196,7 @@ class Decoder:
         # Without a configuration it keeps what lies behind a sliding window, too: the masks say what is seen.
         cache = DynamicCache()
         # Of the output head one result is enough; it is the widest matrix of a small model.
-        with _hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
+        with hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
             self.model(
                 **self._embedded(ids), position_ids=position, attention_mask=masks, past_key_values=cache,
                 use_cache=True,
@@ -265,7 +265,7 @@ class Decoder:
             return (scored[0] if len(nodes) and self.head_is_more else flat[:1])[None], *args[1:]
 
         read = [self.blocks[layer] for layer in shape.layers if layer < shape.blocks]
-        with _hooks(
+        with hooks(
             *(block.register_forward_pre_hook(at_block, with_kwargs=True) for block in read),
             *(projection.register_forward_pre_hook(at_projection) for projection in self.projections),
             self.output_head.register_forward_pre_hook(at_output_head),
@@ -331,7 +331,7 @@ class Decoder:
             handles.append(layer.register_forward_pre_hook(at_layer(index), with_kwargs=True))
         for index, block in enumerate(self.blocks):
             handles += [module.register_forward_pre_hook(at_linear(index)) for module in attention_layers(block)]
-        with _hooks(*handles), torch.inference_mode():
+        with hooks(*handles), torch.inference_mode():
             # Not token 0: where it is padding its embedding is zero, and so would be all that follows from it.
             tokens = torch.arange(1, 5, device=self.device)[None]
             logits = self.model(tokens, use_cache=False).logits
@@ -344,12 +344,3 @@ class Decoder:
 def hidden_states(args: tuple, kwargs: dict[str, Any]) -> torch.Tensor:
     """The residual stream among the arguments of a block or an output head."""
     return args[0] if args else kwargs["hidden_states"]
-
-
-@contextmanager
-def _hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,3 +72,13 @@ def check_layers(name: str, layers: Sequence[Sequence[int]], hidden: int) -> Non
                 f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
                 "cannot be read"
             )
+
+
+@contextmanager
+def hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
+    """Keep hooks for a block of code, and remove them after it."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

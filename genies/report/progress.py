@@ -14,7 +14,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tokenize": ("tokenize",),
     "extract": ("extract",),
     "fit": ("fit",),
-    "tune": ("tune", "gather", "plugin", "sweep_source"),
+    "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
     "evaluate": ("evaluate", "surface", "nulls"),
     "report": ("metrics", "records", "samples", "sweep", "provenance", "costs", "report"),
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from genies.digests import code_digest
-from genies.errors import ConfigError
+from genies.errors import ConfigError, StoreError
 from genies.files import read_json, write_json
 from genies.making import MADE_OF, made_of
 from genies.models.adapters import Adapted
@@ -43,7 +44,8 @@ def merge_fit(
         StoreError: the fit is missing or damaged.
         ModelError: the model's files are no longer those of its manifest.
     """
-    digest, described = read_json(fits, "fits")["fits"][source], read_model(model)
+    digest = _named_fit(fits, source)
+    described = read_model(model)
     folder = fits_folder(cache, digest)
     check_files(folder)
     if not (folder / ADAPTER).is_file():
@@ -57,11 +59,23 @@ def merge_fit(
     merged = adapted.merged(remembered.parent, form, name)
     base.check()
     made = made_of(code_digest(__name__), {"fits": fits, "model": model})
-    stated = {"name": name, "form": form, "fit": digest, "source": source, "converted": merged.name}
+    stated: dict[str, Any] = {"name": name, "form": form, "fit": digest, "source": source, "converted": merged.name}
     stated |= {"adapter": {**adapted.stated(), "base_revision": described["revision"]}}
     # As manifests of other models have them.
     stated |= {"identifier": name, "asked_revision": None, "revision": None}
     write_json(output, {MADE_OF: made, **stated, **_described(merged, form, remembered)})
+
+
+def _named_fit(fits: Path, source: str) -> str:
+    """Digest of the fit on a source that a manifest names.
+
+    Raises:
+        StoreError: it names none.
+    """
+    named = read_json(fits, "fits")["fits"]
+    if not isinstance(named, dict) or not isinstance(named.get(source), str):
+        raise StoreError(f"{fits}: names no fit on {source}; delete it and run snakemake again")
+    return named[source]
 
 
 def _described(folder: Path, form: Form, remembered: Path) -> dict[str, object]:
