@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,32 +210,3 @@ def one_thread_of_torch() -> Iterator[None]:
 def tries(usual: int, at_length: int) -> int:
     """How many examples of a property are tried: more by ``make torture``."""
     return at_length if "GENIES_FIGURES" in os.environ else usual
-
-
-def killed_in_step(number: int, program: Callable[[], object]) -> int:
-    """Run a program in a fork, which dies by SIGKILL in the middle of an optimizer step.
-
-    Args:
-        number: of the step, counted over all trainings of the program.
-        program: what to run.
-
-    Returns:
-        The exit status, negative for a signal.
-    """
-    import torch
-
-    fork = os.fork()
-    if fork:
-        return os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
-    clip, steps = torch.nn.utils.clip_grad_norm_, iter(range(1, number))
-
-    def clip_or_die(*arguments: object, **options: object) -> object:
-        if next(steps, None) is None:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return clip(*arguments, **options)
-
-    torch.nn.utils.clip_grad_norm_ = clip_or_die
-    try:
-        program()
-    finally:
-        os._exit(1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import transformers
-from helpers import killed_in_step, save_model, save_reward_model, write_distribution
+from helpers import save_model, save_reward_model, write_distribution
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
 from transformers import PreTrainedModel
@@ -159,8 +161,9 @@ def test_a_job_loads_once_and_gives_the_bytes_of_a_job_for_each_source(
     assert not loads
 
 
+@pytest.mark.long
 def test_killed_in_the_fourth_training_a_job_goes_on_with_the_fourth(
-    folder: Path, loads: list[str], steps: list[int], capfd: pytest.CaptureFixture
+    folder: Path, loads: list[str], steps: list[int]
 ) -> None:
     pairs, files = files_of(SOURCES)
     command = [
@@ -169,10 +172,12 @@ def test_killed_in_the_fourth_training_a_job_goes_on_with_the_fourth(
         "--train", *map(str, files["train"]), "--test", *map(str, files["test"]), "--device", "cpu",
         "--output", "tuned.json",
     ]  # fmt: skip
-    killed = killed_in_step(3 * STEPS + 2, lambda: main(command))
-    said = capfd.readouterr().err
-    assert killed == -signal.SIGKILL, said
-    assert said.count("model loaded") == 1
+    program = Path(__file__).with_name("killed_command.py")
+    killed = subprocess.run(
+        [sys.executable, str(program), str(3 * STEPS + 2), *command], capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert killed.stderr.count("model loaded") == 1
     assert not Path("tuned.json").exists()
     assert len(list(Path("cache/interventions").glob("*/intervention.json"))) == 3
     assert main(command) == 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import killed_in_step
 
 from genies.errors import ConfigError, DataError, StoreError
+from genies.files import write_json
 from genies.interventions import registry
 
 SMALL = {
@@ -158,11 +161,25 @@ def test_the_same_seed_gives_the_same_weights_in_any_order_of_the_pairs_and_anot
     assert equal(first, make(name, manifests["llama"], steps=2, seed=3).fit(reversed_file).weights_)
 
 
+@pytest.mark.long
 def test_after_sigkill_training_goes_on_to_the_same_bits(manifests, training, tmp_path):
-    folder = tmp_path / "fit"
+    folder, job = tmp_path / "fit", tmp_path / "job.json"
     parameters = {**SMALL["lora"], "pairs_per_step": 8, "steps": 14, "checkpoint_steps": 4, "seed": 5}
-    killed = registry.make("lora", parameters).bind(manifests["llama"], "cpu", folder)
-    assert killed_in_step(11, lambda: killed.fit(training)) == -signal.SIGKILL
+    texts = [training.prompt, training.first, training.second, training.example.tolist()]
+    write_json(
+        job,
+        {
+            "intervention": "lora",
+            "parameters": parameters,
+            "model": manifests["llama"],
+            "folder": str(folder),
+            "pairs": texts,
+            "kill_in_step": 11,
+        },
+    )
+    program = Path(__file__).with_name("killed_training.py")
+    killed = subprocess.run([sys.executable, str(program), str(job)], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len((folder / "training_log.jsonl").read_text().splitlines()) == 10
     resumed = registry.make("lora", parameters).bind(manifests["llama"], "cpu", folder)
     steps = count_steps(resumed, training)

@@ -134,7 +134,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         with started(projects[0], cluster, projects[0].environment) as undisturbed:
             cancel(disturbed, cluster, "extract")
             server.symlink_to(warm_server())
-            result = local.run()
+            result = local.run("--until", "metrics")
             assert result.returncode == 0, result.stderr
             for run in (undisturbed, disturbed):
                 run.wait()

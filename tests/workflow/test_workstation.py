@@ -11,11 +11,11 @@ from project import Project, run_to_end
 from genies.devices import VISIBLE
 
 
-def run_as_people_do(project: Project, **environment: str) -> str:
+def run_as_people_do(project: Project, *options: str, **environment: str) -> str:
     """What Snakemake prints with the profile that it finds by itself, after the names of host, user and folder."""
     project.write_config()
     result = run_to_end(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml"],
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config.yaml", *options],
         cwd=project.folder,
         env={**project.environment, **environment},
     )
@@ -45,7 +45,7 @@ def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(pro
 
 def test_as_many_jobs_use_a_gpu_at_a_time_as_there_are_gpus(project: Project) -> None:
     project.config["interventions"].append("lat_stim_1")
-    said = run_as_people_do(project, **{VISIBLE: "0,1"})
+    said = run_as_people_do(project, "--until", "fit", **{VISIBLE: "0,1"})
     assert re.search(r"^Provided resources: gpu=\D*2\b", said, re.MULTILINE)
 
 
