@@ -7,14 +7,14 @@ that stores are written by. Nothing is written, and no model is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from genies.config.sections import Config
 from genies.costs import parts
 from genies.costs.background import Background
-from genies.costs.costs import Costs, ModelCosts
+from genies.costs.costs import Costs, ModelCosts, Part
 from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import MAKE_IT, read_splits
 from genies.costs.disk import write_rate
@@ -22,7 +22,7 @@ from genies.costs.extraction import free_bytes
 from genies.costs.rates import Here, Rate
 from genies.costs.sampling import value_of
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.costs.trees import Pieces, SplitCounts
+from genies.costs.trees import Pieces, SplitCounts, Trees
 from genies.data.options import Split
 from genies.engine.arithmetic import resolve_device
 from genies.errors import ConfigError, ModelError
@@ -227,10 +227,7 @@ def _model_costs(
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     found = [
         parts.extraction(plan, sketch, splits, here),
-        *(
-            parts.reading(plan, name, sketch, splits, here)
-            for name in plan.methods.on(model.name, parts.counted_texts(plan))
-        ),
+        *(_reading(plan, name, model, sketch, splits, here) for name in parts.counted_texts(plan)),
     ]
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
@@ -254,6 +251,14 @@ def _model_costs(
         },
         stored=sum(present) + (sum(conversion.values()) if model.is_there else 0),
     )
+
+
+def _reading(plan: Plan, name: str, model: _Planned, sketch: Sketch, splits: list[SplitCounts], here: Here) -> Part:
+    """The part of an intervention that reads texts; nothing on a model that it does not read."""
+    part = parts.reading(plan, name, sketch, splits, here)
+    if plan.methods.on(model.name, [name]):
+        return part
+    return replace(part, tokens=Trees().tokens, reading=0, training=0, jobs=0, loads=0)
 
 
 def _run_jobs(plan: Plan) -> int:

@@ -10,6 +10,7 @@ from adapters import save_adapter
 from helpers import one_thread_of_torch, save_model, write_distribution
 
 import genies
+from genies.cli import main
 
 one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
 
@@ -42,6 +43,7 @@ def test_a_call_trains_a_model_reads_it_and_scores_with_it(data: None) -> None:
         for name in ("lora", "reward_model")
     ]
     assert (scores[0] - scores[1]).abs().max() < 1e-5
+    assert main(["estimate", "--configfile", "results/python/config.yaml"]) == 0
 
 
 def test_an_adapter_is_a_model_of_a_call_and_another_one_than_its_base(data: None) -> None:
