@@ -83,6 +83,8 @@ def evaluate_shifts(
         _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])
         plan = Plan(config)
         _provide_data(plan)
+        for name in plan.models.references:
+            _extract(plan, name)
         for name in plan.models:
             _evaluate(plan, name)
         return _tabulate(plan)
@@ -167,26 +169,31 @@ def _provide_data(plan: Plan) -> None:
             raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
 
 
-def _evaluate(plan: Plan, name: str) -> None:
-    """Every stage from the model to its evaluations, with the files that the rules name."""
+def _extract(plan: Plan, name: str) -> None:
+    """Every stage from the model to its activations, with the files that the rules name."""
     from genies.stages.extract import extract_distributions
     from genies.stages.model import pin_model
     from genies.stages.tokenize import tokenize_splits
 
     files, cache = plan.files, plan.files.cache
     model, tokens = files.model(name), files.tokens(name)
-    views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+    views = {f"{split}_views": names for split, names in plan.views(name).items()}
     pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
-    train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+    train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **views, reading=plan.reading, extraction=plan.config.extraction,
+        model=model, train=train, test=test, **views, reading=plan.reading, extraction=plan.extraction(name),
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            *plan.jobs.batch(batch), model=model, tokens=tokens, **views, extraction=plan.config.extraction,
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **views, extraction=plan.extraction(name),
             cache=cache, output=output,
         )  # fmt: skip
+
+
+def _evaluate(plan: Plan, name: str) -> None:
+    """Every stage from the model to its evaluations, likewise."""
+    _extract(plan, name)
     for intervention in plan.methods.probes:
         _evaluate_probe(plan, name, intervention)
     if plan.methods.texts:
@@ -194,6 +201,9 @@ def _evaluate(plan: Plan, name: str) -> None:
     for plugin in plan.methods.plugins:
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
+    for ensemble in plan.methods.ensembles:
+        for source in plan.jobs.sources(ensemble):
+            _combine(plan, name, ensemble, source)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
@@ -207,6 +217,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     )  # fmt: skip
     evaluate_fits(
         *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
+        reference=plan.reference_activations(name, intervention),
         cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
     )  # fmt: skip
 
@@ -238,6 +249,17 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
         work=plan.files.plugin(name, plugin, source),
         cache=plan.files.cache,
         output=plan.files.evaluation(name, plugin, source),
+    )  # fmt: skip
+
+
+def _combine(plan: Plan, name: str, ensemble: str, source: str) -> None:
+    from genies.stages.ensemble import combine_evaluations
+
+    chosen = plan.methods.ensembles[ensemble]
+    combine_evaluations(
+        *plan.jobs.targets(ensemble, source), members=plan.files.members(name, ensemble, source),
+        combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
+        output=plan.files.evaluation(name, ensemble, source),
     )  # fmt: skip
 
 

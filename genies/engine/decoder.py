@@ -243,7 +243,8 @@ class Decoder:
         ):
             logits = self.model(**inputs).logits[0]
         scores = self._scores(batch, scored[0], logits, inverse)
-        return Features(torch.stack(heads, 1) if heads else None, torch.stack(residual, 1), *scores)
+        layers = torch.stack(residual, 1) if residual else scores[0].new_empty((len(last), 0, shape.hidden))
+        return Features(torch.stack(heads, 1) if heads else None, layers, *scores)
 
     def _scores(
         self, batch: PackedBatch, hidden: torch.Tensor, logits: torch.Tensor, node: np.ndarray

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 from genies.options import END, STRICT, Matching, NonNegativeInt, PositiveInt, Whole, option
 
@@ -28,10 +28,10 @@ class Extraction:
         "auto", "Attention implementation of transformers; auto takes sdpa where the architecture has it."
     )
     quantization: Quantization | None = option(None, "Weights in 8 or 4 bits (CUDA, with the extra `quantization`).")
-    layers: Literal["all"] | tuple[NonNegativeInt, ...] = option(
+    layers: Literal["all", "none"] | tuple[NonNegativeInt, ...] = option(
         "all",
         "Layers to store: 0 is the embedding, the last is after the final norm; also the heads of the blocks that "
-        "begin at them.",
+        "begin at them. `none` stores log-probabilities alone.",
     )
     heads: Literal["all", "none"] | tuple[NonNegativeInt, ...] = option("all", "Heads of each layer to store.")
     device: Device = option(
@@ -52,7 +52,9 @@ class Extraction:
     @property
     def layer_numbers(self) -> tuple[int, ...] | None:
         """Numbers of the layers to store; None for all."""
-        return None if self.layers == "all" else tuple(sorted(set(self.layers)))
+        if isinstance(self.layers, str):
+            return None if self.layers == "all" else ()
+        return tuple(sorted(set(self.layers)))
 
     @property
     def head_numbers(self) -> tuple[int, ...] | None:
@@ -60,3 +62,8 @@ class Extraction:
         if isinstance(self.heads, str):
             return None if self.heads == "all" else ()
         return tuple(sorted(set(self.heads)))
+
+    @property
+    def of_scores(self) -> Self:
+        """The same for log-probabilities alone: no layer and no head is stored."""
+        return replace(self, layers="none", heads="none")

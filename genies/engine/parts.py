@@ -41,8 +41,8 @@ class Shape:
 
     @property
     def sizes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one text's values by feature; heads are left out where none are read."""
-        sizes: dict[str, tuple[int, ...]] = {"residual": (len(self.layers), self.hidden)}
+        """Shape of one text's values by feature; layers and heads are left out where none are read."""
+        sizes: dict[str, tuple[int, ...]] = {"residual": (len(self.layers), self.hidden)} if self.layers else {}
         if self.head_layers and self.heads:
             sizes["heads"] = (len(self.head_layers), len(self.heads), self.head_dim)
         return sizes

@@ -270,7 +270,8 @@ def _largest(values: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> 
 
 
 def _values(features: Features) -> list[torch.Tensor]:
-    return [v for v in (features.heads, features.residual, features.log_probability) if v is not None]
+    """All that was read; nothing of features without a number, such as layers where none are read."""
+    return [v for v in (features.heads, features.residual, features.log_probability) if v is not None and v.numel()]
 
 
 def _has_numbers(features: Features) -> bool:

@@ -12,7 +12,7 @@ from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
 Protocols = Literal["paper", "corrected"]
-Features = Literal["heads", "residual", "log_probability"]
+Features = Literal["heads", "residual", "log_probability", "reference_log_probability"]
 RepeatedOver = Literal["seeds", "tie orders"]
 
 
@@ -64,6 +64,13 @@ class Pairs(Protocol):
 
     def scored_tokens(self) -> np.ndarray:
         """How many tokens each log-probability sums over (response tokens + 1 for EOS), int64 (n, 2)."""
+        ...
+
+    def reference_log_probability(self) -> np.ndarray:
+        """``log_probability`` under the reference model that the parameter ``reference`` names, float64 (n, 2).
+
+        Only for interventions whose ``features`` name it.
+        """
         ...
 
 

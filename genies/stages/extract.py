@@ -18,6 +18,7 @@ from genies.models.describe import read_model
 from genies.options import deciding
 from genies.store.extraction import Extractor
 from genies.store.requests import requests_of
+from genies.store.scored import ScoredStores
 from genies.store.statistics import describe
 from genies.store.writer import ADOPTED
 
@@ -36,7 +37,8 @@ def extract_distributions(
 ) -> None:
     """Compute the activation stores that are missing.
 
-    The model is loaded only if one is missing.
+    The model is loaded only if one is missing. Where log-probabilities alone are asked for (``layers: none``), a store
+    that holds more serves as well.
 
     Args:
         *distributions: names of distributions in the token manifest.
@@ -58,11 +60,13 @@ def extract_distributions(
     root = Path(cache) / "activations"
     views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
     extractor = Extractor(described, root, extraction)
-    tell_costs(extractor, requests_of(tokenized, distributions, views, cache))
+    scored = ScoredStores(extractor)
+    requests = requests_of(tokenized, distributions, views, cache)
+    tell_costs(extractor, (request for request in requests if not scored.of(request)))
     stores = [
         {"distribution": request.distribution, "split": request.split, "view": view, "digest": digest}
         for request in requests_of(tokenized, distributions, views, cache)
-        for view, digest in extractor.extract(request).items()
+        for view, digest in (scored.of(request) or extractor.extract(request)).items()
     ]
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(

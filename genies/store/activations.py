@@ -103,11 +103,15 @@ class ActivationStore:
         """Layers of a feature (``heads`` or ``residual``) that the store holds, ascending.
 
         Raises:
-            StoreError: it holds no heads.
+            StoreError: it holds no heads, or no layer at all.
         """
         if feature == "heads" and "heads" not in self.description["shapes"]:
             reason = self.description["without_heads"] or "extraction.heads leaves them out"
             raise StoreError(f"{self.folder}: holds no heads: {reason}; use interventions on the residual stream")
+        if not self.description["layers"][feature]:
+            raise StoreError(
+                f"{self.folder}: holds log-probabilities alone; add the layers that are read to extraction.layers"
+            )
         return self.description["layers"][feature]
 
     @property

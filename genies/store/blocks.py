@@ -29,7 +29,7 @@ def block_texts(values_per_text: int, itemsize: int, texts: int) -> int:
 
     Zarr stores the last chunk as large as the others, so blocks of uneven size would waste space.
     """
-    blocks = -(-texts // max(16, BLOCK_BYTES // (values_per_text * itemsize)))
+    blocks = -(-texts // max(16, BLOCK_BYTES // max(1, values_per_text * itemsize)))
     return -(-texts // max(1, blocks))
 
 

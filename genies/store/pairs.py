@@ -8,8 +8,11 @@ from typing import Literal
 import numpy as np
 
 from genies.data.pairs import Pair
-from genies.errors import StoreError
+from genies.errors import DataError, StoreError
 from genies.store.activations import ActivationStore
+
+_REFERENCE = "reference"
+"""Of the rows in the reference's store; no view has this name."""
 
 
 class StoredPairs:
@@ -30,6 +33,7 @@ class StoredPairs:
         best_first: np.ndarray,
         labelled: bool = True,
         cluster: np.ndarray | None = None,
+        reference: ActivationStore | None = None,
     ) -> None:
         """Bind pairs to stores.
 
@@ -39,6 +43,7 @@ class StoredPairs:
             best_first: whether the best response is the first of the pair, bool (n,).
             labelled: whether ``label`` is given.
             cluster: number of each pair's cluster, int64 (n,); None: each example is one.
+            reference: store of a reference model, see ``genies.store.reference``; None where none is read.
         """
         self.example = np.array([pair.example for pair in pairs], np.int64)
         self.cluster = self.example if cluster is None else cluster
@@ -46,9 +51,11 @@ class StoredPairs:
         best, worse = (np.array([getattr(pair, side) for pair in pairs], np.int64) for side in ("best", "worse"))
         response = np.where(best_first[:, None], np.stack([best, worse], 1), np.stack([worse, best], 1))
         self._stores = dict(stores)
+        self._reference = reference
+        named = {**stores, **({} if reference is None else {_REFERENCE: reference})}
         self._rows = {
             view: store.rows(np.repeat(self.example, 2).tolist(), response.ravel().tolist()).reshape(-1, 2)
-            for view, store in stores.items()
+            for view, store in named.items()
         }
 
     def __len__(self) -> int:
@@ -87,6 +94,16 @@ class StoredPairs:
     def scored_tokens(self) -> np.ndarray:
         """Tokens each log-probability sums over, int64 (n, 2)."""
         return self._store("plain").scored_tokens()[self._rows["plain"]]
+
+    def reference_log_probability(self) -> np.ndarray:
+        """The same as ``log_probability`` under the reference model, float64 (n, 2).
+
+        Raises:
+            DataError: no reference was given.
+        """
+        if self._reference is None:
+            raise DataError("pairs: no log-probabilities of a reference model are given; name one as the reference")
+        return self._reference.log_probability()[self._rows[_REFERENCE]]
 
     def _store(self, view: str) -> ActivationStore:
         if view not in self._stores:

@@ -26,7 +26,7 @@ rule model:
 rule tokenize:
     input:
         model=rules.model.output,
-        train=plan.data.train(plan.selection.trained_on),
+        train=lambda wildcards: plan.data.train(plan.trained_on(wildcards.model)),
         test=plan.data.test(plan.selection.tested),
     output:
         results / "tokens" / "{model}.json",
@@ -37,14 +37,17 @@ rule tokenize:
     threads: 2
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
-        extraction=" ".join(flags(plan.config.extraction)),
+        extraction=lambda wildcards: " ".join(flags(plan.extraction(wildcards.model))),
     params:
-        train_views=plan.methods.views["train"],
-        test_views=plan.methods.views["test"],
+        train_views=lambda wildcards: plan.views(wildcards.model)["train"],
+        test_views=lambda wildcards: plan.views(wildcards.model)["test"],
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
-        data=[plan.data.digest("train", plan.selection.trained_on), plan.data.digest("test", plan.selection.tested)],
+        data=lambda wildcards: [
+            plan.data.digest("train", plan.trained_on(wildcards.model)),
+            plan.data.digest("test", plan.selection.tested),
+        ],
         code=plan.code("genies.stages.tokenize"),
     shell:
         further(train="input.train", test="input.test")
@@ -72,9 +75,9 @@ rule extract:
         how=" ".join(flags(plan.config.extraction, decides=False)),
     params:
         distributions=lambda wildcards: plan.jobs.batch(wildcards.batch),
-        train_views=plan.methods.views["train"],
-        test_views=plan.methods.views["test"],
-        extraction=flags(plan.config.extraction, decides=True),
+        train_views=lambda wildcards: plan.views(wildcards.model)["train"],
+        test_views=lambda wildcards: plan.views(wildcards.model)["test"],
+        extraction=lambda wildcards: flags(plan.extraction(wildcards.model), decides=True),
         cache=cache,
         code=plan.code("genies.stages.extract"),
     shell:

@@ -1,0 +1,111 @@
+"""implicit_reward through the real workflow: rewards as transformers alone gives them, and no pass beyond those needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import save_model
+from project import Project
+
+BETA = 0.3
+
+
+def save_policy(folder: Path, noise: float = 0.02) -> Path:
+    """A model that differs from ``save_model``'s Llama as a tuned one does: the same tokenizer, weights moved a little."""
+    from transformers import AutoModelForCausalLM
+
+    save_model(folder, "llama")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += noise * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    return folder
+
+
+def dpo_rewards(policy: Path, reference: Path, prompt: str, response: str) -> float:
+    """β (log π − log π_ref) of one response by the arithmetic of TRL's ``DPOTrainer``, with transformers alone.
+
+    As there, prompt and completion are tokenized, EOS ends the completion, logits are shifted against labels, tokens of
+    the prompt are masked, and the log-probabilities of the others are summed.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    prompt_ids = tokenizer(prompt)["input_ids"]
+    ids = tokenizer(prompt + response)["input_ids"] + [tokenizer.eos_token_id]
+    assert ids[: len(prompt_ids)] == prompt_ids
+    labels = torch.tensor(ids)
+    mask = torch.arange(len(ids)) >= len(prompt_ids)
+    sums = []
+    for folder in (policy, reference):
+        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+        with torch.no_grad():
+            logits = model(labels[None]).logits[0].float()
+        per_token = torch.gather(F.log_softmax(logits[:-1], dim=-1), 1, labels[1:, None])[:, 0]
+        sums.append(float((per_token * mask[1:]).sum()))
+    return BETA * (sums[0] - sums[1])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path / "project")
+    save_policy(project.folder / "policy")
+    project.config |= {
+        "models": ["policy"],
+        "interventions": ["zero_shot", "implicit_reward"],
+        "intervention_parameters": {"implicit_reward": {"reference": "./tiny-llama", "beta": BETA}},
+        "capability_interventions": ["zero_shot"],
+    }
+    return project
+
+
+def passes(project: Project, model: str, run: str = "mini") -> int:
+    """Forward passes of the last extraction of a model, as its log counts them; 0 where it loaded no model."""
+    log = (project.folder / f"results/{run}/logs/extract/{model}/0.log").read_text()
+    return int(re.findall(rf"{model}: (\d+) forward passes", log)[-1])
+
+
+def evaluation(project: Project, run: str = "mini", model: str = "policy") -> pl.DataFrame:
+    return pl.read_parquet(project.folder / f"results/{run}/evaluations/{model}/implicit_reward/north.parquet")
+
+
+def test_rewards_are_those_of_direct_preference_optimization_and_no_text_is_read_twice(project: Project) -> None:
+    executed = project.jobs()
+    assert executed["model"] == executed["tokenize"] == executed["extract"] == 2
+    found, checked = evaluation(project), 0
+    for target in ("north", "south"):
+        examples = json.loads((project.folder / f"data/{target}/test.json").read_text())
+        for row in found.filter(target=target).iter_rows(named=True):
+            responses = examples[row["example"]]["responses"]
+            best = next(text for text, score in responses.items() if score == 1)
+            others = [text for text, score in responses.items() if score != 1]
+            prompt, worse = examples[row["example"]]["prompt"], others[row["pair"]]
+            folders = project.folder / "policy", project.folder / "tiny-llama"
+            expected = [dpo_rewards(*folders, prompt, text) for text in (best, worse)]
+            np.testing.assert_allclose([row["score_best"], row["score_worse"]], expected, atol=1e-5)
+            assert row["probability"] == pytest.approx(
+                float(torch.sigmoid(torch.tensor(expected[0] - expected[1]))), abs=1e-5
+            )
+            checked += 1
+    assert checked == len(found) > 16
+    assert found["score_best"].std() > 1e-3
+    # Of the reference the test splits alone were read, and no more than numbers that are read was stored.
+    manifest = json.loads((project.folder / "results/mini/activations/tiny-llama/0.json").read_text())
+    assert {(s["split"], s["view"]) for s in manifest["stores"]} == {("test", "plain")}
+    shapes = [
+        json.loads((project.folder / f"cache/activations/{s['digest']}/store.json").read_text())["shapes"]
+        for s in manifest["stores"]
+    ]
+    assert all(set(shape) == {"log_probability", "scored_tokens"} for shape in shapes)
+    assert passes(project, "tiny-llama") > 0
+    assert project.jobs() == {}
