@@ -41,7 +41,7 @@ def scale_of(differences: np.ndarray) -> float:
 
 
 def combined(differences: np.ndarray, combine: Combine, penalty: float) -> np.ndarray:
-    """The advantage of the first response of each pair, float64 (n,); exactly its negative with the responses exchanged.
+    """The advantage of the first response of each pair, float64 (n,); exactly its negative if they are exchanged.
 
     With z the differences of a pair:
 

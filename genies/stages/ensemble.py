@@ -107,9 +107,7 @@ def _frame(pairs: pl.DataFrame, advantage: np.ndarray, probability: np.ndarray, 
         "probability": probability[rows],
         "score_best": advantage[rows] / 2,
         "score_worse": -advantage[rows] / 2,
-        **dict.fromkeys(NOT_OF_ENSEMBLES),
+        **dict.fromkeys(NOT_OF_ENSEMBLES, [None] * int(rows.sum())),
     }
-    frame = (
-        pairs.filter(rows).select(PLACE).with_columns(**{n: pl.lit(v) if v is None else v for n, v in judged.items()})
-    )
-    return frame.select([pl.col(name).cast(kind) for name, kind in PAIR_COLUMNS.items()])
+    columns = pairs.filter(rows).select(PLACE).to_dict(as_series=False)
+    return pl.DataFrame({**columns, **judged}, schema=PAIR_COLUMNS)

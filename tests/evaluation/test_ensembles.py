@@ -85,9 +85,7 @@ def test_each_combination_by_hand() -> None:
     combine=st.sampled_from(COMBINATIONS),
     penalty=st.floats(0, 10),
 )
-def test_exchanging_the_responses_negates_every_combination_exactly(
-    z: np.ndarray, combine: str, penalty: float
-) -> None:
+def test_exchanging_the_responses_negates_a_combination_exactly(z: np.ndarray, combine: str, penalty: float) -> None:
     advantage = combined(z, combine, penalty)
     assert np.array_equal(combined(-z, combine, penalty), -advantage)
     # None claims more than the mean, or prefers what the mean does not.

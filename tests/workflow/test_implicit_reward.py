@@ -1,11 +1,12 @@
-"""implicit_reward through the real workflow: rewards as transformers alone gives them, and no pass beyond those needed."""
+"""implicit_reward through the real workflow: rewards as transformers alone gives them, and no needless pass."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ BETA = 0.3
 
 
 def save_policy(folder: Path, noise: float = 0.02) -> Path:
-    """A model that differs from ``save_model``'s Llama as a tuned one does: the same tokenizer, weights moved a little."""
+    """A model with the tokenizer of ``save_model``'s Llama and weights a little off its, as a tuned one has."""
     from transformers import AutoModelForCausalLM
 
     save_model(folder, "llama")
@@ -32,15 +33,22 @@ def save_policy(folder: Path, noise: float = 0.02) -> Path:
     return folder
 
 
+@cache
+def loaded(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model, by transformers."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    return AutoTokenizer.from_pretrained(folder), model
+
+
 def dpo_rewards(policy: Path, reference: Path, prompt: str, response: str) -> float:
     """β (log π − log π_ref) of one response by the arithmetic of TRL's ``DPOTrainer``, with transformers alone.
 
     As there, prompt and completion are tokenized, EOS ends the completion, logits are shifted against labels, tokens of
     the prompt are masked, and the log-probabilities of the others are summed.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(policy)
+    tokenizer, _ = loaded(policy)
     prompt_ids = tokenizer(prompt)["input_ids"]
     ids = tokenizer(prompt + response)["input_ids"] + [tokenizer.eos_token_id]
     assert ids[: len(prompt_ids)] == prompt_ids
@@ -48,9 +56,8 @@ def dpo_rewards(policy: Path, reference: Path, prompt: str, response: str) -> fl
     mask = torch.arange(len(ids)) >= len(prompt_ids)
     sums = []
     for folder in (policy, reference):
-        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
         with torch.no_grad():
-            logits = model(labels[None]).logits[0].float()
+            logits = loaded(folder)[1](labels[None]).logits[0].float()
         per_token = torch.gather(F.log_softmax(logits[:-1], dim=-1), 1, labels[1:, None])[:, 0]
         sums.append(float((per_token * mask[1:]).sum()))
     return BETA * (sums[0] - sums[1])
