@@ -275,5 +275,6 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
 
 def _left_out(plan: Plan) -> list[str]:
     left_out = [f"{name}, which reads a model of its own" for name in parts.other_models(plan)]
+    left_out += [f"the log-probabilities of {name}, a reference" for name in plan.models.references]
     left_out += [f"the plug-in {name}" for name in plan.methods.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]

@@ -56,7 +56,7 @@ class Models:
             PLAIN_NAME.checked(name)
         except ValueError as error:
             raise ConfigError(f"reference {identifier}: its name {error}") from None
-        if self.identifiers.setdefault(name, identifier) != identifier:
+        if not _same(self.identifiers.setdefault(name, identifier), identifier):
             raise ConfigError(
                 f"reference {identifier}: {self.identifiers[name]} is also called {name}; give one of them another name"
             )
@@ -90,3 +90,9 @@ class Models:
         """Command-line option for the hub revision of a model; none where none is configured."""
         revision = self.revision(model)
         return [f"--revision={revision}"] if revision else []
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two identifiers are of the same model, however its folder is spelled."""
+    local = is_local(one) and is_local(other)
+    return one == other or (local and Path(one).expanduser().resolve() == Path(other).expanduser().resolve())

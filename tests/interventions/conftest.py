@@ -40,6 +40,7 @@ def plant(n: int, effect: float, seed: int, shuffled: bool = False, contrary: Se
         residual=residual,
         log_probability=rng.standard_normal((n, 2)) + signal,
         scored_tokens=rng.integers(1, 9, size=(n, 2)),
+        reference_log_probability=np.random.default_rng([seed, 1]).standard_normal((n, 2)),
         label=first_is_best if shuffled else None,
     )
 
