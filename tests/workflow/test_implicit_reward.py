@@ -116,3 +116,53 @@ def test_rewards_are_those_of_direct_preference_optimization_and_no_text_is_read
     assert all(set(shape) == {"log_probability", "scored_tokens"} for shape in shapes)
     assert passes(project, "tiny-llama") > 0
     assert project.jobs() == {}
+
+
+def test_where_both_models_have_stores_no_text_passes_through_a_model(project: Project) -> None:
+    project.config["models"] = ["policy", "tiny-llama"]
+    project.config["intervention_parameters"]["implicit_reward"]["reference"] = "tiny-llama"
+    executed = project.jobs()
+    # The reference is a model of the run: its own extraction serves, and it is compared with itself.
+    assert executed["model"] == executed["tokenize"] == executed["extract"] == 2
+    assert passes(project, "policy") > 0 and passes(project, "tiny-llama") > 0
+    own = evaluation(project, model="tiny-llama")
+    assert own["score_best"].to_list() == [0.0] * len(own) and own["probability"].to_list() == [0.5] * len(own)
+
+    project.config |= {"run": "second", "models": ["policy"]}
+    project.config["intervention_parameters"]["implicit_reward"]["reference"] = "./tiny-llama"
+    assert project.jobs()["extract"] == 2
+    assert passes(project, "policy", "second") == passes(project, "tiny-llama", "second") == 0
+    assert evaluation(project, "second").equals(evaluation(project))
+    stated = json.loads((project.folder / "results/second/provenance.json").read_text())
+    assert [model["name"] for model in stated["models"]] == ["policy", "tiny-llama"]
+
+    # Another β evaluates again, and reads no text.
+    project.config["intervention_parameters"]["implicit_reward"]["beta"] = 2 * BETA
+    assert project.jobs() == {
+        **dict.fromkeys(("fit:implicit_reward", "evaluate:implicit_reward"), 1),
+        **dict.fromkeys(("records", "metrics", "samples", "provenance", "costs", "report"), 1),
+    }
+    doubled = evaluation(project, "second")
+    np.testing.assert_allclose(doubled["score_best"].to_numpy(), 2 * evaluation(project)["score_best"].to_numpy())
+    # The report names the policy alone: nothing was asked of the reference for its own sake.
+    metrics = pl.read_csv(project.folder / "results/second/generalization_metrics.csv")
+    assert metrics["model"].unique().to_list() == ["policy"]
+
+
+def test_a_reference_with_another_tokenizer_ends_the_run_in_one_line(project: Project) -> None:
+    reference = project.folder / "other-words"
+    save_model(reference, "gpt_neox")
+    file = reference / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["Paris"], vocabulary["Rome"] = vocabulary["Rome"], vocabulary["Paris"]
+    file.write_text(json.dumps(tokenizer))
+    project.config["intervention_parameters"]["implicit_reward"]["reference"] = "other-words"
+    result = project.run()
+    assert result.returncode != 0
+    log = (project.folder / "results/mini/logs/evaluate/policy/implicit_reward.log").read_text()
+    assert re.search(
+        r"error: north test: example \d+, response \d+: policy and its reference other-words read it as different "
+        r"tokens; name a reference with the same tokenizer and chat template\n",
+        log,
+    ), log
