@@ -48,7 +48,7 @@ def test_ensembles_are_in_the_tables_and_only_what_depends_on_an_edit_runs_again
     metrics = pl.read_csv(results / "generalization_metrics.csv")
     assert metrics["intervention"].to_list() == ["zero_shot", "mms", "lora", "both", "seeds"]
     row = metrics.row(by_predicate=pl.col("intervention") == "both", named=True)
-    assert row["accuracy_low"] <= row["generalization_accuracy"] <= row["accuracy_high"]
+    assert row["generalization_accuracy_low"] <= row["generalization_accuracy"] <= row["generalization_accuracy_high"]
     leaderboard = pl.read_csv(results / "leaderboard.csv", infer_schema_length=None)
     assert {"both", "seeds"} <= set(leaderboard["intervention"])
     page = (results / "report.html").read_text(encoding="utf-8")
