@@ -217,6 +217,7 @@ def _model_costs(
     present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
     other_jobs = PROBE_JOBS * len(plan.methods.probes) + MODEL_JOBS + bool(plan.methods.texts)
+    other_jobs += sum(len(plan.jobs.sources(ensemble)) for ensemble in plan.methods.ensembles)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,

@@ -27,14 +27,12 @@ def scale_of(differences: np.ndarray) -> float:
     No label plays a part: to exchange the two responses of a pair turns the sign of its difference alone.
 
     Args:
-        differences: score of one response minus score of the other, float64 (n,).
+        differences: score of one response minus score of the other, finite, float64 (n,).
 
     Raises:
-        DataError: all are 0, or one is not finite.
+        DataError: all are 0.
     """
     peak = float(np.abs(differences).max(initial=0.0))
-    if not np.isfinite(peak):
-        raise DataError("has scores that are not finite numbers")
     if not peak:
         raise DataError("gives both responses of every pair the same score")
     return peak * float(np.sqrt(np.mean((differences / peak) ** 2)))

@@ -56,7 +56,7 @@ def combine_evaluations(
                 "run snakemake again, and leave a member out that judges other pairs"
             )
     at_home = (first["target"] == source).to_numpy()
-    differences = {name: _differences(frame) for name, frame in read.items()}
+    differences = {file.parent.name: _differences(read[file.parent.name], file) for file in members}
     scales = {file.parent.name: _scale(differences[file.parent.name][at_home], file) for file in members}
     advantage = combined(np.stack([differences[name] / scales[name] for name in read]), combine, penalty)
     calibrator = source_calibrator(advantage[at_home])
@@ -86,9 +86,15 @@ def _scored(file: Path, targets: Sequence[str]) -> pl.DataFrame:
     return frame
 
 
-def _differences(frame: pl.DataFrame) -> np.ndarray:
+def _differences(frame: pl.DataFrame, file: Path) -> np.ndarray:
     """Score of the best response minus that of the worse one, float64 (n,)."""
-    return (frame["score_best"] - frame["score_worse"]).to_numpy()
+    differences = (frame["score_best"] - frame["score_worse"]).to_numpy()
+    if not np.isfinite(differences).all():
+        target, example = frame.row(int(np.argmin(np.isfinite(differences))))[:2]
+        raise StoreError(
+            f"{file}: {target}, example {example}: a score is no finite number; leave {file.parent.name} out of ensembles"
+        )
+    return differences
 
 
 def _scale(differences: np.ndarray, file: Path) -> float:
