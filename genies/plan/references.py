@@ -29,8 +29,8 @@ class References:
                     identifier = given or models.base(model)
                     if identifier is None:
                         raise ConfigError(
-                            f"intervention_parameters: {intervention}: {model} is no adapter that names its base, which "
-                            "would be its reference; give the parameter reference"
+                            f"intervention_parameters: {intervention}: {model} is no adapter that names its base, "
+                            "which would be its reference; give the parameter reference"
                         )
                     self._names[model, intervention] = models.add_reference(identifier)
 

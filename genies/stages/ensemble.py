@@ -92,7 +92,7 @@ def _differences(frame: pl.DataFrame, file: Path) -> np.ndarray:
     if not np.isfinite(differences).all():
         target, example = frame.row(int(np.argmin(np.isfinite(differences))))[:2]
         raise StoreError(
-            f"{file}: {target}, example {example}: a score is no finite number; leave {file.parent.name} out of ensembles"
+            f"{file}: {target}, example {example}: a score is no finite number; leave {file.parent.name} out of it"
         )
     return differences
 
