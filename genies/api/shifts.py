@@ -83,6 +83,8 @@ def evaluate_shifts(
         _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])
         plan = Plan(config)
         _provide_data(plan)
+        for name in plan.models.references:
+            _extract(plan, name)
         for name in plan.models:
             _evaluate(plan, name)
         return _tabulate(plan)
@@ -167,8 +169,8 @@ def _provide_data(plan: Plan) -> None:
             raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
 
 
-def _evaluate(plan: Plan, name: str) -> None:
-    """Every stage from the model to its evaluations, with the files that the rules name."""
+def _extract(plan: Plan, name: str) -> None:
+    """Every stage from the model to its activations, with the files that the rules name."""
     from genies.engine.reads import to_flags
     from genies.stages.extract import extract_distributions
     from genies.stages.model import pin_model
@@ -176,9 +178,9 @@ def _evaluate(plan: Plan, name: str) -> None:
 
     files, cache = plan.files, plan.files.cache
     model, tokens = files.model(name), files.tokens(name)
-    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads.items()}
+    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.reads(name).items()}
     pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
-    train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+    train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
         model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
         cache=cache, output=tokens,
@@ -188,6 +190,11 @@ def _evaluate(plan: Plan, name: str) -> None:
             *plan.jobs.batch(batch), model=model, tokens=tokens, **reads, extraction=plan.config.extraction,
             cache=cache, output=output,
         )  # fmt: skip
+
+
+def _evaluate(plan: Plan, name: str) -> None:
+    """Every stage from the model to its evaluations, likewise."""
+    _extract(plan, name)
     for intervention in plan.methods.probes:
         _evaluate_probe(plan, name, intervention)
     if plan.methods.texts:
@@ -195,6 +202,9 @@ def _evaluate(plan: Plan, name: str) -> None:
     for plugin in plan.methods.plugins:
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
+    for ensemble in plan.methods.ensembles:
+        for source in plan.jobs.sources(ensemble):
+            _combine(plan, name, ensemble, source)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
@@ -208,6 +218,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     )  # fmt: skip
     evaluate_fits(
         *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
+        reference=plan.reference_activations(name, intervention),
         cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
     )  # fmt: skip
 
@@ -239,6 +250,17 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
         work=plan.files.plugin(name, plugin, source),
         cache=plan.files.cache,
         output=plan.files.evaluation(name, plugin, source),
+    )  # fmt: skip
+
+
+def _combine(plan: Plan, name: str, ensemble: str, source: str) -> None:
+    from genies.stages.ensemble import combine_evaluations
+
+    chosen = plan.methods.ensembles[ensemble]
+    combine_evaluations(
+        *plan.jobs.targets(ensemble, source), members=plan.files.members(name, ensemble, source),
+        combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
+        output=plan.files.evaluation(name, ensemble, source),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def adopt_stores(configfile: Sequence[Path], config: Sequence[str], texts: int, 
     plan = Plan(read_config(configfile, config))
     claim_gpus(plan.config.extraction.device)
     with at_work(plan.files.cache, plan.files.results.parent):
-        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models]
+        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models.identifiers]
     adopted = sum(len(outcome.adopted) for outcome in outcomes)
     print(f"{adopted} adopted, {sum(outcome.without for outcome in outcomes)} without an old store to adopt")
     if refused := [compared for outcome in outcomes for compared in outcome.refused.values()]:
@@ -67,7 +67,7 @@ def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:
         described, tokenized = _manifests(plan, model, Path(folder))
     extractor = Extractor(described, cache / "activations", plan.config.extraction)
     known = OldStores(cache)
-    requests = requests_of(tokenized, plan.selection.all, plan.methods.reads, cache)
+    requests = requests_of(tokenized, plan.selection.all, plan.reads(model), cache)
     wanted = [one for request in requests for one in wanted_stores(extractor, request, known)]
     outcome = _Outcome(without=sum(not one.old for one in wanted))
     for version in _versions(wanted):
@@ -96,17 +96,17 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
         described, tokens = folder / described.name, folder / "tokens.json"
         identifier, revision = plan.models.identifiers[model], plan.models.revision(model)
         pin_model(identifier, revision=revision, cache=plan.files.cache, output=described)
-        _tokenize(plan, described, tokens)
+        _tokenize(plan, model, described, tokens)
     return read_model(described), read_json(tokens, "tokens")
 
 
-def _tokenize(plan: Plan, model: Path, output: Path) -> None:
-    reads, selection = plan.methods.reads, plan.selection
+def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
+    reads = plan.reads(name)
     try:
         tokenize_splits(
             model=model,
-            train=plan.data.train(selection.trained_on),
-            test=plan.data.test(selection.tested),
+            train=plan.data.train(plan.trained_on(name)),
+            test=plan.data.test(plan.selection.tested),
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
             reading=plan.reading,

@@ -73,6 +73,17 @@ def model_files(folder: Path) -> list[Path]:
     return [folder / "config.json", *weights, *tokenizer]
 
 
+def base_of(identifier: str) -> str | None:
+    """The model that a local adapter was trained on, as its ``adapter_config.json`` names it; None for others.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    file = Path(identifier).expanduser() / ADAPTER
+    base = read_object(file).get("base_model_name_or_path") if file.is_file() else None
+    return base if isinstance(base, str) and base else None
+
+
 def tokenizer_files(folder: Path) -> list[Path]:
     """The files of a folder that decide its tokens; none where it has no tokenizer."""
     return [Path(folder) / name for name in TOKENIZER_FILES if (Path(folder) / name).is_file()]

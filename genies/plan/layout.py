@@ -66,6 +66,10 @@ class Layout:
             for source in self._jobs.sources(name)
         ]
 
+    def members(self, model: str, ensemble: str, source: str) -> list[Path]:
+        """The evaluations that an ensemble combines."""
+        return [self.evaluation(model, member, source) for member in self._methods.ensembles[ensemble].members]
+
     def plugin(self, model: str, plugin: str, source: str) -> Path:
         """Folder that a plug-in works in for one source."""
         return self.results / "plugins" / model / plugin / source

@@ -25,6 +25,7 @@ class Methods:
         specs: name or path by the names of interventions, those included that are fitted again with a further seed.
         repeats: own name and seed, by the names of the latter.
         plugins: folder by name.
+        ensembles: what judges together, by name.
     """
 
     def __init__(self, config: Config) -> None:
@@ -52,6 +53,7 @@ class Methods:
             check_plugin(name, folder)
             if name in self.specs:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
+        self.ensembles = dict(config.ensembles)
 
     def kind(self, intervention: str) -> type[Intervention]:
         """Its class."""
@@ -73,8 +75,8 @@ class Methods:
 
     @property
     def names(self) -> list[str]:
-        """Names of interventions and plug-ins, in the order of the configuration; no repeats."""
-        return [*(name for name in self.specs if name not in self.repeats), *self.plugins]
+        """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
+        return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -88,8 +90,9 @@ class Methods:
 
     @property
     def trained(self) -> list[str]:
-        """Interventions and plug-ins with a training of their own."""
-        return [name for name in self.names if name not in self.probes]
+        """Interventions and plug-ins with a training of their own, and ensembles with such a member."""
+        members = {name: ensemble.members for name, ensemble in self.ensembles.items()}
+        return [name for name in self.names if not set(members.get(name, (name,))) <= set(self.probes)]
 
     @cached_property
     def surface(self) -> list[str]:

@@ -32,7 +32,7 @@ rule costs:
     input:
         # What it measures is done by then.
         rules.provenance.output,
-        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
+        activations=expand(rules.extract.output, model=plan.models.identifiers, batch=plan.jobs.batches),
         fits=expand(rules.fit.output, model=plan.models, intervention=plan.methods.probes),
         trained=plan.fits.all_trainings,
     output:
