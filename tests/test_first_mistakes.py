@@ -18,6 +18,7 @@ from genies.cli import main
 from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.config.template import render
+from genies.engine.reads import Reads
 from genies.errors import GeniesError
 from genies.plan import Plan
 from genies.plan.checks import beside_files
@@ -57,7 +58,7 @@ def refusal(**changes: object) -> str:
 
 def test_parameters_of_an_unknown_intervention_are_refused_with_the_nearest_name(folder: Path) -> None:
     assert "loar is no intervention; did you mean lora?" in refusal(intervention_parameters={"loar": {"steps": 3}})
-    assert "there are ccs, cra" in refusal(intervention_parameters={"xyzzy": {}})
+    assert "there are bag_of_words, ccs, cra" in refusal(intervention_parameters={"xyzzy": {}})
 
 
 def test_parameters_of_an_intervention_that_the_run_leaves_out_may_stay(folder: Path) -> None:
@@ -227,3 +228,30 @@ def test_the_reference_of_an_adapter_is_the_base_that_it_names(folder: Path) -> 
     (folder / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
     assert base_of("adapter") == "owner/base"
     assert base_of("tiny-llama") is base_of("owner/name") is None
+
+
+def test_surface_baselines_may_be_members_and_an_ensemble_of_them_alone_is_one(folder: Path) -> None:
+    planned = plan(
+        interventions=["mms", "length", "first_word", "lora"],
+        ensembles={
+            "counted": {"members": ["length", "first_word"]},
+            "mixed": {"members": ["mms", "length"]},
+            "trained": {"members": ["length", "lora"]},
+        },
+    )
+    methods = planned.methods
+    assert methods.names == ["mms", "length", "first_word", "lora", "counted", "mixed", "trained"]
+    assert methods.baselines == ["length", "first_word", "counted"]
+    assert methods.surface == ["length", "first_word"] and methods.with_jobs == ["mms"]
+    assert methods.trained == ["lora", "trained"]
+
+
+def test_of_a_reference_log_probabilities_of_test_texts_alone_are_read(folder: Path) -> None:
+    save_model(folder / "sft", "llama")
+    planned = plan(
+        interventions=["mms", "implicit_reward"], intervention_parameters={"implicit_reward": {"reference": "./sft"}}
+    )
+    assert planned.reads("sft") == {"train": {}, "test": {"plain": Reads(log_probability=True)}}
+    assert planned.trained_on("sft") == [] and planned.trained_on("tiny-llama") == planned.selection.fitted_on
+    assert planned.reads("tiny-llama") == planned.methods.reads
+    assert planned.methods.kind("implicit_reward").reads("plain") == Reads(log_probability=True)

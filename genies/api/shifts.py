@@ -282,7 +282,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         capability=plan.methods.capability,
         fits=plan.fits.for_capability,
         trained=plan.methods.trained,
-        surface=plan.methods.surface,
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
         overlap=plan.files.overlap,

@@ -99,6 +99,12 @@ class Methods:
         """Surface baselines, which read texts without a model; one job fits and tests all of them."""
         return [name for name in self.probes if self.kind(name).features == ("texts",)]
 
+    @property
+    def baselines(self) -> list[str]:
+        """What rankings of methods leave out: surface baselines, and ensembles of them alone; no repeats."""
+        ensembles = [name for name, one in self.ensembles.items() if set(one.members) <= set(self.surface)]
+        return [*(name for name in self.surface if name not in self.repeats), *ensembles]
+
     @cached_property
     def with_sites(self) -> list[str]:
         """Probes that choose sites, repeats left out; those whose fits the stage ``nulls`` repeats."""

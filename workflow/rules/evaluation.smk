@@ -151,7 +151,7 @@ rule metrics:
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
         trained=plan.methods.trained,
-        surface=[name for name in plan.methods.surface if name not in plan.methods.repeats],
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
