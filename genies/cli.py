@@ -77,6 +77,9 @@ VERBS = {
         "genies.stages.evaluate:evaluate_fits", "give every test pair of the targets a probability",
         "*/*/evaluations/*/*",
     ),
+    "ensemble": Verb(
+        "genies.stages.ensemble:combine_evaluations", "combine what several interventions say of the same pairs"
+    ),
     "metrics": Verb("genies.stages.metrics:write_tables", "compute the metrics of every shift and the leaderboard"),
     "records": Verb("genies.stages.records:write_records", "count the texts that a run read, join its training logs"),
     "samples": Verb("genies.stages.samples:write_samples", "choose pairs of every target to read"),

@@ -129,6 +129,7 @@ def test_no_intervention_multiplies_in_bfloat16(
         "few_shot": {"shots": 2, "dtype": dtype},
         "ccs": {"epochs": 50, "restarts": 2, "seeds": 2},
         "reward_model": {"model": f"rewards-{rewards}", "dtype": dtype, "overlong": "shorten"},
+        "implicit_reward": {"reference": "tiny"},
     }
     with NoBfloat16Products() as watched:
         table = genies.evaluate_shifts(

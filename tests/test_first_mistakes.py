@@ -18,6 +18,7 @@ from genies.cli import main
 from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.config.template import render
+from genies.engine.reads import Reads
 from genies.errors import GeniesError
 from genies.plan import Plan
 from genies.plan.checks import beside_files
@@ -57,7 +58,7 @@ def refusal(**changes: object) -> str:
 
 def test_parameters_of_an_unknown_intervention_are_refused_with_the_nearest_name(folder: Path) -> None:
     assert "loar is no intervention; did you mean lora?" in refusal(intervention_parameters={"loar": {"steps": 3}})
-    assert "there are ccs, cra" in refusal(intervention_parameters={"xyzzy": {}})
+    assert "there are bag_of_words, ccs, cra" in refusal(intervention_parameters={"xyzzy": {}})
 
 
 def test_parameters_of_an_intervention_that_the_run_leaves_out_may_stay(folder: Path) -> None:
@@ -158,3 +159,99 @@ def test_init_overwrites_nothing(folder: Path, capfd: pytest.CaptureFixture[str]
 )
 def test_any_name_of_a_file_gives_a_valid_run(name: str) -> None:
     assert load_config(yaml.safe_load(render(Path(name)))).run
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "changes", "told"),
+    [
+        ({"members": ["mms"]}, {}, "ensembles.both.members"),
+        ({"members": ["mms", "mms"]}, {}, "ensembles: both: mms is named twice"),
+        (
+            {"members": ["mms", "zero_shoot"]},
+            {},
+            "both: zero_shoot is no intervention of the run; did you mean zero_shot?",
+        ),
+        (
+            {"members": ["mms", "mms@2"]},
+            {"further_seeds": [1]},
+            "mms@2 is no intervention of the run; did you mean mms@1?",
+        ),
+        ({"members": ["mms", "other"]}, {}, "ensembles: both: other is an ensemble itself; name its members"),
+        (
+            {"members": ["mms", "zero_shot"]},
+            {"capability_interventions": ["both"]},
+            "both is an ensemble; name its members",
+        ),
+        ({"members": ["mms", "zero_shot"], "combine": "median"}, {}, "ensembles.both.combine"),
+        ({"members": ["mms", "zero_shot"], "penalty": -1}, {}, "ensembles.both.penalty"),
+        ({"members": ["mms", "zero_shot"], "weights": [1, 2]}, {}, "unknown key ensembles.both.weights"),
+    ],
+)
+def test_ensembles_that_cannot_be_are_refused(folder: Path, ensemble: dict, changes: dict, told: str) -> None:
+    other = {"members": ["mms", "zero_shot"]}
+    assert told in refusal(ensembles={"both": ensemble, "other": other}, **changes)
+
+
+def test_an_ensemble_has_a_name_of_its_own_and_no_plug_in(folder: Path) -> None:
+    members = {"members": ["mms", "zero_shot"]}
+    assert "ensembles: mms is also the name of another intervention" in refusal(ensembles={"mms": members})
+    (folder / "program").mkdir()
+    for name in ("train.py", "eval.py"):
+        (folder / "program" / name).touch()
+    told = refusal(plugins={"program": "program"}, ensembles={"both": {"members": ["mms", "program"]}})
+    assert "program is a plug-in, which states no scores; leave it out" in told
+    planned = plan(further_seeds=[1], ensembles={"both": {"members": ["mms", "mms@1"]}})
+    assert planned.methods.names == ["zero_shot", "mms", "both"] and "both" not in planned.methods.trained
+
+
+def test_a_reference_is_a_model_of_the_run_another_one_or_refused(folder: Path) -> None:
+    def referring(**parameters: str) -> dict:
+        return {"interventions": ["implicit_reward"], "intervention_parameters": {"implicit_reward": parameters}}
+
+    assert "implicit_reward: tiny-llama is no adapter" in refusal(**referring())
+    assert "model folder not found" in refusal(**referring(reference="./nowhere"))
+    save_model(folder / "elsewhere/tiny-llama", "llama")
+    assert "is also called tiny-llama" in refusal(**referring(reference="elsewhere/tiny-llama"))
+    save_model(folder / "sft", "llama")
+    planned = plan(**referring(reference="./sft"))
+    assert (list(planned.models), planned.models.references) == (["tiny-llama"], ["sft"])
+    for own in ("tiny-llama", "./tiny-llama", str(folder / "tiny-llama")):
+        planned = plan(**referring(reference=own))
+        assert planned.models.references == []
+        assert list(planned.references.of("tiny-llama", "implicit_reward")) == ["tiny-llama"]
+
+
+def test_the_reference_of_an_adapter_is_the_base_that_it_names(folder: Path) -> None:
+    from genies.models.files import base_of
+
+    (folder / "adapter").mkdir()
+    (folder / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
+    assert base_of("adapter") == "owner/base"
+    assert base_of("tiny-llama") is base_of("owner/name") is None
+
+
+def test_surface_baselines_may_be_members_and_an_ensemble_of_them_alone_is_one(folder: Path) -> None:
+    planned = plan(
+        interventions=["mms", "length", "first_word", "lora"],
+        ensembles={
+            "counted": {"members": ["length", "first_word"]},
+            "mixed": {"members": ["mms", "length"]},
+            "trained": {"members": ["length", "lora"]},
+        },
+    )
+    methods = planned.methods
+    assert methods.names == ["mms", "length", "first_word", "lora", "counted", "mixed", "trained"]
+    assert methods.baselines == ["length", "first_word", "counted"]
+    assert methods.surface == ["length", "first_word"] and methods.with_jobs == ["mms"]
+    assert methods.trained == ["lora", "trained"]
+
+
+def test_of_a_reference_log_probabilities_of_test_texts_alone_are_read(folder: Path) -> None:
+    save_model(folder / "sft", "llama")
+    planned = plan(
+        interventions=["mms", "implicit_reward"], intervention_parameters={"implicit_reward": {"reference": "./sft"}}
+    )
+    assert planned.reads("sft") == {"train": {}, "test": {"plain": Reads(log_probability=True)}}
+    assert planned.trained_on("sft") == [] and planned.trained_on("tiny-llama") == planned.selection.fitted_on
+    assert planned.reads("tiny-llama") == planned.methods.reads
+    assert planned.methods.kind("implicit_reward").reads("plain") == Reads(log_probability=True)

@@ -15,6 +15,7 @@ from genies.data.pairs import Pair
 from genies.data.prompts import Presentation
 from genies.data.texts import Text
 from genies.data.views import VIEWS
+from genies.engine.reads import declares
 from genies.errors import ConfigError, DataError, ModelError
 from genies.evaluation.judge import checked_prediction
 from genies.files import read_json
@@ -185,7 +186,8 @@ def load_intervention(
 
     Raises:
         StoreError: the fit is missing or damaged.
-        ConfigError: ``source`` is missing or unknown, or the intervention predicts from labels, which new text lacks.
+        ConfigError: ``source`` is missing or unknown, or the intervention predicts from labels, which new text lacks,
+            or compares the model with a reference.
         ModelError: the model cannot be found or read, or is another one than the fit was made on.
     """
     path = Path(fit)
@@ -199,6 +201,11 @@ def load_intervention(
         raise ConfigError(
             f"{fit}: {type(intervention).__name__} with protocol {intervention.protocol} predicts from the labels of "
             "what it judges, as published; fit it with the protocol corrected"
+        )
+    if declares(intervention.features, "reference_log_probability"):
+        raise ConfigError(
+            f"{fit}: {type(intervention).__name__} compares two models, and new text is scored by one; put the text "
+            "into a distribution, and run it with evaluate_shifts"
         )
     # A fit that reads no features belongs to no model, yet its run says how texts were shown and extracted.
     described = describe_model(str(model), revision, hashes_file(Path(cache)))

@@ -84,6 +84,8 @@ def evaluate_shifts(
         _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])
         plan = Plan(config)
         _provide_data(plan)
+        for name in plan.models.references:
+            _extract(plan, name)
         for name in plan.models:
             _evaluate(plan, name)
         return _tabulate(plan)
@@ -168,8 +170,8 @@ def _provide_data(plan: Plan) -> None:
             raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
 
 
-def _evaluate(plan: Plan, name: str) -> None:
-    """Every stage from the model to its evaluations, with the files that the rules name."""
+def _extract(plan: Plan, name: str) -> None:
+    """Every stage from the model to its activations, with the files that the rules name."""
     from genies.engine.reads import to_flags
     from genies.stages.extract import extract_distributions
     from genies.stages.model import pin_model
@@ -185,18 +187,22 @@ def _evaluate(plan: Plan, name: str) -> None:
             plan.models.identifiers[name], revision=plan.models.revision(name), base=base, base_revision=base_revision,
             cache=cache, output=model,
         )  # fmt: skip
-    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads.items()}
-    own = {f"{split}_views": to_flags(of_split) for split, of_split in plan.methods.reads_on(name).items()}
-    train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.reads(name).items()}
+    train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
         model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            *plan.jobs.batch(batch), model=model, tokens=tokens, **own, extraction=plan.config.extraction,
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **reads, extraction=plan.config.extraction,
             cache=cache, output=output,
         )  # fmt: skip
+
+
+def _evaluate(plan: Plan, name: str) -> None:
+    """Every stage from the model to its evaluations, likewise."""
+    _extract(plan, name)
     for intervention in plan.methods.on(name, plan.methods.probes):
         _evaluate_probe(plan, name, intervention)
     if plan.methods.on(name, plan.methods.texts):
@@ -204,6 +210,9 @@ def _evaluate(plan: Plan, name: str) -> None:
     for plugin in plan.methods.on(name, plan.methods.plugins):
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
+    for ensemble in plan.methods.on(name, plan.methods.ensembles):
+        for source in plan.jobs.sources(ensemble):
+            _combine(plan, name, ensemble, source)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
@@ -217,6 +226,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     )  # fmt: skip
     evaluate_fits(
         *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
+        reference=plan.reference_activations(name, intervention),
         cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
     )  # fmt: skip
 
@@ -267,6 +277,17 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     )  # fmt: skip
 
 
+def _combine(plan: Plan, name: str, ensemble: str, source: str) -> None:
+    from genies.stages.ensemble import combine_evaluations
+
+    chosen = plan.methods.ensembles[ensemble]
+    combine_evaluations(
+        *plan.jobs.targets(ensemble, source), members=plan.files.members(name, ensemble, source),
+        combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
+        output=plan.files.evaluation(name, ensemble, source),
+    )  # fmt: skip
+
+
 def _tabulate(plan: Plan) -> pl.DataFrame:
     from genies.stages.metrics import write_tables
     from genies.stages.overlap import write_overlap
@@ -285,7 +306,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         capability=plan.methods.capability,
         fits=plan.fits.for_capability,
         trained=plan.methods.trained,
-        surface=plan.methods.surface,
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
         absent=plan.absent,

@@ -67,7 +67,7 @@ def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:
         described, tokenized = _manifests(plan, model, Path(folder))
     extractor = Extractor(described, cache / "activations", plan.config.extraction)
     known = OldStores(cache)
-    requests = requests_of(tokenized, plan.selection.all, plan.methods.reads, cache)
+    requests = requests_of(tokenized, plan.selection.all, plan.reads(model), cache)
     wanted = [one for request in requests for one in wanted_stores(extractor, request, known)]
     outcome = _Outcome(without=sum(not one.old for one in wanted))
     for version in _versions(wanted):
@@ -100,17 +100,17 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
             identifier, revision=revision, base=base, base_revision=base_revision, cache=plan.files.cache,
             output=described,
         )  # fmt: skip
-        _tokenize(plan, described, tokens)
+        _tokenize(plan, model, described, tokens)
     return read_model(described), read_json(tokens, "tokens")
 
 
-def _tokenize(plan: Plan, model: Path, output: Path) -> None:
-    reads, selection = plan.methods.reads, plan.selection
+def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
+    reads = plan.reads(name)
     try:
         tokenize_splits(
             model=model,
-            train=plan.data.train(selection.trained_on),
-            test=plan.data.test(selection.tested),
+            train=plan.data.train(plan.trained_on(name)),
+            test=plan.data.test(plan.selection.tested),
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
             reading=plan.reading,

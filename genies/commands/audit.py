@@ -48,8 +48,11 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
                        tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
             print(found)
         return
-    of_own = [pairs for (_, name, source, target), pairs in _cells(plan, evaluations)
-              if source == target and name not in {NULL, BASELINE, *plan.methods.surface}]  # fmt: skip
+    of_own = [
+        pairs
+        for (_, name, source, target), pairs in _cells(plan, evaluations)
+        if source == target and name not in {NULL, BASELINE, *plan.methods.surface, *plan.methods.ensembles}
+    ]
     listed = doubts(of_own).group_by("target", maintain_order=True).head(most)
     if not len(listed):
         raise DataError(f"{folder}: no method was fitted and tested on the same distribution; run with its references")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, crea
 
 from genies.data.options import Reading
 from genies.engine.options import Extraction
+from genies.evaluation.ensembles import Combine
 from genies.interventions.registry import name_of
 from genies.models.find import model_name
 from genies.options import END, Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
@@ -81,6 +82,23 @@ class TunedModel(Section):
         description="Interventions of the run that read it, of those that read features; all of them if none are "
         "given. An empty list: it serves as `model` of a `reward_model` alone.",
     )
+
+
+class Ensemble(Section):
+    """Several interventions that judge together."""
+
+    members: tuple[str, ...] = Field(
+        min_length=2,
+        description="Interventions of the run, at least two; `mms@1` is the one that is fitted again with 1 of "
+        "`further_seeds`.",
+    )
+    combine: Combine = Field(
+        "mean",
+        description="How the differences of a pair's scores, each divided by its root mean square on the source, are "
+        "combined: their `mean`; their `minimum`, in favour of the response that all members prefer, and a tie where "
+        "they differ; or `variance_penalised`, the mean less λ times their variance, and a tie below 0.",
+    )
+    penalty: Real = Field(0.5, ge=0, description="λ of `variance_penalised`.")
 
 
 class Folders(Section):
@@ -162,6 +180,9 @@ class Config(_Read):  # type: ignore[misc]
     )
     plugins: dict[PlainName, Place] = Field(
         {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
+    )
+    ensembles: dict[PlainName, Ensemble] = Field(
+        {}, description="Further interventions by name: several of the run that judge together; see below."
     )
     capability_interventions: Literal["untrained"] | tuple[str, ...] = Field(
         "untrained",

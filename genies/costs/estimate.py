@@ -234,6 +234,9 @@ def _model_costs(
     # What trainings made is put in its place by one job, gather.
     on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in ("with_jobs", "texts", "surface")}
     other_jobs = PROBE_JOBS * len(on["with_jobs"]) + MODEL_JOBS + bool(on["texts"]) + bool(on["surface"])
+    other_jobs += sum(
+        len(plan.jobs.sources(ensemble)) for ensemble in plan.methods.on(model.name, plan.methods.ensembles)
+    )
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -306,5 +309,6 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
 
 def _left_out(plan: Plan) -> list[str]:
     left_out = [f"{name}, which reads a model of its own" for name in parts.other_models(plan)]
+    left_out += [f"the log-probabilities of {name}, a reference" for name in plan.models.references]
     left_out += [f"the plug-in {name}" for name in plan.methods.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]

@@ -9,9 +9,14 @@ from typing import Literal
 
 from genies.errors import ConfigError
 
-Feature = Literal["heads", "residual", "residual_inner", "residual_final", "log_probability", "texts"]
+Feature = Literal[
+    "heads", "residual", "residual_inner", "residual_final", "log_probability", "reference_log_probability", "texts"
+]
 """What an intervention declares: ``residual`` is every layer of the residual stream, ``residual_final`` the one after
-the final norm, ``residual_inner`` all the others."""
+the final norm, ``residual_inner`` all the others; ``reference_log_probability`` and ``texts`` are not in the stores of
+the run's model."""
+Declared = tuple[Feature, ...] | Mapping[str, tuple[Feature, ...]]
+"""The same of an intervention, or by view where that differs."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,12 @@ class Reads:
 
 
 EVERYTHING = Reads(True, True, True, True)
+SCORES = Reads(log_probability=True)
+
+
+def declares(declared: Declared, feature: Feature) -> bool:
+    """Whether a feature is declared, under any view."""
+    return feature in (sum(declared.values(), ()) if isinstance(declared, Mapping) else declared)
 
 
 def union(reads: Iterable[Reads]) -> Reads:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Sel
 import numpy as np
 
 from genies.data.pairs import PairTexts
-from genies.engine.reads import Feature, Reads
+from genies.engine.reads import Declared, Reads
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
@@ -70,6 +70,13 @@ class Pairs(Protocol):
         """How many tokens each log-probability sums over (response tokens + 1 for EOS), int64 (n, 2)."""
         ...
 
+    def reference_log_probability(self) -> np.ndarray:
+        """``log_probability`` under the reference model that the parameter ``reference`` names, float64 (n, 2).
+
+        Only of test pairs, for interventions whose ``features`` name it.
+        """
+        ...
+
     def texts(self) -> PairTexts:
         """The prompts and responses themselves."""
         ...
@@ -91,7 +98,7 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         seed: of what is drawn; default: that of the run.
     """
 
-    features: ClassVar[tuple[Feature, ...] | Mapping[str, tuple[Feature, ...]]] = ()
+    features: ClassVar[Declared] = ()
     """What is read of each text, or by view where that differs. Extraction stores nothing else, and ``fit`` and
     ``predict_proba`` can read nothing else. Where nothing is declared, everything is stored of the views."""
     fit_views: ClassVar[tuple[str, ...]] = ()

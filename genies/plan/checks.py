@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ def check(plan: Plan) -> None:
         _archive,
         _sweep,
         _beside,
+        _ensembles,
         _capability,
         _tuned,
         _models,
@@ -174,8 +175,34 @@ def _beside(plan: Plan) -> None:
             raise ConfigError(f"beside: {file.absolute()}: has no shift that this run has; leave that run out")
 
 
+def _ensembles(plan: Plan) -> None:
+    """Refuse ensembles with another's name, or with members that cannot be."""
+    for name, ensemble in plan.methods.ensembles.items():
+        if name in {*plan.methods.specs, *plan.methods.plugins}:
+            raise ConfigError(f"ensembles: {name} is also the name of another intervention; give another name")
+        for member in ensemble.members:
+            if problem := _no_member(plan, ensemble.members, member):
+                raise ConfigError(f"ensembles: {name}: {member} {problem}")
+
+
+def _no_member(plan: Plan, members: Sequence[str], member: str) -> str | None:
+    methods = plan.methods
+    if members.count(member) > 1:
+        return "is named twice; name it once"
+    if member in methods.ensembles:
+        return "is an ensemble itself; name its members"
+    if member in methods.plugins:
+        return "is a plug-in, which states no scores; leave it out"
+    if member not in methods.specs:
+        hint = _nearest(member, methods.specs) or f"; there are {', '.join(methods.specs)}"
+        return f"is no intervention of the run{hint}"
+    return None
+
+
 def _capability(plan: Plan) -> None:
     for name in plan.methods.capability:
+        if name in plan.methods.ensembles:
+            raise ConfigError(f"capability_interventions: {name} is an ensemble; name its members")
         if name in plan.methods.specs and plan.methods.reads_test_labels(name):
             raise ConfigError(
                 f"capability_interventions: {name} under the protocol {plan.config.protocol} chooses its sign on "

@@ -66,6 +66,10 @@ class Layout:
             for source in self._jobs.sources(name)
         ]
 
+    def members(self, model: str, ensemble: str, source: str) -> list[Path]:
+        """The evaluations that an ensemble combines."""
+        return [self.evaluation(model, member, source) for member in self._methods.ensembles[ensemble].members]
+
     def plugin(self, model: str, plugin: str, source: str) -> Path:
         """Folder that a plug-in works in for one source."""
         return self.results / "plugins" / model / plugin / source
@@ -85,7 +89,7 @@ class Layout:
         """Tables of the configured sweep, one for each model, intervention and source; none without a sweep."""
         names = self._config.sweep.interventions if self._config.sweep else ()
         folder, sources = self.results / "sweep", self._selection.sources
-        models = self._models.identifiers
+        models = [model for model in self._models if model not in self._models.tuned]
         return [folder / model / name / f"{source}.csv" for model in models for name in names for source in sources]
 
     @property

@@ -27,6 +27,7 @@ class Methods:
         specs: name or path by the names of interventions, those included that are fitted again with a further seed.
         repeats: own name and seed, by the names of the latter.
         plugins: folder by name.
+        ensembles: what judges together, by name.
     """
 
     def __init__(self, config: Config) -> None:
@@ -54,6 +55,7 @@ class Methods:
             check_plugin(name, folder)
             if name in self.specs:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
+        self.ensembles = dict(config.ensembles)
 
     def kind(self, intervention: str) -> type[Intervention]:
         """Its class."""
@@ -89,8 +91,8 @@ class Methods:
 
     @property
     def names(self) -> list[str]:
-        """Names of interventions and plug-ins, in the order of the configuration; no repeats."""
-        return [*(name for name in self.specs if name not in self.repeats), *self.plugins]
+        """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
+        return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -104,13 +106,20 @@ class Methods:
 
     @property
     def trained(self) -> list[str]:
-        """Interventions and plug-ins with a training of their own."""
-        return [name for name in self.names if name not in self.probes]
+        """Interventions and plug-ins with a training of their own, and ensembles with such a member."""
+        members = {name: ensemble.members for name, ensemble in self.ensembles.items()}
+        return [name for name in self.names if not set(members.get(name, (name,))) <= set(self.probes)]
 
     @cached_property
     def surface(self) -> list[str]:
         """Surface baselines, which read texts without a model; one job fits and tests all of them."""
         return [name for name in self.probes if self.kind(name).features == ("texts",)]
+
+    @property
+    def baselines(self) -> list[str]:
+        """What rankings of methods leave out: surface baselines, and ensembles of them alone; no repeats."""
+        ensembles = [name for name, one in self.ensembles.items() if set(one.members) <= set(self.surface)]
+        return [*(name for name in self.surface if name not in self.repeats), *ensembles]
 
     @cached_property
     def with_sites(self) -> list[str]:

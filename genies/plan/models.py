@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genies.config.sections import Config, TunedModel
+from genies.config.sections import PLAIN_NAME, Config, TunedModel
 from genies.demo.place import MODEL, MODEL_FILE
+from genies.errors import ConfigError
 from genies.models.adapters import base_of, is_adapter
 from genies.models.files import file_identity, model_files
 from genies.models.find import is_local, model_name, revision_of
@@ -17,7 +18,9 @@ class Models:
 
     Attributes:
         demo: file of the demo's model, which a rule places.
-        identifiers: folder, GGUF file or hub id by name, of the models that are not tuned by the run.
+        identifiers: folder, GGUF file or hub id by name, of the models that are not tuned by the run, and of
+            ``references``.
+        references: models of which log-probabilities alone are read, as a policy's reference; not the run's own.
         tuned: those that the run tunes and reads.
         rewards: manifest by name of those that it tunes and scores with as reward models; a rule makes it.
     """
@@ -27,6 +30,8 @@ class Models:
         self.demo = Path(config.folders.resources) / "demo" / MODEL_FILE
         placed = {MODEL: str(self.demo)}
         self.identifiers = {model_name(name): placed.get(name, name) for name in config.chosen_models}
+        self.references: list[str] = []
+        self._own = tuple(self.identifiers)
         self._tuned = config.tuned_models
         self.tuned: dict[str, TunedModel] = {n: one for n, one in self._tuned.items() if one.interventions != ()}
         asked = {parameters.get("model") for parameters in config.intervention_parameters.values()}
@@ -35,18 +40,55 @@ class Models:
         self._bases = {placed.get(name, name): base for name, base in config.bases.items()}
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self.identifiers, *self.tuned])
+        return iter([*self._own, *self.tuned])
 
     def __len__(self) -> int:
-        return len(self.identifiers) + len(self.tuned)
+        return len(self._own) + len(self.tuned)
+
+    @property
+    def every(self) -> list[str]:
+        """The models of the run, and behind them the references."""
+        return [*self, *self.references]
 
     def tuned_from(self, name: str) -> str:
         """The model that a tuned one was trained on."""
-        return self._tuned[name].model or next(iter(self.identifiers))
+        return self._tuned[name].model or self._own[0]
 
     def fit_of(self, name: str) -> TunedModel:
         """How a tuned model is configured."""
         return self._tuned[name]
+
+    def untuned(self, model: str) -> str | None:
+        """What a model was tuned from, if that is known: a model of the run, folder or hub id; None of a whole one."""
+        if model in self.tuned:
+            return self.tuned_from(model)
+        identifier = self.identifiers[model]
+        if (base := self._bases.get(identifier)) or not _is_adapter(identifier):
+            return base
+        return base_of(Path(identifier).expanduser(), None)
+
+    def add_reference(self, identifier: str) -> str:
+        """Have a model read as a reference, unless it is one of the run. Returns its name.
+
+        Args:
+            identifier: name of a model of the run, or folder, GGUF file or hub id of any.
+
+        Raises:
+            ConfigError: another model has its name.
+        """
+        if identifier in self:
+            return identifier
+        name = model_name(identifier)
+        try:
+            PLAIN_NAME.checked(name)
+        except ValueError as error:
+            raise ConfigError(f"reference {identifier}: its name {error}") from None
+        if name in self.tuned or not _same(self.identifiers.setdefault(name, identifier), identifier):
+            other = self.identifiers.get(name, "a model that the run tunes")
+            raise ConfigError(f"reference {identifier}: {other} is also called {name}; give one of them another name")
+        if name not in self._own and name not in self.references:
+            self.references.append(name)
+        return name
 
     def files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
@@ -100,3 +142,9 @@ def reward_manifest(config: Config, name: str) -> Path:
 
 def _is_adapter(identifier: str) -> bool:
     return is_local(identifier) and is_adapter(Path(identifier).expanduser())
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two identifiers are of the same model, however its folder is spelled."""
+    local = is_local(one) and is_local(other)
+    return one == other or (local and Path(one).expanduser().resolve() == Path(other).expanduser().resolve())

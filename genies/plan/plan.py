@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from genies.config.sections import Config
-from genies.data.options import Reading
+from genies.data.options import Reading, Split
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.views import templates_digest
 from genies.digests import code_digest
+from genies.engine.reads import SCORES, Reads
+from genies.engine.tokens import SCORED_VIEW
 from genies.interventions.registry import module_of
 from genies.plan.checks import check
 from genies.plan.data import Data
@@ -24,6 +26,7 @@ from genies.plan.jobs import Jobs
 from genies.plan.layout import Layout
 from genies.plan.methods import Methods
 from genies.plan.models import Models
+from genies.plan.references import References
 from genies.plan.selection import Selection
 
 
@@ -51,6 +54,7 @@ class Plan:
         shift_lists: files of its shift lists.
         shifts: the shifts, of all lists.
         models, methods: its models, its interventions and plug-ins.
+        references: models that others are compared with.
         selection: its distributions, by what is done with them.
         data: where their splits lie.
         jobs: how the work is shared among jobs.
@@ -69,6 +73,7 @@ class Plan:
         self.shifts: list[Shift] = read_shifts(*self.shift_lists)
         self.models = Models(config)
         self.methods = Methods(config)
+        self.references = References(self.models, self.methods)
         self.selection = Selection(config, self.shifts, self.methods)
         self.data = Data(config, self.selection)
         self.jobs = Jobs(config, self.methods, self.selection)
@@ -81,6 +86,22 @@ class Plan:
         """How the run reads its splits."""
         views = {view for names in self.methods.views.values() for view in names}
         return replace(self.config.reading, views=tuple(sorted(views)))
+
+    def reads(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What is read of a model's texts, by split and view: of a reference its log-probabilities alone."""
+        return (
+            {"train": {}, "test": {SCORED_VIEW: SCORES}}
+            if model in self.models.references
+            else self.methods.reads_on(model)
+        )
+
+    def trained_on(self, model: str) -> list[str]:
+        """Distributions whose training split is tokenized for a model."""
+        return [] if model in self.models.references else self.selection.trained_on
+
+    def reference_activations(self, model: str, intervention: str) -> list[Path]:
+        """What names the activations of the reference that an intervention compares a model with; none without one."""
+        return [file for name in self.references.of(model, intervention) for file in self.files.activations(name)]
 
     def templates(self) -> str:
         """Digest of the templates that the run reads, for rules to notice an edit."""

@@ -11,7 +11,7 @@ from typing import Any
 from genies.digests import file_sha256
 from genies.errors import StoreError
 from genies.files import read_json
-from genies.making import MADE_OF, data_roles, stem_roles
+from genies.making import MADE_OF, data_roles, member_roles, stem_roles
 from genies.options import deciding
 from genies.plan.plan import Plan
 
@@ -35,6 +35,8 @@ class Product:
 
 def products(plan: Plan) -> Iterator[Product]:
     """Every manifest and evaluation of a run, and its overlaps."""
+    for model in plan.models.references:
+        yield from _manifests(plan, model)
     for model in plan.models:
         yield from _manifests(plan, model)
         for name in plan.methods.on(model, plan.methods.probes):
@@ -43,6 +45,8 @@ def products(plan: Plan) -> Iterator[Product]:
             yield from _trained(plan, model, name)
         for name in plan.methods.on(model, plan.methods.plugins):
             yield from _plugin(plan, model, name)
+        for name in plan.methods.on(model, plan.methods.ensembles):
+            yield from _ensemble(plan, model, name)
     for name, manifest in plan.models.rewards.items():
         yield _merged(plan, name, manifest, "reward model")
     yield _overlap(plan)
@@ -133,7 +137,7 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
     yield Product(
         tokens,
         plan.code("genies.stages.tokenize"),
-        {"model": described, **data_roles(plan.data.files)},
+        {"model": described, **_splits(plan, plan.trained_on(model), plan.selection.tested)},
         {"reading": asdict(plan.reading), "templates": plan.templates()},
     )
     for batch, manifest in zip(plan.jobs.batches, plan.files.activations(model), strict=True):
@@ -156,9 +160,10 @@ def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
     inputs = {**activations, **_splits(plan, plan.selection.fitted_on, [])}
     yield Product(fits, plan.code("genies.stages.fit", intervention=name), inputs, _intervention(plan, name))
     code = plan.code("genies.stages.evaluate", intervention=name)
+    read = {**activations, **stem_roles("reference", plan.reference_activations(model, name))}
     for source in plan.selection.fitted_on:
         targets = plan.selection.probe_targets[source]
-        inputs = {"fits": fits, **activations, **_splits(plan, [], targets)}
+        inputs = {"fits": fits, **read, **_splits(plan, [], targets)}
         yield Product(plan.files.evaluation(model, name, source), code, inputs, {"targets": targets})
 
 
@@ -188,6 +193,16 @@ def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
         yield Product(
             plan.files.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
         )
+
+
+def _ensemble(plan: Plan, model: str, name: str) -> Iterator[Product]:
+    """The evaluations of an ensemble."""
+    code = plan.code("genies.stages.ensemble")
+    for source in plan.jobs.sources(name):
+        configured = {**plan.methods.ensembles[name].model_dump(), "seed": plan.config.seed}
+        configured["targets"] = plan.jobs.targets(name, source)
+        roles = member_roles(plan.files.members(model, name, source))
+        yield Product(plan.files.evaluation(model, name, source), code, roles, configured)
 
 
 def _intervention(plan: Plan, name: str) -> dict[str, Any]:

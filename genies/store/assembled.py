@@ -12,7 +12,7 @@ from genies.engine.shape import Shape
 from genies.errors import StoreError
 from genies.store.activations import ActivationStore
 from genies.store.held import Held
-from genies.store.parts import shape_of
+from genies.store.parts import examples_of, keys_from_json, shape_of
 
 
 class AssembledStore:
@@ -65,6 +65,15 @@ class AssembledStore:
         except KeyError as error:
             folders = ", ".join(str(part.folder) for part in self.parts)
             raise StoreError(f"{folders}: holds no features of example, response {error.args[0]}") from None
+
+    @cached_property
+    def keys(self) -> dict[int, int]:
+        """A key of each example's tokens, by its number; see ``genies.store.parts.example_keys``."""
+        found: dict[int, int] = {}
+        for part in self.parts:
+            keys = keys_from_json(part.description["keys"])
+            found |= zip(examples_of(part.description).tolist(), keys.tolist(), strict=True)
+        return found
 
     @cached_property
     def shape(self) -> Shape:
@@ -151,7 +160,7 @@ class AssembledStore:
     def _refuse(self, name: str, layer: int) -> None:
         """Say why something cannot be read."""
         part = self.parts[0]
-        if name in ("heads", "residual"):
+        if name == "heads" or (name == "residual" and name in part.shapes):
             part.chunks(name, layer)
         what = f"{name} of layer {layer}" if name in ("heads", "residual") else name
         raise StoreError(

@@ -11,9 +11,12 @@ from genies.data.distributions import Example
 from genies.data.pairs import Pair, PairTexts
 from genies.engine.reads import EVERYTHING, Reads
 from genies.engine.tokens import SCORED_VIEW
-from genies.errors import StoreError
+from genies.errors import DataError, StoreError
 from genies.store.assembled import AssembledStore
 from genies.store.held import Held
+
+_REFERENCE = "reference"
+"""Of the rows in the reference's store; no view has this name."""
 
 
 class StoredPairs:
@@ -36,6 +39,7 @@ class StoredPairs:
         cluster: np.ndarray | None = None,
         reads: Mapping[str, Reads] | None = None,
         examples: Sequence[Example] = (),
+        reference: AssembledStore | None = None,
     ) -> None:
         """Bind pairs to stores.
 
@@ -48,6 +52,7 @@ class StoredPairs:
             reads: what the intervention declares by view; it gets nothing else, so that no fit depends on what others
                 read. None: everything.
             examples: those that the pairs index into, for ``texts``.
+            reference: store of a reference model, see ``genies.store.reference``; None where none is read.
         """
         self.example = np.array([pair.example for pair in pairs], np.int64)
         self.cluster = self.example if cluster is None else cluster
@@ -57,9 +62,11 @@ class StoredPairs:
         self._stores = dict(stores)
         self._texts = PairTexts.of(examples, pairs, best_first) if examples else None
         self._reads = dict.fromkeys(stores, EVERYTHING) if reads is None else dict(reads)
+        self._reference = reference
+        named = {**stores, **({} if reference is None else {_REFERENCE: reference})}
         self._rows = {
             view: store.rows(np.repeat(self.example, 2).tolist(), response.ravel().tolist()).reshape(-1, 2)
-            for view, store in stores.items()
+            for view, store in named.items()
         }
 
     def __len__(self) -> int:
@@ -112,6 +119,16 @@ class StoredPairs:
         """Tokens each log-probability sums over, int64 (n, 2)."""
         store = self._store(SCORED_VIEW, "log_probability", self._reads_of(SCORED_VIEW).log_probability)
         return self._paired(store.scored_tokens(self._rows[SCORED_VIEW].ravel()))
+
+    def reference_log_probability(self) -> np.ndarray:
+        """The same as ``log_probability`` under the reference model, float64 (n, 2).
+
+        Raises:
+            DataError: no reference was given.
+        """
+        if self._reference is None:
+            raise DataError("pairs: no log-probabilities of a reference model are given; name one as the reference")
+        return self._paired(self._reference.log_probability(self._rows[_REFERENCE].ravel()))
 
     def texts(self) -> PairTexts:
         """The prompts and responses themselves."""

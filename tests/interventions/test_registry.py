@@ -121,6 +121,9 @@ def test_an_intervention_reads_only_the_views_and_features_that_it_declares(name
             log_probability=pairs.log_probability() if reads.log_probability else None,
             scored_tokens=pairs.scored_tokens(),
             texts=pairs.texts() if "texts" in kind.features else None,
+            reference_log_probability=(
+                pairs.reference_log_probability() if "reference_log_probability" in kind.features else None
+            ),
         )
 
     declared = make(name).fit(only(small, kind.fit_views)).predict_proba(only(tests, kind.predict_views))

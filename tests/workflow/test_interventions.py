@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import save_reward_model
+from helpers import save_model, save_reward_model
 from project import Project
 
 from genies.data.distributions import read_split
@@ -37,6 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (plugin / "train.py").write_text("")
     (plugin / "eval.py").write_text(PLUGIN)
     save_reward_model(project.folder / "reward-model", context=64)
+    save_model(project.folder / "reference-model", "gpt_neox")
     project.config |= {
         "interventions": [*INTERVENTIONS, "own_probe.py"],
         "intervention_parameters": {
@@ -45,6 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "ccs": {"epochs": 20},
             "mms": {"protocol": "paper"},
             "reward_model": {"model": "./reward-model", "overlong": "shorten"},
+            "implicit_reward": {"reference": "./reference-model"},
         },
         "plugins": {"my_method": "my_plugin"},
         "mixtures": {"north_20_west": {"source": "north", "other": "west", "percent": 20}},

@@ -72,7 +72,7 @@ use rule merge as merge_reward with:
 rule tokenize:
     input:
         model=described,
-        train=plan.data.train(plan.selection.trained_on),
+        train=lambda wildcards: plan.data.train(plan.trained_on(wildcards.model)),
         test=plan.data.test(plan.selection.tested),
     output:
         results / "tokens" / "{model}.json",
@@ -84,15 +84,18 @@ rule tokenize:
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=" ".join(flags(plan.config.extraction)),
-        train_reads=" ".join(to_flags(plan.methods.reads["train"])),
-        test_reads=" ".join(to_flags(plan.methods.reads["test"])),
+        train_reads=lambda wildcards: " ".join(to_flags(plan.reads(wildcards.model)["train"])),
+        test_reads=lambda wildcards: " ".join(to_flags(plan.reads(wildcards.model)["test"])),
     params:
-        train_views=plan.methods.views["train"],
-        test_views=plan.methods.views["test"],
+        train_views=lambda wildcards: list(plan.reads(wildcards.model)["train"]),
+        test_views=lambda wildcards: list(plan.reads(wildcards.model)["test"]),
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
-        data=[plan.data.digest("train", plan.selection.trained_on), plan.data.digest("test", plan.selection.tested)],
+        data=lambda wildcards: [
+            plan.data.digest("train", plan.trained_on(wildcards.model)),
+            plan.data.digest("test", plan.selection.tested),
+        ],
         code=plan.code("genies.stages.tokenize"),
     shell:
         further(train="input.train", test="input.test")
@@ -120,8 +123,8 @@ rule extract:
         how=" ".join(flags(plan.config.extraction, decides=False)),
     params:
         distributions=lambda wildcards: plan.jobs.batch(wildcards.batch),
-        train_views=lambda wildcards: to_flags(plan.methods.reads_on(wildcards.model)["train"]),
-        test_views=lambda wildcards: to_flags(plan.methods.reads_on(wildcards.model)["test"]),
+        train_views=lambda wildcards: to_flags(plan.reads(wildcards.model)["train"]),
+        test_views=lambda wildcards: to_flags(plan.reads(wildcards.model)["test"]),
         extraction=flags(plan.config.extraction, decides=True),
         cache=cache,
         code=plan.code("genies.stages.extract"),

@@ -104,7 +104,7 @@ onsuccess:
 
 
 wildcard_constraints:
-    model=one_of(plan.models),
+    model=one_of(plan.models.every),
     intervention=one_of([*plan.methods.names, *plan.methods.repeats]),
     source=one_of(plan.selection.fitted_on),
     batch=r"\d+",

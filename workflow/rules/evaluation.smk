@@ -5,6 +5,7 @@ rule evaluate:
     input:
         fits=rules.fit.output,
         activations=rules.fit.input.activations,
+        reference=lambda wildcards: plan.reference_activations(wildcards.model, wildcards.intervention),
         test=plan.data.test(plan.selection.tested),
     output:
         [
@@ -27,9 +28,34 @@ rule evaluate:
         data=plan.data.digest("test", plan.selection.tested),
         code=lambda wildcards: plan.code("genies.stages.evaluate", intervention=wildcards.intervention),
     shell:
-        further("params.pairs", test="input.test", activations="input.activations")
+        further("params.pairs", test="input.test", activations="input.activations", reference="input.reference")
         + "genies --stdin --log={log:q} evaluate --fits={input.fits:q} --cache={params.cache:q} "
         "--output={params.folder:q}"
+
+
+rule ensemble:
+    input:
+        lambda wildcards: plan.files.members(wildcards.model, wildcards.intervention, wildcards.source),
+    output:
+        results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+    log:
+        results / "logs" / "ensemble" / "{model}" / "{intervention}" / "{source}.log",
+    benchmark:
+        results / "benchmarks" / "ensemble" / "{model}" / "{intervention}" / "{source}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.methods.ensembles),
+    localrule: True
+    threads: 1
+    params:
+        targets=lambda wildcards: plan.jobs.targets(wildcards.intervention, wildcards.source),
+        combine=lambda wildcards: plan.methods.ensembles[wildcards.intervention].combine,
+        penalty=lambda wildcards: plan.methods.ensembles[wildcards.intervention].penalty,
+        seed=plan.config.seed,
+        code=plan.code("genies.stages.ensemble"),
+    shell:
+        further("params.targets", members="input")
+        + "genies --stdin --log={log:q} ensemble --combine={params.combine:q} --penalty={params.penalty:q} "
+        "--seed={params.seed:q} --output={output:q}"
 
 
 rule overlap:
@@ -122,7 +148,7 @@ rule metrics:
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
         trained=plan.methods.trained,
-        surface=[name for name in plan.methods.surface if name not in plan.methods.repeats],
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),

@@ -32,7 +32,7 @@ rule costs:
     input:
         # What it measures is done by then.
         rules.provenance.output,
-        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
+        activations=expand(rules.extract.output, model=plan.models.every, batch=plan.jobs.batches),
         fits=plan.fits.of_probes_and_repeats,
         trained=plan.fits.all_trainings,
     output:
