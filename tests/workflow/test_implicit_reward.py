@@ -162,7 +162,7 @@ def test_a_reference_with_another_tokenizer_ends_the_run_in_one_line(project: Pr
     assert result.returncode != 0
     log = (project.folder / "results/mini/logs/evaluate/policy/implicit_reward.log").read_text()
     assert re.search(
-        r"error: north test: example \d+, response \d+: policy and its reference other-words read it as different "
+        r"error: north test: example \d+: policy and its reference other-words read it as different "
         r"tokens; name a reference with the same tokenizer and chat template\n",
         log,
     ), log
