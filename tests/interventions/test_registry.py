@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from genies.digests import code_digest
+from genies.engine.reads import declares
 from genies.errors import ConfigError, StoreError
 from genies.files import read_sealed, write_sealed
 from genies.interventions import registry
@@ -107,17 +108,18 @@ def test_an_intervention_reads_only_the_views_and_features_that_it_declares(name
     kind = registry.load_class(name)
 
     def only(pairs: ArrayPairs, views: tuple[str, ...]) -> ArrayPairs:
-        heads = {v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views}
+        reads = {view: kind.reads(view) for view in views}
         residual = {v: np.stack([pairs.residual(v, i) for i in range(4)], axis=2) for v in views}
+        for view, read in reads.items():
+            residual[view][:, :, [not read.inner] * 3 + [not read.final]] = np.nan
+        referring = declares(kind.features, "reference_log_probability")
         return ArrayPairs(
-            heads=heads if "heads" in kind.features else None,
-            residual=residual if "residual" in kind.features else None,
-            log_probability=pairs.log_probability() if "log_probability" in kind.features else None,
+            heads={v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views if reads[v].heads},
+            residual={v: residual[v] for v in views if reads[v].inner or reads[v].final},
+            log_probability=pairs.log_probability() if any(read.log_probability for read in reads.values()) else None,
             scored_tokens=pairs.scored_tokens(),
-            texts=pairs.texts() if "texts" in kind.features else None,
-            reference_log_probability=(
-                pairs.reference_log_probability() if "reference_log_probability" in kind.features else None
-            ),
+            texts=pairs.texts() if declares(kind.features, "texts") else None,
+            reference_log_probability=pairs.reference_log_probability() if referring else None,
         )
 
     declared = make(name).fit(only(small, kind.fit_views)).predict_proba(only(tests, kind.predict_views))
