@@ -188,9 +188,10 @@ def _extract(plan: Plan, name: str) -> None:
             cache=cache, output=model,
         )  # fmt: skip
     reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.reads(name).items()}
+    asked = {f"{split}_views": to_flags(of_split) for split, of_split in plan.tokenized(name).items()}
     train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
+        model=model, train=train, test=test, **asked, reading=plan.reading, extraction=plan.config.extraction,
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):

@@ -105,7 +105,7 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
 
 
 def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
-    reads = plan.reads(name)
+    reads = plan.tokenized(name)
     try:
         tokenize_splits(
             model=model,

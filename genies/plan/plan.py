@@ -95,6 +95,17 @@ class Plan:
             else self.methods.reads_on(model)
         )
 
+    def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What a model's texts are tokenized for, likewise.
+
+        It is what the whole run reads, also where a model is read under fewer views: which examples its context cannot
+        hold, and are left out or shortened, depends on the views.
+        """
+        if model not in self.models.references:
+            return self.methods.reads
+        # No training split of a reference is read.
+        return {"train": dict.fromkeys(self.reading.views, SCORES), "test": {SCORED_VIEW: SCORES}}
+
     def trained_on(self, model: str) -> list[str]:
         """Distributions whose training split is tokenized for a model."""
         return [] if model in self.models.references else self.selection.trained_on

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from genies.digests import code_digest
-from genies.engine.reads import union
+from genies.engine.reads import declares
 from genies.errors import ConfigError, StoreError
 from genies.files import read_sealed, write_sealed
 from genies.interventions import registry
@@ -106,24 +106,20 @@ def test_where_validation_pairs_contradict_the_published_fit_scores_and_probabil
 @ALL
 def test_an_intervention_reads_only_the_views_and_features_that_it_declares(name, small, tests):
     kind = registry.load_class(name)
-    views = {*kind.fit_views, *kind.predict_views}
-    reads = union(kind.reads(view) for view in views)
 
     def only(pairs: ArrayPairs, views: tuple[str, ...]) -> ArrayPairs:
-        heads = {v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views}
+        reads = {view: kind.reads(view) for view in views}
         residual = {v: np.stack([pairs.residual(v, i) for i in range(4)], axis=2) for v in views}
-        for layers in residual.values():  # what is not declared is no number, which no probe reads without an error
-            layers[:, :, [] if reads.inner else slice(0, 3)] = np.nan
-            layers[:, :, [] if reads.final else [3]] = np.nan
+        for view, read in reads.items():
+            residual[view][:, :, [not read.inner] * 3 + [not read.final]] = np.nan
+        referring = declares(kind.features, "reference_log_probability")
         return ArrayPairs(
-            heads=heads if reads.heads else None,
-            residual=residual if reads.inner or reads.final else None,
-            log_probability=pairs.log_probability() if reads.log_probability else None,
+            heads={v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views if reads[v].heads},
+            residual={v: residual[v] for v in views if reads[v].inner or reads[v].final},
+            log_probability=pairs.log_probability() if any(read.log_probability for read in reads.values()) else None,
             scored_tokens=pairs.scored_tokens(),
-            texts=pairs.texts() if "texts" in kind.features else None,
-            reference_log_probability=(
-                pairs.reference_log_probability() if "reference_log_probability" in kind.features else None
-            ),
+            texts=pairs.texts() if declares(kind.features, "texts") else None,
+            reference_log_probability=pairs.reference_log_probability() if referring else None,
         )
 
     declared = make(name).fit(only(small, kind.fit_views)).predict_proba(only(tests, kind.predict_views))

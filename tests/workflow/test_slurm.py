@@ -208,6 +208,7 @@ def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() ->
     profile = yaml.safe_load((REPOSITORY / PROFILE / "profile.v9+.yaml").read_text())
     text = "".join(path.read_text() for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
     bodies = dict(re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    bodies |= {name: bodies[like] for like, name in re.findall(r"^ *use rule (\w+) as (\w+) with:", text, re.MULTILINE)}
     submitted = {name for name, body in bodies.items() if "localrule: True" not in body}
     resources = profile["set-resources"]
     assert {*resources, *profile["groups"], *profile["set-threads"]} <= submitted

@@ -84,11 +84,11 @@ rule tokenize:
     resources:
         # So that an extraction for which the disk is too small is refused at once; no token depends on it.
         extraction=" ".join(flags(plan.config.extraction)),
-        train_reads=lambda wildcards: " ".join(to_flags(plan.reads(wildcards.model)["train"])),
-        test_reads=lambda wildcards: " ".join(to_flags(plan.reads(wildcards.model)["test"])),
+        train_reads=lambda wildcards: " ".join(to_flags(plan.tokenized(wildcards.model)["train"])),
+        test_reads=lambda wildcards: " ".join(to_flags(plan.tokenized(wildcards.model)["test"])),
     params:
-        train_views=lambda wildcards: list(plan.reads(wildcards.model)["train"]),
-        test_views=lambda wildcards: list(plan.reads(wildcards.model)["test"]),
+        train_views=lambda wildcards: list(plan.tokenized(wildcards.model)["train"]),
+        test_views=lambda wildcards: list(plan.tokenized(wildcards.model)["test"]),
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
