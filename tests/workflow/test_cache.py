@@ -70,7 +70,7 @@ def test_what_no_manifest_names_is_shown_and_then_removed(
 def test_fields_that_differ_are_explained(everything: list[cache.Entry], capsys: pytest.CaptureFixture) -> None:
     plain = [entry for entry in stores(everything) if ", plain (" in entry.about]
     names = [name for name, _, _ in cache.explain(*plain[:2])]
-    assert names == ["tokens"]
+    assert names == ["texts"]
     tokens = [entry for entry in everything if entry.kind == "tokens"]
     assert main(["cache", "explain", tokens[0].digest[:10], tokens[1].digest[:10]]) == 0
     assert capsys.readouterr().out.startswith("texts: ")
