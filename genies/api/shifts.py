@@ -182,7 +182,7 @@ def _extract(plan: Plan, name: str) -> None:
     pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
     train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **reads, reading=plan.reading, extraction=plan.config.extraction,
+        model=model, train=train, test=test, **reads, reading=plan.reading_of(name), extraction=plan.config.extraction,
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):

@@ -109,7 +109,7 @@ def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
             test=plan.data.test(plan.selection.tested),
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
-            reading=plan.reading,
+            reading=plan.reading_of(name),
             extraction=plan.config.extraction,
             cache=plan.files.cache,
             output=output,

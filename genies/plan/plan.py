@@ -91,6 +91,11 @@ class Plan:
         """What is read of a model's texts, by split and view: of a reference its log-probabilities alone."""
         return {"train": {}, "test": {SCORED_VIEW: SCORES}} if model in self.models.references else self.methods.reads
 
+    def reading_of(self, model: str) -> Reading:
+        """How the splits are read for a model: of a reference under no view but that of its log-probabilities."""
+        views = {view for of_split in self.reads(model).values() for view in of_split}
+        return replace(self.config.reading, views=tuple(sorted(views)))
+
     def trained_on(self, model: str) -> list[str]:
         """Distributions whose training split is tokenized for a model."""
         return [] if model in self.models.references else self.selection.trained_on
@@ -99,9 +104,9 @@ class Plan:
         """What names the activations of the reference that an intervention compares a model with; none without one."""
         return [file for name in self.references.of(model, intervention) for file in self.files.activations(name)]
 
-    def templates(self) -> str:
-        """Digest of the templates that the run reads, for rules to notice an edit."""
-        return templates_digest(self.reading.views, self.reading.framing)
+    def templates(self, model: str) -> str:
+        """Digest of the templates that are read for a model, for rules to notice an edit."""
+        return templates_digest(self.reading_of(model).views, self.reading.framing)
 
     def other_model_files(self, intervention: str) -> list[Path]:
         """Files of local models that an intervention reads besides the run's own."""

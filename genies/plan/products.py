@@ -133,7 +133,7 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
         tokens,
         plan.code("genies.stages.tokenize"),
         {"model": described, **_splits(plan, plan.trained_on(model), plan.selection.tested)},
-        {"reading": asdict(plan.reading), "templates": plan.templates()},
+        {"reading": asdict(plan.reading_of(model)), "templates": plan.templates(model)},
     )
     for batch, manifest in zip(plan.jobs.batches, plan.files.activations(model), strict=True):
         chosen = {"distributions": plan.jobs.batch(batch), "options": deciding(plan.config.extraction)}

@@ -43,7 +43,7 @@ rule tokenize:
     params:
         train_views=lambda wildcards: list(plan.reads(wildcards.model)["train"]),
         test_views=lambda wildcards: list(plan.reads(wildcards.model)["test"]),
-        templates=plan.templates(),
+        templates=lambda wildcards: plan.templates(wildcards.model),
         reading=flags(plan.reading),
         cache=cache,
         data=lambda wildcards: [
