@@ -252,6 +252,9 @@ def test_of_a_reference_log_probabilities_of_test_texts_alone_are_read(folder: P
         interventions=["mms", "implicit_reward"], intervention_parameters={"implicit_reward": {"reference": "./sft"}}
     )
     assert planned.reads("sft") == {"train": {}, "test": {"plain": Reads(log_probability=True)}}
+    # Which examples are left out or shortened depends on all views of the run.
+    assert set(planned.tokenized("sft")["train"]) == {*planned.reading.views}
+    assert planned.tokenized("tiny-llama") == planned.methods.reads
     assert planned.trained_on("sft") == [] and planned.trained_on("tiny-llama") == planned.selection.fitted_on
     assert planned.reads("tiny-llama") == planned.methods.reads
     assert planned.methods.kind("implicit_reward").reads("plain") == Reads(log_probability=True)

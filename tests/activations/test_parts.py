@@ -206,10 +206,10 @@ def test_an_unknown_feature_is_refused() -> None:
 
 
 def test_methods_declare_what_they_read() -> None:
-    heads, inner, final = Reads(heads=True), Reads(inner=True), Reads(final=True)
+    heads, inner, final, scores = Reads(heads=True), Reads(inner=True), Reads(final=True), Reads(log_probability=True)
     wanted = {
         "mms": heads, "cra": heads, "lat_stim_1": inner, "lat_stim_2": inner, "lat_pca": inner, "ccs": final,
-        "logistic": inner | final, "mass_mean_whitened": inner | final, "zero_shot": Reads(log_probability=True),
+        "logistic": inner | final, "mass_mean_whitened": inner | final, "zero_shot": scores, "implicit_reward": scores,
     }  # fmt: skip
     kinds = {name: load_class(name) for name in available()}
     reading = {name: kind for name, kind in kinds.items() if kind.fit_views or kind.predict_views}

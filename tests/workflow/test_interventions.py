@@ -18,6 +18,8 @@ from genies.interventions.registry import available
 
 SMALL = {"steps": 2, "pairs_per_step": 4}
 INTERVENTIONS = available()
+SURFACE = ["bag_of_words", "first_word", "length", "prompt_overlap"]
+"""Their rows come last."""
 PLUGIN = """
 import ast, json, pathlib, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
@@ -78,7 +80,8 @@ def finished(project: Project) -> Path:
 
 def test_all_interventions_land_in_one_table(finished: Path, project: Project) -> None:
     table = pl.read_csv(finished / "all/generalization_metrics.csv")
-    assert table["intervention"].to_list() == [*INTERVENTIONS, "own_probe", "my_method"]
+    methods = [name for name in INTERVENTIONS if name not in SURFACE]
+    assert table["intervention"].to_list() == [*methods, "own_probe", "my_method", *SURFACE]
     assert table["generalization_accuracy"].is_between(0, 1).all()
     assert table["target_tuned_capability_intervention"].unique().to_list() == ["mms"]
     assert table["test_pairs"].n_unique() == 1

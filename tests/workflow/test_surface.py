@@ -36,9 +36,9 @@ def test_surface_baselines_take_one_job_and_have_no_place_in_rankings(project: P
 def test_an_ensemble_of_surface_baselines_is_one_and_a_mixed_one_is_a_method(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.config["interventions"] += ["length", "prompt_overlap"]
+    project.config["interventions"] += ["length", "bag_of_words"]
     project.config["ensembles"] = {
-        "counted": {"members": ["length", "prompt_overlap"]},
+        "counted": {"members": ["length", "bag_of_words"]},
         "mixed": {"members": ["mms", "length"]},
     }
     executed = project.jobs()
@@ -50,7 +50,7 @@ def test_an_ensemble_of_surface_baselines_is_one_and_a_mixed_one_is_a_method(
     leaderboard = pl.read_csv(results / "leaderboard.csv", infer_schema_length=None)
     assert set(leaderboard["intervention"]) == {"random", "zero_shot", "mms", "mixed"}
     found = pl.read_csv(results / "surface.csv")
-    assert found["intervention"].to_list() == ["length", "prompt_overlap", "counted"]
+    assert found["intervention"].to_list() == ["length", "bag_of_words", "counted"]
     metrics = pl.read_csv(results / "generalization_metrics.csv")
     assert set(metrics["intervention"]) == {*leaderboard["intervention"], *found["intervention"]}
     assert project.jobs() == {}
