@@ -33,6 +33,7 @@ def check(plan: Plan) -> None:
         _own_distributions,
         _names,
         _only_targets,
+        _baselines,
         _limit,
         _archive,
         _sweep,
@@ -108,6 +109,15 @@ def _only_targets(plan: Plan) -> None:
     for name, mixture in plan.config.mixtures.items():
         if part := next((part for part in (mixture.source, mixture.other) if part in absent), None):
             raise ConfigError(f"mixtures: {name} is made of {part}, which has no train.json")
+
+
+def _baselines(plan: Plan) -> None:
+    """Refuse surface baselines where the responses are Yes and No, in which there is nothing to count."""
+    if plan.reading.framing != "response" and plan.methods.surface:
+        raise ConfigError(
+            f"interventions: {plan.methods.surface[0]} counts in responses, which are Yes and No with framing: "
+            f"{plan.reading.framing}; leave it out, or judge responses"
+        )
 
 
 def _limit(plan: Plan) -> None:
