@@ -74,6 +74,9 @@ RULES: Mapping[str, Rule] = {
     "ties": Rule(PLACE, PLACE),
     "sets": Rule(PLACE, PLACE),
     "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
+    "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
+    "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
+    "nulls": Rule(PLACE, (*PLACE, "repeats", "solver_accuracy", "low", "median", "high", "p", "p_adjusted", "accuracy")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

@@ -14,7 +14,7 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, own_scores, sets, ties
+from genies.evaluation.tables import answers, claims, cues, nulls, own_scores, sets, surface, ties
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -43,7 +43,17 @@ REWARDS = {
     "written": "chat", "library": "transformers 5.23.0", "texts": 3, "difference": 1e-7, "elsewhere": 0, "judged": 40,
     "order_decides": 9, "toward_first": -0.25,
 }  # fmt: skip
+PLACED = {"model": "small", "intervention": "mms", "source": "easy", "target": "hard"}
+LENGTH = {**PLACED, "intervention": "length", "accuracy": 0.6, "low": 0.5, "high": 0.7, "best": True, "other": "mms",
+          "lead": 0.1, "lead_low": 0.0, "lead_high": 0.2, "p_adjusted": 0.04, "verdict": "higher"}  # fmt: skip
+CUE = {**PLACED, "rival": "length", "agree_pairs": 30, "agree_accuracy": 0.9, "conflict_pairs": 10,
+       "conflict_accuracy": 0.2, "undecided_pairs": 0, "follows": 0.875}  # fmt: skip
+BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "median": 0.5, "high": 0.8, "p": 0.2,
+             "accuracy": 0.7, "p_adjusted": 0.2}  # fmt: skip
 FULL = TABLES.having(
+    surface=surface.TABLE.frame([LENGTH]),
+    cues=cues.TABLE.frame([CUE]),
+    nulls=nulls.TABLE.frame([BY_CHANCE]),
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),
