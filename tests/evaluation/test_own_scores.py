@@ -193,3 +193,31 @@ def test_equal_good_scores_count_by_the_sign_of_their_gap():
     assert ties_score(won) == pytest.approx(1.01)
     assert ties_score(lost) == pytest.approx(-0.01)
     assert ties_score(level) == 0
+
+
+def renamed(folder: Path, change: Any, name: str = "test.jsonl") -> Path:
+    """The rows of a benchmark after a change of each, imported."""
+    rows = [
+        {"id": n, "prompt": f"Question {n}?", "chosen": ["a"], "rejected": ["b", "c", "d"], "num_correct": 1,
+         "subset": "Math"} for n in range(40)
+    ]  # fmt: skip
+    (folder / name).write_text("".join(json.dumps({**row, **change(row)}) + "\n" for row in rows))
+    import_set(str(folder / name), output=folder / "made")
+    return folder / "made"
+
+
+def test_names_of_examples_may_be_whole_numbers(tmp_path):
+    made = renamed(tmp_path, lambda row: {})
+    assert own_score(made) == "rewardbench-2"
+    assert [item.id for item in items(made / "test.json")] == [str(n) for n in range(40)]
+
+
+@pytest.mark.parametrize("change", [{"id": None}, {"id": 1.5}, {"id": True}, {"subset": None}, {"subset": 3}], ids=str)
+def test_a_set_whose_examples_lack_names_has_no_score_of_its_own(tmp_path, change):
+    assert own_score(renamed(tmp_path, lambda row: change if row["id"] == 7 else {})) is None
+
+
+def test_a_benchmark_that_is_split_has_no_score_of_its_own(tmp_path):
+    made = renamed(tmp_path, lambda row: {"id": str(row["id"])}, "rows.jsonl")
+    assert (made / "train.json").exists()
+    assert own_score(made) is None
