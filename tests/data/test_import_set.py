@@ -221,6 +221,30 @@ def test_a_mistyped_path_is_no_data_set_of_the_hub(tmp_path, monkeypatch, name):
         import_set(name, output=tmp_path / "made")
 
 
+@pytest.mark.parametrize("values", [(1, 2), (0, 1), (1, 2, 3), (1.0, 2.0)], ids=str)
+def test_preferences_that_are_never_negative_are_refused_until_it_is_said_how_they_are_meant(tmp_path, values):
+    rows = [
+        {"prompt": f"q {n}", "response_1": "a", "response_2": "b", "preference": values[n % len(values)]}
+        for n in range(12)
+    ]
+    source = str(written(tmp_path / "set" / "test.jsonl", rows))
+    with pytest.raises(DataError, match=r"preference is never negative.*--layout preference.*1-or-2") as caught:
+        import_set(source, output=tmp_path / "made")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("made/*.json"))
+    import_set(source, output=tmp_path / "made", layout="preference")
+    assert {e.responses[e.best] for e in read_split(tmp_path / "made" / "test.json")} == {"b"}
+
+
+def test_one_negative_preference_shows_that_all_have_a_sign(tmp_path):
+    rows = [
+        {"prompt": f"q {n}", "response1": "a", "response2": "b", "preference": 1 if n else -1} for n in range(9)
+    ]  # fmt: skip
+    import_set(str(written(tmp_path / "test.jsonl", rows)), output=tmp_path / "made")
+    best = [e.responses[e.best] for e in read_split(tmp_path / "made" / "test.json")]
+    assert (best.count("a"), best.count("b")) == (1, 8)
+
+
 def test_what_is_there_is_not_overwritten_and_a_name_must_be_one(tmp_path):
     source = str(written(tmp_path / "set.jsonl", [row(n) for n in range(20)]))
     import_set(source, output=tmp_path / "made")
