@@ -237,7 +237,10 @@ def _marked(annotation: Any) -> Any:
 def _from_json(_type: Any, tokens: Sequence[Any]) -> Any:
     import json
 
-    return json.loads(tokens[0].value)
+    value = json.loads(tokens[0].value)
+    if not isinstance(value, dict):
+        raise ValueError("give a JSON object")
+    return value
 
 
 def _at_work(call: Call) -> AbstractContextManager[None]:

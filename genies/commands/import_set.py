@@ -33,14 +33,14 @@ def import_set(
         output: folder of the distribution; its last part is the distribution's name.
         revision: commit, branch or tag of a data set of the hub (default: its newest commit). The commit goes into
             metadata.json.
-        layout: one of pairs, implicit, preference, winner, better-id, first-is-better, scores and unpaired (default:
-            the one that fits the columns).
+        layout: one of pairs, implicit, preference, 1-or-2, winner, better-id, first-is-better, scores and unpaired
+            (default: the one that fits the columns).
         columns: columns by their role, as JSON, such as {"prompt": "question"}.
-        keep: further columns that records keep.
+        keep: further columns that records keep; not prompt, responses, several_best and conversation.
         split: auto takes the set's own splits where its files name them, prompt draws sides by prompt, test makes all
             of it a target.
         test_share: of the prompts that go to test.json where sides are drawn.
-        examples: at most so many, drawn by the seed and their texts (default: all).
+        examples: at most so many, drawn by the seed and their texts once rows of one prompt are joined (default: all).
         seed: of what is drawn.
         licence: of the set (default: what its card on the hub states).
     """

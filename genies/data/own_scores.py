@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from genies.data.distributions import read_split
 from genies.data.strict import load
@@ -49,6 +51,11 @@ def own_score(folder: Path) -> str | None:
     return name if name in KNOWN else None
 
 
+def is_named(record: Mapping[str, Any]) -> bool:
+    """Whether a record has what RewardBench 2's score needs: a subset, and a name that is a text or a whole number."""
+    return isinstance(record.get("subset"), str) and type(record.get("id")) in (str, int)
+
+
 def items(file: Path) -> list[Item]:
     """What the score needs of every example of ``test.json``, in file order; nothing is named where it needs no names.
 
@@ -61,11 +68,11 @@ def items(file: Path) -> list[Item]:
     records, _ = load(file)
     found = []
     for number, (example, record) in enumerate(zip(examples, records, strict=True)):
-        for key in ("id", "subset"):
-            if not isinstance(record.get(key), str):
-                raise DataError(
-                    f"{file}: record {number} (counted from 0), field {key}: is no text, which the benchmark's own "
-                    f"score needs; import the set again, or take {KEY} out of metadata.json"
-                )
-        found.append(Item(record["subset"], record["id"], len(example.good), len(example.worse)))
+        if not is_named(record):
+            key = "subset" if not isinstance(record.get("subset"), str) else "id"
+            raise DataError(
+                f"{file}: record {number} (counted from 0), field {key}: is no text, which the benchmark's own "
+                f"score needs; correct it, or take {KEY} out of metadata.json"
+            )
+        found.append(Item(record["subset"], str(record["id"]), len(example.good), len(example.worse)))
     return found

@@ -15,6 +15,8 @@ Role = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = get_args(Role)
 OPTIONAL = ("several_best", "conversation")
 """Keys of a record that have a meaning and may be left out."""
+KEYS = ("prompt", "responses", *OPTIONAL)
+"""All that have one."""
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def ties_score(examples: Sequence[Ranked]) -> float | None:
         0.3 · mean(gap > 0) over ref + 0.3 · mean(gap > 0) over tied + 0.2 · mean(gap of tied > spread)
         + 0.2 · mean(smaller gap of both > spread) + 0.01 · mean(tanh(smaller gap / spread − 1))
 
-    Where the spread is 0, the ratio is +∞ or −∞ by the sign of the gap, as in the published code; 0/0, which is NaN
-    there, counts as 0.
+    Where the spread is 0, the ratio is +∞ or −∞ by the sign of the gap. Where both are 0, the tanh, which is then NaN,
+    counts as 0. Both are as in the published code.
 
     Returns:
         The score; None where an example has no scores, or no pair of ref and tied is whole.
@@ -85,7 +85,7 @@ def ties_score(examples: Sequence[Ranked]) -> float | None:
     ref, tied, between = (np.array([of[n] for n in both]) for of in (gaps["ref"], gaps["tied"], spread))
     smaller = np.minimum(ref, tied)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where((between == 0) & (smaller == 0), 0.0, smaller / between)
+        bounded = np.nan_to_num(np.tanh(smaller / between - 1), nan=0.0)
     accuracies = [np.mean(np.array(list(gaps[kind].values())) > 0) for kind in ("tied", "ref")]
     margins = [np.mean(tied > between), np.mean(smaller > between)]
-    return float(0.3 * sum(accuracies) + 0.2 * sum(margins) + 0.01 * np.mean(np.tanh(ratio - 1)))
+    return float(0.3 * sum(accuracies) + 0.2 * sum(margins) + 0.01 * np.mean(bounded))

@@ -49,6 +49,7 @@ FILES = {
     "cut gzip": ("set.jsonl.gz", gzip.compress(json.dumps(GOOD).encode() * 100)[:30], "cannot be read"),
     "no columns": ("set.jsonl", b"{}\n", "holds no row that is a JSON object"),
     "other columns": ("set.jsonl", b'{"<script>": 1, "a\\u001b[2J": 2}\n', "no layout fits its columns"),
+    "cut packed array": ("set.json.gz", gzip.compress(b'[{"prompt": "q"'), "not JSON"),
     "other kind": ("set.csv", b"prompt,chosen,rejected\n", "of no known kind"),
 }
 
@@ -63,6 +64,65 @@ def test_unpacking_a_bomb_ends_early(tmp_path, capsys):
     line = json.dumps({**GOOD, "chosen": "0" * 10**6}).encode() + b"\n"
     (tmp_path / "set.jsonl.gz").write_bytes(gzip.compress(line * 300, 9))
     assert "times larger when it is unpacked" in refusal(tmp_path / "set.jsonl.gz", tmp_path / "made", capsys)
+
+
+def test_unpacking_an_array_ends_early(tmp_path, capsys):
+    (tmp_path / "set.json.gz").write_bytes(gzip.compress(b"[" + b" " * 10**8 + b"]", 9))
+    assert "times larger when it is unpacked" in refusal(tmp_path / "set.json.gz", tmp_path / "made", capsys)
+
+
+def test_a_packed_array_is_no_longer_than_one_that_is_not(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rows, "MAX_ARRAY_BYTES", 1000)
+    (tmp_path / "set.json.gz").write_bytes(gzip.compress(json.dumps([GOOD] * 100).encode()))
+    assert "an array of more than 1000 bytes" in refusal(tmp_path / "set.json.gz", tmp_path / "made", capsys)
+
+
+HUGE = 10**400
+NUMBERS = {
+    "preference": {"prompt": "q", "response1": "a", "response2": "b", "preference": HUGE},
+    "scores": {"prompt": "q", "responses": ["a", "b"], "scores": [1, HUGE]},
+    "rating": {"prompt": "q", "responses": [{"text": "a", "rating": HUGE}, {"text": "b", "rating": 1}]},
+    "rank": {"prompt": "q", "responses": [{"text": "a", "rank": HUGE}, {"text": "b", "rank": 1}]},
+    "far apart": {"prompt": "q", "responses": ["a", "b"], "scores": [1e308, -1e308]},
+}
+
+
+@pytest.mark.parametrize("broken", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_beyond_those_of_the_machine_are_counted_as_broken(tmp_path, capsys, broken):
+    small = {"preference": -1} if "preference" in broken else {}
+    if "scores" in broken:
+        small = {"scores": [1, 2]}
+    elif not small:
+        [key] = broken["responses"][0].keys() - {"text"}
+        small = {"responses": [{"text": "a", key: 2}, {"text": "b", key: 1}]}
+    lines = [{**broken, **small, "prompt": f"q {n}"} for n in range(3)]
+    source = written(tmp_path / "test.jsonl", [*lines, broken])
+    assert main(["import", str(source), "--output", str(tmp_path / "made")]) == 0
+    said = capsys.readouterr().out
+    assert "dropped 1 (1 a preference is no number" in said or "dropped 1 (1 a score is no number" in said
+
+
+@pytest.mark.parametrize("columns", ['["x"]', '"x"', "3", "null", "{", '{"prompt": 3}', '{"prompt": ["x"]}'])
+def test_columns_that_are_no_mapping_are_refused_in_one_line(tmp_path, capsys, columns):
+    source = written(tmp_path / "test.jsonl", [GOOD])
+    assert main(["import", str(source), "--output", str(tmp_path / "made"), "--columns", columns]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "array"),
+    [(suffix, False) for suffix in ("jsonl", "json", "jsonl.gz", "json.gz", "ndjson")]
+    + [("json", True), ("json.gz", True)],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_files_may_begin_with_a_byte_order_mark_and_be_packed(tmp_path, suffix, array, mark):
+    made = [{**GOOD, "prompt": f"q {n}"} for n in range(3)]
+    text = json.dumps(made, indent=1) if array else "\n".join(map(json.dumps, made))
+    content = mark + text.encode()
+    source = tmp_path / f"test.{suffix}"
+    source.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    import_set(str(source), output=tmp_path / "made")
+    assert len(read_split(tmp_path / "made" / "test.json")) == 3
 
 
 def test_parquet_that_unpacks_to_far_more_is_refused(tmp_path, capsys):

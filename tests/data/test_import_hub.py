@@ -49,6 +49,7 @@ def test_a_set_of_the_hub_is_pinned_and_its_licence_goes_into_the_metadata(tmp_p
     assert (wrong.returncode, absent.returncode) == (2, 2)
     assert "the hub has no revision v9 of it; name another with --revision" in wrong.stderr
     assert "no such data set on the hub" in absent.stderr
+    assert "no such local file or folder" in absent.stderr
     assert wrong.stderr.count("\n") == absent.stderr.count("\n") == 1
 
 

@@ -57,7 +57,9 @@ def test_every_layout_says_which_response_is_better(row):
 @pytest.mark.parametrize("row", SINGLE.values(), ids=SINGLE)
 def test_a_file_of_every_layout_becomes_a_target(tmp_path, row, suffix):
     source = written(tmp_path / f"rows.{suffix}", [row])
-    import_set(str(source), output=tmp_path / "made", split="test")
+    # A lone row does not show that its number may be negative.
+    layout = "preference" if "overall_preference" in row else None
+    import_set(str(source), output=tmp_path / "made", split="test", layout=layout)
     [example] = read_split(tmp_path / "made" / "test.json")
     assert example.prompt == f"{QUESTION}\n\n"
     assert example.responses[example.best] == "Aris"
@@ -77,6 +79,12 @@ MULTI_TURN = {
     "transcripts with their prompt": {
         "prompt": TRANSCRIPT, "chosen": f"{TRANSCRIPT} Borum.", "rejected": f"{TRANSCRIPT} Aris.",
     },
+    "transcripts with their first question": {
+        "prompt": QUESTION, "chosen": f"{TRANSCRIPT} Borum.", "rejected": f"{TRANSCRIPT} Aris.",
+    },
+    "transcripts with their prompt as messages": {
+        "prompt": HISTORY, "chosen": f"{TRANSCRIPT} Borum.", "rejected": f"{TRANSCRIPT} Aris.",
+    },
 }  # fmt: skip
 
 
@@ -91,6 +99,21 @@ def test_conversations_keep_their_turns_and_a_prompt_is_not_repeated(row):
 def test_answers_that_begin_alike_are_cut_at_the_turn():
     rows = {"chosen": [user("q"), assistant("I think so.")], "rejected": [user("q"), assistant("I think not.")]}
     assert responses(record(rows)) == (["I think so."], ["I think not."])
+
+
+def test_a_plain_prompt_is_not_repeated_where_responses_are_transcripts():
+    made = record({
+        "prompt": f"{QUESTION}\n", "chosen": f"\n\nHuman: {QUESTION}\n\nAssistant: Aris",
+        "rejected": f"\n\nHuman: {QUESTION}\n\nAssistant: Borum",
+    })  # fmt: skip
+    assert made["conversation"] == [user(QUESTION)]
+    assert responses(made) == (["Aris"], ["Borum"])
+
+
+def test_a_response_that_is_a_transcript_of_something_else_stays_whole():
+    said = "Human: Who are you?\n\nAssistant: Nobody."
+    made = record({"prompt": "Write a dialogue.", "chosen": said, "rejected": "No."})
+    assert responses(made) == ([said], ["No."])
 
 
 def test_a_plain_response_that_repeats_its_prompt_stays_whole():
@@ -191,6 +214,25 @@ def test_rows_of_one_prompt_are_joined_where_each_has_one_response(tmp_path):
     assert [example.responses[n] for n in example.worse] == ["b"]
     stated = json.loads((tmp_path / "made" / "metadata.json").read_text())
     assert stated["counts"]["dropped"] == {"no good response": 1}
+
+
+def test_the_number_of_the_better_response_is_read_where_the_user_names_its_layout():
+    row = {"prompt": "q", "response1": "a", "response2": "b", "preference": 1}
+    assert responses(record(row, "1-or-2")) == (["a"], ["b"])
+    assert responses(record({**row, "preference": 2}, "1-or-2")) == (["b"], ["a"])
+    named = {"first": "response1", "second": "response2", "label": "preference"}
+    assert responses(record(row, "better-id", **named)) == (["b"], ["a"])
+    for other in (0, 3, "1", True, 1.5):
+        with pytest.raises(Broken, match="neither 1 nor 2"):
+            record({**row, "preference": other}, "1-or-2")
+
+
+@pytest.mark.parametrize("key", ["several_best", "conversation", "responses", "prompt"])
+def test_keys_with_a_meaning_of_their_own_cannot_be_kept(key):
+    row = {**SINGLE["margin"], key: "x"}
+    with pytest.raises(DataError, match=f"keep: {key} has a meaning of its own in records") as caught:
+        reader("set", row, None, {}, [key])
+    assert "\n" not in str(caught.value)
 
 
 def test_what_a_set_knows_besides_is_kept(tmp_path):

@@ -168,6 +168,83 @@ def test_fewer_examples_are_drawn_by_their_texts(tmp_path):
     assert counts.train.examples + counts.test.examples == 30
 
 
+def unpaired(count: int) -> list[dict[str, Any]]:
+    """Two rows for each of some prompts, one good and one worse; and for some more one alone."""
+    rows = [
+        {"prompt": sentence(n), "completion": f"{word} {n}", "label": word == "good"}
+        for n in range(count)
+        for word in ("good", "worse")
+    ]
+    return rows + [{"prompt": sentence(10**5 + n), "completion": "good", "label": True} for n in range(7)]
+
+
+def test_fewer_examples_of_unpaired_rows_are_drawn_by_prompt(tmp_path):
+    rows = unpaired(50)
+    found = []
+    for name, ordered in (("a", rows), ("b", rows[::-1])):
+        source = written(tmp_path / name / "test.jsonl", ordered)
+        import_set(str(source), output=tmp_path / f"made_{name}", examples=20)
+        examples = read_split(tmp_path / f"made_{name}" / "test.json")
+        assert len(examples) == 20
+        stated = json.loads((tmp_path / f"made_{name}" / "metadata.json").read_text())
+        assert stated["counts"]["dropped"] == {"no worse response": 7, "rows beyond --examples": 60}
+        found.append({(example.prompt, frozenset(example.responses)) for example in examples})
+    assert found[0] == found[1]
+
+
+def test_drawing_unpaired_prompts_leaves_their_sides_to_chance(tmp_path):
+    source = written(tmp_path / "rows.jsonl", unpaired(200))
+    import_set(str(source), output=tmp_path / "made", examples=100, test_share=0.5)
+    test = json.loads((tmp_path / "made" / "metadata.json").read_text())["counts"]["examples"]["test"]
+    # Half, with a standard deviation of 5.
+    assert 30 < test < 70
+
+
+def test_a_prompt_that_makes_no_example_moves_none(tmp_path):
+    row = {"prompt": sentence(1), "completion": "a", "label": True}
+    near = {**row, "prompt": sentence(1).rpartition(" ")[0] + " zzz"}
+    others = [{**row, "prompt": sentence(n), "label": label, "completion": str(label)} for n in range(2, 9)
+              for label in (True, False)]  # fmt: skip
+    written(tmp_path / "set" / "train.jsonl", [row, *others])
+    written(tmp_path / "set" / "test.jsonl", [near, {**near, "completion": "b", "label": False}])
+    import_set(str(tmp_path / "set"), output=tmp_path / "made")
+    stated = json.loads((tmp_path / "made" / "metadata.json").read_text())
+    assert stated["counts"]["moved_to_train"] == {}
+    assert stated["counts"]["examples"] == {"train": 7, "test": 1}
+
+
+@pytest.mark.parametrize("name", ["data/x.jsonl", "folder/below/x.json.gz", "folder/x.parquet"])
+def test_a_mistyped_path_is_no_data_set_of_the_hub(tmp_path, monkeypatch, name):
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no such local file"):
+        import_set(name, output=tmp_path / "made")
+
+
+@pytest.mark.parametrize("values", [(1, 2), (0, 1), (1, 2, 3), (1.0, 2.0)], ids=str)
+def test_preferences_that_are_never_negative_are_refused_until_it_is_said_how_they_are_meant(tmp_path, values):
+    rows = [
+        {"prompt": f"q {n}", "response_1": "a", "response_2": "b", "preference": values[n % len(values)]}
+        for n in range(12)
+    ]
+    source = str(written(tmp_path / "set" / "test.jsonl", rows))
+    with pytest.raises(DataError, match=r"preference is never negative.*--layout preference.*1-or-2") as caught:
+        import_set(source, output=tmp_path / "made")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("made/*.json"))
+    import_set(source, output=tmp_path / "made", layout="preference")
+    assert {e.responses[e.best] for e in read_split(tmp_path / "made" / "test.json")} == {"b"}
+
+
+def test_one_negative_preference_shows_that_all_have_a_sign(tmp_path):
+    rows = [
+        {"prompt": f"q {n}", "response1": "a", "response2": "b", "preference": 1 if n else -1} for n in range(9)
+    ]  # fmt: skip
+    import_set(str(written(tmp_path / "test.jsonl", rows)), output=tmp_path / "made")
+    best = [e.responses[e.best] for e in read_split(tmp_path / "made" / "test.json")]
+    assert (best.count("a"), best.count("b")) == (1, 8)
+
+
 def test_what_is_there_is_not_overwritten_and_a_name_must_be_one(tmp_path):
     source = str(written(tmp_path / "set.jsonl", [row(n) for n in range(20)]))
     import_set(source, output=tmp_path / "made")

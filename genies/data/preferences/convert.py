@@ -17,14 +17,14 @@ from typing import Any, Literal
 import numpy as np
 
 from genies.data.limits import printable
-from genies.data.own_scores import KEY, REWARDBENCH, SEVERAL_BEST
+from genies.data.own_scores import KEY, REWARDBENCH, SEVERAL_BEST, is_named
 from genies.data.pairs import text_seed
 from genies.data.preferences import near
 from genies.data.preferences.layouts import JOINED, Reader, reader
 from genies.data.preferences.reading import record_of_row
 from genies.data.preferences.rows import columns_of, rows_of
 from genies.data.preferences.source import Source, split_of
-from genies.data.preferences.spool import NO_SPLIT, TEST, TRAIN, Spool, records
+from genies.data.preferences.spool import NO_SPLIT, TEST, TRAIN, Spool, examples_of, record_of_group
 from genies.data.preferences.turns import Broken, LeftOut
 from genies.data.strict import MAX_FILE_BYTES, shown_path
 from genies.digests import file_sha256
@@ -47,7 +47,7 @@ class Options:
         layout, columns, keep: see ``layouts.reader``.
         split: by the set's own splits where its files name both (``auto``), by ``prompt``, or all of it as ``test``.
         test_share: of the prompts, where they are split here.
-        examples: at most so many, drawn by seed and texts; None for all.
+        examples: at most so many, drawn by seed and texts once rows of one prompt are joined; None for all.
         seed: of what is drawn.
     """
 
@@ -70,6 +70,7 @@ class Counts:
         broken, dropped: rows without an example, by reason.
         moved: examples that went from the test side to the training side, by reason.
         several_best: whether an example of the test split has more than one good response.
+        named: whether every example of the test split has the names that RewardBench 2's score needs.
     """
 
     rows: int = 0
@@ -78,6 +79,7 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
     several_best: bool = False
+    named: bool = False
 
     def lines(self, output: Path) -> list[str]:
         """What came in, and in one line what was dropped or moved and why."""
@@ -112,10 +114,9 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
         path = folder / "rows.partial"
         with closing(Spool(path)) as spool:
             read = _read(source, options, spool, counts)
-            _check_broken(source, counts)
-            written = _kept(spool, options, counts)
-            sides = _sides(spool, written, options, counts)
-            _write(folder, spool, written, sides, read.layout in JOINED, counts)
+            groups = _kept(spool, options, read.layout in JOINED, counts)
+            sides = _sides(spool, groups, options, counts)
+            _write(folder, spool, groups, sides, counts)
         path.unlink()
         stated = _metadata(source, output, options, read, counts, licence or source.licence)
         (folder / "metadata.json").write_text(json.dumps(stated, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -125,14 +126,19 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
 def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Reader:
     own = _own_splits(source, options)
     read: Reader | None = None
+    unsigned: Reader | None = None
+    negative = False
     for name, path in source.files.items():
         columns = columns_of(path)
         read = reader(shown_path(path), columns, options.layout, options.columns, options.keep)
+        if read.layout == "preference" and options.layout is None:
+            unsigned = read
         for row in rows_of(path):
             counts.rows += 1
             try:
                 if isinstance(row, Broken):
                     raise row
+                negative = negative or (read.layout == "preference" and read.is_negative(row))
                 parsed = read(row)
                 if read.layout not in JOINED:
                     record_of_row(parsed, {})
@@ -145,6 +151,9 @@ def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Rea
                 counts.broken["a text holds a lone surrogate"] += 1
     if read is None or not counts.rows:
         raise DataError(f"{printable(source.name)}: holds no rows")
+    _check_broken(source, counts)
+    if unsigned is not None and not negative:
+        raise DataError(f"{printable(source.name)}: {_unsigned(unsigned.columns)}")
     return read
 
 
@@ -180,22 +189,46 @@ def _check_broken(source: Source, counts: Counts) -> None:
         )
 
 
-def _kept(spool: Spool, options: Options, counts: Counts) -> np.ndarray:
-    """Rows that are written: no repeats, and no more than are asked for; int64 (n,), ascending."""
+def _unsigned(columns: Mapping[str, str]) -> str:
+    """Why numbers that are never negative are not read, and how the user says what they mean."""
+    roles = json.dumps({"first": columns["first"], "second": columns["second"], "label": columns["preference"]})
+    return (
+        f"{printable(columns['preference'])} is never negative, so that it may be no signed preference; name --layout "
+        "preference (above 0: the second response is better), --layout 1-or-2 (the number of the better one), or, of 0 "
+        "and 1, --layout better-id (that number) or first-is-better (1: the first), "
+        f"these with --columns {printable(roles)}"
+    )
+
+
+def _kept(spool: Spool, options: Options, joined: bool, counts: Counts) -> list[list[int]]:
+    """The rows of each example that is written: no repeats, and no more examples than are asked for."""
     repeated = spool.repeated()
     if repeated.any():
         counts.dropped[REPEATED] += int(repeated.sum())
-    rows = np.flatnonzero(~repeated)
-    if options.examples is None or options.examples >= len(rows):
-        return rows
-    counts.dropped["rows beyond --examples"] += len(rows) - options.examples
-    ranks = np.array([text_seed(options.seed, "import", str(spool.row(row))) for row in rows.tolist()], np.uint64)
-    return np.sort(rows[np.argsort(ranks, kind="stable")[: options.examples]])
+    groups = examples_of(spool, np.flatnonzero(~repeated), joined, counts.dropped)
+    if options.examples is None or options.examples >= len(groups):
+        return groups
+    ranks = [_rank(spool, group, options.seed, joined) for group in groups]
+    drawn = np.sort(np.argsort(np.array(ranks, np.uint64), kind="stable")[: options.examples])
+    kept = [groups[n] for n in drawn.tolist()]
+    counts.dropped["rows beyond --examples"] += sum(map(len, groups)) - sum(map(len, kept))
+    return kept
 
 
-def _sides(spool: Spool, rows: np.ndarray, options: Options, counts: Counts) -> np.ndarray:
-    """``TRAIN`` or ``TEST`` for each row, int8 (n,); rows whose prompts are the same or nearly so have the same."""
-    keys, sides = np.array(spool.key, np.uint64)[rows], np.array(spool.side, np.int8)[rows]
+def _rank(spool: Spool, group: list[int], seed: int, joined: bool) -> int:
+    """The place of an example in the draw: by its texts, or by its prompt where it is all that a prompt has."""
+    parsed, kept = spool.row(group[0])
+    return text_seed(seed, "import", str(parsed.prompt if joined else (parsed, kept)))
+
+
+def _sides(spool: Spool, groups: list[list[int]], options: Options, counts: Counts) -> np.ndarray:
+    """``TRAIN`` or ``TEST`` for each example, int8 (n,); those whose prompts are the same or nearly so have the same.
+
+    Rows of one prompt that are joined are of the training side where one of them is.
+    """
+    rows = np.array([group[0] for group in groups], np.int64)
+    keys = np.array(spool.key, np.uint64)[rows]
+    sides = np.array([min(spool.side[row] for row in group) for group in groups], np.int8)
     _, first, prompt = np.unique(keys, return_index=True, return_inverse=True)
     if (sides == NO_SPLIT).all():
         threshold = options.test_share * 2.0**64
@@ -222,13 +255,12 @@ def _moved(sides: np.ndarray, to_train: np.ndarray, reason: str, counts: Counts)
     return np.where(moving, TRAIN, sides).astype(np.int8)
 
 
-def _write(folder: Path, spool: Spool, rows: np.ndarray, sides: np.ndarray, joined: bool, counts: Counts) -> None:
+def _write(folder: Path, spool: Spool, groups: list[list[int]], sides: np.ndarray, counts: Counts) -> None:
     for split, side in (("train", TRAIN), ("test", TEST)):
-        made = records(spool, rows[sides == side], joined, counts.dropped)
+        made = (record_of_group(spool, group) for group, of in zip(groups, sides.tolist(), strict=True) if of == side)
         path = folder / f"{split}.json"
-        number, several = _write_records(path, (record for _, record in made))
+        number, counts.several_best, counts.named = _write_records(path, made)
         counts.examples[split] = number
-        counts.several_best = several
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{split}.json would have more than {MAX_FILE_BYTES} bytes; take fewer with --examples")
         if not number:
@@ -239,16 +271,17 @@ def _write(folder: Path, spool: Spool, rows: np.ndarray, sides: np.ndarray, join
         raise DataError(f"no example is left for test.json{what}{moved}; raise --test-share, or use --split")
 
 
-def _write_records(path: Path, made: Iterator[dict[str, Any]]) -> tuple[int, bool]:
-    """Write records; how many they were, and whether one has several good responses."""
-    number, several = 0, False
+def _write_records(path: Path, made: Iterator[dict[str, Any]]) -> tuple[int, bool, bool]:
+    """Write records; how many they were, whether one has several good responses, and whether all are named."""
+    number, several, named = 0, False, True
     with path.open("w", encoding="utf-8") as file:
         for number, record in enumerate(made, start=1):
             file.write("[\n" if number == 1 else ",\n")
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False))
             several = several or "several_best" in record
+            named = named and is_named(record)
         file.write("\n]\n")
-    return number, several
+    return number, several, named
 
 
 def _metadata(
@@ -275,10 +308,11 @@ def _metadata(
             "seed": options.seed,
         },
         "inputs": {name: file_sha256(path) for name, path in source.files.items()},
-        **({KEY: REWARDBENCH} if _is_rewardbench(read) else {KEY: SEVERAL_BEST} if counts.several_best else {}),
+        **({KEY: REWARDBENCH} if _is_rewardbench(read, counts) else {KEY: SEVERAL_BEST} if counts.several_best else {}),
     }
 
 
-def _is_rewardbench(read: Reader) -> bool:
-    """Whether the set has the columns by which RewardBench 2 is scored."""
-    return read.layout == "pairs" and {"id", "subset", "num_correct"} <= set(read.keep)
+def _is_rewardbench(read: Reader, counts: Counts) -> bool:
+    """Whether the set has the columns by which RewardBench 2 is scored, filled, and is whole: a target alone."""
+    has_columns = read.layout == "pairs" and {"id", "subset", "num_correct"} <= set(read.keep)
+    return has_columns and counts.named and not counts.examples["train"]

@@ -9,11 +9,14 @@ from typing import Any
 from genies.data.limits import printable
 from genies.data.preferences import reading
 from genies.data.preferences.reading import Parsed, Row
+from genies.data.records import KEYS
 from genies.errors import DataError
 
 PROMPT = ("prompt", "instruction", "question", "context", "input", "query", "history")
 _CHOSEN = ("chosen", "chosen_response", "response_chosen")
 _REJECTED = ("rejected", "rejected_response", "response_rejected", "rejected_responses")
+_FIRST, _SECOND = ("response1", "response_1"), ("response2", "response_2")
+_PREFERENCE = ("overall_preference", "preference")
 SYSTEM = ("system", "system_prompt")
 KEPT = (
     "id", "prompt_id", "subset", "domain", "language", "source", "category", "margin", "strength", "num_correct",
@@ -32,6 +35,7 @@ class Layout:
         optional: likewise for roles that a set may lack.
         chosen_by_user: roles that are not guessed where a set has several of their columns.
         settings: names by which the user says more, such as the key of a score; they are no columns.
+        named_only: whether a set is only read in it where the user names it, since its columns do not show it.
     """
 
     read: Callable[[Row], Parsed]
@@ -39,6 +43,7 @@ class Layout:
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"system": SYSTEM})
     chosen_by_user: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
+    named_only: bool = False
 
 
 LAYOUTS = {
@@ -46,12 +51,12 @@ LAYOUTS = {
     "implicit": Layout(reading.implicit, {"chosen": _CHOSEN, "rejected": _REJECTED}),
     "preference": Layout(
         reading.preference,
-        {
-            "prompt": PROMPT,
-            "first": ("response1", "response_1"),
-            "second": ("response2", "response_2"),
-            "preference": ("overall_preference", "preference"),
-        },
+        {"prompt": PROMPT, "first": _FIRST, "second": _SECOND, "preference": _PREFERENCE},
+    ),
+    "1-or-2": Layout(
+        reading.one_or_two,
+        {"prompt": PROMPT, "first": _FIRST, "second": _SECOND, "label": (*_PREFERENCE, "label")},
+        named_only=True,
     ),
     "winner": Layout(
         reading.winner,
@@ -120,6 +125,11 @@ class Reader:
             raise reading.Broken(f"no {missing}")
         return LAYOUTS[self.layout].read({**values, **self.settings})
 
+    def is_negative(self, row: Mapping[str, Any]) -> bool:
+        """Whether the preference of a row is a number below 0."""
+        value = row.get(self.columns["preference"])
+        return reading.is_number(value) and value < 0
+
 
 def reader(
     place: str, columns: Collection[str], layout: str | None, named: Mapping[str, str], keep: Collection[str]
@@ -134,13 +144,15 @@ def reader(
         keep: columns that records keep besides ``KEPT``.
 
     Raises:
-        DataError: no layout fits, or more than one; a column is not there; or the user has to choose one.
+        DataError: no layout fits, or more than one; a column is not there or cannot be kept; or the user has to choose.
     """
     if layout is not None and layout not in LAYOUTS:
         raise DataError(f"layout: no layout is called {printable(layout)}; there are {', '.join(LAYOUTS)}")
+    if reserved := [key for key in keep if key in KEYS]:
+        raise DataError(f"keep: {reserved[0]} has a meaning of its own in records; rename the column in the set")
     for role, column in named.items():
         _check_named(place, columns, role, column, layout)
-    tried = [layout] if layout else list(LAYOUTS)
+    tried = [layout] if layout else [name for name, one in LAYOUTS.items() if not one.named_only]
     found = {name: roles for name in tried if (roles := _roles(LAYOUTS[name], columns, named)) is not None}
     # Where one layout needs all the columns of another and more, it is the one that is meant.
     fits = [a for a in found if not any(_needs(a) < _needs(b) for b in found)]
@@ -186,7 +198,7 @@ def _roles(layout: Layout, columns: Collection[str], named: Mapping[str, str]) -
 
 
 def _unfit(columns: Collection[str], layout: str | None) -> str:
-    wanted = {layout: LAYOUTS[layout]} if layout else LAYOUTS
+    wanted = {name: one for name, one in LAYOUTS.items() if name == layout or not (layout or one.named_only)}
     needed = "; ".join(f"{name} needs {', '.join(names[0] for names in of.columns.values())}"
                        for name, of in wanted.items())  # fmt: skip
     remedy = 'name columns with --columns, such as {"prompt": "question"}'

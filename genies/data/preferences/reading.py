@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from genies.data.preferences.turns import (
     Broken,
@@ -27,6 +27,7 @@ Row = Mapping[str, Any]
 """A row by the roles of its columns, such as ``prompt`` and ``chosen``."""
 TIE = "ties: no response is preferred"
 BOTH_BAD = "ties: both responses are called bad"
+FAR_APART = "a score is no number: scores differ by more than a number can hold"
 TEXTS = ("response", "completion", "answer", "text", "content", "output")
 """What a scored response calls its text."""
 SCORES = ("score", "overall_score", "rating")
@@ -84,6 +85,14 @@ def winner(row: Row) -> Parsed:
     return _of_two(row, word in first)
 
 
+def one_or_two(row: Row) -> Parsed:
+    """Two responses and the number of the better one, 1 or 2."""
+    label = row["label"]
+    if isinstance(label, bool) or label not in (1, 2):
+        raise Broken("a label is neither 1 nor 2")
+    return _of_two(row, label == 1)
+
+
 def better_id(row: Row) -> Parsed:
     """Two responses and the number of the better one, 0 or 1 (PKU-SafeRLHF)."""
     label = row["label"]
@@ -118,7 +127,8 @@ def scored(row: Row) -> Parsed:
         tuple(text for text, value in zip(texts, values, strict=True) if (value == top) is wanted)
         for wanted in (True, False)
     )
-    return Parsed(prompt, good, worse, {"strength": top - max(value for value in values if value < top)})
+    lead = _number(top - max(value for value in values if value < top), FAR_APART)
+    return Parsed(prompt, good, worse, {"strength": lead})
 
 
 def unpaired(row: Row) -> Parsed:
@@ -168,7 +178,7 @@ def _responses(values: Sequence[Any], prompt: Any, system: Any) -> tuple[Turns, 
     before = prompt_turns(prompt)
     if isinstance(system, str) and system and before and before[0].role != "system":
         before = (Turn("system", system), *before)
-    if all(isinstance(value, str) and not _continues(value, prompt) for value in values):
+    if all(isinstance(value, str) and not _continues(value, prompt, before) for value in values):
         return checked_prompt(before), tuple(values)
     turns = [turns_of(value) for value in values]
     if all(len(one) == 1 and one[0].role == "assistant" for one in turns):
@@ -177,15 +187,20 @@ def _responses(values: Sequence[Any], prompt: Any, system: Any) -> tuple[Turns, 
     return checked_prompt(_with_system(before, shared)), tuple(texts)
 
 
-def _continues(value: str, prompt: Any) -> bool:
-    """Whether a text is a transcript that goes on from the prompt's; a plain text that repeats it is a response."""
-    return is_transcript(value) and is_transcript(prompt)
+def _continues(value: str, prompt: Any, before: Turns) -> bool:
+    """Whether a text is a transcript that goes on from the prompt; a plain text that repeats it is a response."""
+    return is_transcript(value) and (is_transcript(prompt) or _hold(turns_of(value), before))
+
+
+def _hold(turns: Turns, before: Turns) -> bool:
+    """Whether a conversation has the user's turns of a prompt."""
+    said = {turn.content.strip() for turn in turns if turn.role == "user"}
+    return all(turn.content.strip() in said for turn in before if turn.role == "user")
 
 
 def _with_system(before: Turns, shared: Turns) -> Turns:
     """The prompt of whole conversations, which hold it already; only a system's turn may lie outside of them."""
-    said = [turn.content for turn in shared]
-    if any(turn.content not in said for turn in before if turn.role == "user"):
+    if not _hold(shared, before):
         raise Broken("conversations do not hold their prompt")
     return (before[0], *shared) if before[0].role == "system" and shared[0].role != "system" else shared
 
@@ -226,6 +241,16 @@ def _score(item: Any, named: str | None) -> Any:
 
 
 def _number(value: Any, problem: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise Broken(problem)
     return value
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ def columns_of(path: Path) -> list[str]:
         if not isinstance(row, Broken):
             columns |= dict.fromkeys(row)
     if not columns:
-        raise DataError(f"{shown_path(path)}: holds no row that is a JSON object; give JSON lines, or an array of them")
+        remedy = "give JSON lines, or an array of objects in a file whose name ends in .json or .json.gz"
+        raise DataError(f"{shown_path(path)}: holds no row that is a JSON object; {remedy}")
     return list(columns)
 
 
@@ -57,34 +59,45 @@ def rows_of(path: Path) -> Iterator[Row | Broken]:
         raise DataError(f"{shown_path(path)}: not a regular file; give a file of {', '.join(SUFFIXES)}")
     if path.suffix == ".parquet":
         yield from _of_parquet(path)
-    elif path.suffix == ".json" and _begins(path) == b"[":
+    elif path.name.endswith((".json", ".json.gz")) and _begins(path) == b"[":
         yield from _of_array(path)
     else:
         yield from _of_lines(path)
 
 
 def _begins(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(CHUNK_BYTES).lstrip()[:1]
+    with _unpacked(path) as (file, _):
+        return file.read(CHUNK_BYTES).removeprefix(BOM_UTF8).lstrip()[:1]
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A file to read from, unpacked where it is packed, and the file as it is on the disk."""
+    with path.open("rb") as raw, _damage_told(path):
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw, raw
 
 
 def _of_array(path: Path) -> Iterator[Row | Broken]:
-    if path.stat().st_size > MAX_ARRAY_BYTES:
-        raise DataError(
-            f"{shown_path(path)}: an array of more than {MAX_ARRAY_BYTES} bytes, which would be read whole; "
-            "give JSON lines or parquet"
-        )
-    records, flawed = load(path)
+    content = bytearray()
+    with _unpacked(path) as (file, raw):
+        while chunk := file.read(CHUNK_BYTES):
+            content += chunk if content else chunk.removeprefix(BOM_UTF8)
+            _check_ratio(path, raw.tell(), len(content))
+            if len(content) > MAX_ARRAY_BYTES:
+                raise DataError(
+                    f"{shown_path(path)}: an array of more than {MAX_ARRAY_BYTES} bytes, which would be read whole; "
+                    "give JSON lines or parquet"
+                )
+    records, flawed = load(path, bytes(content))
     for record in records:
         yield _checked(record, flawed)
 
 
 def _of_lines(path: Path) -> Iterator[Row | Broken]:
-    with path.open("rb") as raw, _damage_told(path):
-        file = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if path.suffix == ".gz" else raw
+    with _unpacked(path) as (file, raw):
         read = 0
         while line := file.readline(MAX_ROW_BYTES + 1):
-            yielded = _of_line(line)
+            yielded = _of_line(line if read else line.removeprefix(BOM_UTF8))
             while len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
                 read += len(line)
                 _check_ratio(path, raw.tell(), read)

@@ -45,7 +45,8 @@ def split_of(name: str) -> str | None:
 def find(name: str, revision: str | None) -> Source:
     """A set's files: a local file, those of a folder, or those of a data set of the hub.
 
-    A data set is ``owner/name``; a folder, a file or a pattern such as ``data/*_prefs-*`` may follow.
+    A data set is ``owner/name``; a folder, a file or a pattern such as ``data/*_prefs-*`` may follow. A name that ends
+    as a file does is local where it has two parts, or where its folder exists.
 
     Raises:
         DataError: there are none, they are of several sets, or the hub does not give them.
@@ -58,6 +59,8 @@ def find(name: str, revision: str | None) -> Source:
         return Source(name, _local(path))
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) < 2:
         raise DataError(f"{printable(name)}: no such file or folder, and no data set of the hub (owner/name)")
+    if name.endswith(SUFFIXES) and (len(path.parts) == 2 or path.parent.is_dir()):
+        raise DataError(f"{printable(name)}: no such local file; check the path (of the hub: owner/name/file)")
     return _of_hub(name, revision)
 
 
@@ -127,10 +130,14 @@ def _refusal(error: Exception, revision: str | None) -> str:
     if isinstance(error, RevisionNotFoundError):
         return f"the hub has no revision {revision} of it; name another with --revision"
     if isinstance(error, RepositoryNotFoundError):
-        return f"no such data set on the hub, or a private one; check the name, and for a private one {LOG_IN}"
+        return (
+            "no such local file or folder, and no such data set on the hub, or a private one; "
+            f"check the name, and for a private one {LOG_IN}"
+        )
     if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
         return f"the hub refuses it ({reason}); {LOG_IN}"
-    return f"the download failed ({type(error).__name__}: {reason}); run again, finished files are kept"
+    failed = f"the download failed ({type(error).__name__}: {reason})"
+    return f"no such local file or folder, and {failed}; run again, finished files are kept"
 
 
 def _licence(card: Path) -> str | None:

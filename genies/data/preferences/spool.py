@@ -6,7 +6,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,25 +83,37 @@ def _number(value: Any) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
-def records(
-    spool: Spool, rows: np.ndarray, joined: bool, dropped: Counter[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records that rows make, each with its (first) row.
+def examples_of(spool: Spool, rows: np.ndarray, joined: bool, dropped: Counter[str]) -> list[list[int]]:
+    """The rows that each example is made of, by their first row.
 
     Args:
         spool: what rows say.
-        rows: their numbers, ascending, int64 (n,).
-        joined: whether rows of one prompt make one record; what is kept is then that of the first.
+        rows: their numbers, ascending, int64 (n,); if they are not joined, each makes an example.
+        joined: whether rows of one prompt make one example.
         dropped: counts why rows make none.
     """
+    if not joined:
+        return [[row] for row in rows.tolist()]
     groups: dict[int, list[int]] = {}
     for row in rows.tolist():
-        groups.setdefault(spool.key[row] if joined else row, []).append(row)
+        groups.setdefault(spool.key[row], []).append(row)
+    made = []
     for group in groups.values():
-        parts = [spool.row(row) for row in group]
-        prompt = parts[0][0].prompt
-        good, worse = (tuple(t for part, _ in parts for t in getattr(part, name)) for name in ("good", "worse"))
         try:
-            yield group[0], record_of_row(Parsed(prompt, good, worse), parts[0][1])
+            record_of_group(spool, group)
         except Unusable as error:
             dropped[str(error)] += len(group)
+        else:
+            made.append(group)
+    return made
+
+
+def record_of_group(spool: Spool, group: Sequence[int]) -> dict[str, Any]:
+    """The record that rows of one prompt make together; what is kept is that of the first.
+
+    Raises:
+        Unusable: they make none.
+    """
+    parts = [spool.row(row) for row in group]
+    good, worse = (tuple(t for part, _ in parts for t in getattr(part, name)) for name in ("good", "worse"))
+    return record_of_row(Parsed(parts[0][0].prompt, good, worse), parts[0][1])
