@@ -76,7 +76,7 @@ RULES: Mapping[str, Rule] = {
     "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
-    "nulls": Rule(PLACE, (*PLACE, "repeats", "solver_accuracy", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+    "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),
