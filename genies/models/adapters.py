@@ -159,6 +159,11 @@ class OtherModel(NamedTuple):
     base_revision: str | None = None
 
 
+def is_pinned(model: OtherModel) -> bool:
+    """Whether a model is named by the manifest of a model that a run tuned."""
+    return model.identifier.endswith(".json")
+
+
 def pinned_files(model: OtherModel, remembered: Path) -> list[PinnedFiles]:
     """The files of any model, a classifier too; of an adapter, its own and those of its base.
 
@@ -213,7 +218,7 @@ def _usable_folder(model: OtherModel, remembered: Path, form: Form) -> Path:
 
 def _find(model: OtherModel) -> Path | PinnedFiles:
     """The folder of a model, or the files that a manifest pins."""
-    if model.identifier.endswith(".json"):
+    if is_pinned(model):
         return PinnedFiles.of(read_json(Path(model.identifier), "path", "files"))
     found = fetch(model.identifier, model.revision)
     if model.base and not is_adapter(found):
