@@ -70,7 +70,7 @@ class Adapted:
         """
         files = model_files(folder)
         name = base_of(folder, base)
-        revision = base_revision or _own_revision(folder, name)
+        revision = base_revision or own_revision(folder, name)
         try:
             found = fetch(name, revision)
             own = model_files(found)
@@ -137,7 +137,7 @@ def base_of(folder: Path, given: str | None) -> str:
     return named
 
 
-def _own_revision(folder: Path, base: str) -> str | None:
+def own_revision(folder: Path, base: str) -> str | None:
     """Revision of the base that an adapter's own configuration names."""
     config = read_object(Path(folder) / ADAPTER)
     revision = config.get("revision") if config.get("base_model_name_or_path") == base else None
