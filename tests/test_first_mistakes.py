@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from adapters import save_adapter
 from helpers import save_model, write_distribution
 from project import Project
 
@@ -23,6 +24,8 @@ from genies.engine.reads import Reads
 from genies.errors import GeniesError
 from genies.plan import Plan
 from genies.plan.checks import beside_files
+from genies.plan.products import problem_of, products
+from genies.stages.model import pin_model
 
 SHIFT = {"source": "north", "target": "south"}
 
@@ -325,3 +328,20 @@ def test_the_base_of_an_adapter_on_the_hub_has_to_be_named_for_a_reference(folde
         capability_interventions=[],
     )  # fmt: skip
     assert planned.models.references == ["tiny-llama"]
+
+
+def test_results_on_another_base_of_an_adapter_are_not_those_of_the_configuration(folder: Path) -> None:
+    adapter = save_adapter(folder / "adapter", folder / "tiny-llama", "lora")
+    save_model(folder / "other", "llama")
+
+    def problem(**changes: object) -> str | None:
+        planned = plan(models=[str(adapter)], **changes)
+        (described,) = (one for one in products(planned) if one.file == planned.files.model("adapter"))
+        return problem_of(described)
+
+    own = {"bases": {str(adapter): "tiny-llama"}}
+    output = plan(models=[str(adapter)]).files.model("adapter")
+    pin_model(str(adapter), base="tiny-llama", cache=Path("cache"), output=output)
+    assert problem(**own) is None
+    said = 'was made with adapter.base = "tiny-llama", configured is "other"'
+    assert problem(bases={str(adapter): "other"}) == said
