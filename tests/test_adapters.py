@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from adapters import KINDS, VIRTUAL, load_unmerged, save_adapter
-from helpers import one_thread_of_torch, save_model, save_reward_model
+from helpers import WORDS, one_thread_of_torch, save_model, save_reward_model
 from safetensors.torch import load_file, save_file
 
 from genies.engine.decoder import Decoder
@@ -122,7 +122,10 @@ def test_rewards_are_those_of_the_unmerged_adapter_text_by_text(
     adapter = save_adapter(tmp_path / kind, base, kind, "SEQ_CLS")
     model = load_unmerged(adapter, base, "SEQ_CLS")
     model.config.pad_token_id = None
-    scored = registry.make("reward_model", {"model": str(adapter)}).bind({}, "cpu").decision_function(PAIRS)
+    fitted = registry.make("reward_model", {"model": str(adapter)}).bind({}, "cpu").fit(PAIRS)
+    scored = fitted.decision_function(PAIRS)
+    # The self-test's own pass reads the virtual tokens, too.
+    assert fitted.read_as_["difference"] < TOLERANCE
     texts = ids_of(load_tokenizer(base))
     with torch.inference_mode():
         rewards = [
@@ -131,6 +134,51 @@ def test_rewards_are_those_of_the_unmerged_adapter_text_by_text(
     difference = float(np.abs(scored - np.array(rewards)).max())
     print(f"{kind}: largest difference {difference:.2g}, spread {scored.std():.2g}")
     assert difference < TOLERANCE and scored.std() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["lora", "prompt_tuning"])
+def test_a_judge_answers_as_the_unmerged_adapter_does(kind: str, tmp_path: Path, remembered: Path) -> None:
+    base = save_model(tmp_path / "judge", "llama", words=(*WORDS, "A", "B", "1", "Which", "Answer"))
+    adapter = save_adapter(tmp_path / kind, base, kind)
+    template = "{prompt} Which one ? A {first} B {second} . Answer :"
+    judge = registry.make("reward_model", {
+        "model": str(adapter), "format": "judge", "template": template, "answers": ["A", "B"],
+    }).bind({}, "cpu").fit(PAIRS)  # fmt: skip
+    assert judge.read_as_["difference"] < TOLERANCE
+    model, tokenizer = load_unmerged(adapter, base, "CAUSAL_LM"), load_tokenizer(base)
+
+    @torch.inference_mode()
+    def odds(prompt: str, first: str, second: str) -> float:
+        # The space before an answer is a token of its own.
+        asked = template.format(prompt=prompt, first=first, second=second) + " "
+        known = tokenizer.get_vocab()
+        logits = model(input_ids=torch.tensor([tokenizer(asked).input_ids])).logits[0, -1]
+        return float(logits[known["A"]] - logits[known["B"]])
+
+    texts = list(zip(PAIRS.prompt, PAIRS.first, PAIRS.second, strict=True))
+    own = np.array([(odds(p, a, b) - odds(p, b, a)) / 2 for p, a, b in texts])
+    scores = judge.decision_function(PAIRS)
+    assert np.abs(scores[:, 0] - scores[:, 1] - own).max() < TOLERANCE and own.std() > 1e-3
+
+
+def test_a_judges_virtual_tokens_take_positions_of_its_context(tmp_path: Path, remembered: Path) -> None:
+    base = save_model(tmp_path / "judge", "llama", context=32, words=(*WORDS, "A", "B"))
+    asked = {"format": "judge", "template": "{prompt} {first} {second} ?", "answers": ["A", "B"]}
+    pairs = TextPairs(("river" + " river" * 11,), ("river",), ("right",), example=np.array([0]))
+    registry.make("reward_model", {"model": str(base), **asked}).bind({}, "cpu").decision_function(pairs)
+    adapter = save_adapter(tmp_path / "prompt", base, "prompt_tuning")
+    judge = registry.make("reward_model", {"model": str(adapter), **asked}).bind({}, "cpu")
+    with pytest.raises(DataError, match="exceed the model's context of 32"):
+        judge.decision_function(pairs)
+
+
+def test_virtual_tokens_before_the_texts_of_an_encoder_are_refused(tmp_path: Path, remembered: Path) -> None:
+    encoder = save_reward_model(tmp_path / "bert", "bert")
+    adapter = save_adapter(tmp_path / "prompt", encoder, "prompt_tuning", "SEQ_CLS")
+    scorer = registry.make("reward_model", {"model": str(adapter), "base": str(encoder)}).bind({}, "cpu")
+    with pytest.raises(ModelError, match=r"virtual tokens .* decoders alone; give another adapter") as caught:
+        scorer.decision_function(PAIRS)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_adapter_without_its_head_is_no_reward_model_but_a_language_model(

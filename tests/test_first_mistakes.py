@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from adapters import save_adapter
 from helpers import save_model, write_distribution
 from project import Project
 
@@ -22,6 +24,8 @@ from genies.engine.reads import Reads
 from genies.errors import GeniesError
 from genies.plan import Plan
 from genies.plan.checks import beside_files
+from genies.plan.products import problem_of, products
+from genies.stages.model import pin_model
 
 SHIFT = {"source": "north", "target": "south"}
 
@@ -221,15 +225,6 @@ def test_a_reference_is_a_model_of_the_run_another_one_or_refused(folder: Path) 
         assert list(planned.references.of("tiny-llama", "implicit_reward")) == ["tiny-llama"]
 
 
-def test_the_reference_of_an_adapter_is_the_base_that_it_names(folder: Path) -> None:
-    from genies.models.files import base_of
-
-    (folder / "adapter").mkdir()
-    (folder / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "owner/base"}')
-    assert base_of("adapter") == "owner/base"
-    assert base_of("tiny-llama") is base_of("owner/name") is None
-
-
 def test_surface_baselines_may_be_members_and_an_ensemble_of_them_alone_is_one(folder: Path) -> None:
     planned = plan(
         interventions=["mms", "length", "first_word", "lora"],
@@ -258,3 +253,95 @@ def test_of_a_reference_log_probabilities_of_test_texts_alone_are_read(folder: P
     assert planned.trained_on("sft") == [] and planned.trained_on("tiny-llama") == planned.selection.fitted_on
     assert planned.reads("tiny-llama") == planned.methods.reads
     assert planned.methods.kind("implicit_reward").reads("plain") == Reads(log_probability=True)
+
+
+TUNED = {"tuned": {"intervention": "lora", "source": "north"}}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"model": ["a", "b"]}, "parameter model: name the folder or hub id of a reward model"),
+        ({"model": {"a": "b"}}, "parameter model: name the folder or hub id of a reward model"),
+        ({"model": "tiny-llama", "format": "judge", "template": 5}, "parameter template: 5 is no text"),
+        ({"model": "tiny-llama", "format": "judge", "template": ["pair"]}, "parameter template: ['pair'] is no text"),
+        ({"model": "tiny-llama", "format": "judge", "template": "{prompt}{response}?", "answers": 5}, "answers: 5"),
+        ({"model": "tuned", "format": "judge"}, "reward_model: format: judge asks a language model, and tuned is"),
+    ],
+)
+def test_what_can_be_no_reward_model_is_refused_before_the_run(folder: Path, parameters: dict, told: str) -> None:
+    said = refusal(
+        interventions=["mms", "lora", "reward_model"],
+        tuned_models=TUNED,
+        intervention_parameters={"reward_model": parameters},
+    )
+    assert told in said
+
+
+def test_a_tuned_model_is_read_by_interventions_of_the_runs_own_seed(folder: Path) -> None:
+    tuned = {"tuned": {**TUNED["tuned"], "interventions": ["ccs@1"]}}
+    said = refusal(interventions=["ccs", "mms", "lora"], further_seeds=[1], tuned_models=tuned)
+    assert "tuned: ccs@1 is no intervention of the run that reads features; did you mean ccs?" in said
+
+
+@pytest.mark.parametrize("read_by", [None, ["mms"], []])
+def test_a_model_that_the_run_tunes_is_no_reference(folder: Path, read_by: list[str] | None) -> None:
+    said = refusal(
+        interventions=["mms", "lora", "implicit_reward", "reward_model"],
+        tuned_models={"tuned": {**TUNED["tuned"], "interventions": read_by}},
+        intervention_parameters={"implicit_reward": {"reference": "tuned"}, "reward_model": {"model": "tuned"}},
+    )
+    assert "reference tuned: the run tunes it" in said
+
+
+def adapter_on(folder: Path, **configured: str) -> None:
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").touch()
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "owner/base", **configured})
+    )
+
+
+def test_the_reference_of_an_adapter_is_its_base_at_the_revision_that_it_names(folder: Path) -> None:
+    adapter_on(folder / "policy", revision="0123abc")
+    adapter_on(folder / "other", revision="4567def")
+    adapter_on(folder / "plain")
+    interventions = ["zero_shot", "implicit_reward"]
+    asked = {"interventions": interventions, "capability_interventions": ["zero_shot"]}
+    planned = plan(models=["./policy"], **asked)
+    assert planned.models.references == ["base"] and planned.models.flags("base") == ["--revision=0123abc"]
+    assert plan(models=["./plain"], **asked).models.flags("base") == []
+    said = refusal(models=["./policy", "./other"], **asked)
+    assert "reference owner/base: at revision 4567def, and the run reads it at 0123abc" in said
+    # What is configured holds for the adapter's base as well, so that both are the same.
+    planned = plan(models=["./policy", "./other"], revisions={"owner/base": "89ab"}, **asked)
+    assert planned.models.flags("base") == ["--revision=89ab"]
+    assert planned.models.base("policy") == (None, "89ab")
+
+
+def test_the_base_of_an_adapter_on_the_hub_has_to_be_named_for_a_reference(folder: Path) -> None:
+    said = refusal(models=["owner/adapter"], interventions=["implicit_reward"], capability_interventions=[])
+    assert "owner/adapter is on the hub: whether it is an adapter, and of which base, is not known before" in said
+    assert "name its base under bases, or give the parameter reference" in said
+    planned = plan(
+        models=["owner/adapter"], bases={"owner/adapter": "tiny-llama"}, interventions=["implicit_reward"],
+        capability_interventions=[],
+    )  # fmt: skip
+    assert planned.models.references == ["tiny-llama"]
+
+
+def test_results_on_another_base_of_an_adapter_are_not_those_of_the_configuration(folder: Path) -> None:
+    adapter = save_adapter(folder / "adapter", folder / "tiny-llama", "lora")
+    save_model(folder / "other", "llama")
+
+    def problem(**changes: object) -> str | None:
+        planned = plan(models=[str(adapter)], **changes)
+        (described,) = (one for one in products(planned) if one.file == planned.files.model("adapter"))
+        return problem_of(described)
+
+    own = {"bases": {str(adapter): "tiny-llama"}}
+    output = plan(models=[str(adapter)]).files.model("adapter")
+    pin_model(str(adapter), base="tiny-llama", cache=Path("cache"), output=output)
+    assert problem(**own) is None
+    said = 'was made with adapter.base = "tiny-llama", configured is "other"'
+    assert problem(bases={str(adapter): "other"}) == said

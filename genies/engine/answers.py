@@ -12,6 +12,7 @@ from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
 from genies.engine.positions import begin, of_one_length
 from genies.engine.scoring import Reading
+from genies.engine.virtual import after_virtual, shifted
 
 
 class AnswerReader:
@@ -41,14 +42,16 @@ class AnswerReader:
         Raises:
             ValueError: packed texts of different lengths cannot be read together.
         """
-        model, limit = self.decoder.model, self.decoder.alike_up_to
+        model, limit, virtual = self.decoder.model, self.decoder.alike_up_to, self.decoder.virtual_tokens
         if packed:
-            begin(model, limit, int(batch.position.max()) + 1)
+            begin(model, limit, int(batch.position.max()) + 1 + virtual)
             return self._read(batch, **self._tree_inputs(batch))
-        parts, readings = of_one_length(batch, limit), []
+        parts, readings = of_one_length(batch, limit, virtual), []
         for _, part in parts:
             begin(model, limit)
-            readings.append(self._read(part, **separate_inputs(part, self.decoder.device)))
+            inputs = separate_inputs(part, self.decoder.device)
+            mask = after_virtual(inputs["attention_mask"], virtual)
+            readings.append(self._read(part, **self.decoder.inputs_of(inputs["input_ids"]), attention_mask=mask))
         return Reading.joined(readings, np.concatenate([rows for rows, _ in parts]))
 
     def score(self, logits: torch.Tensor) -> torch.Tensor:
@@ -62,7 +65,8 @@ class AnswerReader:
         last = torch.as_tensor(batch.last, device=decoder.device)
 
         def at_output_head(_: object, args: tuple) -> tuple:
-            states.append(args[0].reshape(-1, args[0].shape[-1])[last])
+            hidden = args[0][:, decoder.virtual_tokens :]
+            states.append(hidden.reshape(-1, hidden.shape[-1])[last])
             return (states[0] if decoder.head_is_more else states[0][:1])[None], *args[1:]
 
         handle = decoder.output_head.register_forward_pre_hook(at_output_head)
@@ -84,5 +88,6 @@ class AnswerReader:
         tokens, position, end = (
             torch.as_tensor(array, device=self.decoder.device) for array in (batch.tokens, batch.position, batch.end)
         )
+        position, end = shifted(position, end, self.decoder.virtual_tokens)
         mask = tree_masks(self.decoder.model.config.get_text_config(), end, position, self.dtype)
-        return {"input_ids": tokens, "position_ids": position, "attention_mask": mask}
+        return {**self.decoder.inputs_of(tokens), "position_ids": position, "attention_mask": mask}

@@ -224,14 +224,15 @@ class RewardReader:
         )
         position, end = shifted(position, end, self.virtual_tokens)
         mask = tree_masks(self.classifier.config.get_text_config(), end, position, self.dtype)
-        return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
+        return {**self.inputs_of(tokens), "position_ids": position, "attention_mask": mask}
 
     def _separate_inputs(self, batch: PackedBatch) -> dict[str, Mask]:
         inputs = separate_inputs(batch, self.device)
         mask = after_virtual(inputs["attention_mask"], self.virtual_tokens)
-        return {**self._embedded(inputs["input_ids"]), "attention_mask": mask}
+        return {**self.inputs_of(inputs["input_ids"]), "attention_mask": mask}
 
-    def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inputs_of(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Arguments of the model for rows of tokens, int64 (R, W), each after the virtual tokens."""
         virtual = [] if self._virtual is None else [self._virtual]
         if self.adapted is not None and self._trains_virtual:
             virtual = [self.adapted.get_prompt(batch_size=1)[0], *virtual]

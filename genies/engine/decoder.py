@@ -44,6 +44,7 @@ class Decoder:
         alike_up_to: see ``genies.engine.positions``.
         without_heads: why no heads can be read of this model; None where they can.
         sizes: of the model: ``blocks``, ``heads`` of each (0 where none can be read), ``head_dim``, ``hidden``.
+        virtual_tokens: how many embeddings are read before every text.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Decoder:
         self.projections = [projections[layer] for layer in self.shape.head_layers]
         self._heads = count
         self._virtual = [] if virtual is None else [virtual]
-        self._before = 0 if virtual is None else len(virtual)
+        self.virtual_tokens = 0 if virtual is None else len(virtual)
 
     def _no_heads(self, projections: dict[int, torch.nn.Module], config: Any, count: int) -> str | None:
         name = type(self.model).__name__
@@ -165,16 +166,16 @@ class Decoder:
         Raises:
             ValueError: texts of different lengths cannot be read together.
         """
-        begin(self.model, self.alike_up_to, int(batch.position.max()) + 1 + self._before)
+        begin(self.model, self.alike_up_to, int(batch.position.max()) + 1 + self.virtual_tokens)
         tokens, position, end = map(self._there, (batch.tokens, batch.position, batch.end))
         before = past.length if past else 0
-        inputs = {"input_ids": tokens} if past else self._embedded(tokens)
+        inputs = {"input_ids": tokens} if past else self.inputs_of(tokens)
         # What was passed before the texts began with the virtual tokens.
-        position, end = (position + self._before, end) if past else shifted(position, end, self._before)
+        position, end = (position + self.virtual_tokens, end) if past else shifted(position, end, self.virtual_tokens)
         masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype, before)
         cache = past.rows(len(tokens)) if past else None
         return self._pass(
-            batch, 0 if past else self._before, **inputs, position_ids=position, attention_mask=masks,
+            batch, 0 if past else self.virtual_tokens, **inputs, position_ids=position, attention_mask=masks,
             past_key_values=cache, use_cache=past is not None,
         )  # fmt: skip
 
@@ -187,7 +188,7 @@ class Decoder:
         """
         from transformers import DynamicCache
 
-        length = len(tokens) + self._before
+        length = len(tokens) + self.virtual_tokens
         begin(self.model, self.alike_up_to, length)
         ids = torch.as_tensor(tokens, dtype=torch.int64, device=self.device)[None]
         position = torch.arange(length, device=self.device)[None]
@@ -198,7 +199,7 @@ class Decoder:
         # Of the output head one result is enough; it is the widest matrix of a small model.
         with hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
             self.model(
-                **self._embedded(ids), position_ids=position, attention_mask=masks, past_key_values=cache,
+                **self.inputs_of(ids), position_ids=position, attention_mask=masks, past_key_values=cache,
                 use_cache=True,
             )  # fmt: skip
         return Past(cache, length)
@@ -206,13 +207,13 @@ class Decoder:
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
-        parts, features = of_one_length(batch, self.alike_up_to, self._before), []
+        parts, features = of_one_length(batch, self.alike_up_to, self.virtual_tokens), []
         for _, part in parts:
             begin(self.model, self.alike_up_to)
             inputs = separate_inputs(part, self.device)
-            mask = after_virtual(inputs["attention_mask"], self._before)
-            given = self._embedded(inputs["input_ids"])
-            features.append(self._pass(part, self._before, **given, attention_mask=mask, use_cache=False))
+            mask = after_virtual(inputs["attention_mask"], self.virtual_tokens)
+            given = self.inputs_of(inputs["input_ids"])
+            features.append(self._pass(part, self.virtual_tokens, **given, attention_mask=mask, use_cache=False))
         return Features.joined(features, np.concatenate([rows for rows, _ in parts]))
 
     @contextmanager
@@ -230,7 +231,8 @@ class Decoder:
             for value in narrow:
                 value.data = value.data.to(dtype)
 
-    def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inputs_of(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Arguments of the model for rows of tokens, int64 (R, W), each after the virtual tokens."""
         return embedded(self.model.get_input_embeddings(), tokens, self._virtual)
 
     def _pass(self, batch: PackedBatch, skipped: int, **inputs: Any) -> Features:

@@ -37,7 +37,8 @@ def finished_reader(
 
     Raises:
         ModelError: no sequence classifier; one whose head or other weights are missing, or that needs code of its own;
-            or it has several outputs, and ``output`` does not say which is the reward.
+            an encoder with virtual tokens; or one with several outputs, of which ``output`` does not say which is the
+            reward.
         ConfigError: the model has no such output.
     """
     refuse_own_code(folder, "AutoModelForSequenceClassification")
@@ -48,6 +49,11 @@ def finished_reader(
     refuse_lacking(folder, missing, "give a finished reward model, or read a language model with format: judge")
     labels = [str(model.config.id2label.get(index, index)) for index in range(model.config.num_labels)]
     reader = RewardReader(model.requires_grad_(False), compute, virtual=read_virtual(folder, place))
+    if reader.virtual_tokens and not reader.is_decoder:
+        raise ModelError(
+            f"{folder}: virtual tokens (prompt tuning) are read before the texts of decoders alone; give another "
+            "adapter of this encoder, such as LoRA"
+        )
     weights = output_weights(folder, labels, output)
     if weights != [1.0]:
         reader.output_weights = torch.tensor(weights, dtype=torch.float32, device=reader.device)

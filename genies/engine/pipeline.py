@@ -15,6 +15,7 @@ from genies.engine.base_model import HEAD
 from genies.engine.classifier import RewardReader
 from genies.engine.forest import Batch, build_tree, pack
 from genies.engine.self_test import PACKING_TOLERANCE
+from genies.engine.virtual import after_virtual
 from genies.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -99,8 +100,8 @@ def _alike(dtype: torch.dtype, ours: float, theirs: float, rounding: float = 0.0
 
 
 def _compared_answer(reader: AnswerReader, tokens: np.ndarray) -> _Compared:
-    model = reader.decoder.model
-    logits = model(input_ids=_row(tokens, reader.decoder.device), use_cache=False).logits[:, -1, reader.answers]
+    inputs = reader.decoder.inputs_of(_row(tokens, reader.decoder.device))
+    logits = reader.decoder.model(**inputs, use_cache=False).logits[:, -1, reader.answers]
     # The model's own logits are rounded to its type, ours are not.
     rounding = 0.0 if logits.dtype == torch.float32 else 2 * torch.finfo(logits.dtype).eps * float(logits.abs().max())
     ours, theirs = _ours(reader, tokens), float(reader.score(logits)[0])
@@ -132,7 +133,8 @@ def _own_reward(reader: RewardReader, tokens: np.ndarray, pads: bool) -> float:
     try:
         config.pad_token_id = padding if pads else None
         with torch.autocast(reader.device.type, reader.dtype, enabled=widens):
-            outputs = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            mask = after_virtual(torch.ones_like(ids), reader.virtual_tokens)
+            outputs = model(**reader.inputs_of(ids), attention_mask=mask).logits
     finally:
         config.pad_token_id = padding
         for handle in handles:

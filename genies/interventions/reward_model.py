@@ -46,7 +46,8 @@ class RewardModel(TextScoring):
         base_revision: revision of the base on the hub; default: the one that the adapter names.
         overlong: whether texts over this model's own context are an ``error``, or lose tokens in front (``shorten``).
         format: ``prompt_response``, ``chat``, or ``judge``, for a causal language model that is asked about the
-            responses; ``auto`` takes ``chat`` where the tokenizer has a chat template, else ``prompt_response``.
+            responses; ``auto`` takes ``chat`` where the tokenizer has a chat template, else ``prompt_response``; of a
+            tuned model of the run it takes ``prompt_response``, which that was trained on.
         output: the reward of a classifier with several outputs: an index, a label, or weights (a list, or by label;
             what is not named weighs 0). A negative weight turns a cost into a reward.
         read_at: text or id of the token whose last place in a text gives the reward of a decoder; ``unpadded`` is the
@@ -173,7 +174,7 @@ class RewardModel(TextScoring):
         from genies.engine.finished import finished_reader
         from genies.interventions.training.finished import FinishedScorer
         from genies.interventions.training.judging import JudgeScorer
-        from genies.models.adapters import language_folder, reward_folder
+        from genies.models.adapters import is_pinned, language_folder, reward_folder
 
         (other,), remembered = self.other_models(self.get_params()), hashes_file(self.cache)
         if self.format == "judge":
@@ -181,8 +182,10 @@ class RewardModel(TextScoring):
             return JudgeScorer(folder, question, self.dtype, self._device, self.attention, self.batch_tokens)
         folder = reward_folder(other, remembered)
         reader = finished_reader(folder, self.dtype, self._device, self.attention, self.output)
-        shorten = self.overlong == "shorten"
-        return FinishedScorer.of(reader, folder, self.batch_tokens, shorten, self.format, self.read_at)
+        # A model that a run tunes was trained on prompt + response + EOS, whatever template its tokenizer has.
+        own = self.format == "auto" and is_pinned(other)
+        form, shorten = "prompt_response" if own else self.format, self.overlong == "shorten"
+        return FinishedScorer.of(reader, folder, self.batch_tokens, shorten, form, self.read_at)
 
     def _some_texts(self, pairs: TextPairs) -> list[np.ndarray]:
         """Tokens of a short, a usual and a long text that the model can hold."""

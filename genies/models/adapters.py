@@ -70,7 +70,7 @@ class Adapted:
         """
         files = model_files(folder)
         name = base_of(folder, base)
-        revision = base_revision or _own_revision(folder, name)
+        revision = base_revision or own_revision(folder, name)
         try:
             found = fetch(name, revision)
             own = model_files(found)
@@ -137,7 +137,7 @@ def base_of(folder: Path, given: str | None) -> str:
     return named
 
 
-def _own_revision(folder: Path, base: str) -> str | None:
+def own_revision(folder: Path, base: str) -> str | None:
     """Revision of the base that an adapter's own configuration names."""
     config = read_object(Path(folder) / ADAPTER)
     revision = config.get("revision") if config.get("base_model_name_or_path") == base else None
@@ -157,6 +157,11 @@ class OtherModel(NamedTuple):
     revision: str | None = None
     base: str | None = None
     base_revision: str | None = None
+
+
+def is_pinned(model: OtherModel) -> bool:
+    """Whether a model is named by the manifest of a model that a run tuned."""
+    return model.identifier.endswith(".json")
 
 
 def pinned_files(model: OtherModel, remembered: Path) -> list[PinnedFiles]:
@@ -213,7 +218,7 @@ def _usable_folder(model: OtherModel, remembered: Path, form: Form) -> Path:
 
 def _find(model: OtherModel) -> Path | PinnedFiles:
     """The folder of a model, or the files that a manifest pins."""
-    if model.identifier.endswith(".json"):
+    if is_pinned(model):
         return PinnedFiles.of(read_json(Path(model.identifier), "path", "files"))
     found = fetch(model.identifier, model.revision)
     if model.base and not is_adapter(found):

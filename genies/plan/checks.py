@@ -41,6 +41,7 @@ def check(plan: Plan) -> None:
         _ensembles,
         _capability,
         _tuned,
+        _judges,
         _models,
     ):
         of(plan)
@@ -233,15 +234,28 @@ def _tuned(plan: Plan) -> None:
             raise ConfigError(f"{where}: the run trains no adapter with an intervention {tuned.intervention}{has}")
         if tuned.source not in (sources := plan.jobs.sources(tuned.intervention)):
             raise ConfigError(f"{where}: {tuned.source} is no source of the run{_nearest(tuned.source, sources)}")
+        probes = [probe for probe in methods.probes if probe not in methods.repeats]
         for chosen in tuned.interventions or ():
-            if chosen not in methods.probes:
-                hint = _nearest(chosen, methods.probes)
+            if chosen not in probes:
+                hint = _nearest(chosen, probes)
                 raise ConfigError(f"{where}: {chosen} is no intervention of the run that reads features{hint}")
         if not tuned.interventions and tuned.interventions is not None and name not in plan.models.rewards:
             raise ConfigError(f"{where}: no intervention reads it; name some, or a reward_model whose model it is")
     for adapter in plan.config.bases:
         if adapter not in plan.config.chosen_models:
             raise ConfigError(f"bases: {adapter} is no model of the run{_nearest(adapter, plan.config.chosen_models)}")
+
+
+def _judges(plan: Plan) -> None:
+    """Refuse judges that are models which the run tunes."""
+    rewards = {str(manifest): name for name, manifest in plan.models.rewards.items()}
+    for name in plan.methods.texts:
+        parameters = plan.methods.parameters(name)
+        if parameters.get("format") == "judge" and parameters.get("model") in rewards:
+            raise ConfigError(
+                f"intervention_parameters: {name}: format: judge asks a language model, and "
+                f"{rewards[parameters['model']]} is tuned as a reward model; leave format out"
+            )
 
 
 def _models(plan: Plan) -> None:

@@ -66,8 +66,9 @@ class Methods:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
         name, seed = self.repeats.get(intervention, (intervention, None))
         own = self._config.intervention_parameters.get(name, {})
-        if own.get("model") in self._config.tuned_models:
-            own = {**own, "model": str(reward_manifest(self._config, own["model"]))}
+        model = own.get("model")
+        if isinstance(model, str) and model in self._config.tuned_models:
+            own = {**own, "model": str(reward_manifest(self._config, model))}
         parameters = {"protocol": self._config.protocol, "seed": self._config.seed, **own}
         if seed is None:
             return parameters

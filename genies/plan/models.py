@@ -8,7 +8,7 @@ from pathlib import Path
 from genies.config.sections import PLAIN_NAME, Config, TunedModel
 from genies.demo.place import MODEL, MODEL_FILE
 from genies.errors import ConfigError
-from genies.models.adapters import base_of, is_adapter
+from genies.models.adapters import base_of, is_adapter, own_revision
 from genies.models.files import file_identity, model_files
 from genies.models.find import is_local, model_name, revision_of
 
@@ -34,9 +34,11 @@ class Models:
         self._own = tuple(self.identifiers)
         self._tuned = config.tuned_models
         self.tuned: dict[str, TunedModel] = {n: one for n, one in self._tuned.items() if one.interventions != ()}
-        asked = {parameters.get("model") for parameters in config.intervention_parameters.values()}
+        # A list, as what is no name may not be hashable; it is refused with the other parameters.
+        asked = [parameters.get("model") for parameters in config.intervention_parameters.values()]
         self.rewards = {name: reward_manifest(config, name) for name in self._tuned if name in asked}
         self._revisions = config.revisions
+        self._named_revisions: dict[str, str | None] = {}
         self._bases = {placed.get(name, name): base for name, base in config.bases.items()}
 
     def __iter__(self) -> Iterator[str]:
@@ -67,27 +69,48 @@ class Models:
             return base
         return base_of(Path(identifier).expanduser(), None)
 
-    def add_reference(self, identifier: str) -> str:
+    def untuned_revision(self, model: str) -> str | None:
+        """The hub revision of the base of a local adapter, as it is configured or the adapter names it; else None."""
+        base = None if model in self.tuned else self.untuned(model)
+        if base is None or is_local(base):
+            return None
+        identifier = self.identifiers[model]
+        own = own_revision(Path(identifier).expanduser(), base) if _is_adapter(identifier) else None
+        return revision_of(base, self._revisions) or own
+
+    def add_reference(self, identifier: str, revision: str | None = None) -> str:
         """Have a model read as a reference, unless it is one of the run. Returns its name.
 
         Args:
             identifier: name of a model of the run, or folder, GGUF file or hub id of any.
+            revision: on the hub, where an adapter names that of its base.
 
         Raises:
-            ConfigError: another model has its name.
+            ConfigError: another model has its name, or it is the same one at another revision; or the run tunes it.
         """
-        if identifier in self:
+        if identifier in self._tuned:
+            raise ConfigError(
+                f"reference {identifier}: the run tunes it, so it is not there before; name another model"
+            )
+        if identifier in self._own:
             return identifier
         name = model_name(identifier)
         try:
             PLAIN_NAME.checked(name)
         except ValueError as error:
             raise ConfigError(f"reference {identifier}: its name {error}") from None
-        if name in self.tuned or not _same(self.identifiers.setdefault(name, identifier), identifier):
+        if name in self._tuned or not _same(self.identifiers.setdefault(name, identifier), identifier):
             other = self.identifiers.get(name, "a model that the run tunes")
             raise ConfigError(f"reference {identifier}: {other} is also called {name}; give one of them another name")
         if name not in self._own and name not in self.references:
             self.references.append(name)
+            self._named_revisions[name] = revision
+        if revision and revision != (read := self.revision(name)):
+            at = read or "its default branch"
+            raise ConfigError(
+                f"reference {identifier}: at revision {revision}, and the run reads it at {at}; name one of them under "
+                "revisions"
+            )
         return name
 
     def files(self, model: str) -> list[Path]:
@@ -117,8 +140,8 @@ class Models:
         return [file_identity(file) for file in files if file not in (self.demo, *self.rewards.values())]
 
     def revision(self, model: str) -> str | None:
-        """The configured hub revision of a model."""
-        return revision_of(self.identifiers[model], self._revisions)
+        """The hub revision of a model: the configured one; of a reference, else that which its adapter names."""
+        return revision_of(self.identifiers[model], self._revisions) or self._named_revisions.get(model)
 
     def base(self, model: str) -> tuple[str | None, str | None]:
         """The configured base of an adapter, and the base's configured hub revision; None where there is none."""

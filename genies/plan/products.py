@@ -24,7 +24,7 @@ class Product:
         file: a manifest (JSON), an evaluation, or the overlaps (parquet).
         code: digest of the code of its rule.
         inputs: its inputs by their roles.
-        configured: further fields that it should hold.
+        configured: further fields that it should hold; a dot leads into a field.
     """
 
     file: Path
@@ -93,8 +93,8 @@ def problem_of(product: Product, hashes: Mapping[Path, str] | None = None) -> st
     told = _told(product.file)
     for name, wanted in product.configured.items():
         wanted = json.loads(json.dumps(wanted))
-        if told.get(name) != wanted:
-            return f"was made with {name} = {_short(told.get(name))}, configured is {_short(wanted)}"
+        if (found := _at(told, name)) != wanted:
+            return f"was made with {name} = {_short(found)}, configured is {_short(wanted)}"
     stated = told.get(MADE_OF) or {}
     if stated.get("code") != product.code:
         return "was made by other code than is installed now"
@@ -111,6 +111,13 @@ def _told(file: Path) -> Mapping[str, Any]:
     from genies.evaluation.evaluations import read_making
 
     return read_making(file)
+
+
+def _at(told: Any, name: str) -> Any:
+    """The value of a field, or of one in it, by a name with dots; None where there is none."""
+    for part in name.split("."):
+        told = told.get(part) if isinstance(told, Mapping) else None
+    return told
 
 
 def _short(value: Any) -> str:
@@ -132,8 +139,8 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
     if model in plan.models.tuned:
         yield _merged(plan, model, described, "language model")
     else:
-        identifier = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
-        yield Product(described, plan.code("genies.stages.model"), {}, identifier)
+        configured = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
+        yield Product(described, plan.code("genies.stages.model"), {}, {**configured, **_base(plan, model)})
     yield Product(
         tokens,
         plan.code("genies.stages.tokenize"),
@@ -144,6 +151,13 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
         chosen = {"distributions": plan.jobs.batch(batch), "options": deciding(plan.config.extraction)}
         code = plan.code("genies.stages.extract")
         yield Product(manifest, code, {"model": described, "tokens": tokens}, chosen)
+
+
+def _base(plan: Plan, model: str) -> dict[str, str]:
+    """What the manifest of an adapter should state of its base, as far as that is known before it is read."""
+    base, revision = plan.models.untuned(model), plan.models.untuned_revision(model)
+    stated = {"adapter.base": base, "adapter.asked_base_revision": revision}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _merged(plan: Plan, name: str, manifest: Path, form: str) -> Product:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from genies.engine.reads import declares
 from genies.errors import ConfigError
+from genies.models.find import is_local
 from genies.plan.methods import Methods
 from genies.plan.models import Models
 
@@ -26,13 +27,24 @@ class References:
                 for model in (name for name in models if methods.on(name, [intervention])):
                     identifier = given or models.untuned(model)
                     if identifier is None:
-                        raise ConfigError(
-                            f"intervention_parameters: {intervention}: {model} is no adapter that names its base, "
-                            "which would be its reference; give the parameter reference"
-                        )
-                    self._names[model, intervention] = models.add_reference(identifier)
+                        raise _unknown(intervention, models.identifiers[model])
+                    revision = None if given else models.untuned_revision(model)
+                    self._names[model, intervention] = models.add_reference(identifier, revision)
 
     def of(self, model: str, intervention: str) -> Sequence[str]:
         """Name of the reference of a model, in a list that is empty where the intervention reads none."""
         name = self._names.get((model, intervention))
         return [] if name is None else [name]
+
+
+def _unknown(intervention: str, model: str) -> ConfigError:
+    """The error where nothing says what a model was tuned from."""
+    where = f"intervention_parameters: {intervention}: {model}"
+    if is_local(model):
+        return ConfigError(
+            f"{where} is no adapter that names its base, which would be its reference; give the parameter reference"
+        )
+    return ConfigError(
+        f"{where} is on the hub: whether it is an adapter, and of which base, is not known before it is downloaded; "
+        "name its base under bases, or give the parameter reference"
+    )

@@ -12,6 +12,10 @@ from helpers import one_thread_of_torch, save_model, write_distribution
 import genies
 from genies.cli import main
 
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant : {% endif %}"
+)
 one_thread = pytest.fixture(autouse=True)(one_thread_of_torch)
 
 
@@ -23,7 +27,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_call_trains_a_model_reads_it_and_scores_with_it(data: None) -> None:
+@pytest.mark.parametrize("prompt_format", ["published", "chat"])
+def test_a_call_trains_a_model_reads_it_and_scores_with_it(data: None, prompt_format: str) -> None:
+    # Texts are scored as they were trained on, not in the template of the tokenizer that the fit keeps.
+    Path("tiny/chat_template.jinja").write_text(TEMPLATE)
     table = genies.evaluate_shifts(
         "tiny",
         ["reward_model", "mms", "lora"],
@@ -35,6 +42,7 @@ def test_a_call_trains_a_model_reads_it_and_scores_with_it(data: None) -> None:
             "reward_model": {"model": "tuned"},
         },
         tuned_models={"tuned": {"intervention": "lora", "source": "north"}},
+        prompt_format=prompt_format,
     )
     by_model = {model: set(rows["intervention"]) for (model,), rows in table.group_by("model")}
     assert by_model == {"tiny": {"mms", "lora", "reward_model"}, "tuned": {"mms"}}

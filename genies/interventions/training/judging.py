@@ -89,7 +89,7 @@ class JudgeScorer:
             TextGroup(tuple(self._tokens(text, f"example {example}") for text in sorted(texts)), (None,) * len(texts))
             for example, texts in found.items()
         ]
-        check_lengths(groups, list(found), self._context)
+        check_lengths(groups, list(found), self._context, spare=self.reader.decoder.virtual_tokens)
         rows = [[row[example, text] for text in texts] for example, *texts in asked]
         return Grouped(groups, np.array(rows, np.int64).reshape(-1, 2), {})
 

@@ -56,6 +56,8 @@ class Question:
         Raises:
             ConfigError: they are no question with answers.
         """
+        if not isinstance(template, str):
+            raise ConfigError(f"parameter template: {template!r} is no text; write one, or name pair or grade")
         text = WORDINGS.get(template, template)
         places = frozenset(PLACE.findall(text))
         if places not in (PAIR, GRADE):
@@ -68,7 +70,7 @@ class Question:
                 "parameter answers: goes with a template of your own, which says what to answer; give one"
             )
         answers = list("AB" if places == PAIR else "12345") if answers is None else answers
-        texts = tuple(answers)
+        texts = tuple(answers) if isinstance(answers, Sequence | Mapping) else (answers,)
         if (
             isinstance(answers, str)
             or any(not isinstance(text, str) or not text for text in texts)
