@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from genies.engine.tokens import Tokens, select_tokens
 from genies.errors import ConfigError, StoreError
 from genies.files import PARTIAL
 from genies.interventions.registry import available, load_class, make
+from genies.locks import locked
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
 from genies.store.assembled import AssembledStore
@@ -147,6 +151,24 @@ def test_a_damaged_part_is_computed_again_and_no_other(world: World) -> None:
     assert len(ActivationStore(world.root / damaged).example) == len(
         [row for row in world.tokens["plain"].example if row >= 6]
     )
+
+
+def test_a_part_that_another_job_completes_meanwhile_stays_in_its_place(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = world.request({"plain": Reads(final=True)})
+    (name,) = world.extractor(tmp_path / "elsewhere").extract(request)["plain"]
+    other = world.extractor()
+    with ThreadPoolExecutor(1) as pool:
+        with locked(world.root, [name], "cities test"):
+            waiting = pool.submit(other.extract, replace(request, distribution="towns"))
+            while "waiting" not in caplog.text and not waiting.done():
+                time.sleep(0.01)
+            shutil.copytree(tmp_path / "elsewhere" / name, world.root / name)
+            completed = (world.root / name / "store.json").stat()
+        assert waiting.result() == {"plain": [name]}
+    assert (world.root / name / "store.json").stat().st_ino == completed.st_ino
+    assert other.statistics.forward_passes == 0
 
 
 def test_an_intervention_gets_what_it_declares_and_nothing_else(world: World) -> None:
