@@ -196,8 +196,27 @@ def test_what_the_configuration_leaves_out_is_refused_with_the_reason(world: Wor
     store = AssembledStore([ActivationStore(world.root / part) for part in found["plain"]], (1, 2), ())
     with pytest.raises(StoreError, match="holds no heads: extraction.heads leaves them out"):
         store.heads(1)
-    with pytest.raises(StoreError, match="layers 2, not 3; add it to extraction.layers"):
+    with pytest.raises(StoreError, match="layers 1, 2, not 3; add it to extraction.layers"):
         store.residual(3)
+
+
+def test_what_the_configuration_leaves_out_is_refused_although_another_run_has_stored_it(
+    world: World, tmp_path: Path
+) -> None:
+    own = Extractor(world.model, tmp_path / "fresh", Extraction(device="cpu", layers=(0, 3), heads=(0, 1)))
+    request = world.request({"plain": EVERYTHING})
+    refusals = []
+    for extractor in (world.extractor(), own):
+        names = extractor.extract(request)["plain"]
+        store = AssembledStore([ActivationStore(extractor.root / name) for name in names], (0, 3), (0, 1))
+        assert (store.residual(3).shape[1:], store.heads(0, [1]).shape[1:]) == ((32,), (1, 8))
+        refusals.append([])
+        for read in (lambda: store.residual(1), lambda: store.heads(0, [3]), lambda: store.heads(1)):  # noqa: B023
+            with pytest.raises(StoreError) as refused:
+                read()
+            refusals[-1].append(str(refused.value).split(": ")[1])
+    assert refusals[0] == refusals[1]
+    assert refusals[0][0] == "holds residual of the layers 0, 3, not 1; add it to extraction.layers"
 
 
 @given(reads_strategy, st.sampled_from(["plain", "yes"]), st.sampled_from([(0, 1, 2, 3), (1, 2), (3,)]), st.booleans())
