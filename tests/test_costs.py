@@ -74,15 +74,17 @@ class Run:
     def costs(self, *entries: str, shapes: tuple[str, ...] = (), tokenizer: Path | None = None) -> Costs:
         return estimate(read_configuration([Path("config.yaml")], entries), shapes, tokenizer, Rate())
 
-    def make(self, options: Extraction) -> Extractor:
+    def make(self, options: Extraction, *entries: str) -> Extractor:
         """Tokenize and extract. Returns the extractor, which counts."""
         made: list[Extractor] = []
-        plan = self.plan()
+        plan = self.plan(*entries)
         views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
-        tokenize_splits(model=model, train=train, test=test, **views, extraction=options, output=tokens)
+        tokenize_splits(
+            model=model, train=train, test=test, **views, reading=plan.reading, extraction=options, output=tokens
+        )
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
             patched.setattr("genies.stages.extract.Extractor", remember)
@@ -153,6 +155,16 @@ def test_what_the_cache_has_is_read_from_it_and_needs_no_more_disk(run: Run, mon
     assert (before.models[0].stored, after.models[0].stored) == (0, before.models[0].disk["activations"])
     assert after.needed == before.needed - before.models[0].disk["activations"]
     assert run.costs("extraction={dtype: bfloat16}").models[0].stored == 0
+
+
+@pytest.mark.parametrize("limit", ["limit={train: 5, test: 3}", "limit={train: 9, test: 7}"])
+def test_what_the_cache_has_of_a_limited_run_is_counted_as_without_it(run: Run, limit: str) -> None:
+    before = run.costs(limit).models[0]
+    run.make(Extraction(batch_tokens=300, device="cpu"), limit)
+    after = run.costs(limit).models[0]
+    assert after.splits == before.splits
+    assert [part.tokens for part in after.parts] == [part.tokens for part in before.parts]
+    assert after.stored == before.disk["activations"]
 
 
 def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

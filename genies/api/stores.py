@@ -46,12 +46,15 @@ class OpenStore:
         texts: the texts, columns as in ``TEXT_COLUMNS``.
     """
 
-    def __init__(self, stores: Mapping[str, AssembledStore], examples: Sequence[Example] | None) -> None:
+    def __init__(
+        self, stores: Mapping[str, AssembledStore], examples: Sequence[Example] | None, place: tuple[str, str]
+    ) -> None:
         """Bind the stores of one split to the table of its texts.
 
         Args:
             stores: by view; at least one.
             examples: of the split, as the model was shown them; None if unknown.
+            place: names of distribution and split.
         """
         self._stores = dict(sorted(stores.items()))
         first = next(iter(self._stores.values()))
@@ -59,7 +62,7 @@ class OpenStore:
         self.views = list(self._stores)
         keys = _keys(first)
         self._rows = {view: store.rows(*zip(*keys, strict=True)) for view, store in self._stores.items()}
-        self.texts = _table(first, keys, examples)
+        self.texts = _table(place, keys, examples)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -142,23 +145,23 @@ def open_store(
             raise ConfigError(f"{path}: names many splits; give distribution and split")
         activations = Activations([path], Path(cache))
         views = activations.views(folder.name, split)
-        stores = activations.stores(folder.name, split, views)
+        stores = activations.stores(folder.name, split, views, restricted=True)
+        place, tokens = (folder.name, split), activations.tokens(folder.name, split, views[0])
     else:
-        place = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
-        if place.name.startswith(PARTIAL):
-            raise StoreError(f"{place}: the store is not complete; run snakemake again to finish it")
-        one = ActivationStore(place)
-        held = one.description["distribution"], one.description["split"]
-        if (folder.name if folder else held[0], split or held[1]) != held:
-            raise StoreError(f"{place}: holds {' '.join(held)}, not {folder.name if folder else held[0]} {split or ''}")
+        part = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
+        if part.name.startswith(PARTIAL):
+            raise StoreError(f"{part}: the store is not complete; run snakemake again to finish it")
+        one = ActivationStore(part)
+        place = one.description["distribution"], one.description["split"]
+        if (asked := (folder.name if folder else place[0], split or place[1])) != place:
+            raise StoreError(f"{part}: holds {' '.join(place)}, not {' '.join(asked)}")
         stores = {one.description["view"]: AssembledStore([one], heads=one.head_numbers or None)}
-        cache = place.parents[1]
+        tokens = tokens_path(part.parents[1], one.description["tokens"])
     if folder is None or not folder.is_dir():
-        return OpenStore(stores, None)
-    first = next(iter(stores.values())).parts[0]
-    file = folder / f"{first.description['split']}.json"
+        return OpenStore(stores, None, place)
+    file = folder / f"{place[1]}.json"
     shown = _as_shown(file, path) if path.suffix == ".json" else _as_filed(file)
-    return OpenStore(stores, _the_extracted(shown, first, file, Path(cache)))
+    return OpenStore(stores, _the_extracted(shown, tokens, file), place)
 
 
 def _by_digest(beginning: str, root: Path) -> Path:
@@ -188,11 +191,13 @@ def _as_filed(file: Path) -> Iterator[list[Example]]:
         yield read_framed(file, framing, seed=0).examples
 
 
-def _the_extracted(
-    candidates: Iterator[list[Example]], part: ActivationStore, file: Path, cache: Path
-) -> list[Example]:
-    """The first of the candidates whose texts are those that were tokenized when a part was made."""
-    path = tokens_path(cache, part.description["tokens"])
+def _the_extracted(candidates: Iterator[list[Example]], path: Path, file: Path) -> list[Example]:
+    """The first of the candidates whose texts are those of a file of tokens."""
+    if not path.is_file():
+        raise StoreError(
+            f"{path}: not there any more, so that the texts of {file} cannot be compared with it; give the run's "
+            "manifest, or leave the folder out"
+        )
     wanted, tokens = read_attributes(path)["fields"]["texts"], read_tokens(path)
     # A part may hold some of them.
     keys = sorted(zip(tokens.example.tolist(), tokens.response.tolist(), strict=True))
@@ -214,9 +219,7 @@ def _keys(store: AssembledStore) -> list[tuple[int, int]]:
     return sorted(zip(store.example.tolist(), store.response.tolist(), strict=True))
 
 
-def _table(store: AssembledStore, keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
-    described = store.parts[0].description
-    place = described["distribution"], described["split"]
+def _table(place: tuple[str, str], keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
     rows = []
     for row, (example, response) in enumerate(keys):
         told = examples[example] if examples else None

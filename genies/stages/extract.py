@@ -12,7 +12,7 @@ from genies.data.options import Split
 from genies.devices import claim_gpus
 from genies.digests import code_digest
 from genies.engine.options import Extraction
-from genies.engine.reads import Reads, from_flags
+from genies.engine.reads import Reads, from_flags, to_flags
 from genies.files import read_json, write_json
 from genies.making import MADE_OF, MADE_WITH, grouped, made_of, recorded_making
 from genies.models.describe import read_model
@@ -52,7 +52,8 @@ def extract_distributions(
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, the ``model`` with its digests, the ``distributions``, the
             ``reading``, ``stores`` (records with distribution, split, view and digest of a part), ``features``
-            (likewise with their names, by which fits know what they read), ``checks`` of how exact packing was (by
+            (likewise with their names, by which fits know what they read, those of their ``tokens``, and what of them
+            is read), ``checks`` of how exact packing was (by
             distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``made_with`` (what else did,
             with the digests of the ``stores``), ``adopted`` (by digest, where stores are from those of other versions),
             ``left_out``, the ``options`` that decided them, and the ``extraction``, that is the same as settled.
@@ -68,7 +69,8 @@ def extract_distributions(
         for view, parts in extractor.extract(request).items():
             place = {"distribution": request.distribution, "split": request.split, "view": view}
             name, _ = store_digest(described, request.tokens_digests[view], extractor.settled)
-            features.append({**place, "digest": name})
+            read = {"tokens": request.tokens_digests[view], "reads": to_flags({view: request.reads_of(view)})[0]}
+            features.append({**place, "digest": name, **read})
             stores += [{**place, "digest": part} for part in parts]
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(

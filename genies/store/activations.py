@@ -152,11 +152,7 @@ class ActivationStore:
         if feature == "residual":
             return feature, [place]
         stored = self.head_numbers
-        if absent := [head for head in heads or () if head not in stored]:
-            raise StoreError(
-                f"{self.folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to "
-                "extraction.heads"
-            )
+        check_heads(self.folder, stored, heads or ())
         columns = range(len(stored)) if heads is None else [stored.index(int(head)) for head in heads]
         return feature, [place * len(stored) + column for column in columns]
 
@@ -237,12 +233,25 @@ class ActivationStore:
 def _place(store: ActivationStore, feature: str, layer: int) -> int:
     """Index of a layer among those that a store holds of a feature."""
     layers = store.layers(feature)
+    check_layer(store.folder, feature, layers, layer)
+    return layers.index(layer)
+
+
+def check_layer(folder: Path, feature: str, layers: Sequence[int], layer: int) -> None:
+    """Raise StoreError unless a layer of a feature is among those that can be read."""
     if layer not in layers:
         raise StoreError(
-            f"{store.folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
+            f"{folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
             "extraction.layers"
         )
-    return layers.index(layer)
+
+
+def check_heads(folder: Path, stored: Sequence[int], heads: Sequence[int]) -> None:
+    """Raise StoreError unless heads are among those that can be read."""
+    if absent := [head for head in heads if head not in stored]:
+        raise StoreError(
+            f"{folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to extraction.heads"
+        )
 
 
 def describe_store(root: Path, digest: str) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from genies.engine.reads import EVERYTHING, Reads
 from genies.engine.shape import Shape
 from genies.errors import StoreError
-from genies.store.activations import ActivationStore
+from genies.store.activations import ActivationStore, check_heads, check_layer
 from genies.store.held import Held
 from genies.store.parts import examples_of, keys_from_json, shape_of
 
@@ -22,11 +22,17 @@ class AssembledStore:
 
     Attributes:
         parts: the parts.
+        reads: features that can be read.
         example, response: which response each row is, by example and response, int64 (texts,).
     """
 
     def __init__(
-        self, parts: Sequence[ActivationStore], layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+        self,
+        parts: Sequence[ActivationStore],
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        reads: Reads = EVERYTHING,
+        texts: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Bind the parts.
 
@@ -34,10 +40,13 @@ class AssembledStore:
             parts: at least one, all of one view and model.
             layers: those that the configuration lets be read; None for all.
             heads: likewise.
+            reads: features that the run reads; parts may hold more, which other runs asked for.
+            texts: example and response of the run's texts, int64 (texts,) each; None for all that the parts hold.
         """
-        self.parts = list(parts)
+        self.parts, self.reads = list(parts), reads
         self._layers, self._heads = layers, heads
-        keys = np.concatenate([np.stack([part.example, part.response], axis=1) for part in parts])
+        held = [(part.example, part.response) for part in parts] if texts is None else [texts]
+        keys = np.concatenate([np.stack(of_one, axis=1) for of_one in held])
         self.example, self.response = np.unique(keys, axis=0).astype(np.int64).T
 
     @cached_property
@@ -50,7 +59,9 @@ class AssembledStore:
         found = []
         for part in self.parts:
             rows = np.full(len(self.example), -1, np.int64)
-            rows[self.rows(part.example.tolist(), part.response.tolist())] = np.arange(len(part.example))
+            keys = zip(part.example.tolist(), part.response.tolist(), strict=True)
+            own = np.array([self._row.get(key, -1) for key in keys], np.int64)
+            rows[own[own >= 0]] = np.flatnonzero(own >= 0)
             found.append(rows)
         return found
 
@@ -86,12 +97,12 @@ class AssembledStore:
         return Held.of(reads, self.shape, self.parts[0].description["view"])
 
     def layers(self, feature: str) -> list[int]:
-        """Layers of a feature (``heads`` or ``residual``) that the parts hold of every text, ascending.
+        """Layers of a feature (``heads`` or ``residual``) that the run reads and the parts hold, ascending.
 
         Raises:
             StoreError: they hold no heads.
         """
-        offered = self.offered(EVERYTHING)
+        offered = self.offered(self.reads)
         layers = offered.residual if feature == "residual" else offered.head_layers
         found = [layer for layer in layers if not self._lacking(feature, layer).any()]
         if feature == "heads" and not found:
@@ -142,6 +153,7 @@ class AssembledStore:
         return mask
 
     def _read(self, name: str, layer: int, rows: np.ndarray | None, heads: Sequence[int] | None = None) -> np.ndarray:
+        self._check_offered(name, layer, heads or ())
         rows = np.arange(len(self.example)) if rows is None else np.asarray(rows)
         left, values = np.ones(len(rows), bool), None
         for number in self._holding(name, layer, heads):
@@ -157,11 +169,30 @@ class AssembledStore:
         assert values is not None
         return values
 
+    def _check_offered(self, name: str, layer: int, heads: Sequence[int]) -> None:
+        """Refuse what the configuration or the run leaves out, also where parts hold it, since other runs read it."""
+        shape, part, offered = self.shape, self.parts[0], self.offered(self.reads)
+        if name == "heads":
+            if not offered.head_layers:
+                raise StoreError(f"{part.folder}: holds no heads: {part.without_heads}")
+            check_layer(part.folder, name, offered.head_layers, layer)
+            check_heads(part.folder, offered.heads, heads)
+        elif name == "residual":
+            check_layer(part.folder, name, shape.layers, layer)
+            if layer not in offered.residual:
+                self._refuse_undeclared(name, layer)
+        elif not offered.scored:
+            self._refuse_undeclared(name, layer)
+
     def _refuse(self, name: str, layer: int) -> None:
-        """Say why something cannot be read."""
+        """Say why the parts do not suffice for what is offered."""
         part = self.parts[0]
         if name == "heads" or (name == "residual" and name in part.shapes):
             part.chunks(name, layer)
+        self._refuse_undeclared(name, layer)
+
+    def _refuse_undeclared(self, name: str, layer: int) -> None:
+        part = self.parts[0]
         what = f"{name} of layer {layer}" if name in ("heads", "residual") else name
         raise StoreError(
             f"{part.folder}: holds no {what} of all texts; declare it among the intervention's features and run "

@@ -26,7 +26,7 @@ from genies.making import made_with
 from genies.models.files import PinnedFiles
 from genies.spent import STORE, Meter, noted
 from genies.stopping import asked_to_stop
-from genies.store.activations import describe_store, reopen
+from genies.store.activations import describe_store, is_complete, reopen
 from genies.store.begun import begun_together
 from genies.store.blocks import ITEM_BYTES, block_texts
 from genies.store.held import Held
@@ -86,13 +86,11 @@ class Extractor:
             # Who extracts the same split waits, even for other texts of it, so that none is computed twice.
             places = [value_digest([series_fields(self.model, v, self.settled), *_place(request)]) for v in found.parts]
             with locked(self.root, places, split):
+                computed = [self._add(request, lack, split) for lack in self.look_up(request).lacks]
                 found = self.look_up(request)
-                for lack in found.lacks:
-                    self._add(request, lack, split)
-                computed, found = bool(found.lacks), self.look_up(request)
             if found.lacks:
                 raise StoreError(f"{self.root}: a part of {split} was taken away meanwhile; run again")
-            if computed:
+            if any(computed):
                 return {view: list(names) for view, names in found.parts.items()}
         self._remember(found)
         log.info("%s: complete in the store", split)
@@ -116,8 +114,8 @@ class Extractor:
         fields = part_fields(self.model, view, self.settled, examples, keys, held)
         return part_name(fields), fields
 
-    def _add(self, request: Request, lack: Lack, split: str) -> None:
-        """Compute what is lacking of some examples, in a part for each view."""
+    def _add(self, request: Request, lack: Lack, split: str) -> bool:
+        """Compute what is lacking of some examples, in a part for each view; False if others did so meanwhile."""
         wanted = {
             view: held or Held.of(request.reads_of(view), self.decoder().shape, view)
             for view, held in lack.views.items()
@@ -126,13 +124,15 @@ class Extractor:
             view: _New(*self.named(request, view, lack.examples, held), lack.examples, held)
             for view, held in wanted.items()
         }
-        names = {view: new.name for view, new in added.items()}
-        beside = complete_beside(self.model, self.parts, self.settled, request, lack.examples)
-        with locked(self.root, sorted(set(names.values())), split):
+        with locked(self.root, sorted({new.name for new in added.values()}), split):
+            # The same texts may be another distribution's, too, whose job has completed their part.
+            names = {view: new.name for view, new in added.items() if not is_complete(self.root, new.name)}
+            beside = complete_beside(self.model, self.parts, self.settled, request, lack.examples)
             for name in names.values():
                 reopen(self.root, name)
             for views, begun in begun_together(self.root, request, names, beside):
                 self._compute(request, {view: added[view] for view in views}, begun)
+        return bool(names)
 
     def _remember(self, found: Found) -> None:
         """Take in the self-tests of complete parts, so that a job that goes on tests the splits it would have."""

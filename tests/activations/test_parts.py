@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from genies.engine.tokens import Tokens, select_tokens
 from genies.errors import ConfigError, StoreError
 from genies.files import PARTIAL
 from genies.interventions.registry import available, load_class, make
+from genies.locks import locked
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
 from genies.store.assembled import AssembledStore
@@ -149,6 +153,24 @@ def test_a_damaged_part_is_computed_again_and_no_other(world: World) -> None:
     )
 
 
+def test_a_part_that_another_job_completes_meanwhile_stays_in_its_place(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = world.request({"plain": Reads(final=True)})
+    (name,) = world.extractor(tmp_path / "elsewhere").extract(request)["plain"]
+    other = world.extractor()
+    with ThreadPoolExecutor(1) as pool:
+        with locked(world.root, [name], "cities test"):
+            waiting = pool.submit(other.extract, replace(request, distribution="towns"))
+            while "waiting" not in caplog.text and not waiting.done():
+                time.sleep(0.01)
+            shutil.copytree(tmp_path / "elsewhere" / name, world.root / name)
+            completed = (world.root / name / "store.json").stat()
+        assert waiting.result() == {"plain": [name]}
+    assert (world.root / name / "store.json").stat().st_ino == completed.st_ino
+    assert other.statistics.forward_passes == 0
+
+
 def test_an_intervention_gets_what_it_declares_and_nothing_else(world: World) -> None:
     found = world.extractor().extract(world.request({"plain": EVERYTHING}))
     pairs = [Pair(example, 0, 0, 1) for example in range(EXAMPLES)]
@@ -174,8 +196,27 @@ def test_what_the_configuration_leaves_out_is_refused_with_the_reason(world: Wor
     store = AssembledStore([ActivationStore(world.root / part) for part in found["plain"]], (1, 2), ())
     with pytest.raises(StoreError, match="holds no heads: extraction.heads leaves them out"):
         store.heads(1)
-    with pytest.raises(StoreError, match="layers 2, not 3; add it to extraction.layers"):
+    with pytest.raises(StoreError, match="layers 1, 2, not 3; add it to extraction.layers"):
         store.residual(3)
+
+
+def test_what_the_configuration_leaves_out_is_refused_although_another_run_has_stored_it(
+    world: World, tmp_path: Path
+) -> None:
+    own = Extractor(world.model, tmp_path / "fresh", Extraction(device="cpu", layers=(0, 3), heads=(0, 1)))
+    request = world.request({"plain": EVERYTHING})
+    refusals = []
+    for extractor in (world.extractor(), own):
+        names = extractor.extract(request)["plain"]
+        store = AssembledStore([ActivationStore(extractor.root / name) for name in names], (0, 3), (0, 1))
+        assert (store.residual(3).shape[1:], store.heads(0, [1]).shape[1:]) == ((32,), (1, 8))
+        refusals.append([])
+        for read in (lambda: store.residual(1), lambda: store.heads(0, [3]), lambda: store.heads(1)):  # noqa: B023
+            with pytest.raises(StoreError) as refused:
+                read()
+            refusals[-1].append(str(refused.value).split(": ")[1])
+    assert refusals[0] == refusals[1]
+    assert refusals[0][0] == "holds residual of the layers 0, 3, not 1; add it to extraction.layers"
 
 
 @given(reads_strategy, st.sampled_from(["plain", "yes"]), st.sampled_from([(0, 1, 2, 3), (1, 2), (3,)]), st.booleans())
