@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genies.data.reading import SplitPairs, read_test
 from genies.digests import code_digest
+from genies.engine.reads import declares
 from genies.engine.tokens import SCORED_VIEW
 from genies.errors import DataError, StoreError
 from genies.evaluation.judge import judge
@@ -67,7 +68,7 @@ def evaluate_fits(
                 compared = referred.store(name, "test", policy, [pair.example for pair in target.pairs])
             labelled = intervention.reads_test_labels
             reads = {view: intervention.reads(view) for view in stores}
-            shown = target.framed.examples if "texts" in intervention.features else ()
+            shown = target.framed.examples if declares(intervention.features, "texts") else ()
             stored = StoredPairs(
                 target.pairs, stores, target.best_first, labelled, target.cluster, reads, shown, compared
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from staged import StagedRuns
 import genies
 from genies.api.stores import OpenStore
 from genies.errors import StoreError
+from genies.stages.evaluate import evaluate_fits
+from genies.stages.fit import fit_sources
 from genies.store.cache import entries, remove
 
 BOTH = ["plain:inner+final"]
@@ -71,3 +74,14 @@ def test_texts_that_another_distribution_has_too_bear_the_name_of_the_run_s(runs
     opened = genies.open_store(manifest, runs.root / "data/northern", "test", cache=runs.cache)
     assert opened.texts.select("distribution", "split").unique().rows() == [("northern", "test")]
     assert repr(opened).startswith("<northern test under plain by tiny")
+
+
+def test_an_intervention_that_declares_texts_under_a_view_is_given_them(runs: StagedRuns, tmp_path: Path) -> None:
+    own, probe = tmp_path / "own.py", Path(__file__).parents[1] / "interventions/own_probe.py"
+    text = probe.read_text().replace('("residual",)', '{"plain": ("residual", "texts")}')
+    own.write_text(re.sub(r"(    def (?:fit|decision_function)\(self, pairs\):\n)", r"\1        pairs.texts()\n", text))
+    activations, data = [runs.extract("one", BOTH)], runs.root / "data/north"
+    fits, scores = tmp_path / "fits.json", tmp_path / "scores"
+    fit_sources(str(own), train=[data / "train.json"], activations=activations, cache=runs.cache, output=fits)
+    evaluate_fits(fits=fits, test=[data / "test.json"], activations=activations, cache=runs.cache, output=scores)
+    assert (scores / "north.parquet").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -340,3 +341,22 @@ def test_an_unknown_view_of_an_own_intervention_is_answered_with_the_nearest(tmp
     file.write_text(Path(OWN).read_text().replace('("plain",)', '("plan",)'))
     with pytest.raises(ConfigError, match=r"own\.py: reads a view 'plan', which is unknown .near: plain"):
         registry.load_class(str(file))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ('("residual")', r"own\.py: features are 'residual', which is no tuple; write a comma: \('residual',\)"),
+        ('{"plain": "residual"}', r"own\.py: features are 'residual', which is no tuple"),
+        ('("head",)', r"own\.py: reads a feature 'head', which is unknown .near: heads.*; there are heads, residual,"),
+        ('{"plain": ("residual", "text")}', r"own\.py: reads a feature 'text', which is unknown .near: texts"),
+    ],
+)
+def test_an_unknown_feature_of_an_own_intervention_is_answered_with_the_nearest(features, message, tmp_path):
+    file = tmp_path / "own.py"
+    text = re.sub(r"features = .*", f"features = {features}", Path(OWN).read_text())
+    assert features in text
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as refused:
+        registry.load_class(str(file))
+    assert "\n" not in str(refused.value)
