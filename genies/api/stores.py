@@ -71,9 +71,14 @@ class OpenStore:
         shown = self.texts.select("distribution", "split").row(0)
         return f"<{' '.join(shown)} under {', '.join(self.views)} by {self.model}: {len(self)} texts>"
 
-    def layers(self, feature: str = "residual") -> list[int]:
-        """Numbers of the stored layers of ``residual`` or ``heads``, ascending: those along axis 1 of all layers."""
-        return self._store(self.views[0]).layers(feature)
+    def layers(self, feature: str = "residual", view: str | None = None) -> list[int]:
+        """Numbers of the stored layers of ``residual`` or ``heads``, ascending: those along axis 1 of all layers.
+
+        Views differ in what is stored of them; without one, it is the first that has any.
+        """
+        if view is not None:
+            return self._store(view).layers(feature)
+        return next(filter(None, (store.layers(feature) for store in self._stores.values())), [])
 
     @property
     def head_numbers(self) -> list[int]:
