@@ -41,7 +41,7 @@ that counting could not."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return surface(run.metrics, run.surface, run.scores)
+    return surface(run.metrics, run.surface, run.scores) if len(run.surface) else TABLE.frame()
 
 
 def surface(metrics: pl.DataFrame, baselines: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
