@@ -4,12 +4,14 @@
 PYTHON ?=
 PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14)
 CORES ?= 2
-# Two more than there are cores: some tests wait for SLURM, for a disk or for a lock.
-WORKERS = $(shell expr $(CORES) + 2)
+# One more than there are cores: some tests wait for SLURM, for a disk or for a lock.
+WORKERS = $(shell expr $(CORES) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 # Python compiles what is imported; to compile all that is installed takes as long as to unpack it.
 INSTALL := -m pip install --disable-pip-version-check --no-compile
+# Where the environment forbids to keep bytecode, every process would compile all that it imports, for 20 s.
+unexport PYTHONDONTWRITEBYTECODE
 UNIT := tests/activations tests/data tests/interventions tests/evaluation tests/tuning
 
 DATA ?= resources/genies/distributions
@@ -18,12 +20,12 @@ FIGURES ?= results/reliability.md
 # Of these Pythons `make gpu` takes the first whose torch finds a GPU.
 GPU_PYTHONS := $(PYTHONS) $(BIN)/python
 
-.PHONY: help demo test unit torture bench gpu oldest newest constraints lint style types format docs site clean
+.PHONY: help demo test unit bytecode torture bench gpu oldest newest constraints lint style types format docs site clean
 
 help:
 	@echo "make demo    run the default configuration to results/demo/report.html"
 	@echo "make test    run the tests"
-	@echo "make unit    run those that need neither Snakemake, a browser nor SLURM"
+	@echo "make unit    run the short ones that need neither Snakemake, a browser nor SLURM"
 	@echo "make torture kill, damage and fill disks at length; figures go to $(FIGURES)"
 	@echo "make bench   time extraction and fits; DATA= names a folder with alpaca_mmlu, arc_easy and code"
 	@echo "make gpu     check and time extraction and training on a GPU in at most 8 minutes; writes docs/gpu.md"
@@ -65,17 +67,24 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/snakemake --cores $(CORES)
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.imported
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# Without Snakemake, a browser or SLURM.
-unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(UNIT)
+# Bytecode of what the tests import, made once: their processes, which begin together, would each make it.
+bytecode: $(VENV)/.imported
+
+$(VENV)/.imported: $(VENV)/.installed-test
+	$(BIN)/python tests/warm/server.py
+	touch $@
+
+# Without Snakemake, a browser or SLURM. None of these tests waits, so that there is a process for each core.
+unit: $(VENV)/.imported
+	$(BIN)/python -m pytest --numprocesses $(CORES) -m 'not torture and not long' $(UNIT)
 
 torture: $(VENV)/.installed-test
 	rm -f $(FIGURES)
 	GENIES_FIGURES=$(abspath $(FIGURES)) $(BIN)/python -m pytest -m '' --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder \
-		tests/reliability tests/workflow tests/interventions tests/test_benchmarks.py
+		tests/reliability tests/workflow tests/interventions tests/evaluation tests/data tests/report tests/test_benchmarks.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/extraction.py $(DATA)

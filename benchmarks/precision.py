@@ -27,6 +27,7 @@ from genies.interventions.registry import make
 from genies.models.describe import describe_model
 from genies.models.load import load_tokenizer
 from genies.store.activations import ActivationStore
+from genies.store.assembled import AssembledStore
 from genies.store.extraction import Extractor
 from genies.store.pairs import StoredPairs
 from genies.store.requests import Request
@@ -51,8 +52,8 @@ def stores(way: str, model: dict, data: Path, places: set[tuple[str, str]], root
     for name, split in sorted(places):
         texts = split_texts(read_split(data / name / f"{split}.json"), split, 0)
         tokens = {"plain": tokenize(tokenizer, texts, VIEWS["plain"])}
-        digest = extractor.extract(Request(name, split, tokens, {"plain": f"{name} {split}"}))["plain"]
-        found[name, split] = {"plain": ActivationStore(root / way / digest)}
+        parts = extractor.extract(Request(name, split, tokens, {"plain": f"{name} {split}"}))["plain"]
+        found[name, split] = {"plain": AssembledStore([ActivationStore(root / way / part) for part in parts])}
     return found
 
 

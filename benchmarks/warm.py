@@ -52,8 +52,11 @@ def make_store(root: Path, split: str, view: str, sizes: Sizes) -> str:
     blocks, hidden, heads = sizes.blocks, sizes.hidden, sizes.heads
     shapes = {"heads": (blocks, heads, hidden // heads), "residual": (blocks + 1, hidden)}
     description = {
+        "model": "random",
+        "view": view,
         "dtype": "float32",
         "blocks": blocks,
+        "sizes": {"blocks": blocks, "heads": heads, "head_dim": hidden // heads, "hidden": hidden},
         "layers": {"residual": list(range(blocks + 1)), "heads": list(range(blocks))},
         "heads": list(range(heads)),
         "without_heads": None,
@@ -86,17 +89,19 @@ def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
     for name in names:
         for digest in stores.values():
             (folder / f"cache/activations/{digest}-{name}").symlink_to(digest)
+    records = [
+        {"distribution": name, "split": split, "view": view, "digest": f"{digest}-{name}"}
+        for name in sorted(names)
+        for (split, view), digest in stores.items()
+    ]
     manifest = {
         "model": "random",
         "files": {},
         "weights_digest": "random",
         "tokenizer_digest": "random",
         "reading": asdict(Reading()),
-        "stores": [
-            {"distribution": name, "split": split, "view": view, "digest": f"{digest}-{name}"}
-            for name in sorted(names)
-            for (split, view), digest in stores.items()
-        ],
+        "stores": records,
+        "features": records,
         "left_out": {},
         "extraction": Settled(Extraction(), "sdpa", "float32", "cpu").deciding(),
     }

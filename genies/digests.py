@@ -24,6 +24,8 @@ NOT_COMPUTING = {
     "genies.data.options": "says how splits are read, whose texts and pairs names hold by value",
     "genies.data.prompts": "makes the texts that are shown; names hold them by value",
     "genies.data.reading": "draws pairs of splits; names hold them by value",
+    "genies.data.records": "reads examples, likewise",
+    "genies.data.strict": "reads JSON",
     "genies.data.texts": "says which texts are read; names hold them by value",
     "genies.digests": "makes the names themselves",
     "genies.errors": "words",
@@ -32,9 +34,12 @@ NOT_COMPUTING = {
     "genies.interventions.training.loaded": "keeps a model for who asks for the same one next",
     "genies.locks": "waits",
     "genies.making": "states what was computed with what",
+    "genies.models.adapters": "merges adapters into models whose digests names hold",
+    "genies.models.conversions": "keeps models that were converted, likewise",
     "genies.models.files": "finds and hashes the files that names hold by their digests",
     "genies.models.find": "finds a model by its identifier, likewise",
     "genies.models.gguf": "converts files into models whose digests names hold",
+    "genies.models.merging": "merges them, likewise",
     "genies.models.trial": "tries tokenizers, and throws away what comes out",
     "genies.options": "declares options and their limits; names hold their values",
     "genies.spent": "notes what work takes",
@@ -175,6 +180,7 @@ def _is_in(module: str, rooms: Collection[str]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
+@cache
 def _module_path(module: str) -> Path | None:
     """File of a module of this package; None for names that are no module (classes, functions)."""
     path = PACKAGE_FOLDER.joinpath(*module.split(".")[1:])

@@ -50,6 +50,11 @@ def stem_roles(kind: str, files: Iterable[Path]) -> dict[str, Path]:
     return {f"{kind}/{file.stem}": file for file in files}
 
 
+def member_roles(files: Iterable[Path]) -> dict[str, Path]:
+    """Evaluations of the members of an ensemble, each in a folder with the member's name, by their roles."""
+    return {f"member/{file.parent.name}": file for file in files}
+
+
 def made_with(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What computes here and now, for the record of what is computed.
 

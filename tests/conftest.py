@@ -12,7 +12,7 @@ import pytest
 import vl_convert
 from helpers import FAMILIES, save_model
 from hypothesis import settings
-from project import SHARED, drawn
+from project import SHARED, begin_server, drawn
 from warm import collector, disk, drawings
 
 # Small models are slower with several threads, and tests run side by side.
@@ -23,12 +23,17 @@ settings.load_profile("genies")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all processes of this run share; the workers of pytest-xdist inherit where it is."""
+    """Make the folder that all processes of this run share; the workers of pytest-xdist inherit where it is.
+
+    Where all tests run, the server that most of them need imports its libraries while the workers collect tests.
+    """
     if SHARED not in os.environ:
         folder = tempfile.mkdtemp(prefix="genies-")
         Path(folder).chmod(0o755)  # some tests run programs as other users
         os.environ[SHARED] = folder
         config.add_cleanup(lambda: (os.environ.pop(SHARED), shutil.rmtree(folder, ignore_errors=True)))
+        if config.args_source is config.ArgsSource.TESTPATHS and config.getoption("numprocesses", None):
+            begin_server()
 
 
 LONGEST = ("workflow", "reliability", "report", "tests", "tuning", "evaluation")

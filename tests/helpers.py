@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 WORDS = (
     "the a of is capital city country what where who Paris Rome Oslo Lima Cairo France Italy Norway Peru Egypt river "
@@ -54,6 +56,17 @@ FAMILY_SIZES: dict[str, dict[str, object]] = {
 """What a family's small model has beside the sizes that all have."""
 
 
+USUAL = ("llama", "gpt_neox", "gemma2", "deepseek_v3")
+"""Families that a quick test goes through: rotary positions of two kinds, a sliding window, and experts."""
+
+
+def families(names: Iterable[str]) -> list[Any]:
+    """Families as parameters of a test; all but the usual ones are ``long``."""
+    import pytest
+
+    return [name if name in USUAL else pytest.param(name, marks=pytest.mark.long) for name in names]
+
+
 def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
     """Write a word-level tokenizer with BOS, EOS and an unknown token."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
@@ -68,14 +81,16 @@ def save_tokenizer(folder: Path, words: tuple[str, ...] = tuple(WORDS)) -> None:
     ).save_pretrained(folder)
 
 
-def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -> Path:
+def save_model(
+    folder: Path, family: str, layers: int = 3, context: int = 512, words: Sequence[str] = tuple(WORDS)
+) -> Path:
     """Write a random model of a family (a model type of transformers) with its tokenizer; seeded."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    save_tokenizer(folder)
+    save_tokenizer(folder, tuple(words))
     sizes = {
-        "vocab_size": len(set(WORDS)) + 3,
+        "vocab_size": len(set(words)) + 3,
         "hidden_size": 32,
         "num_hidden_layers": layers,
         "num_attention_heads": 4,
@@ -90,7 +105,9 @@ def save_model(folder: Path, family: str, layers: int = 3, context: int = 512) -
     return folder
 
 
-def save_reward_model(folder: Path, kind: str = "llama", outputs: int = 1, context: int = 64) -> Path:
+def save_reward_model(
+    folder: Path, kind: str = "llama", outputs: int = 1, context: int = 64, words: Sequence[str] = tuple(WORDS)
+) -> Path:
     """Write a random sequence classifier with the tokenizer of ``save_model``; its padding token is EOS; seeded."""
     import torch
     from transformers import (
@@ -101,7 +118,7 @@ def save_reward_model(folder: Path, kind: str = "llama", outputs: int = 1, conte
         LlamaForSequenceClassification,
     )
 
-    save_tokenizer(folder)
+    save_tokenizer(folder, tuple(words))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(folder)
@@ -188,3 +205,8 @@ def one_thread_of_torch() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def tries(usual: int, at_length: int) -> int:
+    """How many examples of a property are tried: more by ``make torture``."""
+    return at_length if "GENIES_FIGURES" in os.environ else usual

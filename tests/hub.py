@@ -71,9 +71,8 @@ class Hub:
 
     def files_sent(self) -> list[str]:
         """Names of the files that were asked for, by their paths in the repository, sorted."""
-        return sorted(
-            path.split("/", 5)[5] for method, path, _ in self.requests if method == "GET" and "/resolve/" in path
-        )
+        asked = [path.partition("/resolve/")[2] for method, path, _ in self.requests if method == "GET"]
+        return sorted(path.partition("/")[2] for path in asked if path)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -92,8 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
-        listing = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path)
-        file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        listing = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?", path)
+        file = re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         name, revision = (listing[1], listing[3] or "main") if listing else (file[1], file[2]) if file else ("", "")
         repository = self.hub.repositories.get(name)
         if repository is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import psutil
 import yaml
 from filelock import FileLock
 from helpers import save_model, write_distribution
@@ -25,12 +26,14 @@ WARM = Path(__file__).with_name("warm")
 SHARED = "GENIES_TESTS"
 """Environment variable with the folder that all processes of a run of the tests have in common."""
 BYTECODE = """
-import compileall
+import compileall, pathlib
 from genies.cli import VERBS
 from genies.digests import code_digest
 compileall.compile_dir("genies", quiet=1)
-for verb in VERBS.values():
-    code_digest(verb.place.partition(":")[0])
+code_digest(
+    *(verb.place.partition(":")[0] for verb in VERBS.values()),
+    *(f"genies.interventions.{file.stem}" for file in pathlib.Path("genies/interventions").glob("[!_]*.py")),
+)
 """
 HANG_SECONDS = 1800
 """Longer than any program of the tests takes on a slow machine: what runs on by then hangs."""
@@ -130,6 +133,11 @@ def warm(package: Path, server: str | None = None) -> dict[str, str]:
     return {**cold(package), "PYTHONPATH": paths, "GENIES_WARM": server or warm_server()}
 
 
+def warm_code(package: Path) -> dict[str, str]:
+    """An environment in which ``python -c`` is such a fork, too."""
+    return {**warm(package), "GENIES_WARM_PROGRAM": "-c"}
+
+
 def warm_program(program: Path) -> dict[str, str]:
     """An environment in which a program of the tests is such a fork, too, and imports what this process may."""
     paths = os.pathsep.join([str(WARM), *filter(None, sys.path)])
@@ -171,27 +179,31 @@ def drawn() -> Path:
 @cache
 def warm_server() -> str:
     """The socket of the server of this run of the tests, which is started when first asked for."""
-    place = shared_folder() / "socket"
-    with FileLock(shared_folder() / "socket.lock"):
-        if not place.exists():
-            # The workers of pytest-xdist are children of the process that outlives them.
-            start_server(place, os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid())
+    place, server = shared_folder() / "socket", begin_server()
+    while not place.exists():
+        assert psutil.pid_exists(server) and psutil.Process(server).status() != psutil.STATUS_ZOMBIE, (
+            "tests/warm/server.py has ended"
+        )
+        time.sleep(0.05)
     return str(place)
 
 
-def start_server(place: Path, until: int) -> subprocess.Popen[bytes]:
-    """Start a server with the environment of now and wait for it; it ends with a process, or by SIGTERM."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    server = subprocess.Popen(
-        [sys.executable, WARM / "server.py", place, str(until), drawn()],
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    while not place.exists():
-        assert server.poll() is None, "tests/warm/server.py has ended"
-        time.sleep(0.05)
-    return server
+def begin_server() -> int:
+    """Start the server of this run of the tests, unless it has been; its process id. It ends with the tests."""
+    begun = shared_folder() / "server"
+    with FileLock(shared_folder() / "server.lock"):
+        if not begun.exists():
+            # The workers of pytest-xdist are children of the process that outlives them.
+            until = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            server = subprocess.Popen(
+                [sys.executable, WARM / "server.py", shared_folder() / "socket", str(until), drawn()],
+                env={**environment, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+            begun.write_text(str(server.pid))
+    return int(begun.read_text())
 
 
 def run_to_end(

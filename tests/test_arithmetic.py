@@ -129,6 +129,7 @@ def test_no_intervention_multiplies_in_bfloat16(
         "few_shot": {"shots": 2, "dtype": dtype},
         "ccs": {"epochs": 50, "restarts": 2, "seeds": 2},
         "reward_model": {"model": f"rewards-{rewards}", "dtype": dtype, "overlong": "shorten"},
+        "implicit_reward": {"reference": "tiny"},
     }
     with NoBfloat16Products() as watched:
         table = genies.evaluate_shifts(
@@ -244,7 +245,9 @@ def test_what_is_computed_in_float32_is_rounded_when_it_is_stored(world: Path, n
     tokens = {"plain": tokenize(load_tokenizer(Path("tiny")), texts, VIEWS["plain"])}
     model = {"name": "tiny", "path": "tiny", "files": {}, "weights_digest": "w", "eos_token": 2, "attention": "sdpa"}
     extractor = Extractor(model, world / "stores", Extraction(dtype="bfloat16", device="cpu"))
-    store = ActivationStore(world / "stores" / extractor.extract(Request("d", "test", tokens, {"plain": "t"}))["plain"])
+    store = ActivationStore(
+        world / "stores" / extractor.extract(Request("d", "test", tokens, {"plain": "t"}))["plain"][0]
+    )
     forest = build_forest(tokens, 2)
     want = Decoder.load(Path("tiny"), "float32", "cpu", "sdpa").read(
         pack(Batch(len(forest.trees[0]), ((0,),)), forest.trees)

@@ -16,6 +16,7 @@ from project import REPOSITORY, run_to_end
 MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
 SIZES = {
     "extraction": [DATA, "--names", "north", "--kinds", "tiny", "--limit", "3"],
+    "growth": ["grown", "--sizes", "60", "--plot", "growth.svg"],
     "page": ["--shifts", SHIFTS, "--probes", "mms", "--others", "zero_shot", "--widths", "400"],
     "precision": [MODEL, DATA, SHIFTS],
     "tokens": [DATA, TOKENIZER],
@@ -29,6 +30,7 @@ SIZES = {
 }  # fmt: skip
 ROWS = {
     "extraction": ["as published", "one by one", "bucketed", "packed"],
+    "growth": ["model", "tokenize", "extract", "fit", "evaluate", "overlap", "metrics"],
     "precision": ["zero_shot", "mms"],
     "tokens": ["every response", "those that a run reads"],
     "training": ["north"],
@@ -101,7 +103,7 @@ def test_the_script_for_gpus_says_what_is_missing(tmp_path: Path) -> None:
     assert "torch finds no GPU here" in result.stderr
 
 
-LONG = ("extraction", "precision", "training", "warm")
+LONG = ("extraction", "growth", "precision", "training", "warm")
 
 
 @pytest.mark.parametrize("name", ["tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])

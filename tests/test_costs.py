@@ -26,6 +26,7 @@ from genies.costs.trees import CHARACTERS_PER_TOKEN, Trees
 from genies.engine.decoder import Decoder
 from genies.engine.forest import build_tree
 from genies.engine.options import Extraction
+from genies.engine.reads import to_flags
 from genies.engine.scoring import Scorer, lay_out
 from genies.errors import ConfigError, DiskError, ModelError
 from genies.files import read_json, write_json
@@ -38,7 +39,7 @@ from genies.stages.tune import tune_sources
 from genies.store.activations import ActivationStore
 from genies.store.blocks import METADATA_BYTES, data_bytes, store_bytes
 from genies.store.extraction import Extractor
-from genies.store.settled import stored_shapes
+from genies.store.held import Held
 from genies.store.splits import ShownSplit
 from genies.store.tokens import METADATA_BYTES as TOKENS_METADATA
 
@@ -73,15 +74,17 @@ class Run:
     def costs(self, *entries: str, shapes: tuple[str, ...] = (), tokenizer: Path | None = None) -> Costs:
         return estimate(read_configuration([Path("config.yaml")], entries), shapes, tokenizer, Rate())
 
-    def make(self, options: Extraction) -> Extractor:
+    def make(self, options: Extraction, *entries: str) -> Extractor:
         """Tokenize and extract. Returns the extractor, which counts."""
         made: list[Extractor] = []
-        plan = self.plan()
-        views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
+        plan = self.plan(*entries)
+        views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
-        tokenize_splits(model=model, train=train, test=test, **views, extraction=options, output=tokens)
+        tokenize_splits(
+            model=model, train=train, test=test, **views, reading=plan.reading, extraction=options, output=tokens
+        )
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
             patched.setattr("genies.stages.extract.Extractor", remember)
@@ -119,7 +122,8 @@ def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_ma
     for folder in stores:
         store = ActivationStore(folder)
         texts = len(store.example)
-        shapes = stored_shapes(made.decoder().shape, store.description["view"])
+        held = Held.from_json(store.description["digest"]["features"])
+        shapes = held.shapes(made.decoder().shape)
         assert shapes == store.shapes
         shards = sum(size(folder / "data.zarr" / name / "c") for name in shapes)
         assert shards == data_bytes(shapes, dtype, texts)
@@ -151,6 +155,16 @@ def test_what_the_cache_has_is_read_from_it_and_needs_no_more_disk(run: Run, mon
     assert (before.models[0].stored, after.models[0].stored) == (0, before.models[0].disk["activations"])
     assert after.needed == before.needed - before.models[0].disk["activations"]
     assert run.costs("extraction={dtype: bfloat16}").models[0].stored == 0
+
+
+@pytest.mark.parametrize("limit", ["limit={train: 5, test: 3}", "limit={train: 9, test: 7}"])
+def test_what_the_cache_has_of_a_limited_run_is_counted_as_without_it(run: Run, limit: str) -> None:
+    before = run.costs(limit).models[0]
+    run.make(Extraction(batch_tokens=300, device="cpu"), limit)
+    after = run.costs(limit).models[0]
+    assert after.splits == before.splits
+    assert [part.tokens for part in after.parts] == [part.tokens for part in before.parts]
+    assert after.stored == before.disk["activations"]
 
 
 def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +390,7 @@ def test_stores_of_another_arithmetic_are_not_asked_room_for(
     described, tokenized = (read_json(plan.files.results / name / "tiny.json") for name in ("models", "tokens"))
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _: not native)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    check_disk(described, tokenized, plan.methods.views, options, plan.files.cache)
+    check_disk(described, tokenized, plan.methods.reads, options, plan.files.cache)
     for other in (replace(options, dtype="float32"), replace(options, heads="none")):
         with pytest.raises(DiskError, match="where 0.0 GiB are free: make room"):
-            check_disk(described, tokenized, plan.methods.views, other, plan.files.cache)
+            check_disk(described, tokenized, plan.methods.reads, other, plan.files.cache)

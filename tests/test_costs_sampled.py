@@ -329,12 +329,13 @@ def test_jobs_are_those_that_snakemake_plans(tmp_path: Path, monkeypatch: pytest
     project.config |= {
         "models": [demo_model, "tiny-llama"], "shifts": ["demo", "shifts.yaml"], "limit": {"train": 4, "test": 4},
         "mixtures": {"blend": {"source": "north", "other": "south", "percent": 20}},
-        "interventions": ["random", "mms", "few_shot", "lora"], "trainings_per_job": 2,
+        "interventions": ["random", "mms", "few_shot", "lora", "length", "first_word"], "trainings_per_job": 2,
+        "ensembles": {"counted": {"members": ["length", "first_word"]}, "both": {"members": ["lora", "length"]}},
     }  # fmt: skip
     stats = re.findall(r"^(\w+) +(\d+)$", project.run("--dry-run").stdout, re.MULTILINE)
     planned = {rule: int(count) for rule, count in stats}
     assert planned["demo_model"] == planned["demo_data"] == planned["mixture"] == 1
-    assert planned["gather"] == 2
+    assert planned["gather"] == planned["surface"] == 2 and planned["ensemble"] > 4
     monkeypatch.chdir(tmp_path)
     Path(demo_model).parent.mkdir(parents=True, exist_ok=True)
     write_gguf(Path(demo_model))

@@ -16,7 +16,7 @@ import torch
 import yaml
 from gguf_files import CONTEXT, TEMPLATE, write_gguf
 from helpers import one_thread_of_torch, save_model, write_distribution
-from project import REPOSITORY
+from project import REPOSITORY, warm_code
 from transformers import AutoModelForCausalLM
 
 import genies
@@ -30,7 +30,7 @@ from genies.digests import file_sha256
 from genies.engine.decoder import Decoder
 from genies.errors import ConfigError, ModelError, StoreError
 from genies.files import write_json
-from genies.models import gguf
+from genies.models import conversions, gguf
 from genies.models.describe import describe_model, find_here
 from genies.models.files import hashes_file, model_files, tokenizer_digest
 from genies.models.find import is_local, model_name, revision_of
@@ -104,8 +104,8 @@ def test_what_lies_next_to_the_file_has_no_part_in_it(file: Path, converted_cach
     shutil.copy(file, folder / "renamed.gguf")
     described = describe_model(str(folder / "renamed.gguf"), None, hashes_file(tmp_path / "cache"))
     elsewhere = converted_cache / "models" / described["converted"]
-    assert {f.name: f.read_bytes() for f in elsewhere.iterdir() if f.name != gguf.RECORD_FILE} == {
-        f.name: f.read_bytes() for f in Path(described["path"]).iterdir() if f.name != gguf.RECORD_FILE
+    assert {f.name: f.read_bytes() for f in elsewhere.iterdir() if f.name != conversions.RECORD_FILE} == {
+        f.name: f.read_bytes() for f in Path(described["path"]).iterdir() if f.name != conversions.RECORD_FILE
     }
 
 
@@ -144,7 +144,7 @@ def test_another_version_of_what_reads_the_file_or_other_bytes_give_another_name
 @pytest.mark.parametrize(
     "killed_in",
     [
-        "genies.models.gguf.write_sealed",  # before the record
+        "genies.models.conversions.write_sealed",  # before the record
         "genies.files.shutil.move",  # while files go to their place
     ],
 )
@@ -157,9 +157,7 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_looks_whole(
         f"with patch({killed_in!r}, side_effect=lambda *_: os.kill(os.getpid(), signal.SIGKILL)):\n"
         "    main(['model', sys.argv[1], '--output', 'model.json'])\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, str(file)], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    )
+    killed = subprocess.run([sys.executable, "-c", program, str(file)], env=warm_code(REPOSITORY))
     assert killed.returncode == -signal.SIGKILL
     assert not Path("model.json").exists()
     left = cache.entries(Path("cache"), Path("results"))
@@ -351,9 +349,9 @@ def test_two_conversions_are_explained_by_their_fields(described: dict, file: Pa
     describe_model("other.gguf", None, hashes_file(Path("cache")))
     ours, theirs = cache.entries(Path("cache"), Path("results"))
     assert [name for name, _, _ in cache.explain(ours, theirs)] == ["sha256"]
-    (Path(described["path"]) / gguf.RECORD_FILE).write_text("{}")
+    (Path(described["path"]) / conversions.RECORD_FILE).write_text("{}")
     with pytest.raises(StoreError, match="damaged"):
-        gguf.check_converted(Path(described["path"]))
+        conversions.check_converted(Path(described["path"]))
 
 
 def configured(**keys: object) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adapters import save_adapter
 from gguf_files import write_gguf
 from helpers import save_model
 from hub import COMMIT, TOKEN, Hub, Repository
-from project import REPOSITORY, run_to_end
+from project import REPOSITORY, cold, run_to_end, warm_code
 
 GENIES = "import sys; from genies.cli import main; sys.exit(main())"
 FETCH = "import sys; from genies.models.find import fetch; print(fetch(*sys.argv[1:], *[None] * (3 - len(sys.argv))))"
@@ -46,12 +46,14 @@ class Machine:
         self.folder = folder
         self.environment = {"HF_HOME": str(folder / "hf"), **hub.environment}
 
-    def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    def run(self, program: str, *arguments: str, new: bool = False, **environment: str) -> subprocess.CompletedProcess:
+        """Run a program, as a fork of what has imported the libraries unless it is to be a ``new`` process."""
+        inherited = (cold if new else warm_code)(REPOSITORY)
+        inherited = {k: v for k, v in inherited.items() if not k.startswith(("HF_", "HUGGING"))}
         return run_to_end(
             [sys.executable, "-c", program, *arguments],
             cwd=self.folder,
-            env={**inherited, "PYTHONPATH": str(REPOSITORY), **self.environment, **environment},
+            env={**inherited, **self.environment, **environment},
         )
 
     def model(self, identifier: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -201,6 +203,32 @@ def test_without_a_network_a_model_that_was_never_downloaded_is_refused(machine:
 
 def test_a_full_disk_of_the_hubs_cache_has_the_status_of_full_disks(machine: Machine) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); "
-    result = machine.run(limited + GENIES, "model", "owner/tiny", "--output", "model.json")
+    result = machine.run(limited + GENIES, "model", "owner/tiny", "--output", "model.json", new=True)
     assert result.returncode == 3
     assert "make room" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_adapter_is_downloaded_with_its_base_and_both_are_pinned(
+    machine: Machine, hub: Hub, repository: Path, tmp_path: Path
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", repository, "lora")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "owner/tiny"}))
+    (adapter / "adapter_model.bin").write_bytes(b"not to be downloaded")
+    hub.repositories["owner/adapter"] = Repository(adapter, commit=MOVED)
+    result = machine.model("owner/adapter")
+    assert result.returncode == 0, result.stderr
+    manifest = machine.manifest()
+    told = manifest["adapter"]
+    assert (manifest["revision"], told["base"], told["base_revision"]) == (MOVED, "owner/tiny", COMMIT)
+    assert sorted(hub.files_sent()) == sorted([*DOWNLOADED, "adapter_config.json", "adapter_model.safetensors"])
+    asked = len(hub.requests)
+    again = machine.model("owner/adapter", HF_HUB_OFFLINE="1")
+    assert again.returncode == 0 and machine.manifest() == manifest and len(hub.requests) == asked
+    (machine.folder / "model.json").unlink()
+    assert "its base: owner/tiny: the hub has no revision v9 of it; name another under revisions" in machine.refusal(
+        machine.model("owner/adapter", "--base", "owner/tiny", "--base-revision", "v9")
+    )
+    assert "its base: owner/nothing: no such model on the hub" in machine.refusal(
+        machine.model("owner/adapter", "--base", "owner/nothing")
+    )

@@ -138,7 +138,7 @@ def test_every_kind_of_tokenizer_file_decides_its_digest(
 def test_an_adapter_beside_the_weights_is_refused(model_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(model_folders["llama"], tmp_path / "copy")
     (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelError, match="adapter_config.json: .*merge_and_unload"):
+    with pytest.raises(ModelError, match=r"adapter_config.json: an adapter, which would change the weights in model"):
         model_files(folder)
 
 

@@ -15,6 +15,7 @@ from genies.data.pairs import Pair
 from genies.data.prompts import Presentation
 from genies.data.texts import Text
 from genies.data.views import VIEWS
+from genies.engine.reads import declares
 from genies.errors import ConfigError, DataError, ModelError
 from genies.evaluation.judge import checked_prediction
 from genies.files import read_json
@@ -44,7 +45,12 @@ class FittedIntervention:
     """
 
     def __init__(
-        self, intervention: Intervention, model: Mapping[str, Any], origin: Mapping[str, Any] | None, device: str
+        self,
+        intervention: Intervention,
+        model: Mapping[str, Any],
+        origin: Mapping[str, Any] | None,
+        device: str,
+        cache: Path = Path("cache"),
     ) -> None:
         """Bind an intervention to a model.
 
@@ -53,6 +59,7 @@ class FittedIntervention:
             model: the model's manifest.
             origin: how the texts that it was fitted on were read and extracted; None for the defaults.
             device: torch device, or "auto".
+            cache: the cache folder.
         """
         self.intervention = intervention
         self.model: str = model["name"]
@@ -63,7 +70,7 @@ class FittedIntervention:
         self._extractor: Extractor | None = None
         self._tokenizer = load_tokenizer(Path(model["path"]))
         if isinstance(intervention, TextIntervention):
-            intervention.bind(model, device)
+            intervention.bind(model, device).cache = cache
 
     def score(self, prompts: Sequence[str], responses: Sequence[tuple[str, str]]) -> pl.DataFrame:
         """Judge pairs of responses.
@@ -87,7 +94,8 @@ class FittedIntervention:
         if isinstance(self.intervention, TextIntervention):
             texts = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
             prompt, first, second = texts
-            pairs = TextPairs(prompt, first, second, np.arange(len(shown)))
+            published = tuple(prompts) if self._reading.get("prompt_format") == "chat" else ()
+            pairs = TextPairs(prompt, first, second, np.arange(len(shown)), published=published)
             predicted = checked_prediction(self.intervention, pairs, "new texts")
         else:
             predicted = self._from_features(shown)
@@ -97,6 +105,7 @@ class FittedIntervention:
     def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
         from genies.engine.tokenization import tokenize
         from genies.store.activations import ActivationStore
+        from genies.store.assembled import AssembledStore
         from genies.store.pairs import StoredPairs
         from genies.store.requests import Request
         from genies.store.tokens import tokens_digest
@@ -107,14 +116,23 @@ class FittedIntervention:
         tokens = {view: tokenize(self._tokenizer, texts, VIEWS[view]) for view in views}
         named = {view: tokens_digest(self._manifest["tokenizer_digest"], texts, VIEWS[view])[0] for view in views}
         with TemporaryDirectory(prefix="genies-") as folder:
-            extracted = self._extract(Path(folder), Request("new", "texts", tokens, named)) if views else {}
-            stores = {view: ActivationStore(Path(folder) / digest) for view, digest in extracted.items()}
+            reads = {view: self.intervention.reads(view) for view in views}
+            extracted = self._extract(Path(folder), Request("new", "texts", tokens, named, reads)) if views else {}
+            stores = {
+                view: AssembledStore([ActivationStore(Path(folder) / part) for part in parts], *self._chosen_sites())
+                for view, parts in extracted.items()
+            }
             pairs = [Pair(example, 0, 0, 1) for example in range(len(examples))]
             first = np.ones(len(pairs), bool)
-            stored = StoredPairs(pairs, stores, first, labelled=False, examples=examples)
+            stored = StoredPairs(pairs, stores, first, labelled=False, reads=reads, examples=examples)
             return checked_prediction(self.intervention, stored, "new texts")
 
-    def _extract(self, root: Path, request: Any) -> dict[str, str]:
+    def _chosen_sites(self) -> tuple[Sequence[int] | None, Sequence[int] | None]:
+        """Layers and heads that the configuration of the fit let be read; None for all."""
+        assert self._extractor is not None
+        return self._extractor.options.layer_numbers, self._extractor.options.head_numbers
+
+    def _extract(self, root: Path, request: Any) -> dict[str, list[str]]:
         from genies.engine.options import Extraction
         from genies.store.extraction import Extractor
 
@@ -168,7 +186,8 @@ def load_intervention(
 
     Raises:
         StoreError: the fit is missing or damaged.
-        ConfigError: ``source`` is missing or unknown, or the intervention predicts from labels, which new text lacks.
+        ConfigError: ``source`` is missing or unknown, or the intervention predicts from labels, which new text lacks,
+            or compares the model with a reference.
         ModelError: the model cannot be found or read, or is another one than the fit was made on.
     """
     path = Path(fit)
@@ -183,6 +202,11 @@ def load_intervention(
             f"{fit}: {type(intervention).__name__} with protocol {intervention.protocol} predicts from the labels of "
             "what it judges, as published; fit it with the protocol corrected"
         )
+    if declares(intervention.features, "reference_log_probability"):
+        raise ConfigError(
+            f"{fit}: {type(intervention).__name__} compares two models, and new text is scored by one; put the text "
+            "into a distribution, and run it with evaluate_shifts"
+        )
     # A fit that reads no features belongs to no model, yet its run says how texts were shown and extracted.
     described = describe_model(str(model), revision, hashes_file(Path(cache)))
     origin = read_origin(path) or origin
@@ -191,7 +215,7 @@ def load_intervention(
             f"{fit}: was fitted on {origin['model']}; the weights or the tokenizer of {model} are others; give the "
             "model that it was fitted on, or fit on this one"
         )
-    return FittedIntervention(intervention, described, origin, device)
+    return FittedIntervention(intervention, described, origin, device, Path(cache))
 
 
 def save_intervention(intervention: Intervention, folder: str | Path) -> None:

@@ -25,6 +25,7 @@ from genies.files import whole_file
 from genies.interventions.base import Intervention
 from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked
+from genies.models.merging import Form
 from genies.plan import Plan
 from genies.store.users import at_work
 
@@ -83,6 +84,8 @@ def evaluate_shifts(
         _write_yaml(folder / SHIFTS_FILE, [_entry(shift) for shift in listed])
         plan = Plan(config)
         _provide_data(plan)
+        for name in plan.models.references:
+            _extract(plan, name)
         for name in plan.models:
             _evaluate(plan, name)
         return _tabulate(plan)
@@ -167,33 +170,50 @@ def _provide_data(plan: Plan) -> None:
             raise DataError(f"{file}: file not found; a distribution's folder holds train.json and test.json")
 
 
-def _evaluate(plan: Plan, name: str) -> None:
-    """Every stage from the model to its evaluations, with the files that the rules name."""
+def _extract(plan: Plan, name: str) -> None:
+    """Every stage from the model to its activations, with the files that the rules name."""
+    from genies.engine.reads import to_flags
     from genies.stages.extract import extract_distributions
     from genies.stages.model import pin_model
     from genies.stages.tokenize import tokenize_splits
 
     files, cache = plan.files, plan.files.cache
     model, tokens = files.model(name), files.tokens(name)
-    views = {"train_views": plan.methods.views["train"], "test_views": plan.methods.views["test"]}
-    pin_model(plan.models.identifiers[name], revision=plan.models.revision(name), cache=cache, output=model)
-    train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
+    if name in plan.models.tuned:
+        _merge(plan, name, "language model", model)
+    else:
+        base, base_revision = plan.models.base(name)
+        pin_model(
+            plan.models.identifiers[name], revision=plan.models.revision(name), base=base, base_revision=base_revision,
+            cache=cache, output=model,
+        )  # fmt: skip
+    reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.reads(name).items()}
+    asked = {f"{split}_views": to_flags(of_split) for split, of_split in plan.tokenized(name).items()}
+    train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **views, reading=plan.reading, extraction=plan.config.extraction,
+        model=model, train=train, test=test, **asked, reading=plan.reading, extraction=plan.config.extraction,
         cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
-            *plan.jobs.batch(batch), model=model, tokens=tokens, **views, extraction=plan.config.extraction,
+            *plan.jobs.batch(batch), model=model, tokens=tokens, **reads, extraction=plan.config.extraction,
             cache=cache, output=output,
         )  # fmt: skip
-    for intervention in plan.methods.probes:
+
+
+def _evaluate(plan: Plan, name: str) -> None:
+    """Every stage from the model to its evaluations, likewise."""
+    _extract(plan, name)
+    for intervention in plan.methods.on(name, plan.methods.probes):
         _evaluate_probe(plan, name, intervention)
-    if plan.methods.texts:
+    if plan.methods.on(name, plan.methods.texts):
         _evaluate_text_interventions(plan, name)
-    for plugin in plan.methods.plugins:
+    for plugin in plan.methods.on(name, plan.methods.plugins):
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
+    for ensemble in plan.methods.on(name, plan.methods.ensembles):
+        for source in plan.jobs.sources(ensemble):
+            _combine(plan, name, ensemble, source)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
@@ -207,6 +227,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
     )  # fmt: skip
     evaluate_fits(
         *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
+        reference=plan.reference_activations(name, intervention),
         cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
     )  # fmt: skip
 
@@ -215,7 +236,14 @@ def _evaluate_text_interventions(plan: Plan, name: str) -> None:
     from genies.interventions.training.loaded import LoadedModel
     from genies.stages.tune import gather_sources, tune_sources
 
-    for intervention in plan.methods.texts:
+    made = {str(manifest): tuned for tuned, manifest in plan.models.rewards.items()}
+
+    def tuned_models(intervention: str) -> list[str]:
+        return [made[other.identifier] for other in plan.methods.other_models(intervention) if other.identifier in made]
+
+    for intervention in sorted(plan.methods.texts, key=lambda name: bool(tuned_models(name))):
+        for tuned in tuned_models(intervention):
+            _merge(plan, tuned, "reward model", plan.models.rewards[tuned])
         loaded = LoadedModel()  # as a job has it: what one intervention loaded would be in the way of the next one's
         for number, sources in enumerate(plan.jobs.groups(intervention)):
             tune_sources(
@@ -229,6 +257,15 @@ def _evaluate_text_interventions(plan: Plan, name: str) -> None:
     gather_sources(*plan.fits.trainings(name), cache=plan.files.cache, output=plan.files.results)
 
 
+def _merge(plan: Plan, tuned: str, form: Form, output: Path) -> None:
+    from genies.stages.merge import merge_fit
+
+    merge_fit(
+        tuned, fits=plan.fits.tuned(tuned), model=plan.files.model(plan.models.tuned_from(tuned)),
+        source=plan.models.fit_of(tuned).source, form=form, cache=plan.files.cache, output=output,
+    )  # fmt: skip
+
+
 def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     from genies.stages.plugin import run_plugin
 
@@ -238,6 +275,17 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
         work=plan.files.plugin(name, plugin, source),
         cache=plan.files.cache,
         output=plan.files.evaluation(name, plugin, source),
+    )  # fmt: skip
+
+
+def _combine(plan: Plan, name: str, ensemble: str, source: str) -> None:
+    from genies.stages.ensemble import combine_evaluations
+
+    chosen = plan.methods.ensembles[ensemble]
+    combine_evaluations(
+        *plan.jobs.targets(ensemble, source), members=plan.files.members(name, ensemble, source),
+        combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
+        output=plan.files.evaluation(name, ensemble, source),
     )  # fmt: skip
 
 
@@ -259,10 +307,12 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         capability=plan.methods.capability,
         fits=plan.fits.for_capability,
         trained=plan.methods.trained,
-        surface=plan.methods.surface,
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
+        absent=plan.absent,
         overlap=plan.files.overlap,
+        own_scores=plan.data.own_scores,
         seed=plan.config.seed,
         output=results,
     )

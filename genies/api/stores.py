@@ -17,8 +17,9 @@ from genies.errors import ConfigError, DataError, StoreError
 from genies.files import PARTIAL, read_json
 from genies.stages.shown import ShownTexts
 from genies.store.activations import ActivationStore
+from genies.store.assembled import AssembledStore
 from genies.store.manifest import Activations
-from genies.store.tokens import read_attributes, tokens_path
+from genies.store.tokens import read_attributes, read_tokens, tokens_path
 
 TEXT_COLUMNS = {
     "row": pl.Int64,
@@ -45,20 +46,23 @@ class OpenStore:
         texts: the texts, columns as in ``TEXT_COLUMNS``.
     """
 
-    def __init__(self, stores: Mapping[str, ActivationStore], examples: Sequence[Example] | None) -> None:
+    def __init__(
+        self, stores: Mapping[str, AssembledStore], examples: Sequence[Example] | None, place: tuple[str, str]
+    ) -> None:
         """Bind the stores of one split to the table of its texts.
 
         Args:
             stores: by view; at least one.
             examples: of the split, as the model was shown them; None if unknown.
+            place: names of distribution and split.
         """
         self._stores = dict(sorted(stores.items()))
         first = next(iter(self._stores.values()))
-        self.model: str = first.description["model"]
+        self.model: str = first.parts[0].description["model"]
         self.views = list(self._stores)
         keys = _keys(first)
         self._rows = {view: store.rows(*zip(*keys, strict=True)) for view, store in self._stores.items()}
-        self.texts = _table(first, keys, examples)
+        self.texts = _table(place, keys, examples)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -67,9 +71,14 @@ class OpenStore:
         shown = self.texts.select("distribution", "split").row(0)
         return f"<{' '.join(shown)} under {', '.join(self.views)} by {self.model}: {len(self)} texts>"
 
-    def layers(self, feature: str = "residual") -> list[int]:
-        """Numbers of the stored layers of ``residual`` or ``heads``, ascending: those along axis 1 of all layers."""
-        return self._store(self.views[0]).layers(feature)
+    def layers(self, feature: str = "residual", view: str | None = None) -> list[int]:
+        """Numbers of the stored layers of ``residual`` or ``heads``, ascending: those along axis 1 of all layers.
+
+        Views differ in what is stored of them; without one, it is the first that has any.
+        """
+        if view is not None:
+            return self._store(view).layers(feature)
+        return next(filter(None, (store.layers(feature) for store in self._stores.values())), [])
 
     @property
     def head_numbers(self) -> list[int]:
@@ -84,8 +93,8 @@ class OpenStore:
         """
         store = self._store(view)
         if layer is not None:
-            return store.residual(layer)[self._rows[view]]
-        return np.stack([store.residual(each)[self._rows[view]] for each in store.layers("residual")], axis=1)
+            return store.residual(layer, self._rows[view])
+        return np.stack([store.residual(each, self._rows[view]) for each in store.layers("residual")], axis=1)
 
     def heads(self, view: str, layer: int | None = None) -> np.ndarray:
         """Attention-head outputs, float32: (texts, heads, head_dim), or (texts, layers, heads, head_dim) of all layers.
@@ -95,18 +104,18 @@ class OpenStore:
         """
         store = self._store(view)
         if layer is not None:
-            return store.heads(layer)[self._rows[view]]
-        return np.stack([store.heads(each)[self._rows[view]] for each in store.layers("heads")], axis=1)
+            return store.heads(layer, rows=self._rows[view])
+        return np.stack([store.heads(each, rows=self._rows[view]) for each in store.layers("heads")], axis=1)
 
     def log_probability(self) -> np.ndarray:
         """Summed natural log-probability of each response and EOS given its prompt, float64 (texts,)."""
-        return self._store("plain").log_probability()[self._rows["plain"]]
+        return self._store("plain").log_probability(self._rows["plain"])
 
     def scored_tokens(self) -> np.ndarray:
         """Tokens that each log-probability sums over, int64 (texts,)."""
-        return self._store("plain").scored_tokens()[self._rows["plain"]]
+        return self._store("plain").scored_tokens(self._rows["plain"])
 
-    def _store(self, view: str) -> ActivationStore:
+    def _store(self, view: str) -> AssembledStore:
         if view not in self._stores:
             raise StoreError(f"view {view}: not among those that are open ({', '.join(self.views)})")
         return self._stores[view]
@@ -123,7 +132,8 @@ def open_store(
 
     Args:
         store: a run's manifest (``results/<run>/activations/<model>/<batch>.json``), for all views of a split; or a
-            store's folder, or the beginning of its digest as ``genies cache list`` shows it, for one view.
+            part's folder, or the beginning of its digest as ``genies cache list`` shows it, for its view, examples and
+            features.
         distribution: name or folder of the distribution. A manifest needs it. From its folder the texts are read; they
             are compared with those that the features belong to.
         split: ``train`` or ``test``; a manifest needs it.
@@ -140,22 +150,23 @@ def open_store(
             raise ConfigError(f"{path}: names many splits; give distribution and split")
         activations = Activations([path], Path(cache))
         views = activations.views(folder.name, split)
-        stores = activations.stores(folder.name, split, views)
+        stores = activations.stores(folder.name, split, views, restricted=True)
+        place, tokens = (folder.name, split), activations.tokens(folder.name, split, views[0])
     else:
-        place = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
-        if place.name.startswith(PARTIAL):
-            raise StoreError(f"{place}: the store is not complete; run snakemake again to finish it")
-        one = ActivationStore(place)
-        held = one.description["distribution"], one.description["split"]
-        if (folder.name if folder else held[0], split or held[1]) != held:
-            raise StoreError(f"{place}: holds {' '.join(held)}, not {folder.name if folder else held[0]} {split or ''}")
-        stores, cache = {one.description["view"]: one}, place.parents[1]
+        part = path if path.is_dir() else _by_digest(str(store), Path(cache) / "activations")
+        if part.name.startswith(PARTIAL):
+            raise StoreError(f"{part}: the store is not complete; run snakemake again to finish it")
+        one = ActivationStore(part)
+        place = one.description["distribution"], one.description["split"]
+        if (asked := (folder.name if folder else place[0], split or place[1])) != place:
+            raise StoreError(f"{part}: holds {' '.join(place)}, not {' '.join(asked)}")
+        stores = {one.description["view"]: AssembledStore([one], heads=one.head_numbers or None)}
+        tokens = tokens_path(part.parents[1], one.description["tokens"])
     if folder is None or not folder.is_dir():
-        return OpenStore(stores, None)
-    first = next(iter(stores.values()))
-    file = folder / f"{first.description['split']}.json"
+        return OpenStore(stores, None, place)
+    file = folder / f"{place[1]}.json"
     shown = _as_shown(file, path) if path.suffix == ".json" else _as_filed(file)
-    return OpenStore(stores, _the_extracted(shown, first, file, Path(cache)))
+    return OpenStore(stores, _the_extracted(shown, tokens, file), place)
 
 
 def _by_digest(beginning: str, root: Path) -> Path:
@@ -185,13 +196,16 @@ def _as_filed(file: Path) -> Iterator[list[Example]]:
         yield read_framed(file, framing, seed=0).examples
 
 
-def _the_extracted(
-    candidates: Iterator[list[Example]], store: ActivationStore, file: Path, cache: Path
-) -> list[Example]:
-    """The first of the candidates whose texts are those that were tokenized for the store."""
-    tokens = tokens_path(cache, store.description["digest"]["tokens"])
-    wanted = read_attributes(tokens)["fields"]["texts"]
-    keys = _keys(store)
+def _the_extracted(candidates: Iterator[list[Example]], path: Path, file: Path) -> list[Example]:
+    """The first of the candidates whose texts are those of a file of tokens."""
+    if not path.is_file():
+        raise StoreError(
+            f"{path}: not there any more, so that the texts of {file} cannot be compared with it; give the run's "
+            "manifest, or leave the folder out"
+        )
+    wanted, tokens = read_attributes(path)["fields"]["texts"], read_tokens(path)
+    # A part may hold some of them.
+    keys = sorted(zip(tokens.example.tolist(), tokens.response.tolist(), strict=True))
     for examples in candidates:
         try:
             texts = [Text(e, r, examples[e].prompt, examples[e].responses[r]) for e, r in keys]
@@ -205,16 +219,15 @@ def _the_extracted(
     )
 
 
-def _keys(store: ActivationStore) -> list[tuple[int, int]]:
+def _keys(store: AssembledStore) -> list[tuple[int, int]]:
     """Example and response of every text, sorted."""
     return sorted(zip(store.example.tolist(), store.response.tolist(), strict=True))
 
 
-def _table(store: ActivationStore, keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
-    place = store.description["distribution"], store.description["split"]
+def _table(place: tuple[str, str], keys: Sequence[tuple[int, int]], examples: Sequence[Example] | None) -> pl.DataFrame:
     rows = []
     for row, (example, response) in enumerate(keys):
         told = examples[example] if examples else None
-        known = (response == told.best, told.prompt, told.responses[response]) if told else (None, None, None)
+        known = (response in told.good, told.prompt, told.responses[response]) if told else (None, None, None)
         rows.append((row, *place, example, response, *known))
     return pl.DataFrame(rows, schema=TEXT_COLUMNS, orient="row")

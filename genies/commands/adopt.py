@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from genies.config.load import read_config
 from genies.devices import claim_gpus
+from genies.engine.reads import to_flags
 from genies.errors import DiskError, StoreError
 from genies.files import read_json
 from genies.models.describe import read_model
@@ -52,7 +53,7 @@ def adopt_stores(configfile: Sequence[Path], config: Sequence[str], texts: int, 
     plan = Plan(read_config(configfile, config))
     claim_gpus(plan.config.extraction.device)
     with at_work(plan.files.cache, plan.files.results.parent):
-        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models]
+        outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models.identifiers]
     adopted = sum(len(outcome.adopted) for outcome in outcomes)
     print(f"{adopted} adopted, {sum(outcome.without for outcome in outcomes)} without an old store to adopt")
     if refused := [compared for outcome in outcomes for compared in outcome.refused.values()]:
@@ -65,8 +66,8 @@ def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:
     with TemporaryDirectory(prefix="genies-") as folder:
         described, tokenized = _manifests(plan, model, Path(folder))
     extractor = Extractor(described, cache / "activations", plan.config.extraction)
-    known, views = OldStores(cache), plan.methods.views
-    requests = requests_of(tokenized, plan.selection.all, views, cache)
+    known = OldStores(cache)
+    requests = requests_of(tokenized, plan.selection.all, plan.reads(model), cache)
     wanted = [one for request in requests for one in wanted_stores(extractor, request, known)]
     outcome = _Outcome(without=sum(not one.old for one in wanted))
     for version in _versions(wanted):
@@ -94,20 +95,24 @@ def _manifests(plan: Plan, model: str, folder: Path) -> tuple[dict[str, Any], Ma
     if any(problem_of(product) for product in products(plan) if product.file in (described, tokens)):
         described, tokens = folder / described.name, folder / "tokens.json"
         identifier, revision = plan.models.identifiers[model], plan.models.revision(model)
-        pin_model(identifier, revision=revision, cache=plan.files.cache, output=described)
-        _tokenize(plan, described, tokens)
+        base, base_revision = plan.models.base(model)
+        pin_model(
+            identifier, revision=revision, base=base, base_revision=base_revision, cache=plan.files.cache,
+            output=described,
+        )  # fmt: skip
+        _tokenize(plan, model, described, tokens)
     return read_model(described), read_json(tokens, "tokens")
 
 
-def _tokenize(plan: Plan, model: Path, output: Path) -> None:
-    views, selection = plan.methods.views, plan.selection
+def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
+    reads = plan.tokenized(name)
     try:
         tokenize_splits(
             model=model,
-            train=plan.data.train(selection.trained_on),
-            test=plan.data.test(selection.tested),
-            train_views=views["train"],
-            test_views=views["test"],
+            train=plan.data.train(plan.trained_on(name)),
+            test=plan.data.test(plan.selection.tested),
+            train_views=to_flags(reads["train"]),
+            test_views=to_flags(reads["test"]),
             reading=plan.reading,
             extraction=plan.config.extraction,
             cache=plan.files.cache,

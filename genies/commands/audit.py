@@ -10,7 +10,8 @@ import polars as pl
 from genies.config.sections import Config
 from genies.data.framing import Framed
 from genies.data.reading import read_drawn
-from genies.errors import DataError, first_line
+from genies.digests import value_digest
+from genies.errors import ConfigError, DataError, first_line
 from genies.evaluation.audit import DOUBTS, KEYS, corrected, doubts
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.metrics import BASELINE, NULL
@@ -20,6 +21,8 @@ from genies.plan import Plan
 
 VERDICTS = {"yes": True, "no": False}
 """What a person writes into the column ``wrong``."""
+TEXTS = "texts"
+"""Column of the list: a digest by which it is known whether it is about the texts of a run."""
 NEW_LINE = " ¶ "
 """Stands for the end of a line in the list, which has a line for each pair."""
 
@@ -42,17 +45,24 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
     """
     plan = Plan(Config(**read_json(folder / "provenance.json", "configuration")["configuration"]))
     evaluations = folder / "evaluations"
+    if most < 1:
+        raise ConfigError(f"--most: {most} is not a positive whole number")
     if reviewed is not None:
-        found = corrected(dict(_cells(plan, evaluations)), _read_reviewed(reviewed))
+        found = corrected(dict(_cells(plan, evaluations)), _read_reviewed(reviewed, plan))
         with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, tbl_formatting="ASCII_MARKDOWN",
                        tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, fmt_str_lengths=60):  # fmt: skip
             print(found)
         return
-    of_own = [pairs for (_, name, source, target), pairs in _cells(plan, evaluations)
-              if source == target and name not in {NULL, BASELINE, *plan.methods.surface}]  # fmt: skip
+    of_own = [
+        pairs
+        for (_, name, source, target), pairs in _cells(plan, evaluations)
+        if source == target and name not in {NULL, BASELINE, *plan.methods.surface, *plan.methods.ensembles}
+    ]
     listed = doubts(of_own).group_by("target", maintain_order=True).head(most)
     if not len(listed):
-        raise DataError(f"{folder}: no method was fitted and tested on the same distribution; run with its references")
+        raise DataError(
+            f"{folder}: no method but baselines was fitted and tested on the same distribution; add one that is"
+        )
     file = output or folder / "audit.csv"
     write_csv(_with_texts(plan, listed), file)
     print(f"{file}: {len(listed)} pairs of {listed['target'].n_unique()} targets, the most doubtful first")
@@ -69,19 +79,25 @@ def _cells(plan: Plan, evaluations: Path) -> Iterator[tuple[tuple[str, str, str,
 
 
 def _with_texts(plan: Plan, listed: pl.DataFrame) -> pl.DataFrame:
-    """The pairs with their texts, and an empty column for what a person says."""
-    texts: list[dict[str, str | None]] = []
+    """The pairs with their texts, a digest of these, and an empty column for what a person says.
+
+    Raises:
+        DataError: a distribution lacks one of the pairs.
+    """
+    rows: list[dict[str, str | None]] = []
     framed: dict[str, dict[tuple[int, int], tuple[str, str, str]]] = {}
     for target, example, pair in listed.select(KEYS).iter_rows():
+        if target not in plan.selection.tested:
+            raise DataError(f"{target}: is no target of this run; give the list that genies audit wrote of it")
+        file = plan.data.file(target, "test")
         if target not in framed:
-            framed[target] = _texts(read_drawn(plan.data.file(target, "test"), plan.reading)[0])
+            framed[target] = _texts(read_drawn(file, plan.reading)[0])
         if (example, pair) not in framed[target]:
-            file = plan.data.file(target, "test")
-            raise DataError(f"{file}: has no example {example} with a pair {pair}, as it had in the run; run again")
-        prompt, best, worse = framed[target][example, pair]
-        shown = {"prompt": prompt, "best": best, "worse": worse}
-        texts.append({**{part: text.replace("\n", NEW_LINE) for part, text in shown.items()}, "wrong": None})
-    return pl.concat([listed, pl.DataFrame(texts, schema=dict.fromkeys(texts[0], pl.String))], how="horizontal")
+            raise DataError(f"{file}: has no example {example} with a pair {pair}; make the list of this run again")
+        texts = framed[target][example, pair]
+        shown = dict(zip(("prompt", "best", "worse"), (text.replace("\n", NEW_LINE) for text in texts), strict=True))
+        rows.append({**shown, TEXTS: value_digest(list(texts))[:16], "wrong": None})
+    return pl.concat([listed, pl.DataFrame(rows, schema=dict.fromkeys(rows[0], pl.String))], how="horizontal")
 
 
 def _texts(framed: Framed) -> dict[tuple[int, int], tuple[str, str, str]]:
@@ -95,22 +111,31 @@ def _texts(framed: Framed) -> dict[tuple[int, int], tuple[str, str, str]]:
     return found
 
 
-def _read_reviewed(path: Path) -> pl.DataFrame:
-    """The pairs of a list that a person has judged: ``KEYS`` and ``wrong``, bool."""
-    wanted = [*KEYS, "wrong"]
+def _read_reviewed(path: Path, plan: Plan) -> pl.DataFrame:
+    """The pairs of a list that a person has judged: ``KEYS`` and ``wrong``, bool.
+
+    Raises:
+        DataError: it is no such list, or one of other texts than those of the run, or nothing is filled in.
+    """
+    wanted = [*KEYS, TEXTS, "wrong"]
     try:
-        frame = pl.read_csv(path, infer_schema=False, glob=False)
-        found = frame.select(wanted).drop_nulls("wrong")
+        frame = pl.read_csv(path, infer_schema=False, glob=False).select(wanted)
+        found = frame.with_columns(pl.col("wrong").str.strip_chars().replace("", None)).drop_nulls("wrong")
         keys = found.with_columns(pl.col(name).cast(DOUBTS[name]) for name in KEYS)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(
-            f"{path}: is no list of genies audit ({first_line(error)}); it has {', '.join(wanted)}"
-        ) from None
-    said = found["wrong"].str.strip_chars().str.to_lowercase()
+        reason = f"is no list of genies audit ({first_line(error)}); it has {', '.join(wanted)}"
+        raise DataError(f"{path}: {reason}") from None
+    if not len(keys):
+        raise DataError(f"{path}: nothing is filled in; write yes or no into the column wrong")
+    said = found["wrong"].str.to_lowercase()
     for row, verdict in enumerate(said):
         if verdict not in VERDICTS:
             place = " ".join(map(str, keys.row(row)[:3]))
             raise DataError(f"{path}: {place}: wrong is {verdict!r}; write yes or no, or leave it empty")
     if twice := int(keys.select(KEYS).is_duplicated().sum()):
         raise DataError(f"{path}: {twice} rows are about pairs that occur twice; keep one of each")
-    return keys.with_columns(wrong=said.replace_strict(VERDICTS, return_dtype=pl.Boolean))
+    today = _with_texts(plan, keys.select(KEYS))[TEXTS]
+    if differing := [row for row, (was, now) in enumerate(zip(keys[TEXTS], today, strict=True)) if was != now]:
+        place = " ".join(map(str, keys.row(differing[0])[:3]))
+        raise DataError(f"{path}: {place}: is about other texts than this run's; make the list of this run again")
+    return keys.select(KEYS).with_columns(wrong=said.replace_strict(VERDICTS, return_dtype=pl.Boolean))

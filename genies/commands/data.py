@@ -22,6 +22,9 @@ def validate(folder: Path) -> None:
     found = validate_folder(folder)
     for split in SPLITS:
         counts = getattr(found, split)
+        if not counts.examples:
+            print(f"{folder}: no {split}.json, so it can be a target, but neither a source nor a reference")
+            continue
         print(f"{folder}/{split}.json: {counts.examples} examples, {counts.responses} responses, {counts.pairs} pairs")
     print(f"{found.name} is valid")
 

@@ -45,7 +45,7 @@ def power(
     if not 0 <= within_source <= 1:
         raise ConfigError(f"--within-source: {within_source} is no correlation from 0 to 1")
     plan = Plan(read_config(configfile, config))
-    methods = [name for name in plan.methods.names if name not in plan.methods.surface and name != "random"]
+    methods = [name for name in plan.methods.names if name not in plan.methods.baselines and name != "random"]
     assumed = Assumptions(max(2, len(methods)), discordance, design_effect, deviation, within_source)
     print(*_lines(plan, assumed, difference), sep="\n")
 
@@ -62,14 +62,15 @@ def _lines(plan: Plan, assumed: Assumptions, difference: float) -> Iterator[str]
     yield "|---|---:|---:|---:|"
     for place in dict.fromkeys((shift.source, shift.target) for shift in shifts):
         pairs, prompts = sizes[place[1]]
-        yield f"| {' → '.join(place)} | {pairs:,} | {prompts:,} | {_shown(within_shift(pairs, prompts, assumed))} |"
+        smallest = _shown(within_shift(pairs, prompts, assumed), "none")
+        yield f"| {' → '.join(place)} | {pairs:,} | {prompts:,} | {smallest} |"
     yield ""
     yield "| mean over shifts, for new shifts | shifts | sources | difference |"
     yield "|---|---:|---:|---:|"
     everything = dict.fromkeys((shift.source, shift.target) for shift in shifts)
     for name, chosen in {"all distinct": everything, **benchmarks(shifts)}.items():
         sources = [source for source, _ in chosen]
-        found = _shown(over_shifts(sources, assumed))
+        found = _shown(over_shifts(sources, assumed), "too few sources")
         yield f"| {name} | {len(sources)} | {len(set(sources))} | {found} |"
     yield ""
     answers, number = pairs_needed(difference, assumed), shifts_needed(difference, assumed)
@@ -95,8 +96,8 @@ def _sizes(plan: Plan) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _shown(difference: float | None) -> str:
-    return "too few sources" if difference is None else f"{difference:.3f}"
+def _shown(difference: float | None, absent: str) -> str:
+    return absent if difference is None else f"{difference:.3f}"
 
 
 def _count(number: int | None, noun: str) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from genies.config.load import load_config
-from genies.config.sections import Config, Folders, Mixture, Sweep
+from genies.config.sections import Config, Ensemble, Folders, Mixture, Sweep, TunedModel
 from genies.data.options import Limit
 from genies.data.shifts import list_names
 from genies.engine.options import Extraction
@@ -106,6 +106,8 @@ SECTIONS: dict[str, type] = {
     "limit": Limit,
     "extraction": Extraction,
     "mixtures.<name>": Mixture,
+    "tuned_models.<name>": TunedModel,
+    "ensembles.<name>": Ensemble,
     "sweep": Sweep,
     "folders": Folders,
 }

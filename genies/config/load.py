@@ -14,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from genies.config.sections import Config
 from genies.errors import ConfigError
 
-WITH_NUMBERS = frozenset({"extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"})
+WITH_NUMBERS = frozenset(
+    {"ensembles", "extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"}
+)
 """Keys whose lists and mappings hold numbers."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of errors about a key that a section does not have."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, crea
 
 from genies.data.options import Reading
 from genies.engine.options import Extraction
+from genies.evaluation.ensembles import Combine
 from genies.interventions.registry import name_of
 from genies.models.find import model_name
 from genies.options import END, Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
@@ -70,6 +71,36 @@ class Mixture(Section):
     percent: Real = Field(gt=0, le=100, description="Share of the training examples that is replaced.")
 
 
+class TunedModel(Section):
+    """A reward model that the run trains, as a model of its own."""
+
+    intervention: str = Field(description="Intervention of the run that trains an adapter: `lora` or `prompt_tuning`.")
+    source: PlainName = Field(description="Source whose fit it is.")
+    model: str | None = Field(None, description="The run's model that is tuned, by name; its first if none is given.")
+    interventions: tuple[str, ...] | None = Field(
+        None,
+        description="Interventions of the run that read it, of those that read features; all of them if none are "
+        "given. An empty list: it serves as `model` of a `reward_model` alone.",
+    )
+
+
+class Ensemble(Section):
+    """Several interventions that judge together."""
+
+    members: tuple[str, ...] = Field(
+        min_length=2,
+        description="Interventions of the run, at least two; `mms@1` is the one that is fitted again with 1 of "
+        "`further_seeds`.",
+    )
+    combine: Combine = Field(
+        "mean",
+        description="How the differences of a pair's scores, each divided by its root mean square on the source, are "
+        "combined: their `mean`; their `minimum`, in favour of the response that all members prefer, and a tie where "
+        "they differ; or `variance_penalised`, the mean less λ times their variance, and a tie below 0.",
+    )
+    penalty: Real = Field(0.5, ge=0, description="λ of `variance_penalised`.")
+
+
 class Folders(Section):
     """Where things are kept; a scratch disk may be named here."""
 
@@ -93,6 +124,16 @@ class _Subjects(Section):
         description="Hub revision (branch, tag or commit) by hub id; for a `.gguf` file, by its own or its "
         "repository's. What the hub's cache holds is taken from there, so a newer commit of a branch is taken only "
         "when it is named.",
+    )
+    bases: dict[str, Place] = Field(
+        {},
+        description="Base of an adapter (a folder, a `.gguf` file or a hub id) by the adapter's folder or hub id, "
+        "where it is another than the adapter's configuration names; its hub revision goes under `revisions`.",
+    )
+    tuned_models: dict[PlainName, TunedModel] = Field(
+        {},
+        description="Further models by name: adapters that the run trains itself, merged into the model that they were "
+        "trained on; see below.",
     )
     data_archive: Place | None = Field(None, description="Path or URL of an archive of the GENIES distributions.")
     distributions: tuple[Place, ...] = Field((), description="Folders of own distributions; the last part is the name.")
@@ -140,6 +181,9 @@ class Config(_Read):  # type: ignore[misc]
     plugins: dict[PlainName, Place] = Field(
         {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
     )
+    ensembles: dict[PlainName, Ensemble] = Field(
+        {}, description="Further interventions by name: several of the run that judge together; see below."
+    )
     capability_interventions: Literal["untrained"] | tuple[str, ...] = Field(
         "untrained",
         description="Interventions of which the best on a target reference gives the capability there: a list, or "
@@ -184,6 +228,8 @@ class Config(_Read):  # type: ignore[misc]
         names = [model_name(m) for m in self.chosen_models]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"models: two models are called {min(twice)!r}; the last part of each must differ")
+        if known := sorted(set(names) & set(self.tuned_models)):
+            raise ValueError(f"tuned_models: {known[0]} is also the name of a model; give another name")
         own = [Path(folder).name for folder in self.distributions]
         if twice := {n for n in own if own.count(n) > 1}:
             raise ValueError(f"distributions: two distributions are called {min(twice)!r}; rename a folder")

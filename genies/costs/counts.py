@@ -215,7 +215,7 @@ class _Counting:
 
     def _table(self, indices: Sequence[int], shown: ShownSplit, digests: Mapping[str, str]) -> _Measured:
         """Numbers of the examples that are shown; ``indices`` are theirs in the split."""
-        tokens = {view: _tokens(shown, view, digests.get(view), self.cache) for view in self._tokenized_views}
+        tokens = {view: self._tokens(shown, view, digests.get(view)) for view in self._tokenized_views}
         eos = -1 if self.tokenizer.eos_token_id is None else self.tokenizer.eos_token_id
         table = np.zeros((len(indices), len(tokens) + 5))
         for column, some in enumerate(tokens.values()):
@@ -238,6 +238,13 @@ class _Counting:
             density=dense.max(initial=0),
             grown=max(grown, default=0),
         )
+
+    def _tokens(self, shown: ShownSplit, view: str, digest: str | None) -> Tokens:
+        """Tokens of all examples, numbered among those that are drawn; the cache's have their numbers in the file."""
+        if digest is None or not (path := tokens_path(self.cache, digest)).exists():
+            return shown.tokens(view)
+        tokens, row = read_tokens(path), {index: row for row, index in enumerate(self.indices)}
+        return replace(tokens, example=np.array([row[index] for index in tokens.example.tolist()], np.int32))
 
     def _digests(self, measured: _Measured) -> dict[str, str]:
         """Names of the tokens of the whole split, whose texts need not be tokenized for them."""
@@ -324,9 +331,3 @@ class _Sizes:
         trees, plain = tree(views), tree((SCORED_VIEW,))
         known = np.stack([*strings, trees, trees**2, plain, plain**2, responses + count], axis=1)
         return cls(count, longest, known)
-
-
-def _tokens(shown: ShownSplit, view: str, digest: str | None, cache: Path) -> Tokens:
-    if digest and tokens_path(cache, digest).exists():
-        return read_tokens(tokens_path(cache, digest))
-    return shown.tokens(view)

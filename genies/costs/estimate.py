@@ -7,14 +7,14 @@ that stores are written by. Nothing is written, and no model is loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from genies.config.sections import Config
 from genies.costs import parts
 from genies.costs.background import Background
-from genies.costs.costs import Costs, ModelCosts
+from genies.costs.costs import Costs, ModelCosts, Part
 from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import MAKE_IT, read_splits
 from genies.costs.disk import write_rate
@@ -22,22 +22,25 @@ from genies.costs.extraction import free_bytes
 from genies.costs.rates import Here, Rate
 from genies.costs.sampling import value_of
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
-from genies.costs.trees import Pieces, SplitCounts
+from genies.costs.trees import Pieces, SplitCounts, Trees
 from genies.data.options import Split
 from genies.engine.arithmetic import resolve_device
 from genies.errors import ConfigError, ModelError
 from genies.files import read_json
 from genies.interventions.registry import make
 from genies.models import trial
-from genies.models.describe import find_here
+from genies.models.adapters import is_adapter
+from genies.models.describe import find_here, found
 from genies.models.files import hashes_file, tokenizer_digest
 from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
-from genies.store.activations import is_complete
 from genies.store.blocks import store_bytes
-from genies.store.settled import settled, store_digest, stored_shapes
-from genies.store.tokens import tokens_bytes
+from genies.store.held import Held
+from genies.store.parts import Parts
+from genies.store.requests import LazyTokens, Request
+from genies.store.settled import look_up, settled
+from genies.store.tokens import tokens_bytes, tokens_path
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -105,13 +108,14 @@ class _Planned:
     tokenizer_source: str
     tokenizer_digest: str | None
     manifest: Mapping[str, Any] | None
-    is_gguf: bool
     is_converted: bool
+    is_there: bool
 
     @classmethod
     def of(cls, plan: Plan, name: str, published: bool, given: Path | None) -> _Planned:
-        identifier = plan.models.identifiers[name]
-        folder = None if published else _folder(plan, name)
+        base = plan.models.tuned_from(name) if name in plan.models.tuned else name
+        identifier = plan.models.identifiers[base]
+        folder = None if published else _folder(plan, base)
         tokenizer, source, digest = _tokenizer(folder, given, plan.files.cache)
         manifest = plan.files.results / "models" / f"{name}.json"
         return cls(
@@ -121,8 +125,8 @@ class _Planned:
             tokenizer_source=source,
             tokenizer_digest=digest,
             manifest=read_json(manifest) if manifest.is_file() and not published else None,
-            is_gguf=is_gguf(identifier),
-            is_converted=is_gguf(identifier) and (folder is None or not is_gguf(folder)),
+            is_converted=not published and _is_converted(plan, name),
+            is_there=is_gguf(identifier) and name == base and (folder is None or not is_gguf(folder)),
         )
 
     @property
@@ -130,12 +134,22 @@ class _Planned:
         return context_of(self.config.to_dict())
 
 
+def _is_converted(plan: Plan, name: str) -> bool:
+    """Whether a model is read from a conversion in the cache: a GGUF file's, or an adapter's in its base."""
+    if name in plan.models.tuned:
+        return True
+    identifier = plan.models.identifiers[name]
+    folder = None if is_gguf(identifier) else found(identifier, plan.models.revision(name))
+    return is_gguf(identifier) or (folder is not None and is_adapter(folder))
+
+
 def _folder(plan: Plan, name: str) -> Path:
     """The model's folder, or its GGUF file where that is not converted yet."""
     identifier = plan.models.identifiers[name]
     if Path(identifier) == plan.models.demo and not plan.models.demo.exists():
         raise ModelError(f"{identifier}: not there yet; {MAKE_IT} --cores 1 --until demo_model")
-    folder = find_here(identifier, plan.models.revision(name), hashes_file(plan.files.cache))
+    remembered = hashes_file(plan.files.cache)
+    folder = find_here(identifier, plan.models.revision(name), remembered, *plan.models.base(name))
     if folder is None:
         raise ModelError(
             f"{identifier}: not in the hub's cache; download it first (snakemake --cores 1 --until model), or name a "
@@ -204,20 +218,25 @@ def _model_costs(
 ) -> ModelCosts:
     sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
-        (split.distribution, split.split, view): store_bytes(stored_shapes(sketch.shape, view), dtype, split.texts)
+        (split.distribution, split.split, view): store_bytes(
+            Held.of(plan.methods.reads[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
+        )
         for split in splits
         for view in split.extracted
     }
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     found = [
         parts.extraction(plan, sketch, splits, here),
-        *(parts.reading(plan, name, sketch, splits, here) for name in parts.counted_texts(plan)),
+        *(_reading(plan, name, model, sketch, splits, here) for name in parts.counted_texts(plan)),
     ]
-    conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_gguf else {}
+    conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
-    other_jobs = PROBE_JOBS * len(plan.methods.with_jobs) + MODEL_JOBS
-    other_jobs += bool(plan.methods.texts) + bool(plan.methods.surface)
+    on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in ("with_jobs", "texts", "surface")}
+    other_jobs = PROBE_JOBS * len(on["with_jobs"]) + MODEL_JOBS + bool(on["texts"]) + bool(on["surface"])
+    other_jobs += sum(
+        len(plan.jobs.sources(ensemble)) for ensemble in plan.methods.on(model.name, plan.methods.ensembles)
+    )
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -233,8 +252,16 @@ def _model_costs(
             "activations": sum(stores.values()),
             "fits": sketched.fits,
         },
-        stored=sum(present) + (sum(conversion.values()) if model.is_converted else 0),
+        stored=sum(present) + (sum(conversion.values()) if model.is_there else 0),
     )
+
+
+def _reading(plan: Plan, name: str, model: _Planned, sketch: Sketch, splits: list[SplitCounts], here: Here) -> Part:
+    """The part of an intervention that reads texts; nothing on a model that it does not read."""
+    part = parts.reading(plan, name, sketch, splits, here)
+    if plan.methods.on(model.name, [name]):
+        return part
+    return replace(part, tokens=Trees().tokens, reading=0, training=0, jobs=0, loads=0)
 
 
 def _run_jobs(plan: Plan) -> int:
@@ -248,23 +275,29 @@ def _run_jobs(plan: Plan) -> int:
 
 
 def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> list[tuple[str, Split, str]]:
-    """Stores (distribution, split, view) that are in the cache; known where the run has the model's manifest."""
+    """Stores (distribution, split, view) that the cache has whole; known where the run has the model's manifest."""
     if model.manifest is None:
         return []
     chosen = settled(plan.config.extraction, model.manifest)
-    root = plan.files.cache / "activations"
-    return [
-        (split.distribution, split.split, view)
-        for split in splits
-        for view in split.extracted
-        if view in split.digests and is_complete(root, store_digest(model.manifest, split.digests[view], chosen)[0])
-    ]
+    parts = Parts(plan.files.cache / "activations")
+    found: list[tuple[str, Split, str]] = []
+    for split in splits:
+        for view in split.extracted:
+            path = tokens_path(plan.files.cache, split.digests.get(view, ""))
+            if path.is_file():
+                digests = {view: split.digests[view]}
+                tokens = LazyTokens(plan.files.cache, digests)
+                reads = plan.methods.reads[split.split]
+                request = Request(split.distribution, split.split, tokens, digests, reads)
+                if not look_up(model.manifest, parts, chosen, request).lacks:
+                    found.append((split.distribution, split.split, view))
+    return found
 
 
 def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
     """Bytes of the fits: what trainings learn, exactly (float32), and of probes at most (float64 vectors)."""
     total = 0
-    for name in plan.methods.specs:
+    for name in plan.methods.on(model.name, plan.methods.specs):
         kind = make(plan.methods.specs[name], plan.methods.parameters(name))
         sources = len(plan.jobs.sources(name))
         if hasattr(kind, "adapter"):
@@ -276,5 +309,6 @@ def _fits_bytes(plan: Plan, model: _Planned, sketch: Sketch) -> int:
 
 def _left_out(plan: Plan) -> list[str]:
     left_out = [f"{name}, which reads a model of its own" for name in parts.other_models(plan)]
+    left_out += [f"the log-probabilities of {name}, a reference" for name in plan.models.references]
     left_out += [f"the plug-in {name}" for name in plan.methods.plugins]
     return [*left_out, *(["the sweep"] if plan.config.sweep else [])]

@@ -10,18 +10,23 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genies.costs.rates import operations_per_second
 from genies.costs.sketch import Sketch, multiplied_weights, read_config
 from genies.data.options import Split
 from genies.engine.forest import build_forest
 from genies.engine.options import Extraction
-from genies.engine.parts import Shape
+from genies.engine.reads import Reads
+from genies.engine.shape import Shape
 from genies.errors import DiskError, ModelError
 from genies.store.activations import PARTIAL
 from genies.store.blocks import store_bytes
 from genies.store.extraction import Extractor
+from genies.store.held import Held
+from genies.store.parts import Lack, Parts, part_name
 from genies.store.requests import Request, requests_of
-from genies.store.settled import Settled, missing_views, settled, store_digest, stored_shapes
+from genies.store.settled import Settled, look_up, part_texts, settled
 
 ROOM = "make room, name another disk under folders.cache, or store less (extraction.layers, heads, dtype)"
 """What helps where the disk is too small."""
@@ -29,59 +34,97 @@ ROOM = "make room, name another disk under folders.cache, or store less (extract
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Due:
+    """Examples of a split that lack the same features under a view.
+
+    Attributes:
+        request: of the split.
+        view: under which they lack them.
+        examples: their numbers, ascending, int64 (n,).
+        texts: how many texts those are.
+        held: the features; None where the model is not known yet: all that is read.
+    """
+
+    request: Request
+    view: str
+    examples: np.ndarray
+    texts: int
+    held: Held | None
+
+    def of(self, shape: Shape) -> Held:
+        """The features of a model of this shape."""
+        return self.held or Held.of(self.request.reads_of(self.view), shape, self.view)
+
+
 @dataclass
 class Outstanding:
     """What of some requests is not in the stores yet.
 
     Attributes:
-        splits: how many lack a store.
-        stores: view and number of texts of each store that is not complete.
+        splits: how many lack something.
+        parts: the parts that are to be added.
+        names: of each the fields that its name may be made of, but for its features.
         text_tokens: tokens of those texts, each by itself.
         distinct: distinct tokens of their trees over those, in the first of the splits.
-        present: bytes that interrupted extractions have left of those stores.
+        root: folder of the stores.
     """
 
+    root: Path
     splits: int = 0
-    stores: list[tuple[str, int]] = field(default_factory=list)
+    parts: list[Due] = field(default_factory=list)
+    names: list[list[dict[str, Any]]] = field(default_factory=list)
     text_tokens: int = 0
     distinct: float = 1.0
-    present: int = 0
 
     @property
     def texts(self) -> int:
-        """Texts of all those stores."""
-        return sum(texts for _, texts in self.stores)
+        """Texts of all those parts."""
+        return sum(part.texts for part in self.parts)
 
     def bytes(self, shape: Shape, dtype: str) -> int:
-        """Bytes that the stores will take on the disk beyond what is there of them."""
-        whole = sum(store_bytes(stored_shapes(shape, view), dtype, texts) for view, texts in self.stores)
-        return max(0, whole - self.present)
+        """Bytes that the parts will take on the disk beyond what interrupted extractions have left of them."""
+        total = 0
+        for due, fields in zip(self.parts, self.names, strict=True):
+            held = due.of(shape)
+            names = (part_name({**own, "features": held.to_json()}) for own in fields)
+            present = max(_size(self.root / f"{PARTIAL}{name}" / "data.zarr") for name in names)
+            total += max(0, store_bytes(held.shapes(shape), dtype, due.texts) - present)
+        return total
 
 
 def outstanding(
     model: Mapping[str, Any], root: Path, settings: Sequence[Settled], requests: Iterable[Request]
 ) -> Outstanding:
-    """What is missing of the requests' stores in ``root``; no model is loaded, and tokens are read split by split.
+    """What the parts in ``root`` lack of the requests; no model is loaded, and tokens are read split by split.
 
-    A store counts as there if it is complete under any of the settings, which differ in arithmetic and device only.
+    What is there under one of the settings, which differ in arithmetic and device only, is not lacking.
     """
-    found = Outstanding()
+    found, parts = Outstanding(root), Parts(root)
     for request in requests:
-        first, *others = (missing_views(model, root, one, request) for one in settings)
-        views = [view for view in first if all(view in other for other in others)]
-        if not views:
+        lacks = min((look_up(model, parts, one, request).lacks for one in settings), key=_examples_in)
+        if not lacks:
             continue
-        tokens = {view: request.tokens[view] for view in views}
         if not found.splits:
+            tokens = request.selected(lacks[0].views, lacks[0].examples)
             forest = build_forest(tokens, model["eos_token"])
             found.distinct = sum(map(len, forest.trees)) / max(1, sum(len(table.ids) for table in tokens.values()))
         found.splits += 1
-        found.stores += [(view, len(table)) for view, table in tokens.items()]
-        found.text_tokens += sum(len(table.ids) for table in tokens.values())
-        for view in views:
-            names = (store_digest(model, request.tokens_digests[view], one)[0] for one in settings)
-            found.present += max(_size(root / f"{PARTIAL}{name}" / "data.zarr") for name in names)
+        for lack in lacks:
+            for view, held in lack.views.items():
+                table = request.selected([view], lack.examples)[view]
+                known, keys = request.keys(view)
+                keys = keys[np.searchsorted(known, lack.examples)]
+                # Without its tokens, so that those of one split at a time are in memory.
+                slim = replace(request, tokens={})
+                found.parts.append(Due(slim, view, lack.examples, len(table), held))
+                found.names.append([part_texts(model, view, one, lack.examples, keys) for one in settings])
+                found.text_tokens += len(table.ids)
     return found
+
+
+def _examples_in(lacks: Sequence[Lack]) -> int:
+    return sum(len(lack.examples) * len(lack.views) for lack in lacks)
 
 
 def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
@@ -116,7 +159,7 @@ def tell_costs(extractor: Extractor, requests: Iterable[Request]) -> None:
 def check_disk(
     described: Mapping[str, Any],
     tokenized: Mapping[str, Any],
-    views: Mapping[Split, Sequence[str]],
+    reads: Mapping[Split, Mapping[str, Reads]],
     extraction: Extraction,
     cache: Path,
 ) -> None:
@@ -129,7 +172,7 @@ def check_disk(
         DiskError: it would not fit.
     """
     distributions = {entry["distribution"] for entry in tokenized["tokens"]}
-    requests = requests_of(tokenized, distributions, views, cache)
+    requests = requests_of(tokenized, distributions, reads, cache)
     here = settled(extraction, described)
     kinds = ("cpu", "cuda") if extraction.device == "auto" else (here.device,)
     computed = dict.fromkeys((extraction.dtype, "float32"))

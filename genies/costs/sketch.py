@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width
+from genies.engine.parts import attention_layers, find_blocks, head_width
+from genies.engine.shape import Shape, chosen_parts
 from genies.errors import ModelError, first_line, readable
 from genies.models import gguf
 from genies.models.files import read_object

@@ -83,6 +83,6 @@ def _two(examples: Sequence[Example], seed: int) -> list[tuple[int, int]]:
 
 
 def _question(example: Example, response: int) -> Example:
-    right = 0 if response == example.best else 1
+    right = 0 if response in example.good else 1
     prompt = f"{example.prompt}{example.responses[response]}{QUESTION}"
     return Example(prompt, ANSWERS, right, (1 - right,))

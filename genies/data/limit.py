@@ -20,5 +20,5 @@ def drawn(examples: Sequence[Example], limit: int | None, seed: int) -> list[int
 
 
 def _rank(example: Example, seed: int) -> int:
-    worse = sorted(example.responses[index] for index in example.worse)
-    return text_seed(seed, "limit", example.prompt, example.responses[example.best], *worse)
+    good, worse = (sorted(example.responses[index] for index in part) for part in (example.good, example.worse))
+    return text_seed(seed, "limit", example.prompt, *good, *worse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genies.data.distributions import MAX_FILE_BYTES
+from genies.data.strict import MAX_FILE_BYTES
 
 CHUNK_BYTES = 2**20
 

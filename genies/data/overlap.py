@@ -38,7 +38,7 @@ class TrainingTexts:
         return cls(
             frozenset(example.prompt for example in chosen),
             frozenset(instructions([example.prompt for example in examples])),
-            frozenset(_text(example, example.best) for example in chosen),
+            frozenset(_text(example, response) for example in chosen for response in example.good),
             frozenset(_text(example, response) for example in chosen for response in example.worse),
         )
 
@@ -84,9 +84,9 @@ def overlap(examples: Sequence[Example], read: Iterable[int], training: Training
 
 def _compare(example: Example, training: TrainingTexts, shared: Iterable[str]) -> tuple[bool, bool, bool, bool]:
     """``same_prompt``, ``same_text``, ``other_label`` and ``complete`` of one example."""
-    best, worse = _text(example, example.best), [_text(example, response) for response in example.worse]
-    known = [text in training.best or text in training.worse for text in (best, *worse)]
-    other = best in training.worse or any(text in training.best for text in worse)
+    good, worse = ([_text(example, response) for response in part] for part in (example.good, example.worse))
+    known = [text in training.best or text in training.worse for text in (*good, *worse)]
+    other = any(text in training.worse for text in good) or any(text in training.best for text in worse)
     return example.prompt in training.prompts and example.prompt not in shared, any(known), other, all(known)
 
 

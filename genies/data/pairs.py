@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -14,9 +15,10 @@ from genies.data.distributions import Example
 
 @dataclass(frozen=True)
 class Pair:
-    """Two responses of one example, by index into ``Example.responses``.
+    """A good and a worse response of one example, by index into ``Example.responses``; ``best`` is the good one.
 
-    ``number`` is the index of the worse response among the example's worse responses, in file order.
+    ``number`` counts the example's pairs by their good responses and for each of them by the worse ones, both in file
+    order. Where only one is good, it is the index of the worse response among the worse ones.
     """
 
     example: int
@@ -60,20 +62,27 @@ def example_seed(seed: int, example: Example, purpose: str) -> int:
 
 
 def test_pairs(examples: Sequence[Example]) -> list[Pair]:
-    """Every (best, worse) pair of every example, in file order."""
+    """Every pair of a good and a worse response of every example, in file order."""
     return [
-        Pair(index, number, example.best, worse)
+        Pair(index, number, good, worse)
         for index, example in enumerate(examples)
-        for number, worse in enumerate(example.worse)
+        for number, (good, worse) in enumerate(product(example.good, example.worse))
     ]
 
 
 def training_pairs(examples: Sequence[Example], seed: int) -> list[Pair]:
-    """One (best, worse) pair per example; the worse response is drawn by ``seed`` and the example's own texts."""
+    """One pair per example; its good and its worse response are drawn by ``seed`` and the example's own texts."""
     pairs = []
     for index, example in enumerate(examples):
-        ranked = sorted(range(len(example.worse)), key=lambda n: example.responses[example.worse[n]])
-        draw = text_seed(seed, example.prompt, *(example.responses[example.worse[n]] for n in ranked))
-        number = ranked[draw % len(ranked)]
-        pairs.append(Pair(index, number, example.best, example.worse[number]))
+        worse = _drawn(example, example.worse, seed)
+        good = _drawn(example, example.good, seed, "good") if len(example.good) > 1 else 0
+        number = good * len(example.worse) + worse
+        pairs.append(Pair(index, number, example.good[good], example.worse[worse]))
     return pairs
+
+
+def _drawn(example: Example, among: Sequence[int], seed: int, *purpose: str) -> int:
+    """A place in ``among``, which are responses of an example; their order plays no part in which one it is."""
+    ranked = sorted(range(len(among)), key=lambda n: example.responses[among[n]])
+    draw = text_seed(seed, *purpose, example.prompt, *(example.responses[among[n]] for n in ranked))
+    return ranked[draw % len(ranked)]

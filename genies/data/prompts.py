@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genies.data.clock import STILL_CLOCK
 from genies.data.distributions import Example
 from genies.data.options import PromptFormat
+from genies.data.records import Turn
 from genies.errors import ModelError, readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-CHAT_TIME = datetime(2024, 7, 26)
-"""Now, to chat templates that write the date, so that a prompt is the same on every day; Llama 3's own default."""
-STILL_CLOCK = (
-    "{%- macro strftime_now(format) -%}{{ format"
-    + "".join(f" | replace('%{code}', '{CHAT_TIME:%{code}}')" for code in "aAbBcdHIjmMpSxXyY")
-    + " }}{%- endmacro %}{{ '' }}"
-)
-"""Put before a chat template, hides the function by which transformers tells it the time.
-
-It ends with an expression, after which, other than after a block, the white space of what follows stays."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +22,8 @@ class Presentation:
     """How the examples of a split are shown, the same for every intervention.
 
     Attributes:
-        prompt_format: prompts as published, or as the user's turn in the tokenizer's chat template.
+        prompt_format: prompts as published, or in the tokenizer's chat template, as the user's turn or as the turns of
+            the example's conversation.
         shortened: characters dropped from the front of a prompt, by example.
     """
 
@@ -42,28 +33,60 @@ class Presentation:
     def apply(self, tokenizer: PreTrainedTokenizerBase | None, examples: Sequence[Example]) -> list[Example]:
         """The examples with their prompts as they are shown. Only ``chat`` needs the tokenizer.
 
+        Conversations stay; they lose as many characters in front as prompts.
+
         Raises:
             ModelError: the tokenizer has no chat template.
         """
+        found = [(example, self.shortened.get(index, 0)) for index, example in enumerate(examples)]
         return [
-            replace(example, prompt=self.prompt(tokenizer, example.prompt, self.shortened.get(index, 0)))
-            for index, example in enumerate(examples)
+            replace(
+                example,
+                prompt=self.prompt(tokenizer, example.prompt, dropped, example.conversation),
+                conversation=without_front(example.conversation, dropped),
+            )
+            for example, dropped in found
         ]
 
-    def prompt(self, tokenizer: PreTrainedTokenizerBase | None, prompt: str, dropped: int = 0) -> str:
-        """One prompt, its first ``dropped`` characters left out."""
+    def prompt(
+        self,
+        tokenizer: PreTrainedTokenizerBase | None,
+        prompt: str,
+        dropped: int = 0,
+        conversation: Sequence[Turn] = (),
+    ) -> str:
+        """One prompt, its first ``dropped`` characters left out.
+
+        Args:
+            tokenizer: the model's; only ``chat`` needs it.
+            prompt: as published.
+            dropped: characters.
+            conversation: the turns that the prompt is, which ``chat`` shows; none: it is one turn of the user's.
+        """
         text = prompt[dropped:]
         if self.prompt_format == "published":
             return text
         if tokenizer is None:
             raise ValueError("prompt_format chat: needs the tokenizer")
-        return _in_chat(tokenizer, text)
+        return _in_chat(tokenizer, without_front(conversation, dropped) or (Turn("user", text),))
 
 
-def _in_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+def without_front(conversation: Sequence[Turn], dropped: int) -> tuple[Turn, ...]:
+    """Turns without the first ``dropped`` characters of what they say.
+
+    Each turn stays, if need be an empty one, since templates want turns to alternate.
+    """
+    kept = []
+    for turn in conversation:
+        kept.append(replace(turn, content=turn.content[dropped:]))
+        dropped = max(0, dropped - len(turn.content))
+    return tuple(kept)
+
+
+def _in_chat(tokenizer: PreTrainedTokenizerBase, conversation: Sequence[Turn]) -> str:
     if not tokenizer.chat_template:
         raise ModelError(f"{tokenizer.name_or_path}: its tokenizer has no chat template; use prompt_format: published")
-    turns = [{"role": "user", "content": prompt}]
+    turns = [{"role": turn.role, "content": turn.content} for turn in conversation]
     template = STILL_CLOCK + tokenizer.get_chat_template()
     with readable(Path(tokenizer.name_or_path), "its chat template cannot be used; use prompt_format: published"):
         text = str(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -56,10 +56,23 @@ def planned(forest: Forest, budget: int, hidden: int, packed: bool) -> list[Batc
     return plan_batches(sizes, budget, share_rows=packed, attention_cost=attention_cost(hidden))
 
 
-def stored_values(features: Features, rows: np.ndarray, shapes: Mapping[str, tuple]) -> dict[str, np.ndarray]:
-    """Features of some texts of a pass, as arrays: float32 of heads and residual, the others as they are."""
+def stored_values(
+    features: Features, rows: np.ndarray, columns: Mapping[str, Sequence[int] | None]
+) -> dict[str, np.ndarray]:
+    """Features of some texts of a pass, as arrays: float32 of heads and residual, the others as they are.
+
+    Args:
+        features: of the pass.
+        rows: of the texts, int64 (n,).
+        columns: which of the layers that the pass read, by the name of what is stored; None of single numbers.
+    """
     index = to_device(rows, features.residual.device)
-    arrays = _on_host({name: getattr(features, name)[index] for name in shapes})
+    chosen: dict[str, torch.Tensor] = {}
+    for name, layers in columns.items():
+        values = getattr(features, name)
+        # Layers first where few are wanted: what is copied is then as small as it can be.
+        chosen[name] = (values if layers is None or len(layers) == values.shape[1] else values[:, layers])[index]
+    arrays = _on_host(chosen)
     return {n: (a.float() if n in ("heads", "residual") else a).numpy() for n, a in arrays.items()}
 
 

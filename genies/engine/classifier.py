@@ -1,4 +1,4 @@
-"""Sequence classifiers with one output: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
+"""Sequence classifiers: loading, adapters of PEFT, and the pass that reads rewards at last tokens.
 
 Rewards are read from the backbone's last hidden state at a last token that the batch names, not by the classifier's own
 forward pass: that one looks for the last token that is not padding, which fails where padding and EOS are one token.
@@ -7,8 +7,7 @@ forward pass: that one looks for the last token that is not padding, which fails
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +23,9 @@ from genies.engine.masks import Mask, separate_inputs, tree_masks
 from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
 from genies.engine.scoring import Reading
+from genies.engine.virtual import after_virtual, embedded, read_virtual, shifted
 from genies.errors import ConfigError, ModelError, StoreError, first_line, readable
-from genies.models.load import load_weights, moved, refuse_lacking
+from genies.models.load import load_weights, moved, quiet, refuse_lacking
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -35,9 +35,14 @@ log = logging.getLogger(__name__)
 
 
 def load_classifier(
-    folder: Path, dtype: torch.dtype, device: torch.device, attention: str, quantization: str | None = None
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    attention: str,
+    quantization: str | None = None,
+    outputs: int | None = 1,
 ) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Load a sequence classifier with one output; safetensors only, no remote code.
+    """Load a sequence classifier; safetensors only, no remote code.
 
     Args:
         folder: a folder in the format of ``save_pretrained``: of a classifier, or of a language model.
@@ -45,6 +50,7 @@ def load_classifier(
         device: where to put them.
         attention: attention implementation of transformers.
         quantization: ``nf4`` for 4-bit weights by bitsandbytes (QLoRA, arXiv 2305.14314), or None.
+        outputs: how many it has; None: as its configuration says.
 
     Returns:
         The model, and the names of weights that the folder lacks and that are therefore random.
@@ -55,16 +61,15 @@ def load_classifier(
     """
     from transformers import AutoModelForSequenceClassification
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {} if outputs is None else {"num_labels": outputs}
     if quantization is not None:
         config = quantization_config(quantization, torch.bfloat16, device)
-        options = {"quantization_config": config, "device_map": {"": device}}
-    with _quiet():
+        options |= {"quantization_config": config, "device_map": {"": device}}
+    with quiet():
         model, missing = load_weights(
             AutoModelForSequenceClassification,
             folder,
             "a sequence classifier",
-            num_labels=1,
             dtype=dtype,
             attn_implementation=None if attention == "auto" else attention,
             **options,
@@ -75,21 +80,6 @@ def load_classifier(
     return model.eval(), missing
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' table of missing weights: that the head is new is known, and all else is checked."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()
-
-
 class RewardReader:
     """A sequence classifier, maybe with an adapter, ready to read the rewards of batches of texts.
 
@@ -97,21 +87,31 @@ class RewardReader:
         classifier: the model.
         adapted: its wrapper by PEFT, or None.
         dtype: type of the arithmetic up to the last hidden state; the head works in float32.
-        virtual_tokens: trained embeddings before each text.
+        virtual_tokens: how many embeddings come before each text: trained ones, and those of the model itself.
+        output_weights: what each output counts for in the reward, float32 (outputs,); None: the first is the reward.
         alike_up_to: see ``genies.engine.positions``.
     """
 
-    def __init__(self, classifier: PreTrainedModel, dtype: torch.dtype, adapted: PeftModel | None = None) -> None:
-        """See the attributes."""
+    def __init__(
+        self,
+        classifier: PreTrainedModel,
+        dtype: torch.dtype,
+        adapted: PeftModel | None = None,
+        virtual: torch.Tensor | None = None,
+    ) -> None:
+        """See the attributes; ``virtual`` are the embeddings of the model's own virtual tokens, (tokens, hidden)."""
         self.classifier = classifier
         self.adapted = adapted
         self.dtype = dtype
+        self.output_weights: torch.Tensor | None = None
         self.device = next(classifier.parameters()).device
         self.alike_up_to = announced(classifier, classifier.config)
         choose_kernels(self.device)
-        self.virtual_tokens = 0
-        if adapted is not None and adapted.active_peft_config.is_prompt_learning:
-            self.virtual_tokens = adapted.active_peft_config.num_virtual_tokens
+        self._virtual = virtual
+        self.virtual_tokens = 0 if virtual is None else len(virtual)
+        self._trains_virtual = adapted is not None and adapted.active_peft_config.is_prompt_learning
+        if adapted is not None and self._trains_virtual:
+            self.virtual_tokens += adapted.active_peft_config.num_virtual_tokens
 
     @property
     def hidden(self) -> int:
@@ -140,7 +140,7 @@ class RewardReader:
 
     def _read(self, batch: PackedBatch, packed: bool) -> Reading:
         if not self.is_decoder:
-            rewards = self.classifier(**separate_inputs(batch, self.device)).logits[:, 0].float()
+            rewards = self.reward(self.classifier(**separate_inputs(batch, self.device)).logits)
             return Reading(rewards, rewards[:, None])
         inputs = self._tree_inputs(batch) if packed else self._separate_inputs(batch)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -148,7 +148,11 @@ class RewardReader:
         hidden = hidden[:, self.virtual_tokens :].reshape(-1, hidden.shape[-1])
         # In bfloat16 a reward would have 8 bits, and close responses would tie.
         states = hidden[torch.as_tensor(batch.last, device=self.device)].float()
-        return Reading(getattr(self.classifier, HEAD)(states)[:, 0], states)
+        return Reading(self.reward(getattr(self.classifier, HEAD)(states)), states)
+
+    def reward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The reward that a classifier's outputs make, float32 (T,), of (T, outputs)."""
+        return outputs[:, 0].float() if self.output_weights is None else outputs.float() @ self.output_weights
 
     def adapter_config(self) -> dict[str, Any] | None:
         """The content of PEFT's ``adapter_config.json`` (without the place of the base model); None without adapter."""
@@ -218,27 +222,21 @@ class RewardReader:
         tokens, position, end = (
             torch.as_tensor(array, device=self.device) for array in (batch.tokens, batch.position, batch.end)
         )
-        virtual = self.virtual_tokens
-        if virtual:
-            rows, width = tokens.shape
-            before = torch.arange(virtual, device=self.device).expand(rows, virtual)
-            position = torch.cat([before, position + virtual], dim=1)
-            end = torch.cat([torch.full_like(before, virtual + width), end + virtual], dim=1)
+        position, end = shifted(position, end, self.virtual_tokens)
         mask = tree_masks(self.classifier.config.get_text_config(), end, position, self.dtype)
-        return {**self._embedded(tokens), "position_ids": position, "attention_mask": mask}
+        return {**self.inputs_of(tokens), "position_ids": position, "attention_mask": mask}
 
     def _separate_inputs(self, batch: PackedBatch) -> dict[str, Mask]:
         inputs = separate_inputs(batch, self.device)
-        real = inputs["attention_mask"]
-        mask = torch.cat([real.new_ones(len(real), self.virtual_tokens), real], dim=1)
-        return {**self._embedded(inputs["input_ids"]), "attention_mask": mask}
+        mask = after_virtual(inputs["attention_mask"], self.virtual_tokens)
+        return {**self.inputs_of(inputs["input_ids"]), "attention_mask": mask}
 
-    def _embedded(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        if self.adapted is None or not self.virtual_tokens:
-            return {"input_ids": tokens}
-        embedded = self.classifier.get_input_embeddings()(tokens)
-        virtual = self.adapted.get_prompt(batch_size=len(tokens)).to(embedded.dtype)
-        return {"inputs_embeds": torch.cat([virtual, embedded], dim=1)}
+    def inputs_of(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Arguments of the model for rows of tokens, int64 (R, W), each after the virtual tokens."""
+        virtual = [] if self._virtual is None else [self._virtual]
+        if self.adapted is not None and self._trains_virtual:
+            virtual = [self.adapted.get_prompt(batch_size=1)[0], *virtual]
+        return embedded(self.classifier.get_input_embeddings(), tokens, virtual)
 
 
 def new_reader(
@@ -278,7 +276,7 @@ def new_reader(
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         if adapter is None:
             model = _load_decoder(folder, torch.float32, place, attention, quantization, seed)
-            return RewardReader(model.requires_grad_(True), compute)
+            return RewardReader(model.requires_grad_(True), compute, virtual=read_virtual(folder, place))
         key = ("base", str(folder), compute, place, attention, quantization, seed)
         base = load_once(
             key,
@@ -287,7 +285,7 @@ def new_reader(
         )
         model = base.copy()
         adapted = adapt(model, adapter)
-    reader = RewardReader(model, compute, adapted)
+    reader = RewardReader(model, compute, adapted, read_virtual(folder, place))
     for parameter in reader.trainable().values():
         parameter.data = parameter.data.float()
     return reader
@@ -320,20 +318,3 @@ def _draw_head(head: torch.nn.Linear, deviation: float, seed: int) -> None:
         head.weight.copy_(deviation * torch.randn(head.weight.shape, generator=generator))
         if head.bias is not None:
             head.bias.zero_()
-
-
-def finished_reader(folder: Path, dtype: str, device: str, attention: str) -> RewardReader:
-    """A finished reward model: any sequence classifier with one output.
-
-    Raises:
-        ModelError: no sequence classifier, or one whose head or other weights are missing.
-    """
-    place = resolve_device(device)
-    announce(dtype, place)
-    compute = DTYPES[arithmetic(dtype, place)]
-    model, missing = load_classifier(folder, compute, place, attention)
-    refuse_lacking(folder, missing, "give a finished reward model, not a language model")
-    reader = RewardReader(model.requires_grad_(False), compute)
-    if reader.is_decoder:
-        getattr(model, HEAD).float()
-    return reader

@@ -18,9 +18,11 @@ from genies.engine.arithmetic import DTYPES, choose_kernels, resolve_device, to_
 from genies.engine.features import Features, Past
 from genies.engine.forest import PackedBatch
 from genies.engine.masks import separate_inputs, tree_masks
-from genies.engine.parts import Shape, attention_layers, chosen_parts, find_blocks, head_width, input_width
+from genies.engine.parts import attention_layers, check_layers, find_blocks, head_width, hooks, input_width
 from genies.engine.positions import announced, begin, of_one_length
 from genies.engine.quantization import quantization_config
+from genies.engine.shape import Shape, chosen_parts
+from genies.engine.virtual import after_virtual, embedded, read_virtual, shifted
 from genies.errors import ModelError, readable
 from genies.models.load import load_weights, moved, refuse_lacking
 
@@ -41,10 +43,16 @@ class Decoder:
         shape: what is read.
         alike_up_to: see ``genies.engine.positions``.
         without_heads: why no heads can be read of this model; None where they can.
+        sizes: of the model: ``blocks``, ``heads`` of each (0 where none can be read), ``head_dim``, ``hidden``.
+        virtual_tokens: how many embeddings are read before every text.
     """
 
     def __init__(
-        self, model: PreTrainedModel, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+        self,
+        model: PreTrainedModel,
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        virtual: torch.Tensor | None = None,
     ) -> None:
         """Find the parts.
 
@@ -53,6 +61,7 @@ class Decoder:
             layers: layers to read, from 0 (embedding) to the number of blocks (after the final norm), and the heads of
                 the blocks of these numbers; None for all.
             heads: heads to read; None for all.
+            virtual: embeddings that the model reads before every text, (tokens, hidden); None for none.
 
         Raises:
             ModelError: the model has no blocks or no output head, or they do not all run once on a residual stream of
@@ -68,15 +77,21 @@ class Decoder:
         self.output_head = model.get_output_embeddings()
         if self.output_head is None:
             raise ModelError(f"{type(model).__name__}: the model has no output head; a causal language model is needed")
-        projections, self._head_is_more = self._try_out()
+        projections, self.head_is_more = self._try_out()
         count = getattr(config, "num_attention_heads", None) or 0
         self.without_heads = self._no_heads(projections, config, count)
         name = type(model).__name__
         chosen = chosen_parts(name, len(self.blocks), 0 if self.without_heads else count, layers, heads)
         width = 0 if self.without_heads else head_width(config, count)
         self.shape = Shape(blocks=len(self.blocks), **chosen, head_dim=width, hidden=config.hidden_size)
+        self.sizes = {
+            "blocks": len(self.blocks), "heads": 0 if self.without_heads else count, "head_dim": width,
+            "hidden": config.hidden_size,
+        }  # fmt: skip
         self.projections = [projections[layer] for layer in self.shape.head_layers]
         self._heads = count
+        self._virtual = [] if virtual is None else [virtual]
+        self.virtual_tokens = 0 if virtual is None else len(virtual)
 
     def _no_heads(self, projections: dict[int, torch.nn.Module], config: Any, count: int) -> str | None:
         name = type(self.model).__name__
@@ -137,7 +152,8 @@ class Decoder:
         )
         refuse_lacking(folder, missing, "give a whole causal language model, its output head included")
         with readable(folder, "its configuration and its weights do not run as a causal language model"):
-            return cls(model if options else moved(model, place), layers, heads)
+            model = model if options else moved(model, place)
+            return cls(model, layers, heads, read_virtual(folder, model.get_input_embeddings().weight.device))
 
     @torch.inference_mode()
     def read(self, batch: PackedBatch, past: Past | None = None) -> Features:
@@ -150,14 +166,17 @@ class Decoder:
         Raises:
             ValueError: texts of different lengths cannot be read together.
         """
-        begin(self.model, self.alike_up_to, int(batch.position.max()) + 1)
+        begin(self.model, self.alike_up_to, int(batch.position.max()) + 1 + self.virtual_tokens)
         tokens, position, end = map(self._there, (batch.tokens, batch.position, batch.end))
         before = past.length if past else 0
+        inputs = {"input_ids": tokens} if past else self.inputs_of(tokens)
+        # What was passed before the texts began with the virtual tokens.
+        position, end = (position + self.virtual_tokens, end) if past else shifted(position, end, self.virtual_tokens)
         masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype, before)
         cache = past.rows(len(tokens)) if past else None
         return self._pass(
-            batch, input_ids=tokens, position_ids=position, attention_mask=masks, past_key_values=cache,
-            use_cache=past is not None,
+            batch, 0 if past else self.virtual_tokens, **inputs, position_ids=position, attention_mask=masks,
+            past_key_values=cache, use_cache=past is not None,
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -169,26 +188,32 @@ class Decoder:
         """
         from transformers import DynamicCache
 
-        begin(self.model, self.alike_up_to, len(tokens))
+        length = len(tokens) + self.virtual_tokens
+        begin(self.model, self.alike_up_to, length)
         ids = torch.as_tensor(tokens, dtype=torch.int64, device=self.device)[None]
-        position = torch.arange(len(tokens), device=self.device)[None]
-        masks = tree_masks(self.model.config.get_text_config(), torch.full_like(ids, len(tokens)), position, self.dtype)
+        position = torch.arange(length, device=self.device)[None]
+        end = torch.full_like(position, length)
+        masks = tree_masks(self.model.config.get_text_config(), end, position, self.dtype)
         # Without a configuration it keeps what lies behind a sliding window, too: the masks say what is seen.
         cache = DynamicCache()
         # Of the output head one result is enough; it is the widest matrix of a small model.
-        with _hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
+        with hooks(self.output_head.register_forward_pre_hook(lambda _, args: (args[0][:, -1:], *args[1:]))):
             self.model(
-                input_ids=ids, position_ids=position, attention_mask=masks, past_key_values=cache, use_cache=True
-            )
-        return Past(cache, len(tokens))
+                **self.inputs_of(ids), position_ids=position, attention_mask=masks, past_key_values=cache,
+                use_cache=True,
+            )  # fmt: skip
+        return Past(cache, length)
 
     @torch.inference_mode()
     def read_separately(self, batch: PackedBatch) -> Features:
         """The same for rows that hold one text each and right padding: ordinary causal attention."""
-        parts, features = of_one_length(batch, self.alike_up_to), []
+        parts, features = of_one_length(batch, self.alike_up_to, self.virtual_tokens), []
         for _, part in parts:
             begin(self.model, self.alike_up_to)
-            features.append(self._pass(part, **separate_inputs(part, self.device), use_cache=False))
+            inputs = separate_inputs(part, self.device)
+            mask = after_virtual(inputs["attention_mask"], self.virtual_tokens)
+            given = self.inputs_of(inputs["input_ids"])
+            features.append(self._pass(part, self.virtual_tokens, **given, attention_mask=mask, use_cache=False))
         return Features.joined(features, np.concatenate([rows for rows, _ in parts]))
 
     @contextmanager
@@ -206,7 +231,12 @@ class Decoder:
             for value in narrow:
                 value.data = value.data.to(dtype)
 
-    def _pass(self, batch: PackedBatch, **inputs: Any) -> Features:
+    def inputs_of(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Arguments of the model for rows of tokens, int64 (R, W), each after the virtual tokens."""
+        return embedded(self.model.get_input_embeddings(), tokens, self._virtual)
+
+    def _pass(self, batch: PackedBatch, skipped: int, **inputs: Any) -> Features:
+        """Features of one pass, of which each row begins with so many virtual tokens."""
         last = self._there(batch.last)
         shape = self.shape
         # The output head is the widest matrix of a small model: it runs on the nodes that are scored, each once.
@@ -218,6 +248,7 @@ class Decoder:
 
         def rows(hidden: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
             """Hidden states at flat indices, on the device of the first block: blocks may be spread over several."""
+            hidden = hidden[:, skipped:]
             return hidden.reshape(-1, hidden.shape[-1])[index.to(hidden.device)].to(self.device)
 
         def at_block(_: Any, args: tuple, kwargs: dict) -> None:
@@ -231,12 +262,12 @@ class Decoder:
             hidden = args[0]
             if shape.layers[-1:] == (shape.blocks,):
                 residual.append(rows(hidden, last))
-            flat = hidden.reshape(-1, hidden.shape[-1])
+            flat = hidden[:, skipped:].reshape(-1, hidden.shape[-1])
             scored.append(flat[nodes.to(hidden.device)])
-            return (scored[0] if len(nodes) and self._head_is_more else flat[:1])[None], *args[1:]
+            return (scored[0] if len(nodes) and self.head_is_more else flat[:1])[None], *args[1:]
 
         read = [self.blocks[layer] for layer in shape.layers if layer < shape.blocks]
-        with _hooks(
+        with hooks(
             *(block.register_forward_pre_hook(at_block, with_kwargs=True) for block in read),
             *(projection.register_forward_pre_hook(at_projection) for projection in self.projections),
             self.output_head.register_forward_pre_hook(at_output_head),
@@ -271,7 +302,7 @@ class Decoder:
         value = torch.zeros(len(node), dtype=torch.float64, device=self.device)
         for start, first, end in zip(starts.tolist(), bounds.tolist(), bounds[1:].tolist(), strict=False):
             piece = (
-                logits[start : start + rows] if self._head_is_more else self.output_head(hidden[start : start + rows])
+                logits[start : start + rows] if self.head_is_more else self.output_head(hidden[start : start + rows])
             )
             chosen = row[first:end].to(piece.device), column[first:end].to(piece.device)
             value[first:end] = piece.float().log_softmax(-1)[chosen].double().to(self.device)
@@ -302,38 +333,16 @@ class Decoder:
             handles.append(layer.register_forward_pre_hook(at_layer(index), with_kwargs=True))
         for index, block in enumerate(self.blocks):
             handles += [module.register_forward_pre_hook(at_linear(index)) for module in attention_layers(block)]
-        with _hooks(*handles), torch.inference_mode():
+        with hooks(*handles), torch.inference_mode():
             # Not token 0: where it is padding its embedding is zero, and so would be all that follows from it.
             tokens = torch.arange(1, 5, device=self.device)[None]
             logits = self.model(tokens, use_cache=False).logits
-        self._check_layers(seen)
+        layers = [[width for index, width in seen if index == layer] for layer in range(len(self.blocks) + 1)]
+        check_layers(type(self.model).__name__, layers, self.model.config.get_text_config().hidden_size)
         # The last one of each block stays.
         return dict(ran), not torch.equal(plain[0].float(), logits.float())
-
-    def _check_layers(self, seen: Sequence[tuple[int, int]]) -> None:
-        """Raise ModelError unless every block and then the output head ran once, on the residual stream's width."""
-        name, hidden = type(self.model).__name__, self.model.config.get_text_config().hidden_size
-        for layer in range(len(self.blocks) + 1):
-            part = f"block {layer}" if layer < len(self.blocks) else "the output head"
-            widths = [width for index, width in seen if index == layer]
-            if len(widths) != 1:
-                raise ModelError(f"{name}: {part} runs {len(widths)} times in a pass; its layers cannot be read")
-            if widths[0] != hidden:
-                raise ModelError(
-                    f"{name}: {part} reads {widths[0]} numbers where the residual stream has {hidden}; its layers "
-                    "cannot be read"
-                )
 
 
 def hidden_states(args: tuple, kwargs: dict[str, Any]) -> torch.Tensor:
     """The residual stream among the arguments of a block or an output head."""
     return args[0] if args else kwargs["hidden_states"]
-
-
-@contextmanager
-def _hooks(*handles: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -159,42 +159,79 @@ def plan_batches(
         attention_cost: work of a token's attention to one other, as a share of the work of all that is done with the
             token by itself; see ``attention_cost``.
     """
-    left = sorted(range(len(sizes)), key=lambda t: (sizes[t], -t))  # ascending: the largest is the last
+    left = _Left(sizes)
     batches = []
-    while left:
-        largest = sizes[left[-1]]
-        total = sum(sizes[tree] for tree in left)
-        ways: list[tuple[float, Batch, list[int]]] = []
+    while left.total:
+        largest = left.sizes[-1]
+        ways: list[tuple[float, Batch, _Left]] = []
         for factor in ROW_WIDTHS if share_rows else (1,):
             width = round(factor * largest)
             if ways and width > batch_tokens:
                 break
             # No more rows than what is left fills.
-            count = max(1, min(batch_tokens // width, -(-total // width)))
-            rows, rest = _fill_rows(left, sizes, width, count, share_rows)
+            count = max(1, min(batch_tokens // width, -(-left.total // width)))
+            rest = left.copy()
+            rows = _fill_rows(rest, width, count, share_rows)
             batch = _narrowed(rows, sizes)
-            used = sum(sizes[tree] for tree in batch.trees)
+            used = left.total - rest.total
             ways.append((batch.computed_tokens * (1 + attention_cost * batch.width) / used, batch, rest))
         _, batch, left = min(ways, key=lambda way: way[0])  # the narrowest of equals
         batches.append(batch)
     return batches
 
 
-def _fill_rows(
-    left: Sequence[int], sizes: Sequence[int], width: int, count: int, share: bool
-) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
-    """Up to ``count`` rows of trees (given by ascending size), largest first, and the trees that remain."""
-    remaining, remaining_sizes = list(left), [sizes[tree] for tree in left]
+class _Left:
+    """Trees that no batch has yet, by their sizes; of equal ones the first is taken first.
+
+    A copy shares the lists of trees: it has its own counts of how many of a size are taken. So what a batch costs
+    depends on how many sizes there are, not on how many trees.
+
+    Attributes:
+        sizes: of the trees that are left, each once, ascending.
+        total: nodes of all of them.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._trees: dict[int, list[int]] = {}
+        for tree, size in enumerate(sizes):
+            self._trees.setdefault(size, []).append(tree)
+        self._taken = dict.fromkeys(self._trees, 0)
+        self.sizes = sorted(self._trees)
+        self.total = sum(sizes)
+
+    def copy(self) -> _Left:
+        """The same trees, to be taken apart from these."""
+        other = _Left(())
+        other._trees, other._taken = self._trees, dict(self._taken)
+        other.sizes, other.total = list(self.sizes), self.total
+        return other
+
+    def take(self, most: int) -> tuple[int, int] | None:
+        """The first of the largest trees of at most so many nodes, and its size; None where there is none."""
+        place = bisect_right(self.sizes, most) - 1
+        if place < 0:
+            return None
+        size = self.sizes[place]
+        tree = self._trees[size][self._taken[size]]
+        self._taken[size] += 1
+        self.total -= size
+        if self._taken[size] == len(self._trees[size]):
+            del self.sizes[place]
+        return tree, size
+
+
+def _fill_rows(left: _Left, width: int, count: int, share: bool) -> tuple[tuple[int, ...], ...]:
+    """Up to ``count`` rows, each of the largest trees that fit; they are taken from those that are left."""
     rows = []
     for _ in range(count):
         row: list[int] = []
         free = width
-        while (share or not row) and (fitting := bisect_right(remaining_sizes, free)) > 0:
-            row.append(remaining.pop(fitting - 1))
-            free -= remaining_sizes.pop(fitting - 1)
+        while (share or not row) and (taken := left.take(free)):
+            row.append(taken[0])
+            free -= taken[1]
         if row:
             rows.append(tuple(row))
-    return tuple(rows), remaining
+    return tuple(rows)
 
 
 def halves(batch: Batch, sizes: Sequence[int]) -> tuple[Batch, Batch] | None:

@@ -74,11 +74,13 @@ class Fits:
         folder: of ``<model>/<intervention>/<source>.parquet``.
         models: in the order wanted.
         sources: by intervention, these in the order wanted.
+        absent: ``model/intervention`` of those that do not read a model.
     """
 
     folder: Path
     models: Sequence[str]
     sources: Mapping[str, Collection[str]]
+    absent: Collection[str] = ()
 
 
 def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
@@ -89,6 +91,8 @@ def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
     """
     for model in fits.models:
         for intervention, sources in fits.sources.items():
+            if f"{model}/{intervention}" in fits.absent:
+                continue
             for source in sorted(sources):
                 pairs = read_evaluation(fits.folder / model / intervention / f"{source}.parquet")
                 for (target,), rows in pairs.group_by("target", maintain_order=True):

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from genies.data.own_scores import Item
 from genies.evaluation import tables
 from genies.evaluation.averages import Benchmarks
 from genies.evaluation.bootstrap import DrawnMeans
@@ -43,6 +44,7 @@ class Measurements:
         repeats: names of interventions that were fitted again with further seeds, by intervention.
         nulls: files of the stage ``nulls``, one for each model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
+        own_scores: examples of the targets that are benchmarks with a score of their own, by name.
     """
 
     cells: pl.DataFrame
@@ -55,6 +57,7 @@ class Measurements:
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nulls: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
+    own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:

@@ -53,14 +53,18 @@ def standard_errors(methods: int, degrees_of_freedom: float, power: float = POWE
 
 
 def within_shift(pairs: int, prompts: int, assumed: Assumptions) -> float | None:
-    """The smallest difference of accuracy on a shift of so many test pairs of so many prompts; None for one prompt.
+    """The smallest difference of accuracy on a shift of so many test pairs of so many prompts.
 
     Of paired answers the variance of the difference Δ is (discordance − Δ²) · design effect / n.
+
+    Returns:
+        None for one prompt, and where it would have to be larger than the share of pairs that are ranked differently.
     """
     if prompts < 2:
         return None
     squared = standard_errors(assumed.methods, prompts - 1) ** 2 * assumed.design_effect
-    return math.sqrt(squared * assumed.discordance / (pairs + squared))
+    smallest = math.sqrt(squared * assumed.discordance / (pairs + squared))
+    return smallest if smallest <= assumed.discordance else None
 
 
 def over_shifts(sources: Sequence[str], assumed: Assumptions) -> float | None:
@@ -79,7 +83,7 @@ def over_shifts(sources: Sequence[str], assumed: Assumptions) -> float | None:
 
 def pairs_needed(difference: float, assumed: Assumptions) -> int | None:
     """How many test pairs, each of a prompt of its own, a difference on one shift needs; None where none suffice."""
-    if difference**2 >= assumed.discordance:
+    if difference > assumed.discordance:
         return None
 
     def detected(pairs: int) -> bool:

@@ -68,6 +68,26 @@ SITES = Table(
 """Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
 sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
 their order decided nothing."""
+REWARD_MODELS = Table(
+    "reward_models.csv",
+    {
+        **dict.fromkeys(("model", "intervention", "source", "distribution"), pl.String),
+        **dict.fromkeys(("format", "written", "library"), pl.String),
+        "texts": pl.Int64,
+        "difference": pl.Float64,
+        **dict.fromkeys(("elsewhere", "judged", "order_decides"), pl.Int64),
+        "toward_first": pl.Float64,
+    },
+    optional=True,
+)
+"""Columns of ``reward_models.csv``: a row per source and target (``distribution``) of a finished reward model.
+
+``format`` is how its texts are put: ``chat``, ``prompt_response`` or ``judge``; ``written`` how a judge is asked:
+``chat`` or ``text``. On so many ``texts`` of the source, each by itself, scores were compared with those of the model's
+own pass in ``library``; ``difference`` is the largest one, and ``elsewhere`` counts texts whose reward that library
+reads at another token, since they end with the padding token. Of a judge that read pairs in both orders, ``judged``
+counts pairs, ``order_decides`` those of which it prefers the same place in both orders, and ``toward_first`` is its
+mean log-odds for the first place, in nats."""
 COSTS = Table(
     "costs.csv",
     {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,18 @@ class Table:
         """Write it into a run's folder; see ``write_csv``."""
         write_csv(frame, folder / self.file)
 
-    def read(self, folder: Path) -> pl.DataFrame:
+    def read(self, folder: Path, may_lack: Collection[str] = ()) -> pl.DataFrame:
         """Read it from a run's folder, as ``write`` wrote it; no rows where it is optional and not there.
+
+        Args:
+            folder: of the run's results.
+            may_lack: as in ``read_csv``.
 
         Raises:
             StoreError: it is missing, damaged, or has other columns.
         """
         path = Path(folder) / self.file
-        return self.frame() if self.optional and not path.is_file() else read_csv(path, self.columns)
+        return self.frame() if self.optional and not path.is_file() else read_csv(path, self.columns, may_lack)
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
@@ -77,8 +81,18 @@ def _unlike(found: list[str], wanted: list[str]) -> str:
     return f"{' and '.join(told)}"
 
 
-def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
+def header_of(path: Path) -> list[str]:
+    """Names of the columns of a CSV file, in order."""
+    return pl.read_csv(path, n_rows=0, glob=False).columns
+
+
+def read_csv(path: Path, columns: Mapping[str, Any], may_lack: Collection[str] = ()) -> pl.DataFrame:
     """A table that ``write_csv`` wrote, with these columns.
+
+    Args:
+        path: of the file.
+        columns: types by name, in order.
+        may_lack: columns that are null throughout where the file lacks them, as one of an earlier version does.
 
     Raises:
         StoreError: it is missing, damaged, or has other columns.
@@ -86,14 +100,15 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
     if not Path(path).is_file():
         raise StoreError(f"{path}: file not found; run snakemake again to make it")
     try:
-        header = pl.read_csv(path, n_rows=0, glob=False).columns
+        header = header_of(path)
         if "" in header:
             raise StoreError(f"{path}: {UNNAMED}")
-        if header != list(columns):
-            raise StoreError(f"{path}: {_unlike(header, list(columns))}; delete it and run snakemake again")
+        present = {name: kind for name, kind in columns.items() if name in header or name not in may_lack}
+        if header != list(present):
+            raise StoreError(f"{path}: {_unlike(header, list(present))}; delete it and run snakemake again")
         # Programs write whole numbers with a point where a cell of their column is empty.
-        whole = {name: kind for name, kind in columns.items() if kind.is_integer()}
-        frame = pl.read_csv(path, schema={**columns, **dict.fromkeys(whole, pl.String)}, glob=False)
+        whole = {name: kind for name, kind in present.items() if kind.is_integer()}
+        frame = pl.read_csv(path, schema={**present, **dict.fromkeys(whole, pl.String)}, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read ({first_line(error)}); delete it and run snakemake again") from None
     frame = frame.with_columns(_whole(frame[name], kind, path) for name, kind in whole.items())
@@ -102,7 +117,8 @@ def read_csv(path: Path, columns: Mapping[str, Any]) -> pl.DataFrame:
             raise StoreError(
                 f"{path}: column {name} holds a number that no run gives; delete it and run snakemake again"
             )
-    return frame
+    lacking = {name: kind for name, kind in columns.items() if name not in present}
+    return frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in lacking.items()).select(*columns)
 
 
 def _whole(texts: pl.Series, kind: Any, path: Path) -> pl.Series:

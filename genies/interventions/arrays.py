@@ -27,6 +27,7 @@ class ArrayPairs:
             after the last of L blocks and the final norm.
         log_probability: summed natural log-probability of each response, (n, 2).
         scored_tokens: how many tokens each one sums over, (n, 2).
+        reference_log_probability: the log-probabilities under a reference model, (n, 2).
         texts: prompts, first and second responses, n strings each.
         example: index of each pair's example, (n,). Default: a pair is an example.
         cluster: number of each pair's cluster, (n,), such as that of its prompt; pairs of one cluster stay together
@@ -44,6 +45,7 @@ class ArrayPairs:
         residual: Mapping[str, np.ndarray] | None = None,
         log_probability: np.ndarray | None = None,
         scored_tokens: np.ndarray | None = None,
+        reference_log_probability: np.ndarray | None = None,
         texts: Sequence[Sequence[str]] | None = None,
         example: np.ndarray | None = None,
         cluster: np.ndarray | None = None,
@@ -55,11 +57,12 @@ class ArrayPairs:
                 view: _checked(array, f"residual, view {view}", 4) for view, array in (residual or {}).items()
             },
         }
-        self._scalars = {
-            name: _checked(array, name, 2)
-            for name, array in (("log_probability", log_probability), ("scored_tokens", scored_tokens))
-            if array is not None
+        scalars = {
+            "log_probability": log_probability,
+            "scored_tokens": scored_tokens,
+            "reference_log_probability": reference_log_probability,
         }
+        self._scalars = {name: _checked(array, name, 2) for name, array in scalars.items() if array is not None}
         self._texts = None if texts is None else PairTexts(*map(tuple, texts))
         arrays = [*self._features["heads"].values(), *self._features["residual"].values(), *self._scalars.values()]
         given = [*arrays, *(self._texts or ())]
@@ -111,6 +114,10 @@ class ArrayPairs:
     def scored_tokens(self) -> np.ndarray:
         """How many tokens each log-probability sums over, int64 (n, 2)."""
         return np.asarray(self._scalar("scored_tokens"), dtype=np.int64)
+
+    def reference_log_probability(self) -> np.ndarray:
+        """Summed natural log-probabilities under a reference model, float64 (n, 2)."""
+        return np.asarray(self._scalar("reference_log_probability"), dtype=np.float64)
 
     def texts(self) -> PairTexts:
         """The prompts and responses themselves."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 
 from genies.data.pairs import PairTexts
+from genies.engine.reads import Declared, Reads
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
+if TYPE_CHECKING:
+    from genies.models.adapters import OtherModel
+
 Protocols = Literal["paper", "corrected"]
-Features = Literal["heads", "residual", "log_probability", "texts"]
 RepeatedOver = Literal["seeds", "tie orders"]
 
 
@@ -67,6 +70,13 @@ class Pairs(Protocol):
         """How many tokens each log-probability sums over (response tokens + 1 for EOS), int64 (n, 2)."""
         ...
 
+    def reference_log_probability(self) -> np.ndarray:
+        """``log_probability`` under the reference model that the parameter ``reference`` names, float64 (n, 2).
+
+        Only of test pairs, for interventions whose ``features`` name it.
+        """
+        ...
+
     def texts(self) -> PairTexts:
         """The prompts and responses themselves."""
         ...
@@ -88,8 +98,9 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         seed: of what is drawn; default: that of the run.
     """
 
-    features: ClassVar[tuple[Features, ...]] = ()
-    """What is read of each text."""
+    features: ClassVar[Declared] = ()
+    """What is read of each text, or by view where that differs. Extraction stores nothing else, and ``fit`` and
+    ``predict_proba`` can read nothing else. Where nothing is declared, everything is stored of the views."""
     fit_views: ClassVar[tuple[str, ...]] = ()
     """Views that ``fit`` reads (names in ``genies.data.views.VIEWS``)."""
     predict_views: ClassVar[tuple[str, ...]] = ()
@@ -112,6 +123,11 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:
         self.protocol = protocol
         self.seed = seed
+
+    @classmethod
+    def reads(cls, view: str) -> Reads:
+        """Features that are read under a view."""
+        return Reads.of(cls.features.get(view, ()) if isinstance(cls.features, Mapping) else cls.features)
 
     @property
     def reads_test_labels(self) -> bool:
@@ -200,8 +216,8 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         return {}
 
     @classmethod
-    def other_models(cls, parameters: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-        """Models that are read beside the run's own, as these parameters name them: folder or hub id, revision."""
+    def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:
+        """Models that are read beside the run's own, as these parameters name them."""
         return []
 
     def published_accuracy(self, pairs: AnyPairs) -> float | None:

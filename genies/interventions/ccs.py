@@ -49,7 +49,7 @@ class ContrastConsistentSearch(Intervention[Pairs]):
             known; None under ``paper``.
     """
 
-    features = ("residual",)
+    features = ("residual_final",)
     fit_views = predict_views = ("yes", "no")
     repeated_over = "seeds"
 

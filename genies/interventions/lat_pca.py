@@ -10,7 +10,7 @@ from genies.interventions.steps.direction_probe import DirectionProbe
 class LatPca(DirectionProbe):
     """First principal component of the pair differences in each kept layer of the residual stream."""
 
-    features = ("residual",)
+    features = ("residual_inner",)
     fit_views = predict_views = ("plain",)
 
     def direction(self, best: np.ndarray, worse: np.ndarray) -> np.ndarray:

@@ -12,5 +12,5 @@ class LatStim1(DirectionProbe):
     instead: that is ``lat_pca``.
     """
 
-    features = ("residual",)
+    features = ("residual_inner",)
     fit_views = predict_views = ("plain",)

@@ -8,5 +8,5 @@ from genies.interventions.steps.direction_probe import DirectionProbe
 class LatStim2(DirectionProbe):
     """Difference of means in each kept layer of the residual stream, at the end of the LAT template."""
 
-    features = ("residual",)
+    features = ("residual_inner",)
     fit_views = predict_views = ("lat_template",)

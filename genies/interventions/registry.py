@@ -8,12 +8,13 @@ import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from genies.data.views import VIEWS
 from genies.digests import file_sha256
+from genies.engine.reads import Declared, Feature
 from genies.errors import ConfigError, GeniesError, StoreError
 from genies.files import whole_file, write_json, write_sealed
 from genies.importing import import_file
@@ -80,7 +81,8 @@ def load_class(name_or_path: str) -> type[Intervention]:
             file is run afresh at each call.
 
     Raises:
-        ConfigError: unknown name, missing file, a file that cannot be imported, or not exactly one subclass in it.
+        ConfigError: unknown name, missing file, a file that cannot be imported, not exactly one subclass in it, or one
+            that reads a view or a feature that there is not.
     """
     where = module_of(name_or_path)
     if not _is_path(name_or_path):
@@ -92,7 +94,24 @@ def load_class(name_or_path: str) -> type[Intervention]:
                 f"{name_or_path}: reads a view {view!r}, which is unknown{_nearest(view, VIEWS)}; there are "
                 f"{', '.join(VIEWS)}"
             )
+    _check_features(name_or_path, kind.features)
     return kind
+
+
+def _check_features(name_or_path: str, declared: Declared) -> None:
+    """Raise ConfigError where an own intervention declares a feature that there is not, or no tuple of features."""
+    known = get_args(Feature)
+    for features in declared.values() if isinstance(declared, Mapping) else [declared]:
+        if isinstance(features, str):
+            raise ConfigError(
+                f"{name_or_path}: features are {features!r}, which is no tuple; write a comma: ({features!r},)"
+            )
+        for feature in features:
+            if feature not in known:
+                raise ConfigError(
+                    f"{name_or_path}: reads a feature {feature!r}, which is unknown{_nearest(feature, known)}; there "
+                    f"are {', '.join(known)}"
+                )
 
 
 def _class_of_file(name_or_path: str) -> type[Intervention]:

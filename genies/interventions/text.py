@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -13,6 +13,7 @@ import numpy as np
 
 from genies.data.distributions import Example
 from genies.data.pairs import Pair, PairTexts
+from genies.data.records import Turn
 from genies.errors import ConfigError, DataError
 from genies.interventions.base import Intervention
 from genies.interventions.steps.calibration import sigmoid
@@ -34,6 +35,9 @@ class TextPairs:
         prompt, first, second: n texts each.
         example: index of each pair's example in its file, int64 (n,). Pairs of one example have the same prompt.
         label: True where the first response is the best one, bool (n,); None when it is withheld.
+        published: the prompts without the chat template of the run's model, n texts; empty where they have none.
+        conversation: the turns that each prompt is, n tuples; empty where each is one turn of the user's, and so is a
+            prompt that has none.
 
     Raises:
         DataError: the parts differ in length.
@@ -44,9 +48,12 @@ class TextPairs:
     second: tuple[str, ...]
     example: np.ndarray
     label: np.ndarray | None = None
+    published: tuple[str, ...] = ()
+    conversation: tuple[tuple[Turn, ...], ...] = ()
 
     def __post_init__(self) -> None:
         parts = [self.prompt, self.first, self.second, self.example, *([] if self.label is None else [self.label])]
+        parts += [part for part in (self.published, self.conversation) if part]
         if len({len(part) for part in parts}) != 1:
             raise DataError(f"TextPairs: parts of {', '.join(str(len(p)) for p in parts)} pairs; give as many of each")
 
@@ -55,7 +62,12 @@ class TextPairs:
 
     @classmethod
     def of(
-        cls, examples: Sequence[Example], pairs: Sequence[Pair], best_first: np.ndarray, labelled: bool = True
+        cls,
+        examples: Sequence[Example],
+        pairs: Sequence[Pair],
+        best_first: np.ndarray,
+        labelled: bool = True,
+        published: Sequence[str] | None = None,
     ) -> Self:
         """The texts of ``pairs``, which index into ``examples``.
 
@@ -64,12 +76,44 @@ class TextPairs:
             pairs: the pairs.
             best_first: whether the best response is the first of the pair, bool (n,).
             labelled: whether ``label`` is given.
+            published: prompts of the examples without a chat template; None where they have none.
         """
         return cls(
             *PairTexts.of(examples, pairs, best_first),
             example=np.array([pair.example for pair in pairs], np.int64),
             label=np.array(best_first, bool) if labelled else None,
+            published=() if published is None else tuple(published[pair.example] for pair in pairs),
+            conversation=_unless_all_empty(examples[pair.example].conversation for pair in pairs),
         )
+
+    def rows(self, rows: Sequence[int]) -> TextPairs:
+        """The pairs of these rows, in their order."""
+        texts = {
+            name: tuple(part[row] for row in rows) if (part := getattr(self, name)) else ()
+            for name in ("prompt", "first", "second", "published", "conversation")
+        }
+        label = None if self.label is None else self.label[list(rows)]
+        return replace(self, **texts, example=self.example[list(rows)], label=label)
+
+    def plain_prompt(self, row: int) -> str:
+        """The prompt of a pair without the chat template of the run's model."""
+        return (self.published or self.prompt)[row]
+
+    def turns(self, row: int) -> tuple[Turn, ...]:
+        """What is said before the responses of a pair."""
+        own = self.conversation[row] if self.conversation else ()
+        return own or (Turn("user", self.plain_prompt(row)),)
+
+    def content(self) -> list[Any]:
+        """Everything but labels, as JSON has it; what is empty is left out."""
+        turns = [[[turn.role, turn.content] for turn in conversation] for conversation in self.conversation]
+        more = [part for part in (list(self.published), turns) if part]
+        return [self.prompt, self.first, self.second, self.example.tolist(), *more]
+
+
+def _unless_all_empty(parts: Iterable[tuple[Turn, ...]]) -> tuple[tuple[Turn, ...], ...]:
+    found = tuple(parts)
+    return found if any(found) else ()
 
 
 @dataclass(frozen=True)
@@ -79,12 +123,12 @@ class Prediction:
     Attributes:
         probability: that the first response is the better one, float64 (n,).
         scores: of (first, second), float64 (n, 2).
-        counts: what had to be changed for want of context, as ``TextIntervention.counts_``.
+        counts: as ``TextIntervention.counts_``.
     """
 
     probability: np.ndarray
     scores: np.ndarray
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
 
 
 class TextIntervention(Intervention[TextPairs]):
@@ -105,9 +149,11 @@ class TextIntervention(Intervention[TextPairs]):
         loaded_model: where ``load_once`` keeps a model for other interventions that are given the same object; None
             (the default) keeps none.
         progress_label: stands on progress bars.
+        cache: the cache folder, for models that have to be merged first.
         training_log_: ``step``, ``loss`` and ``learning_rate`` of each step, where ``fit`` trains.
         counts_: what the last call of ``decision_function`` had to change, for want of context: ``dropped_shots``, or
-            ``shortened`` examples.
+            ``shortened`` examples; and what the order of responses decided, where a judge read both.
+        read_as_: how a finished model reads texts, and how far that is from its own pass.
     """
 
     features: ClassVar = ()
@@ -117,7 +163,8 @@ class TextIntervention(Intervention[TextPairs]):
     """Whether ``device: balanced`` spreads the model over all GPUs; else it is on one."""
 
     training_log_: Sequence[Mapping[str, float]] = ()
-    counts_: Mapping[str, int] = MappingProxyType({})
+    counts_: Mapping[str, float] = MappingProxyType({})
+    read_as_: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -133,6 +180,7 @@ class TextIntervention(Intervention[TextPairs]):
         self.batch_tokens = batch_tokens
         self.loaded_model: LoadedModel | None = None
         self.progress_label = type(self).__name__
+        self.cache = Path("cache")
         self._manifest: Mapping[str, Any] | None = None
         self._device = "auto"
         self._folder: Path | None = None
@@ -216,7 +264,7 @@ class Grouped:
 
     groups: Sequence[TextGroup]
     rows: np.ndarray
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
 
 
 class TextScoring(TextIntervention):
@@ -234,6 +282,10 @@ class TextScoring(TextIntervention):
     def text_scores(self, groups: Sequence[TextGroup]) -> np.ndarray:
         """Scores of all texts of the groups, one group after the other, float64 (texts,)."""
 
+    def settled(self, read: np.ndarray, counts: Mapping[str, float]) -> tuple[np.ndarray, Mapping[str, float]]:
+        """Scores of (first, second), float64 (n, 2), and counts; here what was read of the two texts of each pair."""
+        return read, counts
+
     def decision_function(self, pairs: TextPairs) -> np.ndarray:
         """Scores of (first, second), float64 (n, 2).
 
@@ -241,17 +293,17 @@ class TextScoring(TextIntervention):
             DataError: a text is longer than the model's context.
         """
         grouped = self.grouped(pairs)
-        self.counts_ = grouped.counts
-        return self.text_scores(grouped.groups)[grouped.rows]
+        scores, self.counts_ = self.settled(self.text_scores(grouped.groups)[grouped.rows], grouped.counts)
+        return scores
 
     def predict_each(self, targets: Sequence[TextPairs]) -> list[Prediction]:
         every = [self.grouped(pairs) for pairs in targets]
         scores = self.text_scores([group for grouped in every for group in grouped.groups])
         predictions, start = [], 0
         for grouped in every:
-            own = scores[start:][grouped.rows]
+            own, counts = self.settled(scores[start:][grouped.rows], grouped.counts)
             start += sum(len(group.tokens) for group in grouped.groups)
-            predictions.append(Prediction(self.probability(own), own, grouped.counts))
+            predictions.append(Prediction(self.probability(own), own, counts))
         return predictions
 
 

@@ -12,7 +12,7 @@ from genies.digests import file_sha256, value_digest
 from genies.errors import ModelError, StoreError, readable
 from genies.files import read_sealed, unless_read_only, write_sealed
 from genies.models import gguf
-from genies.models.find import WEIGHTS, fetch
+from genies.models.find import WEIGHTS
 from genies.models.gguf import is_gguf
 
 log = logging.getLogger(__name__)
@@ -37,15 +37,20 @@ TOKENIZER_FILES = (
 INDEX = "model.safetensors.index.json"
 """Names the files of weights that are in several parts."""
 ADAPTER = "adapter_config.json"
-"""Makes transformers load an adapter over the weights, or another model's weights altogether."""
+"""Makes a folder an adapter of PEFT. In a model's folder, transformers would load it over the weights."""
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+REMEMBERED = "sha256.json"
+"""File of the hashes that are remembered, in the cache's folder of models."""
 
 
 def model_files(folder: Path) -> list[Path]:
     """The files that decide a model's outputs: configuration, weights, tokenizer. A GGUF file is all of them.
 
+    Of an adapter they are its own, without those of its base; a tokenizer it may lack.
+
     Raises:
         ModelError: the folder is missing, has no ``config.json`` or no safetensors weights, or not all of them, or
-            holds an adapter; or there is no GGUF file.
+            holds both a model and an adapter; or there is no GGUF file.
     """
     folder = Path(folder).expanduser()
     if is_gguf(folder):
@@ -55,10 +60,7 @@ def model_files(folder: Path) -> list[Path]:
             f"{folder.absolute()}: model folder not found; give an existing folder or a hub id such as owner/name"
         )
     if (folder / ADAPTER).exists():
-        raise ModelError(
-            f"{folder / ADAPTER}: an adapter, which would change the weights beside it; merge it into its model first "
-            "(merge_and_unload of peft), and give the folder of the result"
-        )
+        return [*_adapter_files(folder), *tokenizer_files(folder)]
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; give a folder in the format of save_pretrained")
     weights = sorted(folder.glob(WEIGHTS))
@@ -71,6 +73,23 @@ def model_files(folder: Path) -> list[Path]:
     if not tokenizer:
         raise ModelError(f"{folder}: no tokenizer files; save the model's tokenizer into the same folder")
     return [folder / "config.json", *weights, *tokenizer]
+
+
+def _adapter_files(folder: Path) -> list[Path]:
+    """Configuration and weights of an adapter."""
+    weights = [file.name for file in sorted(folder.glob(WEIGHTS))]
+    if others := [name for name in weights if name != ADAPTER_WEIGHTS]:
+        raise ModelError(
+            f"{folder / ADAPTER}: an adapter, which would change the weights in {others[0]} next to it; move one of "
+            "the two into a folder of its own"
+        )
+    files = [folder / ADAPTER, folder / ADAPTER_WEIGHTS]
+    if not files[1].is_file():
+        raise ModelError(
+            f"{files[1]}: missing; save the adapter as safetensors (pickle weights, such as adapter_model.bin, are "
+            "never loaded)"
+        )
+    return files
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -171,20 +190,9 @@ def file_stamp(path: Path) -> FileStamp:
     return str(real), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def model_digests(identifier: str, revision: str | None, remembered: Path) -> dict[str, str]:
-    """``weights_digest`` and ``tokenizer_digest`` of any model, a classifier too; arguments as ``describe_model``."""
-    return digests_of(pinned_files(identifier, revision, remembered).hashes)
-
-
-def pinned_files(identifier: str, revision: str | None, remembered: Path) -> PinnedFiles:
-    """The files of any model, a classifier too; arguments as ``describe_model``."""
-    folder = fetch(identifier, revision)
-    return PinnedFiles(folder, hashes_of(model_files(folder), remembered))
-
-
 def hashes_file(cache: Path) -> Path:
     """File of the hashes that are remembered, in the cache."""
-    return Path(cache) / "models" / "sha256.json"
+    return Path(cache) / "models" / REMEMBERED
 
 
 def tokenizer_digest(folder: Path) -> str | None:

@@ -148,5 +148,6 @@ def cached_folder(identifier: str, revision: str | None) -> Path | None:
     """Folder of a hub model's configuration in the hub's cache, whatever else is there; None if it is not. Offline."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(identifier, "config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+    names = ("adapter_config.json", "config.json")
+    found = [try_to_load_from_cache(identifier, name, revision=revision) for name in names]
+    return next((Path(file).parent for file in found if isinstance(file, str)), None)

@@ -1,39 +1,28 @@
 """Models in GGUF files: converted once into a folder in the cache that loads fast and needs no package ``gguf``.
 
-A conversion is named by a digest of the file's bytes, of the versions of what reads them, and of the dtype. The folder
-is whole once its record is there, which is written last.
-
-Layout::
-
-    <cache>/models/<digest>/
-      conversion.json    what was converted and how, SHA-256 of the other files; and its own checksum
-      config.json, generation_config.json, *.safetensors, tokenizer files
+A conversion is named by a digest of the file's bytes, of the versions of what reads them, and of the dtype.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genies.digests import computed_by, file_sha256, value_digest
-from genies.errors import REPAIR, ModelError, StoreError, readable
-from genies.files import filled_folder, read_sealed, share, write_sealed
-from genies.locks import locked
-from genies.models import trial
+from genies.digests import computed_by, value_digest
+from genies.errors import ModelError, readable
+from genies.models import conversions, trial
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
-RECORD_FILE = "conversion.json"
 FORMAT = 1
 DTYPE = "float32"
 """Type of the converted weights. Quantized ones are unpacked into it without loss."""
@@ -88,14 +77,8 @@ def converted_folder(file: Path, sha256: str, root: Path) -> Path:
         ModelError: transformers cannot load the file, or not all of it; or the package ``gguf`` is missing.
         DiskError: the disk is full.
     """
-    fields = _fields(file, sha256)
-    folder = root / value_digest(fields)
-    if not _is_whole(folder):
-        with locked(root, [folder.name], str(file)):
-            if not _is_whole(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                _convert(file, folder, fields)
-    return folder
+    name = plain_stem(file.name)
+    return conversions.converted_folder(root, _fields(file, sha256), name, file, lambda: _loaded(file))
 
 
 def conversion_digest(file: Path, sha256: str) -> str:
@@ -105,26 +88,7 @@ def conversion_digest(file: Path, sha256: str) -> str:
 
 def find_converted(file: Path, sha256: str, root: Path) -> Path | None:
     """The folder with the converted model, if it is there and whole; arguments as ``converted_folder``."""
-    folder = root / conversion_digest(file, sha256)
-    return folder if _is_whole(folder) else None
-
-
-def is_converted(folder: Path) -> bool:
-    """Whether the conversion into a folder came to its end."""
-    return (folder / RECORD_FILE).is_file()
-
-
-def check_converted(folder: Path) -> dict[str, Any]:
-    """The record of a conversion, after comparing the folder's files with the checksums in it.
-
-    Raises:
-        StoreError: a file is missing or damaged.
-    """
-    record = read_sealed(folder / RECORD_FILE)
-    for name, expected in record["files"].items():
-        if not (folder / name).is_file() or file_sha256(folder / name) != expected:
-            raise StoreError(f"{folder / name}: missing, or not the file that {RECORD_FILE} names; {REPAIR}")
-    return record
+    return conversions.find_converted(root, _fields(file, sha256))
 
 
 def load_config(file: Path) -> PretrainedConfig:
@@ -161,32 +125,20 @@ def _fields(file: Path, sha256: str) -> dict[str, Any]:
     return {"format": FORMAT, "sha256": sha256, "dtype": DTYPE, "code": code, **versions}
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether every file is there that a readable record names. Their bytes are not read."""
-    if not is_converted(folder):
-        return False
-    try:
-        return all((folder / name).is_file() for name in read_sealed(folder / RECORD_FILE)["files"])
-    except StoreError as error:
-        log.warning("%s; converting again", error)
-        return False
-
-
-def _convert(file: Path, folder: Path, fields: dict[str, Any]) -> None:
+def _loaded(file: Path) -> Callable[[Path], None]:
+    """Load model and tokenizer. Returns what writes them into a folder."""
     log.info("%s: converting to safetensors, once", file)
     try_metadata(file)
     values = _check_content(file)
     config, tokenizer = load_config(file), load_tokenizer(file)
     model = _load_model(file, config)
     _refuse_unused(file, model, values)
-    with filled_folder(folder, last=RECORD_FILE) as partial:
-        with readable(folder, "the converted model cannot be written"):
-            model.save_pretrained(partial)
-            tokenizer.save_pretrained(partial)
-        share(*partial.iterdir())
-        hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
-        write_sealed(partial / RECORD_FILE, {"name": plain_stem(file.name), "digest": fields, "files": hashes})
-    log.info("%s: converted into %s", file, folder)
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    return write
 
 
 def try_metadata(file: Path) -> None:

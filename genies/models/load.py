@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,3 +126,18 @@ def load_tokenizer(folder: Path) -> Any:
         return gguf.load_tokenizer(folder)
     with readable(folder, "its tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' table of missing weights: that the head is new is known, and all else is checked."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()

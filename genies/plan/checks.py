@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genies.config.load import check_readable
+from genies.data.distributions import only_target
 from genies.data.options import SPLITS
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters
 from genies.interventions.training.grid import grid
+from genies.interventions.training.tuned import AdaptedReward
 from genies.plan.layout import METRICS_FILE
 
 if TYPE_CHECKING:
@@ -26,7 +28,22 @@ def check(plan: Plan) -> None:
     Raises:
         ConfigError, ModelError: one line that names the key and what is nearest.
     """
-    for of in (_parameters, _own_distributions, _names, _limit, _archive, _sweep, _beside, _capability, _models):
+    for of in (
+        _parameters,
+        _own_distributions,
+        _names,
+        _only_targets,
+        _baselines,
+        _limit,
+        _archive,
+        _sweep,
+        _beside,
+        _ensembles,
+        _capability,
+        _tuned,
+        _judges,
+        _models,
+    ):
         of(plan)
 
 
@@ -76,6 +93,32 @@ def _names(plan: Plan) -> None:
                     f"shift {shift.source} → {shift.target}: unknown distribution {name}{_nearest(name, known)} "
                     "(name own folders under `distributions`)"
                 )
+
+
+def _only_targets(plan: Plan) -> None:
+    """Refuse to fit on distributions that have a test split alone."""
+    absent = [name for name, folder in plan.data.own.items() if only_target(folder)]
+    for shift in plan.shifts:
+        place = f"shift {shift.source} → {shift.target}"
+        if shift.source in absent:
+            raise ConfigError(f"{place}: {shift.source} has no train.json, so it can be a target, but not a source")
+        if shift.target_reference in absent and plan.methods.capability:
+            raise ConfigError(
+                f"{place}: {shift.target_reference} has no train.json, so no capability can be fitted on it; name "
+                "another target_reference, or set capability_interventions: []"
+            )
+    for name, mixture in plan.config.mixtures.items():
+        if part := next((part for part in (mixture.source, mixture.other) if part in absent), None):
+            raise ConfigError(f"mixtures: {name} is made of {part}, which has no train.json")
+
+
+def _baselines(plan: Plan) -> None:
+    """Refuse surface baselines where the responses are Yes and No, in which there is nothing to count."""
+    if plan.reading.framing != "response" and plan.methods.surface:
+        raise ConfigError(
+            f"interventions: {plan.methods.surface[0]} counts in responses, which are Yes and No with framing: "
+            f"{plan.reading.framing}; leave it out, or judge responses"
+        )
 
 
 def _limit(plan: Plan) -> None:
@@ -143,8 +186,34 @@ def _beside(plan: Plan) -> None:
             raise ConfigError(f"beside: {file.absolute()}: has no shift that this run has; leave that run out")
 
 
+def _ensembles(plan: Plan) -> None:
+    """Refuse ensembles with another's name, or with members that cannot be."""
+    for name, ensemble in plan.methods.ensembles.items():
+        if name in {*plan.methods.specs, *plan.methods.plugins}:
+            raise ConfigError(f"ensembles: {name} is also the name of another intervention; give another name")
+        for member in ensemble.members:
+            if problem := _no_member(plan, ensemble.members, member):
+                raise ConfigError(f"ensembles: {name}: {member} {problem}")
+
+
+def _no_member(plan: Plan, members: Sequence[str], member: str) -> str | None:
+    methods = plan.methods
+    if members.count(member) > 1:
+        return "is named twice; name it once"
+    if member in methods.ensembles:
+        return "is an ensemble itself; name its members"
+    if member in methods.plugins:
+        return "is a plug-in, which states no scores; leave it out"
+    if member not in methods.specs:
+        hint = _nearest(member, methods.specs) or f"; there are {', '.join(methods.specs)}"
+        return f"is no intervention of the run{hint}"
+    return None
+
+
 def _capability(plan: Plan) -> None:
     for name in plan.methods.capability:
+        if name in plan.methods.ensembles:
+            raise ConfigError(f"capability_interventions: {name} is an ensemble; name its members")
         if name in plan.methods.specs and plan.methods.reads_test_labels(name):
             raise ConfigError(
                 f"capability_interventions: {name} under the protocol {plan.config.protocol} chooses its sign on "
@@ -152,9 +221,46 @@ def _capability(plan: Plan) -> None:
             )
 
 
+def _tuned(plan: Plan) -> None:
+    """Refuse tuned models of what the run does not train, and bases of what is none of its models."""
+    methods, known = plan.methods, plan.models.identifiers
+    for name, tuned in plan.config.tuned_models.items():
+        where, base = f"tuned_models: {name}", plan.models.tuned_from(name)
+        if base not in known:
+            raise ConfigError(f"{where}: the run has no model {base}{_nearest(base, known)}")
+        adapts = [text for text in methods.texts if issubclass(methods.kind(text), AdaptedReward)]
+        if tuned.intervention not in adapts:
+            has = f"; it has {', '.join(adapts)}" if adapts else "; add lora or prompt_tuning"
+            raise ConfigError(f"{where}: the run trains no adapter with an intervention {tuned.intervention}{has}")
+        if tuned.source not in (sources := plan.jobs.sources(tuned.intervention)):
+            raise ConfigError(f"{where}: {tuned.source} is no source of the run{_nearest(tuned.source, sources)}")
+        probes = [probe for probe in methods.probes if probe not in methods.repeats]
+        for chosen in tuned.interventions or ():
+            if chosen not in probes:
+                hint = _nearest(chosen, probes)
+                raise ConfigError(f"{where}: {chosen} is no intervention of the run that reads features{hint}")
+        if not tuned.interventions and tuned.interventions is not None and name not in plan.models.rewards:
+            raise ConfigError(f"{where}: no intervention reads it; name some, or a reward_model whose model it is")
+    for adapter in plan.config.bases:
+        if adapter not in plan.config.chosen_models:
+            raise ConfigError(f"bases: {adapter} is no model of the run{_nearest(adapter, plan.config.chosen_models)}")
+
+
+def _judges(plan: Plan) -> None:
+    """Refuse judges that are models which the run tunes."""
+    rewards = {str(manifest): name for name, manifest in plan.models.rewards.items()}
+    for name in plan.methods.texts:
+        parameters = plan.methods.parameters(name)
+        if parameters.get("format") == "judge" and parameters.get("model") in rewards:
+            raise ConfigError(
+                f"intervention_parameters: {name}: format: judge asks a language model, and "
+                f"{rewards[parameters['model']]} is tuned as a reward model; leave format out"
+            )
+
+
 def _models(plan: Plan) -> None:
     """Refuse local models that are not whole."""
-    for model in plan.models:
+    for model in plan.models.identifiers:
         plan.models.files(model)
     for name in plan.methods.specs:
         plan.other_model_files(name)

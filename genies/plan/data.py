@@ -9,6 +9,7 @@ from typing import Any
 from genies.config.sections import Config
 from genies.data.archive import published_digests
 from genies.data.options import SPLITS, Split
+from genies.data.own_scores import own_score
 from genies.demo.place import SPLIT_FILES, distribution_names, split_digest
 from genies.digests import file_sha256, value_digest
 from genies.plan.selection import Selection
@@ -66,6 +67,11 @@ class Data:
     def files(self) -> list[Path]:
         """File of every split that the run reads."""
         return [file for _, file in self.splits]
+
+    @property
+    def own_scores(self) -> list[Path]:
+        """Test splits of the run that are benchmarks with a score of their own."""
+        return [self.file(name, "test") for name in self._selection.tested if own_score(self.folder(name)) is not None]
 
     def digest(self, split: Split, distributions: Iterable[str]) -> str:
         """Digest of what splits hold, also of those that a rule has not made yet."""

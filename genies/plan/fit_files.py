@@ -31,13 +31,19 @@ class FitFiles:
     def of_probes(self) -> list[Path]:
         """The same of every one; no repeats."""
         names = [name for name in self._methods.probes if name not in self._methods.repeats]
-        return [self.of_probe(model, name) for model in self._models for name in names]
+        return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
+
+    @property
+    def of_probes_and_repeats(self) -> list[Path]:
+        """The same with the repeats."""
+        names = self._methods.probes
+        return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
 
     @property
     def for_capability(self) -> list[Path]:
         """The same of those that capabilities are chosen from."""
         names = [name for name in self._methods.capability if name in self._methods.probes]
-        return [self.of_probe(model, name) for model in self._models for name in names]
+        return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
 
     def training(self, model: str, intervention: str, group: int) -> Path:
         """What names the fits of one training job."""
@@ -47,9 +53,15 @@ class FitFiles:
         """The same of all training jobs of a model."""
         return [
             self.training(model, intervention, group)
-            for intervention in self._methods.texts
+            for intervention in self._methods.on(model, self._methods.texts)
             for group in range(len(self._jobs.groups(intervention)))
         ]
+
+    def tuned(self, name: str) -> Path:
+        """What names the fit that a tuned model is made of."""
+        tuned, base = self._models.fit_of(name), self._models.tuned_from(name)
+        groups = self._jobs.groups(tuned.intervention)
+        return self.training(base, tuned.intervention, [tuned.source in group for group in groups].index(True))
 
     @property
     def all_trainings(self) -> list[Path]:
@@ -67,6 +79,6 @@ class FitFiles:
         return [
             self.trained(model, name, source)
             for model in self._models
-            for name in names
+            for name in self._methods.on(model, names)
             for source in self._jobs.sources(name)
         ]

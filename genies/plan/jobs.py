@@ -36,7 +36,13 @@ class Jobs:
         return [name for name in self._selection.all if number(name) == int(batch)]
 
     def sources(self, method: str) -> list[str]:
-        """Distributions that a method is fitted on: references only where it is cheap, or capability asks for it."""
+        """Distributions that a method is fitted on: references only where it is cheap, or capability asks for it.
+
+        An ensemble has those of all of its members.
+        """
+        if method in self._methods.ensembles:
+            of_members = [set(self.sources(member)) for member in self._methods.ensembles[method].members]
+            return sorted(set.intersection(*of_members))
         dear = method not in self._methods.probes and method not in self._methods.capability
         return self._selection.sources if dear else self._selection.fitted_on
 
@@ -44,6 +50,12 @@ class Jobs:
     def on_references(self) -> list[str]:
         """Interventions and plug-ins that are fitted on the references of shifts as well as on their sources."""
         return [name for name in self._methods.names if self.sources(name) != self._selection.sources]
+
+    def targets(self, ensemble: str, source: str) -> list[str]:
+        """Targets of an ensemble: those that all of its members are tested on."""
+        members, selection = self._methods.ensembles[ensemble].members, self._selection
+        of_probes = all(member in self._methods.probes for member in members)
+        return (selection.probe_targets if of_probes else selection.targets)[source]
 
     def groups(self, intervention: str) -> list[list[str]]:
         """Sources of each training job of an intervention: as few as ``trainings_per_job`` allows, even in size."""

@@ -62,9 +62,13 @@ class Layout:
         return [
             self.evaluation(model, name, source)
             for model in self._models
-            for name in names
+            for name in self._methods.on(model, names)
             for source in self._jobs.sources(name)
         ]
+
+    def members(self, model: str, ensemble: str, source: str) -> list[Path]:
+        """The evaluations that an ensemble combines."""
+        return [self.evaluation(model, member, source) for member in self._methods.ensembles[ensemble].members]
 
     def plugin(self, model: str, plugin: str, source: str) -> Path:
         """Folder that a plug-in works in for one source."""
@@ -77,7 +81,7 @@ class Layout:
         return [
             self.plugin(model, name, source)
             for model in self._models
-            for name in names
+            for name in self._methods.on(model, names)
             for source in self._jobs.sources(name)
         ]
 
@@ -85,16 +89,16 @@ class Layout:
         """Tables of the configured sweep, one for each model, intervention and source; none without a sweep."""
         names = self._config.sweep.interventions if self._config.sweep else ()
         folder, sources = self.results / "sweep", self._selection.sources
-        return [
-            folder / model / name / f"{source}.csv" for model in self._models for name in names for source in sources
-        ]
+        models = [model for model in self._models if model not in self._models.tuned]
+        return [folder / model / name / f"{source}.csv" for model in models for name in names for source in sources]
 
     @property
     def nulls(self) -> list[Path]:
         """What the stage ``nulls`` writes for each model; none where the run asks for no permutations."""
-        if not self._config.permutations or not self._methods.with_sites:
+        if not self._config.permutations:
             return []
-        return [self.results / "nulls" / f"{model}.csv" for model in self._models]
+        chosen = [model for model in self._models if self._methods.on(model, self._methods.with_sites)]
+        return [self.results / "nulls" / f"{model}.csv" for model in chosen]
 
     @property
     def overlap(self) -> Path:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from genies.config.sections import Config
 from genies.data.options import Split
+from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
 from genies.interventions.text import TextIntervention
+from genies.models.adapters import OtherModel
+from genies.plan.models import reward_manifest
 
 
 class Methods:
@@ -24,6 +27,7 @@ class Methods:
         specs: name or path by the names of interventions, those included that are fitted again with a further seed.
         repeats: own name and seed, by the names of the latter.
         plugins: folder by name.
+        ensembles: what judges together, by name.
     """
 
     def __init__(self, config: Config) -> None:
@@ -51,6 +55,7 @@ class Methods:
             check_plugin(name, folder)
             if name in self.specs:
                 raise ConfigError(f"plugins: {name} is also the name of an intervention; give another name")
+        self.ensembles = dict(config.ensembles)
 
     def kind(self, intervention: str) -> type[Intervention]:
         """Its class."""
@@ -61,6 +66,9 @@ class Methods:
         """Keyword arguments of an intervention: protocol and seed of the run, and its own."""
         name, seed = self.repeats.get(intervention, (intervention, None))
         own = self._config.intervention_parameters.get(name, {})
+        model = own.get("model")
+        if isinstance(model, str) and model in self._config.tuned_models:
+            own = {**own, "model": str(reward_manifest(self._config, model))}
         parameters = {"protocol": self._config.protocol, "seed": self._config.seed, **own}
         if seed is None:
             return parameters
@@ -70,10 +78,22 @@ class Methods:
         """The same as one JSON string with sorted keys."""
         return json.dumps(self.parameters(intervention), sort_keys=True)
 
+    def on(self, model: str, names: Iterable[str]) -> list[str]:
+        """Which of these interventions and plug-ins read a model: on one that the run tunes, the configured ones."""
+        tuned = self._config.tuned_models.get(model)
+        if tuned is None:
+            return list(names)
+        chosen = self.probes if tuned.interventions is None else tuned.interventions
+        return [name for name in names if self.repeats.get(name, (name,))[0] in chosen]
+
+    def reads_on(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What the interventions read of a model, by split and view: all that extraction stores of it."""
+        return _reads(self.kind(name) for name in self.on(model, self.specs))
+
     @property
     def names(self) -> list[str]:
-        """Names of interventions and plug-ins, in the order of the configuration; no repeats."""
-        return [*(name for name in self.specs if name not in self.repeats), *self.plugins]
+        """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
+        return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
 
     @cached_property
     def texts(self) -> list[str]:
@@ -87,13 +107,20 @@ class Methods:
 
     @property
     def trained(self) -> list[str]:
-        """Interventions and plug-ins with a training of their own."""
-        return [name for name in self.names if name not in self.probes]
+        """Interventions and plug-ins with a training of their own, and ensembles with such a member."""
+        members = {name: ensemble.members for name, ensemble in self.ensembles.items()}
+        return [name for name in self.names if not set(members.get(name, (name,))) <= set(self.probes)]
 
     @cached_property
     def surface(self) -> list[str]:
         """Surface baselines, which read texts without a model; one job fits and tests all of them."""
         return [name for name in self.probes if self.kind(name).features == ("texts",)]
+
+    @property
+    def baselines(self) -> list[str]:
+        """What rankings of methods leave out: surface baselines, and ensembles of them alone; no repeats."""
+        ensembles = [name for name, one in self.ensembles.items() if set(one.members) <= set(self.surface)]
+        return [*(name for name in self.surface if name not in self.repeats), *ensembles]
 
     @cached_property
     def with_sites(self) -> list[str]:
@@ -130,15 +157,16 @@ class Methods:
     @cached_property
     def views(self) -> dict[Split, list[str]]:
         """Views that the interventions read, by split."""
-        kinds = self._kinds.values()
-        return {
-            "train": sorted({view for kind in kinds for view in kind.fit_views}),
-            "test": sorted({view for kind in kinds for view in kind.predict_views}),
-        }
+        return {split: [*of_split] for split, of_split in self.reads.items()}
 
-    def other_models(self, intervention: str) -> list[str]:
-        """Models that it reads besides the run's own: folders and hub ids."""
-        return [identifier for identifier, _ in self.kind(intervention).other_models(self.parameters(intervention))]
+    @cached_property
+    def reads(self) -> dict[Split, dict[str, Reads]]:
+        """What the interventions read together, by split and view."""
+        return _reads(self._kinds.values())
+
+    def other_models(self, intervention: str) -> list[OtherModel]:
+        """Models that it reads besides the run's own."""
+        return self.kind(intervention).other_models(self.parameters(intervention))
 
     def plugin_files(self, name: str) -> list[Path]:
         """Files of a plug-in whose edits run it again.
@@ -164,3 +192,14 @@ class Methods:
         values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
         listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
         return json.dumps(listed, sort_keys=True)
+
+
+def _reads(kinds: Iterable[type[Intervention]]) -> dict[Split, dict[str, Reads]]:
+    """What interventions read together, by split and view, views sorted."""
+    listed = list(kinds)
+    trained = sorted({view for kind in listed for view in kind.fit_views})
+    tested = sorted({view for kind in listed for view in kind.predict_views})
+    return {
+        "train": {view: union(kind.reads(view) for kind in listed if view in kind.fit_views) for view in trained},
+        "test": {view: union(kind.reads(view) for kind in listed if view in kind.predict_views) for view in tested},
+    }

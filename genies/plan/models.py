@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from genies.config.sections import Config
+from genies.config.sections import PLAIN_NAME, Config, TunedModel
 from genies.demo.place import MODEL, MODEL_FILE
+from genies.errors import ConfigError
+from genies.models.adapters import base_of, is_adapter, own_revision
 from genies.models.files import file_identity, model_files
 from genies.models.find import is_local, model_name, revision_of
 
@@ -16,7 +18,11 @@ class Models:
 
     Attributes:
         demo: file of the demo's model, which a rule places.
-        identifiers: folder, GGUF file or hub id by name.
+        identifiers: folder, GGUF file or hub id by name, of the models that are not tuned by the run, and of
+            ``references``.
+        references: models of which log-probabilities alone are read, as a policy's reference; not the run's own.
+        tuned: those that the run tunes and reads.
+        rewards: manifest by name of those that it tunes and scores with as reward models; a rule makes it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -24,37 +30,144 @@ class Models:
         self.demo = Path(config.folders.resources) / "demo" / MODEL_FILE
         placed = {MODEL: str(self.demo)}
         self.identifiers = {model_name(name): placed.get(name, name) for name in config.chosen_models}
+        self.references: list[str] = []
+        self._own = tuple(self.identifiers)
+        self._tuned = config.tuned_models
+        self.tuned: dict[str, TunedModel] = {n: one for n, one in self._tuned.items() if one.interventions != ()}
+        # A list, as what is no name may not be hashable; it is refused with the other parameters.
+        asked = [parameters.get("model") for parameters in config.intervention_parameters.values()]
+        self.rewards = {name: reward_manifest(config, name) for name in self._tuned if name in asked}
         self._revisions = config.revisions
+        self._named_revisions: dict[str, str | None] = {}
+        self._bases = {placed.get(name, name): base for name, base in config.bases.items()}
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.identifiers)
+        return iter([*self._own, *self.tuned])
 
     def __len__(self) -> int:
-        return len(self.identifiers)
+        return len(self._own) + len(self.tuned)
+
+    @property
+    def every(self) -> list[str]:
+        """The models of the run, and behind them the references."""
+        return [*self, *self.references]
+
+    def tuned_from(self, name: str) -> str:
+        """The model that a tuned one was trained on."""
+        return self._tuned[name].model or self._own[0]
+
+    def fit_of(self, name: str) -> TunedModel:
+        """How a tuned model is configured."""
+        return self._tuned[name]
+
+    def untuned(self, model: str) -> str | None:
+        """What a model was tuned from, if that is known: a model of the run, folder or hub id; None of a whole one."""
+        if model in self.tuned:
+            return self.tuned_from(model)
+        identifier = self.identifiers[model]
+        if (base := self._bases.get(identifier)) or not _is_adapter(identifier):
+            return base
+        return base_of(Path(identifier).expanduser(), None)
+
+    def untuned_revision(self, model: str) -> str | None:
+        """The hub revision of the base of a local adapter, as it is configured or the adapter names it; else None."""
+        base = None if model in self.tuned else self.untuned(model)
+        if base is None or is_local(base):
+            return None
+        identifier = self.identifiers[model]
+        own = own_revision(Path(identifier).expanduser(), base) if _is_adapter(identifier) else None
+        return revision_of(base, self._revisions) or own
+
+    def add_reference(self, identifier: str, revision: str | None = None) -> str:
+        """Have a model read as a reference, unless it is one of the run. Returns its name.
+
+        Args:
+            identifier: name of a model of the run, or folder, GGUF file or hub id of any.
+            revision: on the hub, where an adapter names that of its base.
+
+        Raises:
+            ConfigError: another model has its name, or it is the same one at another revision; or the run tunes it.
+        """
+        if identifier in self._tuned:
+            raise ConfigError(
+                f"reference {identifier}: the run tunes it, so it is not there before; name another model"
+            )
+        if identifier in self._own:
+            return identifier
+        name = model_name(identifier)
+        try:
+            PLAIN_NAME.checked(name)
+        except ValueError as error:
+            raise ConfigError(f"reference {identifier}: its name {error}") from None
+        if name in self._tuned or not _same(self.identifiers.setdefault(name, identifier), identifier):
+            other = self.identifiers.get(name, "a model that the run tunes")
+            raise ConfigError(f"reference {identifier}: {other} is also called {name}; give one of them another name")
+        if name not in self._own and name not in self.references:
+            self.references.append(name)
+            self._named_revisions[name] = revision
+        if revision and revision != (read := self.revision(name)):
+            at = read or "its default branch"
+            raise ConfigError(
+                f"reference {identifier}: at revision {revision}, and the run reads it at {at}; name one of them under "
+                "revisions"
+            )
+        return name
 
     def files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
-        return self.local_files(self.identifiers[model])
+        identifier = self.identifiers[model]
+        return self.local_files(identifier, self._bases.get(identifier))
 
-    def local_files(self, identifier: str) -> list[Path]:
+    def local_files(self, identifier: str, base: str | None = None) -> list[Path]:
         """The files of any model that is local, or will be once the workflow has placed it; none for a hub model.
+
+        Args:
+            identifier: of the model, or of an adapter, of which they are its own and those of its base.
+            base: of an adapter, if another one than it names.
 
         Raises:
             ModelError: it is local and not whole.
         """
-        if Path(identifier) == self.demo:
-            return [self.demo]
-        return model_files(Path(identifier)) if is_local(identifier) else []
+        if Path(identifier) in (self.demo, *self.rewards.values()):
+            return [Path(identifier)]
+        if not is_local(identifier):
+            return []
+        files = model_files(Path(identifier))
+        return [*files, *self.local_files(base_of(Path(identifier), base))] if _is_adapter(identifier) else files
 
     def identities(self, files: Iterable[Path]) -> list[list[str | int]]:
-        """What tells that files are others, see ``file_identity``; of the demo's model nothing: a rule places it."""
-        return [file_identity(file) for file in files if file != self.demo]
+        """What tells that files are others, see ``file_identity``; of what a rule makes nothing."""
+        return [file_identity(file) for file in files if file not in (self.demo, *self.rewards.values())]
 
     def revision(self, model: str) -> str | None:
-        """The configured hub revision of a model."""
-        return revision_of(self.identifiers[model], self._revisions)
+        """The hub revision of a model: the configured one; of a reference, else that which its adapter names."""
+        return revision_of(self.identifiers[model], self._revisions) or self._named_revisions.get(model)
 
-    def revision_flag(self, model: str) -> list[str]:
-        """Command-line option for the hub revision of a model; none where none is configured."""
-        revision = self.revision(model)
-        return [f"--revision={revision}"] if revision else []
+    def base(self, model: str) -> tuple[str | None, str | None]:
+        """The configured base of an adapter, and the base's configured hub revision; None where there is none."""
+        identifier = self.identifiers[model]
+        base = named = self._bases.get(identifier)
+        if base is None and _is_adapter(identifier):
+            named = base_of(Path(identifier).expanduser(), None)
+        return base, revision_of(named, self._revisions) if named else None
+
+    def flags(self, model: str) -> list[str]:
+        """Command-line options for what is configured of a model: hub revision, base, and the base's revision."""
+        base, base_revision = self.base(model)
+        options = {"revision": self.revision(model), "base": base, "base-revision": base_revision}
+        return [f"--{name}={value}" for name, value in options.items() if value]
+
+
+def reward_manifest(config: Config, name: str) -> Path:
+    """What pins a model that the run tunes, as a reward model."""
+    return Path(config.folders.results) / config.run / "models" / "rewards" / f"{name}.json"
+
+
+def _is_adapter(identifier: str) -> bool:
+    return is_local(identifier) and is_adapter(Path(identifier).expanduser())
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two identifiers are of the same model, however its folder is spelled."""
+    local = is_local(one) and is_local(other)
+    return one == other or (local and Path(one).expanduser().resolve() == Path(other).expanduser().resolve())

@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from genies.config.sections import Config
-from genies.data.options import Reading
+from genies.data.options import Reading, Split
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.views import templates_digest
 from genies.digests import code_digest
+from genies.engine.reads import SCORES, Reads
+from genies.engine.tokens import SCORED_VIEW
 from genies.interventions.registry import module_of
 from genies.plan.checks import check
 from genies.plan.data import Data
@@ -24,6 +26,7 @@ from genies.plan.jobs import Jobs
 from genies.plan.layout import Layout
 from genies.plan.methods import Methods
 from genies.plan.models import Models
+from genies.plan.references import References
 from genies.plan.selection import Selection
 
 
@@ -51,6 +54,7 @@ class Plan:
         shift_lists: files of its shift lists.
         shifts: the shifts, of all lists.
         models, methods: its models, its interventions and plug-ins.
+        references: models that others are compared with.
         selection: its distributions, by what is done with them.
         data: where their splits lie.
         jobs: how the work is shared among jobs.
@@ -69,6 +73,7 @@ class Plan:
         self.shifts: list[Shift] = read_shifts(*self.shift_lists)
         self.models = Models(config)
         self.methods = Methods(config)
+        self.references = References(self.models, self.methods)
         self.selection = Selection(config, self.shifts, self.methods)
         self.data = Data(config, self.selection)
         self.jobs = Jobs(config, self.methods, self.selection)
@@ -82,6 +87,33 @@ class Plan:
         views = {view for names in self.methods.views.values() for view in names}
         return replace(self.config.reading, views=tuple(sorted(views)))
 
+    def reads(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What is read of a model's texts, by split and view: of a reference its log-probabilities alone."""
+        return (
+            {"train": {}, "test": {SCORED_VIEW: SCORES}}
+            if model in self.models.references
+            else self.methods.reads_on(model)
+        )
+
+    def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What a model's texts are tokenized for, likewise.
+
+        It is what the whole run reads, also where a model is read under fewer views: which examples its context cannot
+        hold, and are left out or shortened, depends on the views.
+        """
+        if model not in self.models.references:
+            return self.methods.reads
+        # No training split of a reference is read.
+        return {"train": dict.fromkeys(self.reading.views, SCORES), "test": {SCORED_VIEW: SCORES}}
+
+    def trained_on(self, model: str) -> list[str]:
+        """Distributions whose training split is tokenized for a model."""
+        return [] if model in self.models.references else self.selection.trained_on
+
+    def reference_activations(self, model: str, intervention: str) -> list[Path]:
+        """What names the activations of the reference that an intervention compares a model with; none without one."""
+        return [file for name in self.references.of(model, intervention) for file in self.files.activations(name)]
+
     def templates(self) -> str:
         """Digest of the templates that the run reads, for rules to notice an edit."""
         return templates_digest(self.reading.views, self.reading.framing)
@@ -89,7 +121,15 @@ class Plan:
     def other_model_files(self, intervention: str) -> list[Path]:
         """Files of local models that an intervention reads besides the run's own."""
         others = self.methods.other_models(intervention)
-        return [file for identifier in others for file in self.models.local_files(identifier)]
+        return [file for other in others for file in self.models.local_files(other.identifier, other.base)]
+
+    @property
+    def absent(self) -> list[str]:
+        """``model/intervention`` of interventions and plug-ins that do not read a model of the run."""
+        names = [*self.methods.names, *self.methods.repeats]
+        return [
+            f"{model}/{name}" for model in self.models.tuned for name in names if not self.methods.on(model, [name])
+        ]
 
     def code(self, *modules: str, intervention: str | None = None) -> str:
         """Digest of the code that a stage runs, for the rule to notice its edits."""

@@ -11,7 +11,7 @@ from typing import Any
 from genies.digests import file_sha256
 from genies.errors import StoreError
 from genies.files import read_json
-from genies.making import MADE_OF, data_roles, stem_roles
+from genies.making import MADE_OF, data_roles, member_roles, stem_roles
 from genies.options import deciding
 from genies.plan.plan import Plan
 
@@ -24,7 +24,7 @@ class Product:
         file: a manifest (JSON), an evaluation, or the overlaps (parquet).
         code: digest of the code of its rule.
         inputs: its inputs by their roles.
-        configured: further fields that it should hold.
+        configured: further fields that it should hold; a dot leads into a field.
     """
 
     file: Path
@@ -35,14 +35,20 @@ class Product:
 
 def products(plan: Plan) -> Iterator[Product]:
     """Every manifest and evaluation of a run, and its overlaps."""
+    for model in plan.models.references:
+        yield from _manifests(plan, model)
     for model in plan.models:
         yield from _manifests(plan, model)
-        for name in plan.methods.probes:
+        for name in plan.methods.on(model, plan.methods.probes):
             yield from _probe(plan, model, name)
-        for name in plan.methods.texts:
+        for name in plan.methods.on(model, plan.methods.texts):
             yield from _trained(plan, model, name)
-        for name in plan.methods.plugins:
+        for name in plan.methods.on(model, plan.methods.plugins):
             yield from _plugin(plan, model, name)
+        for name in plan.methods.on(model, plan.methods.ensembles):
+            yield from _ensemble(plan, model, name)
+    for name, manifest in plan.models.rewards.items():
+        yield _merged(plan, name, manifest, "reward model")
     yield _overlap(plan)
 
 
@@ -87,8 +93,8 @@ def problem_of(product: Product, hashes: Mapping[Path, str] | None = None) -> st
     told = _told(product.file)
     for name, wanted in product.configured.items():
         wanted = json.loads(json.dumps(wanted))
-        if told.get(name) != wanted:
-            return f"was made with {name} = {_short(told.get(name))}, configured is {_short(wanted)}"
+        if (found := _at(told, name)) != wanted:
+            return f"was made with {name} = {_short(found)}, configured is {_short(wanted)}"
     stated = told.get(MADE_OF) or {}
     if stated.get("code") != product.code:
         return "was made by other code than is installed now"
@@ -107,6 +113,13 @@ def _told(file: Path) -> Mapping[str, Any]:
     return read_making(file)
 
 
+def _at(told: Any, name: str) -> Any:
+    """The value of a field, or of one in it, by a name with dots; None where there is none."""
+    for part in name.split("."):
+        told = told.get(part) if isinstance(told, Mapping) else None
+    return told
+
+
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else f"{text[:200]} …"
@@ -123,18 +136,35 @@ def _overlap(plan: Plan) -> Product:
 def _manifests(plan: Plan, model: str) -> Iterator[Product]:
     """The model, its tokens and its activations."""
     described, tokens = plan.files.model(model), plan.files.tokens(model)
-    identifier = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
-    yield Product(described, plan.code("genies.stages.model"), {}, identifier)
+    if model in plan.models.tuned:
+        yield _merged(plan, model, described, "language model")
+    else:
+        configured = {"identifier": plan.models.identifiers[model], "asked_revision": plan.models.revision(model)}
+        yield Product(described, plan.code("genies.stages.model"), {}, {**configured, **_base(plan, model)})
     yield Product(
         tokens,
         plan.code("genies.stages.tokenize"),
-        {"model": described, **data_roles(plan.data.files)},
+        {"model": described, **_splits(plan, plan.trained_on(model), plan.selection.tested)},
         {"reading": asdict(plan.reading), "templates": plan.templates()},
     )
     for batch, manifest in zip(plan.jobs.batches, plan.files.activations(model), strict=True):
         chosen = {"distributions": plan.jobs.batch(batch), "options": deciding(plan.config.extraction)}
         code = plan.code("genies.stages.extract")
         yield Product(manifest, code, {"model": described, "tokens": tokens}, chosen)
+
+
+def _base(plan: Plan, model: str) -> dict[str, str]:
+    """What the manifest of an adapter should state of its base, as far as that is known before it is read."""
+    base, revision = plan.models.untuned(model), plan.models.untuned_revision(model)
+    stated = {"adapter.base": base, "adapter.asked_base_revision": revision}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def _merged(plan: Plan, name: str, manifest: Path, form: str) -> Product:
+    """A model that the run tunes."""
+    inputs = {"fits": plan.fits.tuned(name), "model": plan.files.model(plan.models.tuned_from(name))}
+    configured = {"name": name, "form": form, "source": plan.models.fit_of(name).source}
+    return Product(manifest, plan.code("genies.stages.merge"), inputs, configured)
 
 
 def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
@@ -144,9 +174,10 @@ def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
     inputs = {**activations, **_splits(plan, plan.selection.fitted_on, [])}
     yield Product(fits, plan.code("genies.stages.fit", intervention=name), inputs, _intervention(plan, name))
     code = plan.code("genies.stages.evaluate", intervention=name)
+    read = {**activations, **stem_roles("reference", plan.reference_activations(model, name))}
     for source in plan.selection.fitted_on:
         targets = plan.selection.probe_targets[source]
-        inputs = {"fits": fits, **activations, **_splits(plan, [], targets)}
+        inputs = {"fits": fits, **read, **_splits(plan, [], targets)}
         yield Product(plan.files.evaluation(model, name, source), code, inputs, {"targets": targets})
 
 
@@ -176,6 +207,16 @@ def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
         yield Product(
             plan.files.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
         )
+
+
+def _ensemble(plan: Plan, model: str, name: str) -> Iterator[Product]:
+    """The evaluations of an ensemble."""
+    code = plan.code("genies.stages.ensemble")
+    for source in plan.jobs.sources(name):
+        configured = {**plan.methods.ensembles[name].model_dump(), "seed": plan.config.seed}
+        configured["targets"] = plan.jobs.targets(name, source)
+        roles = member_roles(plan.files.members(model, name, source))
+        yield Product(plan.files.evaluation(model, name, source), code, roles, configured)
 
 
 def _intervention(plan: Plan, name: str) -> dict[str, Any]:

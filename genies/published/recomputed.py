@@ -19,6 +19,7 @@ from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.tables.cells import TABLE as CELLS
+from genies.evaluation.tables.cells import measures
 from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.published.results import Judged, Results, Row, method
@@ -201,17 +202,7 @@ def _cell(key: Key, judged: Judged) -> dict[str, Any]:
         return cell  # an accuracy alone tells neither its interval nor anything of calibration
     correct = metric.correctness(judged.probability, ties="right")
     low, high = accuracy_interval(correct, examples(key[3], len(correct)))
-    rms = metric.published_rms_calibration_error(judged.probability)
-    return {
-        **cell,
-        "low": low,
-        "high": high,
-        "RMS_calibration_error": None if math.isnan(rms) else rms,
-        "calibration_error": metric.calibration_error(judged.probability),
-        "brier": metric.brier(judged.probability),
-        "calibration_error_by_chance": metric.calibration_error_by_chance(judged.probability),
-        "test_pairs": len(correct),
-    }
+    return {**cell, "low": low, "high": high, **measures(judged.probability)}
 
 
 def _further(rows: Iterable[Row], shifts: Sequence[Shift]) -> list[Shift]:

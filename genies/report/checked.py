@@ -73,6 +73,10 @@ RULES: Mapping[str, Rule] = {
     "seeds": Rule((*METHOD, "over", "source", "target"), (*METHOD, "over", "seeds")),
     "ties": Rule(PLACE, PLACE),
     "sets": Rule(PLACE, PLACE),
+    "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
+    "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
+    "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
+    "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),
@@ -91,6 +95,10 @@ RULES: Mapping[str, Rule] = {
     ),
     "training": Rule((*METHOD, "source", "step"), (*METHOD, "source", "step", "loss")),
     "sites": Rule((*METHOD, "source", "layer", "head"), (*METHOD, "source", "layer")),
+    "reward_models": Rule(
+        (*METHOD, "source", "distribution"),
+        (*METHOD, "source", "distribution", "format", "library", "texts", "elsewhere"),
+    ),
     "costs": Rule(
         ("model", "stage", "intervention", "source", "distribution", "split"),
         ("model", "stage", "bytes"),
@@ -102,6 +110,12 @@ RULES: Mapping[str, Rule] = {
         ("source", "target", "examples", "seen", "same_prompt", "same_text", "other_label", "complete"),
     ),
 }
+
+
+def needed(table: str) -> frozenset[str]:
+    """Columns of a table without which nothing can be said of a run; it may lack the others, as earlier ones do."""
+    rule = RULES.get(table)
+    return frozenset((*rule.keys, *rule.filled, *rule.own)) if rule else frozenset()
 
 
 def check(frames: Mapping[str, pl.DataFrame], folder: Path, files: Mapping[str, str]) -> None:

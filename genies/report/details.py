@@ -192,6 +192,24 @@ def checks(checks: pl.DataFrame) -> list[dict[str, Any]]:
     )
 
 
+def reward_models(frame: pl.DataFrame) -> list[Row]:
+    """How finished reward models were read, a row per model, intervention and way of reading.
+
+    Returns:
+        Columns of ``reward_models.csv``, over sources (``texts``, ``difference``, ``elsewhere``) or over targets.
+    """
+    keys = ["model", "intervention", "format", "written", "library"]
+    fits = frame.unique([*keys, "source"], keep="first", maintain_order=True).group_by(keys, maintain_order=True)
+    compared = fits.agg(pl.col("texts", "elsewhere").sum(), pl.col("difference").max())
+    # Nothing is fitted, so a target is judged alike whatever the source is.
+    tests = frame.unique([*keys, "distribution"], keep="first", maintain_order=True)
+    judged = tests.filter(pl.col("judged").is_not_null()).group_by(keys).agg(
+        pl.col("toward_first").dot("judged") / pl.col("judged").sum(),
+        pl.col("judged", "order_decides").sum(),
+    )  # fmt: skip
+    return compared.join(judged, on=keys, how="left", nulls_equal=True, maintain_order="left").to_dicts()
+
+
 def claims(claims: pl.DataFrame) -> list[dict[str, Any]]:
     """What the paper states, each statement with its rows, and whether its own model is among them."""
     keys = ["claim", "stated_for", "stated"]

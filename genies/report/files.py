@@ -15,7 +15,6 @@ from genies.files import whole_file
 from genies.report import drawing
 from genies.report.words import printable
 
-FORMATS = ("svg", "png")
 WIDTH = 640
 """Pixels of a figure that the page draws as wide as its column."""
 LETTERS = 100
@@ -34,7 +33,9 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
     """
     written = []
     for kind, figure in figures.by_kind():
-        data = {**figure.wide.get("datasets", {}), **figures.data}
+        known = {**figure.wide.get("datasets", {}), **figures.data}
+        # Others would only be parsed: drawing a figure takes as long as all of its data.
+        data = {name: known[name] for name in sorted(_sources(figure.wide)) if name in known}
         model = figures.models[0] if kind.by_model and figures.models else ""
         spokes = figures.spokes if figure.id.startswith("figure-radar") else []
         alone = {**_with_legends(figure.wide), "title": _title(kind, figure, model, spokes)}
@@ -43,18 +44,28 @@ def write_figures(figures: drawing.Figures, folder: Path) -> list[Path]:
             spec["width"] = WIDTH
         spec |= {"background": _light()["paper"], "config": _with_colors(drawing.CONFIG)}
         spec["config"]["background"] = _light()["paper"]
-        for form in FORMATS:
+        svg = _renumbered(vl_convert.vegalite_to_svg(spec))
+        # From the drawing, which Vega would otherwise make a second time.
+        for form, content in (("svg", svg.encode()), ("png", vl_convert.svg_to_png(svg, scale=SCALE))):
             path = folder / f"{figure.id}.{form}"
             with whole_file(path) as partial:
-                if form == "svg":
-                    partial.write_text(_renumbered(vl_convert.vegalite_to_svg(spec)), encoding="utf-8")
-                else:
-                    partial.write_bytes(vl_convert.vegalite_to_png(spec, scale=SCALE))
+                partial.write_bytes(content)
             written.append(path)
     for file in folder.glob("figure-*"):
         if file not in written:
             file.unlink()
     return written
+
+
+def _sources(value: Any) -> set[str]:
+    """Names of the tables that a specification draws from, at whatever depth."""
+    if isinstance(value, list):
+        return set().union(*map(_sources, value))
+    if not isinstance(value, dict):
+        return set()
+    data = value.get("data")
+    own = {data["name"]} if isinstance(data, dict) and "name" in data else set()
+    return own.union(*map(_sources, value.values()))
 
 
 def _title(kind: drawing.Kind, figure: drawing.Figure, model: str, spokes: list[str]) -> dict[str, Any]:

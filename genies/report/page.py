@@ -64,7 +64,7 @@ def write_report_from_tables(
         raise StoreError(f"{provenance}: its configuration is no object; restore it, or delete it and make it again")
     tables = Tables.of_run(folder, bool(stated["configuration"].get("sweep")))
     for other in beside:
-        tables = tables.beside(Tables.of_run(other), printable(other.name))
+        tables = tables.beside(Tables.of_run(other, earlier=True), printable(other.name))
         stated = {**stated, f"beside: {other.name}": read_json(other / "provenance.json", "configuration")}
     tables = tables.by_size().ranked()
     figures = draw(tables)
@@ -156,6 +156,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "repeated": tables["seeds"]["seeds"].max(),
         "texts": details.texts(tables["texts"]),
         "absent": tables.absent,
+        "lacking": tables.lacking,
         "overlap": _overlap(tables),
         "fewest_pairs": FEWEST_PAIRS,
         "fewest_clusters": FEWEST_CLUSTERS,
@@ -165,6 +166,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "judges": details.judges(tables),
         "seen_otherwise": details.seen_otherwise(tables),
         "checks": details.checks(tables["checks"]),
+        "reward_models": details.reward_models(tables["reward_models"]),
         "costs": costs(tables),
         "sweep": [] if tables.sweep is None else tables.sweep.to_dicts(),
     }

@@ -14,8 +14,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "tokenize": ("tokenize",),
     "extract": ("extract",),
     "fit": ("fit",),
-    "tune": ("tune", "gather", "plugin", "sweep_source"),
-    "evaluate": ("evaluate", "surface", "nulls"),
+    "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
+    "evaluate": ("evaluate", "surface", "ensemble", "nulls"),
     "report": ("metrics", "records", "samples", "sweep", "provenance", "costs", "report"),
 }
 """Rules by stage, in the order in which a run comes to them."""

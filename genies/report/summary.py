@@ -132,7 +132,7 @@ def cost(benchmarks: Path, since: float, gpus: GpusHeld) -> Cost:
 def stored_bytes(results: Path, cache: Path) -> int:
     """Bytes of the converted models, tokens, activations and fits in the cache that a run's manifests name."""
     paths = set()
-    for manifest in _manifests(results, "models/*.json", "converted"):
+    for manifest in _manifests(results, "models/**/*.json", "converted"):
         if converted := manifest["converted"]:
             paths.add(cache / "models" / converted)
     for manifest in _manifests(results, "tokens/*.json", "tokens"):

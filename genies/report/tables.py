@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from genies.errors import ConfigError
 from genies.evaluation import tables
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
 from genies.evaluation.measurements import table_of
-from genies.evaluation.records import CHECKS, COSTS, JOBS, SAMPLES_FILE, SITES, TEXTS, TRAINING
+from genies.evaluation.records import CHECKS, COSTS, JOBS, REWARD_MODELS, SAMPLES_FILE, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.table import Table
+from genies.evaluation.table import Table, header_of
 from genies.evaluation.tables.claims import TABLE as CLAIMS
 from genies.evaluation.tables.comparisons import compare_means
 from genies.evaluation.tables.elicitation_by_category import by_category
@@ -23,13 +23,13 @@ from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
 from genies.report.baselines import without_baselines
-from genies.report.checked import check, check_samples
+from genies.report.checked import check, check_samples, needed
 from genies.report.sizes import by_size
-from genies.report.words import REPLACED, UNPRINTABLE
+from genies.report.words import REPLACED, UNPRINTABLE, printable
 
 TABLES = {
     Path(table.file).stem: table
-    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, COSTS, JOBS, COUNTS)
+    for table in (*map(table_of, tables.NAMES), TEXTS, TRAINING, CHECKS, SITES, REWARD_MODELS, COSTS, JOBS, COUNTS)
 }
 """Every table of a run by its name."""
 OF_MODELS = tuple(name for name, table in TABLES.items() if "model" in table.columns and table is not CLAIMS)
@@ -61,12 +61,14 @@ class Tables:
         samples: of ``genies.stages.samples``; empty where texts are not known.
         sweep: of ``genies.stages.sweep``, if there was one.
         absent: files that the run's folder lacks.
+        lacking: columns that runs of earlier versions lack: the run's name, the file, and the columns' names.
     """
 
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     samples: Mapping[str, Any] = field(default_factory=dict)
     sweep: pl.DataFrame | None = None
     absent: tuple[str, ...] = ()
+    lacking: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         """A table by its name, one of ``TABLES``."""
@@ -82,12 +84,14 @@ class Tables:
         return replace(self, frames={**self.frames, **frames})
 
     @classmethod
-    def of_run(cls, folder: Path, sweep: bool = False) -> Tables:
+    def of_run(cls, folder: Path, sweep: bool = False, earlier: bool = False) -> Tables:
         """The tables of a run, as its stages wrote them.
 
         Args:
             folder: of the run's results.
             sweep: whether it has a sweep; a table that an earlier configuration left behind is not of the run.
+            earlier: whether an earlier version may have made it: columns that it lacks are null then, but for those
+                without which nothing can be said.
 
         Raises:
             StoreError: one is missing or damaged, or they cannot be shown; see ``genies.report.checked``.
@@ -97,7 +101,8 @@ class Tables:
         check_samples(samples, file)
         # Programs that put every cell in quotes make empty texts of empty cells.
         texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
-        frames = {name: table.read(folder).with_columns(texts) for name, table in TABLES.items()}
+        newer = {name: table.columns.keys() - needed(name) if earlier else () for name, table in TABLES.items()}
+        frames = {name: table.read(folder, newer[name]).with_columns(texts) for name, table in TABLES.items()}
         frames = without_baselines(frames)
         check(frames, folder, {name: table.file for name, table in TABLES.items()})
         return cls(
@@ -105,6 +110,7 @@ class Tables:
             samples=samples,
             sweep=SWEEP.read(folder) if sweep else None,
             absent=tuple(table.file for table in TABLES.values() if not (folder / table.file).is_file()),
+            lacking=tuple(_lacking(folder)) if earlier else (),
         )
 
     def beside(self, other: Tables, name: str) -> Tables:
@@ -129,7 +135,8 @@ class Tables:
         models = {model: f"{model} ({name})" for model in set(theirs.metrics["model"]) if model in own}
         methods = _same_methods(set(self.metrics["intervention"]), set(theirs.metrics["intervention"]))
         joined = {name: pl.concat([self[name], _renamed(theirs[name], models, methods)]) for name in OF_MODELS}
-        return replace(self.having(**joined), samples={**theirs.samples, **self.samples})
+        samples = {**theirs.samples, **self.samples}
+        return replace(self.having(**joined), samples=samples, lacking=self.lacking + theirs.lacking)
 
     def by_size(self) -> Tables:
         """These tables with their models from small to large; see ``genies.report.sizes.by_size``."""
@@ -181,6 +188,15 @@ class Tables:
         }
         samples = {name: value for name, value in self.samples.items() if name in known}
         return replace(self.having(**{**of_shifts, **anew}), samples=samples)
+
+
+def _lacking(folder: Path) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What ``Tables.lacking`` says of a run."""
+    for table in TABLES.values():
+        if (file := folder / table.file).is_file():
+            header = header_of(file)
+            if columns := tuple(name for name in table.columns if name not in header):
+                yield printable(folder.name), table.file, columns
 
 
 def _place(column: pl.Expr, names: Sequence[str]) -> pl.Expr:

@@ -15,9 +15,9 @@ from genies.spent import FIT, PLUGIN, STORE, TEST, Spent, read_spent
 from genies.store.fits import fits_folder
 
 MEBIBYTE = 2**20
-OF_METHODS = ("fit", "tune", "evaluate", "plugin", "sweep_source")
+OF_METHODS = ("fit", "tune", "evaluate", "plugin", "ensemble", "sweep_source")
 """Rules of which each job is of a model and a method."""
-OF_MODELS = ("model", "tokenize", "extract", "surface", "nulls", "gather", *OF_METHODS)
+OF_MODELS = ("model", "merge", "merge_reward", "tokenize", "extract", "surface", "nulls", "gather", *OF_METHODS)
 
 Row = dict[str, Any]
 

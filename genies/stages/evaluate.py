@@ -7,6 +7,8 @@ from pathlib import Path
 
 from genies.data.reading import SplitPairs, read_test
 from genies.digests import code_digest
+from genies.engine.reads import declares
+from genies.engine.tokens import SCORED_VIEW
 from genies.errors import DataError, StoreError
 from genies.evaluation.judge import judge
 from genies.files import read_json
@@ -16,6 +18,7 @@ from genies.stages.targets import targets_of
 from genies.store.fits import fits_folder
 from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
+from genies.store.reference import ReferenceStores
 
 
 def evaluate_fits(
@@ -23,6 +26,7 @@ def evaluate_fits(
     fits: Path,
     test: Sequence[Path],
     activations: Sequence[Path] = (),
+    reference: Sequence[Path] = (),
     cache: Path = Path("cache"),
     output: Path,
 ) -> None:
@@ -33,6 +37,7 @@ def evaluate_fits(
         fits: manifest of ``genies fit``.
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
+        reference: the same of the reference model, where the intervention reads one.
         cache: the cache folder.
         output: folder of the parquet files, one for each source.
     """
@@ -40,6 +45,7 @@ def evaluate_fits(
 
     by_name = {file.parent.name: file for file in data_roles(test).values()}
     extracted = Activations(activations, cache)
+    referred = ReferenceStores(reference, cache) if reference else None
     known: dict[str, SplitPairs] = {}
     manifest = read_json(fits, "intervention", "fits")
     digests: dict[str, str] = manifest["fits"]
@@ -56,10 +62,18 @@ def evaluate_fits(
                 known[name] = read_test(by_name[name], extracted.reading, extracted.left_out(name, "test"))
             target = known[name]
             stores = extracted.stores(name, "test", intervention.predict_views)
+            compared = None
+            if referred:
+                policy = extracted.stores(name, "test", [SCORED_VIEW])[SCORED_VIEW]
+                compared = referred.store(name, "test", policy, [pair.example for pair in target.pairs])
             labelled = intervention.reads_test_labels
-            read = target.framed.examples if "texts" in intervention.features else ()
-            stored = StoredPairs(target.pairs, stores, target.best_first, labelled, target.cluster, read)
+            reads = {view: intervention.reads(view) for view in stores}
+            shown = target.framed.examples if declares(intervention.features, "texts") else ()
+            stored = StoredPairs(
+                target.pairs, stores, target.best_first, labelled, target.cluster, reads, shown, compared
+            )
             frames.append(judge(intervention, stored, target))
-        inputs = {"fits": fits, **stem_roles("activations", activations), **data_roles(tests)}
+        manifests = {**stem_roles("activations", activations), **stem_roles("reference", reference)}
+        inputs = {"fits": fits, **manifests, **data_roles(tests)}
         stated = {MADE_OF: made_of(code, inputs), "targets": list(names)}
         write_evaluation(output / f"{source}.parquet", frames, stated)

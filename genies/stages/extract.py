@@ -12,12 +12,14 @@ from genies.data.options import Split
 from genies.devices import claim_gpus
 from genies.digests import code_digest
 from genies.engine.options import Extraction
+from genies.engine.reads import Reads, from_flags, to_flags
 from genies.files import read_json, write_json
 from genies.making import MADE_OF, MADE_WITH, grouped, made_of, recorded_making
 from genies.models.describe import read_model
 from genies.options import deciding
 from genies.store.extraction import Extractor
 from genies.store.requests import requests_of
+from genies.store.settled import store_digest
 from genies.store.statistics import describe
 from genies.store.writer import ADOPTED
 
@@ -34,7 +36,7 @@ def extract_distributions(
     cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Compute the activation stores that are missing.
+    """Compute the parts of activation stores that are missing.
 
     The model is loaded only if one is missing.
 
@@ -42,28 +44,34 @@ def extract_distributions(
         *distributions: names of distributions in the token manifest.
         model: the model's manifest.
         tokens: the manifest of ``tokenize``.
-        train_views: views of training splits.
-        test_views: views of test splits.
-        extraction: what is stored of each text, and how it is computed.
+        train_views: views of training splits, each with what is stored under it: ``VIEW:FEATURE+FEATURE`` of ``heads``,
+            ``inner`` and ``final`` (layers of the residual stream before and after the final norm) and
+            ``log_probability``; of a view alone, everything.
+        test_views: likewise of test splits.
+        extraction: which layers and heads are stored at most, and how they are computed.
         cache: the cache folder.
         output: manifest to write: what it is ``made_of``, the ``model`` with its digests, the ``distributions``, the
-            ``reading``, ``stores`` (records with distribution, split, view, digest), ``checks`` of how exact packing
-            was (by distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``made_with`` (what
-            else did, with the digests of the ``stores``), ``adopted`` (by digest, where stores are from those of other
-            versions), ``left_out``, the ``options`` that decided them, and the ``extraction``, that is the same as
-            settled.
+            ``reading``, ``stores`` (records with distribution, split, view and digest of a part), ``features``
+            (likewise with their names, by which fits know what they read, those of their ``tokens``, and what of them
+            is read), ``checks`` of how exact packing was (by
+            distribution and split), ``devices`` ("cpu", "cuda") that computed the stores, ``made_with`` (what else did,
+            with the digests of the ``stores``), ``adopted`` (by digest, where stores are from those of other versions),
+            ``left_out``, the ``options`` that decided them, and the ``extraction``, that is the same as settled.
     """
     claim_gpus(extraction.device)
     described, tokenized = read_model(model), read_json(tokens, "reading", "tokens", "left_out")
     root = Path(cache) / "activations"
-    views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
+    reads: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     extractor = Extractor(described, root, extraction)
-    tell_costs(extractor, requests_of(tokenized, distributions, views, cache))
-    stores = [
-        {"distribution": request.distribution, "split": request.split, "view": view, "digest": digest}
-        for request in requests_of(tokenized, distributions, views, cache)
-        for view, digest in extractor.extract(request).items()
-    ]
+    tell_costs(extractor, requests_of(tokenized, distributions, reads, cache))
+    stores, features = [], []
+    for request in requests_of(tokenized, distributions, reads, cache):
+        for view, parts in extractor.extract(request).items():
+            place = {"distribution": request.distribution, "split": request.split, "view": view}
+            name, _ = store_digest(described, request.tokens_digests[view], extractor.settled)
+            read = {"tokens": request.tokens_digests[view], "reads": to_flags({view: request.reads_of(view)})[0]}
+            features.append({**place, "digest": name, **read})
+            stores += [{**place, "digest": part} for part in parts]
     left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
     write_json(
         output,
@@ -75,6 +83,7 @@ def extract_distributions(
             "tokenizer_digest": described["tokenizer_digest"],
             "reading": tokenized["reading"],
             "stores": stores,
+            "features": features,
             **_recorded(root, stores),
             "left_out": left_out,
             "options": deciding(extraction),
@@ -88,8 +97,9 @@ def _recorded(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]
     """How the stores were made, as the manifest records it."""
     described = {store["digest"]: read_json(root / store["digest"] / "store.json") for store in stores}
     checks: dict[tuple[str, str], Any] = {}
-    for store in stores:  # all views of a split have one self-test
-        checks.setdefault((store["distribution"], store["split"]), described[store["digest"]]["check"])
+    for store in stores:  # parts that were computed together have one self-test; stated is the least exact one
+        place, check = (store["distribution"], store["split"]), described[store["digest"]]["check"]
+        checks[place] = max(checks.get(place, check), check, key=_inexact)
     makings = [(making, digest) for digest, store in described.items() for making in recorded_making(store)]
     return {
         "checks": [{"distribution": name, "split": split, **checks[name, split]} for name, split in checks],
@@ -97,3 +107,7 @@ def _recorded(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]
         MADE_WITH: [{**making, "stores": made} for making, made in grouped(makings)],
         ADOPTED: {digest: store[ADOPTED] for digest, store in described.items() if ADOPTED in store},
     }
+
+
+def _inexact(check: Mapping[str, Any]) -> tuple[bool, float]:
+    return not check["packed"], check["relative_difference"]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from genies.data.pairs import PairTexts
 from genies.data.reading import SplitPairs, read_training
 from genies.digests import code_digest, computed_by, value_digest
+from genies.engine.reads import declares
 from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.base import Intervention
@@ -97,7 +98,7 @@ def _fit(
     views = unfitted.fit_views
     split = read_training(file, extracted.reading, extracted.left_out(source, "train"))
     stores = {view: extracted.digest(source, "train", view) for view in views}
-    if "texts" in unfitted.features:
+    if declares(unfitted.features, "texts"):
         stores["texts"] = value_digest(PairTexts.of(split.framed.examples, split.pairs, split.best_first))
     digest, fields = fit_digest(intervention, unfitted.get_params(), made, split, stores)
     folder = fits_folder(cache, digest)
@@ -106,9 +107,9 @@ def _fit(
         if known or is_saved(folder):  # by another job, for which this one waited
             return _Fit.of(folder, load(folder, intervention), reused=True)
         opened = extracted.stores(source, "train", views)
-        read = split.framed.examples if "texts" in unfitted.features else ()
-        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, examples=read)
-        meter = Meter()
+        reads, meter = {view: unfitted.reads(view) for view in views}, Meter()
+        shown = split.framed.examples if declares(unfitted.features, "texts") else ()
+        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, reads=reads, examples=shown)
         try:
             fitted = unfitted.fit(stored)
         except DataError as error:
@@ -129,7 +130,7 @@ def fit_digest(
         parameters: all of them.
         made: what ``computed_by`` says of its module.
         split: the pairs that it is fitted on.
-        stores: names of the stores that it reads, by view; a digest of the texts themselves where it reads those.
+        stores: names of the features that it reads, by view; a digest of the texts themselves where it reads those.
     """
     fields = {
         "intervention": name_of(intervention),

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from genies.data.limits import printable
+from genies.data.own_scores import items
 from genies.data.shifts import benchmarks, read_shifts
 from genies.evaluation import tables
 from genies.evaluation.capability import CleanCapabilities
@@ -39,8 +40,10 @@ def write_tables(
     surface: Sequence[str] = (),
     on_references: Sequence[str] = (),
     repeats: Sequence[str] = (),
+    absent: Sequence[str] = (),
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
+    own_scores: Sequence[Path] = (),
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -60,15 +63,17 @@ def write_tables(
         surface: interventions that are surface baselines: rankings leave them out, unless there is nothing else.
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
+        absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
+        own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         seed: of the bootstrap.
         output: folder of the tables.
     """
     listed = read_shifts(*shifts)
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
-    known = Fits(evaluations, models, fitted)
+    known = Fits(evaluations, models, fitted, absent)
     seen = None if overlap is None else read_seen(overlap)
     cells = measured_cells(known, seen)
     scores = read_scores(evaluations, cells)
@@ -76,10 +81,23 @@ def write_tables(
     if protocol == "corrected":
         clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
-    sets, further = benchmarks(listed), by_intervention(repeats)
+    sets = benchmarks(listed)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
-    _write(Measurements(cells, methods, scores, sets, seed, clean, known, further, nulls, baselines), output)
+    measured = Measurements(
+        cells,
+        methods,
+        scores,
+        sets,
+        seed,
+        clean,
+        known,
+        repeats=by_intervention(repeats),
+        nulls=nulls,
+        surface=baselines,
+        own_scores={file.parent.name: items(file) for file in own_scores},
+    )
+    _write(measured, output)
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:

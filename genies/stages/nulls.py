@@ -68,8 +68,8 @@ def _nulls(
     probe: Intervention, training: SplitPairs, tested: Sequence[SplitPairs], extracted: Activations, repeats: int
 ) -> dict[str, Nulls]:
     """The nulls of one probe on each target; one layer of the source, and of one target, is in memory at a time."""
-    shown = _stored(training, "train", probe.fit_views, extracted)
-    read = {target.name: _stored(target, "test", probe.predict_views, extracted) for target in tested}
+    shown = _stored(probe, training, "train", probe.fit_views, extracted)
+    read = {target.name: _stored(probe, target, "test", probe.predict_views, extracted) for target in tested}
 
     def layers() -> Iterator[tuple[int, np.ndarray]]:
         for layer in probe.site_layers(shown):
@@ -86,9 +86,11 @@ def _nulls(
     return nulls(layers, of_targets, turned, keeps)
 
 
-def _stored(split: SplitPairs, name: str, views: Sequence[str], extracted: Activations) -> StoredPairs:
-    stores = extracted.stores(split.name, name, views)
-    return StoredPairs(split.pairs, stores, split.best_first, labelled=False, cluster=split.cluster)
+def _stored(
+    probe: Intervention, split: SplitPairs, name: str, views: Sequence[str], extracted: Activations
+) -> StoredPairs:
+    stores, reads = extracted.stores(split.name, name, views), {view: probe.reads(view) for view in views}
+    return StoredPairs(split.pairs, stores, split.best_first, labelled=False, cluster=split.cluster, reads=reads)
 
 
 def _differences(probe: Intervention, pairs: StoredPairs, layer: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from genies.data.options import SPLITS
 from genies.data.reading import SplitPairs
 from genies.devices import claim_gpus
 from genies.digests import code_digest, file_sha256, value_digest
-from genies.errors import GeniesError, Interrupted, StoreError
+from genies.errors import GeniesError, Interrupted, ModelError, StoreError
 from genies.evaluation import metrics
 from genies.evaluation.judge import places
 from genies.files import read_sealed, write_sealed
@@ -38,6 +38,7 @@ from genies.interventions.plugins import forget_files, program_files, remember_f
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
 from genies.models.files import PinnedFiles
+from genies.models.merging import virtual_tokens
 from genies.spent import PLUGIN, noted
 from genies.stages.shown import ShownTexts
 from genies.stopping import asked_to_stop
@@ -88,6 +89,11 @@ def run_plugin(
 
     claim_gpus("auto")
     described, shown = read_model(model), ShownTexts(tokens, model)
+    if virtual_tokens(Path(described["path"])):
+        raise ModelError(
+            f"{described['path']}: has virtual tokens, which no plug-in would read before its texts; leave the "
+            "plug-ins out, or the model"
+        )
     results = [(work / "evaluations" / f"{file.parent.name}.json").resolve() for file in test]
     remember_files(folder, cache)
     own = _own_files(folder, cache)

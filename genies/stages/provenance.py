@@ -39,13 +39,13 @@ def state_provenance(*results: Path, config: Mapping[str, Any], output: Path) ->
     check_results(plan)
     write_provenance(
         config,
-        [plan.files.model(model) for model in plan.models],
+        [*(plan.files.model(model) for model in plan.models.every), *plan.models.rewards.values()],
         plan.data.files,
         plan.methods.own_code,
         results,
         output,
         tokens=[plan.files.tokens(model) for model in plan.models],
-        activations=[manifest for model in plan.models for manifest in plan.files.activations(model)],
+        activations=[manifest for model in plan.models.every for manifest in plan.files.activations(model)],
         tuned=plan.fits.all_trained,
         fits=plan.fits.of_probes,
     )

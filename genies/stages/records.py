@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genies.errors import StoreError
-from genies.evaluation.records import CHECKS, SITES, TEXTS, TRAINING
+from genies.evaluation.records import CHECKS, REWARD_MODELS, SITES, TEXTS, TRAINING
 from genies.evaluation.seen import Place, read_kinds
 from genies.files import read_json
 from genies.interventions.registry import name_of
@@ -32,7 +32,8 @@ def write_records(
         fits: manifests of ``genies fit``, each in a folder with the name of its model.
         tuned: manifests of ``genies tune``.
         overlap: ``overlap.parquet`` of the run; without it no overlap is stated.
-        output: folder of ``texts.csv``, ``checks.csv``, ``sites.csv`` and ``training.csv``.
+        output: folder of ``texts.csv``, ``checks.csv``, ``sites.csv``, ``reward_models.csv`` and
+            ``training.csv``.
 
     Raises:
         StoreError: a manifest or the table of overlaps is missing, damaged, or lacks what is asked for.
@@ -52,7 +53,9 @@ def write_records(
     ]
     extracted = [read_json(path, "model", "checks") for path in activations]
     checks = [{"model": manifest["model"], **check} for manifest in extracted for check in manifest["checks"]]
-    for table, rows in ((SITES, _sites(fits)), (CHECKS, checks), (TEXTS, texts), (TRAINING, training)):
+    finished = [row for fit in trained for row in _finished(fit)]
+    written = {SITES: _sites(fits), CHECKS: checks, TEXTS: texts, TRAINING: training, REWARD_MODELS: finished}
+    for table, rows in written.items():
         table.write(table.frame(rows), output)
 
 
@@ -103,7 +106,8 @@ def _shifts(
 
 
 def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for target, counts in fit["counts"].items():
+    for target, found in fit["counts"].items():
+        counts = {name: found[name] for name in TEXTS.columns if name in found}
         if any(counts.values()):
             yield {
                 **dict.fromkeys(TEXTS.columns),
@@ -114,6 +118,15 @@ def _changes(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 "source": _source(fit),
                 **counts,
             }
+
+
+def _finished(fit: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of a finished reward model; none of other fits, nor of plug-ins, which state nothing of the kind."""
+    for target, found in fit["counts"].items() if fit.get("read_as") else ():
+        place = {"intervention": name_of(fit["intervention"]), "source": _source(fit), "distribution": target}
+        values = {**fit["read_as"], **found}
+        kept = {name: values[name] for name in REWARD_MODELS.columns if name in values}
+        yield {**dict.fromkeys(REWARD_MODELS.columns), "model": fit["model"], **place, **kept}
 
 
 def _source(fit: dict[str, Any]) -> str:

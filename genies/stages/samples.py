@@ -41,6 +41,7 @@ def write_samples(
     interventions: Sequence[str],
     references: Sequence[str] = (),
     on_references: Sequence[str] = (),
+    absent: Sequence[str] = (),
     test: Sequence[Path],
     tokens: Sequence[Path] = (),
     described: Sequence[Path] = (),
@@ -56,6 +57,7 @@ def write_samples(
         interventions: those of the run, and plug-ins; ``random``, which ties everywhere, has no verdicts.
         references: references that no shift starts from.
         on_references: interventions that were fitted on them, too.
+        absent: ``model/intervention`` of those that do not read a model.
         test: ``<target>/test.json`` of each target.
         tokens: ``<model>.json`` of each model, as ``genies tokenize`` wrote it; without it texts are shown as written.
         described: ``<model>.json`` of each of these, as ``genies model`` wrote it, in the same order.
@@ -77,6 +79,7 @@ def write_samples(
         (model, intervention, source): read_evaluation(evaluations / model / intervention / f"{source}.parquet")
         for model in models
         for intervention, names in fits.items()
+        if f"{model}/{intervention}" not in absent
         for source in sorted(names)
     }
     shown_to = {file.stem: ShownTexts(file, model) for file, model in zip(tokens, described, strict=True)}
@@ -108,8 +111,7 @@ def _target(
         example = split.framed.examples[pair.example]
         texts = {"prompt": example.prompt, "best": example.responses[pair.best], "worse": example.responses[pair.worse]}
         shown = {
-            model: own.shown_prompt(f"{split.name}/test", pair.example, example.prompt)
-            for model, own in shown_to.items()
+            model: own.shown_prompt(f"{split.name}/test", pair.example, example) for model, own in shown_to.items()
         }
         rows.append(
             {

@@ -49,8 +49,14 @@ class ShownTexts:
             part: which of them: ``train`` or ``test``.
             labelled: whether labels are given.
         """
-        examples = self.shown(f"{split.name}/{part}", split.framed.examples)
-        return TextPairs.of(examples, split.pairs, split.best_first, labelled)
+        place = f"{split.name}/{part}"
+        examples = self.shown(place, split.framed.examples)
+        # A model with a chat template of its own reads prompts without that of the run's model.
+        published = None
+        if self.reading.prompt_format == "chat":
+            plain = Presentation("published", self._presentation(place).shortened)
+            published = [example.prompt for example in plain.apply(None, split.framed.examples)]
+        return TextPairs.of(examples, split.pairs, split.best_first, labelled, published)
 
     def examples(self, file: Path) -> list[Example]:
         """Examples of ``<distribution>/<split>.json`` as they are shown: those drawn that are not left out."""
@@ -69,11 +75,11 @@ class ShownTexts:
         """All examples of ``place`` (``<distribution>/<split>``) as the model is shown them."""
         return self._presentation(place).apply(self._tokenizer, examples)
 
-    def shown_prompt(self, place: str, index: int, prompt: str) -> ShownPrompt:
+    def shown_prompt(self, place: str, index: int, example: Example) -> ShownPrompt:
         """The prompt of one example of ``place``, by the example's index among those of the framing."""
         presentation = self._presentation(place)
         dropped = presentation.shortened.get(index, 0)
-        return ShownPrompt(presentation.prompt(self._tokenizer, prompt, dropped), dropped)
+        return ShownPrompt(presentation.prompt(self._tokenizer, example.prompt, dropped, example.conversation), dropped)
 
     def _presentation(self, place: str) -> Presentation:
         shortened = self._manifest["shortened"].get(place, {})

@@ -13,6 +13,7 @@ from genies.data.options import Reading, Split
 from genies.data.views import VIEWS, templates_digest
 from genies.digests import code_digest
 from genies.engine.options import Extraction
+from genies.engine.reads import Reads, from_flags
 from genies.engine.tokens import Tokens, empty_examples, indistinct_examples
 from genies.errors import DataError
 from genies.files import write_json
@@ -50,8 +51,9 @@ def tokenize_splits(
         model: the model's manifest.
         train: ``<distribution>/train.json`` of each training split.
         test: ``<distribution>/test.json`` of each test split.
-        train_views: views of training splits; ``plain`` is always added, since it tells which examples are too long.
-        test_views: views of test splits, likewise.
+        train_views: views of training splits, and what is stored of them, as ``extract`` takes it; ``plain`` is always
+            tokenized, since it tells which examples are too long.
+        test_views: likewise of test splits.
         reading: how the texts are read.
         extraction: what will be stored of each text; if the disk is too small for it, that is said at once.
         cache: the cache folder; the tokens lie in ``tokens``.
@@ -61,17 +63,17 @@ def tokenize_splits(
             ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
             tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
     """
-    views: dict[Split, Sequence[str]] = {"train": train_views, "test": test_views}
+    reads: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
     inputs = {"model": model, **data_roles(file for _, file in files)}
-    reading = replace(reading, views=tuple(sorted({*reading.views, *train_views, *test_views})))
+    reading = replace(reading, views=tuple(sorted({*reading.views, *reads["train"], *reads["test"]})))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {name: {} for name in PER_SPLIT}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
-        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *views[shown.split])}
+        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *reads[shown.split])}
         for view, digest in digests.items():
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
         for name, value in _per_split(
@@ -87,7 +89,7 @@ def tokenize_splits(
         **per_split,
     }
     write_json(output, tokenized)
-    check_disk(described, tokenized, views, extraction, cache)
+    check_disk(described, tokenized, reads, extraction, cache)
 
 
 def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:

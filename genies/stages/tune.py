@@ -21,8 +21,10 @@ from genies.interventions.text import TextIntervention, TextPairs, reading_texts
 from genies.interventions.training.loaded import LoadedModel
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of
+from genies.models.adapters import model_digests, pinned_files
 from genies.models.describe import read_model
-from genies.models.files import PinnedFiles, hashes_file, model_digests, pinned_files
+from genies.models.files import PinnedFiles, hashes_file
+from genies.models.load import try_tokenizer
 from genies.spent import FIT, TEST, noted
 from genies.stages.shown import ShownTexts
 from genies.stages.targets import targets_of
@@ -64,7 +66,7 @@ class _Job:
     def bound(self, intervention: TextIntervention, folder: Path, label: str) -> TextIntervention:
         """The intervention with the job's model, and what stands on its progress bars."""
         intervention.bind(self.model, self.device, folder)
-        intervention.loaded_model, intervention.progress_label = self.loaded, label
+        intervention.loaded_model, intervention.progress_label, intervention.cache = self.loaded, label, self.cache
         return intervention
 
 
@@ -99,8 +101,8 @@ def tune_sources(
         cache: the cache folder; a fit lies there by digest, with its checkpoints and its tests.
         output: JSON to write: what it is ``made_of``, ``model``, ``intervention``, ``parameters``, and by source what
             of that concerns it (``made_of_source``), the ``arithmetic`` (what is computed in), what computed the fit
-            (``made_with``), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log`` and
-            ``counts`` (by target).
+            (``made_with``), the ``fits`` and ``tests`` (digests; those of tests by target), ``training_log``,
+            ``counts`` (by target) and ``read_as`` (how a finished model reads texts).
         _loaded: where a model that an earlier call has loaded may be; default: nothing is loaded yet.
 
     Raises:
@@ -113,7 +115,7 @@ def tune_sources(
     job = _Job(intervention, dict(parameters), described, shown, device, cache, _loaded or LoadedModel(), files)
     by_name, targets = {file.parent.name: file for file in test}, targets_of(pairs)
     code = code_digest(__name__, module_of(intervention))
-    kinds = ("made_of_source", "arithmetic", MADE_WITH, "fits", "tests", "training_log", "counts")
+    kinds = ("made_of_source", "arithmetic", MADE_WITH, "fits", "tests", "training_log", "counts", "read_as")
     made: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     for number, file in enumerate(train, start=1):
         source = file.parent.name
@@ -139,7 +141,7 @@ def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) 
         cache: the cache folder.
         output: the run's folder, for ``evaluations/<model>/<intervention>/<source>.parquet`` and
             ``interventions/<model>/<intervention>/<source>.json``: ``model``, ``intervention``, ``parameters``,
-            ``arithmetic``, ``fits`` and ``made_with`` (by source), ``training_log``, ``counts`` (by target).
+            ``arithmetic``, ``fits``, ``made_with`` (by source), ``training_log``, ``counts`` (by target), ``read_as``.
 
     Raises:
         StoreError: a test that a manifest names is missing or damaged.
@@ -159,7 +161,7 @@ def gather_sources(*manifests: Path, cache: Path = Path("cache"), output: Path) 
             stated = {MADE_OF: manifest["made_of_source"][source], **common}
             evaluation = output / "evaluations" / place / f"{source}.parquet"
             write_evaluation(evaluation, frames, stated | {"targets": list(tests)})
-            own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts")}
+            own = {key: manifest[key][source] for key in ("arithmetic", "training_log", "counts", "read_as")}
             own |= {"fits": {source: fit}, MADE_WITH: {source: manifest[MADE_WITH][source]}}
             write_json(output / "interventions" / place / f"{source}.json", stated | own)
 
@@ -190,8 +192,8 @@ def _tune(job: _Job, train: Path, tests: Sequence[Path]) -> dict[str, Any]:
             tested = _tested(job, fitted, tests, folder / "tests", label)
     digests = {target: name for target, (name, _) in tested.items()}
     counts = {target: counted for target, (_, counted) in tested.items()}
-    made = {"fits": digest, "tests": digests, "training_log": list(fitted.training_log_), "counts": counts}
-    return {"arithmetic": fields["dtype"], MADE_WITH: read_making(folder), **made}
+    made = {"fits": digest, "tests": digests, MADE_WITH: read_making(folder), "read_as": dict(fitted.read_as_)}
+    return {"arithmetic": fields["dtype"], "training_log": list(fitted.training_log_), "counts": counts, **made}
 
 
 def tuning_digest(
@@ -201,7 +203,7 @@ def tuning_digest(
     from genies.engine.arithmetic import arithmetic, resolve_device
 
     kind, place = reading_texts(make(intervention, parameters)), resolve_device(device)
-    others = [model_digests(*other, hashes_file(cache)) for other in kind.other_models(parameters)]
+    others = [model_digests(other, hashes_file(cache)) for other in kind.other_models(parameters)]
     fields = {
         "intervention": name_of(intervention),
         "parameters": kind.get_params(),
@@ -211,7 +213,7 @@ def tuning_digest(
         "context": model["context"],
         "dtype": arithmetic(kind.dtype, place),
         "device": place.type,
-        "pairs": value_digest([pairs.prompt, pairs.first, pairs.second, pairs.example.tolist()]),
+        "pairs": value_digest(pairs.content()),
     }
     return value_digest(fields), fields
 
@@ -227,9 +229,9 @@ class _Shown:
 
 def _tested(
     job: _Job, fitted: TextIntervention, tests: Sequence[Path], folder: Path, label: str
-) -> dict[str, tuple[str, dict[str, int]]]:
+) -> dict[str, tuple[str, dict[str, float]]]:
     """Name of each target's test, which is in ``folder`` afterwards, and the intervention's counts."""
-    tested: dict[str, tuple[str, dict[str, int]]] = {}
+    tested: dict[str, tuple[str, dict[str, float]]] = {}
     waiting: list[_Shown] = []
     for test in tests:
         shown = _shown_test(fitted, job.shown, test)
@@ -247,7 +249,7 @@ def _tested(
 
 def _test_together(
     job: _Job, fitted: TextIntervention, shown: Sequence[_Shown], folder: Path, label: str
-) -> dict[str, tuple[str, dict[str, int]]]:
+) -> dict[str, tuple[str, dict[str, float]]]:
     """Test on several targets at once, so that they share batches."""
     names = [each.target.name for each in shown]
     fitted.progress_label = f"{label} → {', '.join(names) if len(names) <= NAMED_TARGETS else f'{len(names)} targets'}"
@@ -270,14 +272,17 @@ def _test_together(
 
 
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
-    """Files of the models that an intervention reads beside the run's."""
+    """Files of the models that an intervention reads beside the run's, whose chat templates are tried first."""
     others = make(intervention, parameters).other_models(parameters)
-    return [pinned_files(*other, hashes_file(cache)) for other in others]
+    found = [files for other in others for files in pinned_files(other, hashes_file(cache))]
+    for files in found:
+        try_tokenizer(files.folder, hashes_file(cache))
+    return found
 
 
 def _known_tests(
     fitted: TextIntervention, shown: ShownTexts, tests: Sequence[Path], folder: Path
-) -> dict[str, tuple[str, dict[str, int]]] | None:
+) -> dict[str, tuple[str, dict[str, float]]] | None:
     """What ``_tested`` would return if every test is in ``folder``; nothing is written."""
     known = {}
     for test in tests:
@@ -295,7 +300,7 @@ def _shown_test(fitted: TextIntervention, shown: ShownTexts, test: Path) -> _Sho
     return _Shown(target, texts, kept_test_digest(target, texts)[0])
 
 
-def _kept_counts(kept: Path) -> dict[str, int] | None:
+def _kept_counts(kept: Path) -> dict[str, float] | None:
     """The counts that were kept with a test; None where the test is not there, or damaged."""
     if not kept.with_suffix(".json").is_file():
         return None
@@ -315,7 +320,7 @@ def kept_test_digest(target: SplitPairs, texts: TextPairs) -> tuple[str, dict[st
         "places": [target.framed.place(pair) for pair in target.pairs],
         "clusters": target.cluster.tolist(),
         "answers": [target.framed.answer(pair) for pair in target.pairs],
-        "texts": value_digest([texts.prompt, texts.first, texts.second, texts.example.tolist()]),
+        "texts": value_digest(texts.content()),
         "best_first": target.best_first.tolist(),
         **computed_by("genies.evaluation.judge"),
     }

@@ -1,11 +1,11 @@
-"""The activation store: features of one split under one view, in zarr, complete or invisible.
+"""A part of an activation store: some features of some examples under one view, in zarr, complete or invisible.
 
-A store is a folder named by the digest of everything that decides its bytes. While it is being written it carries the
-prefix ``.partial-``; it is renamed when every block was read back, so a folder without the prefix is complete. Within,
-texts are stored in blocks; one block is one shard of each array and one line of ``journal.jsonl``, written after the
-block's files were flushed to the disk. Presence of a chunk proves nothing to zarr; the journal does. Its lines also
-name the plan (what the store holds, in which order), so that they alone say what a killed extraction has done;
-``store.json`` repeats them in the end, so that the loss of either file costs no block.
+A part is a folder named by the digests of everything that decides its bytes, see ``genies.store.parts``. While it is
+being written it carries the prefix ``.partial-``; it is renamed when every block was read back, so a folder without the
+prefix is complete. Within, texts are stored in blocks; one block is one shard of each array and one line of
+``journal.jsonl``, written after the block's files were flushed to the disk. Presence of a chunk proves nothing to zarr;
+the journal does. Its lines also name the plan (what the part holds, in which order), so that they alone say what a
+killed extraction has done; ``store.json`` repeats them in the end, so that the loss of either file costs no block.
 
 Nothing is trusted when read: chunks and shards carry checksums, ``store.json`` one of itself and those of zarr's own
 small files, and a shard that is missing is an error, though zarr would read it as its fill value. A whole shard in the
@@ -17,8 +17,8 @@ Layout::
     <digest>/
       store.json       what the store holds: digest fields, plan, shapes, dtype, blocks; and its own checksum
       journal.jsonl    a line per block: plan, number and SHA-256 of each array's bytes; and the line's checksum
-      data.zarr/       heads (texts, layers, heads, head_dim), residual (texts, layers + 1, hidden),
-                       log_probability (texts,), scored_tokens (texts,), example (texts,), response (texts,)
+      data.zarr/       example (texts,), response (texts,), and of these what is read: heads (texts, layers, heads,
+                       head_dim), residual (texts, layers, hidden), log_probability (texts,), scored_tokens (texts,)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class ActivationStore:
-    """A complete store, opened for reading.
+    """A complete part of a store, opened for reading.
 
     Attributes:
         example, response: which response each row is, int32 (texts,).
@@ -100,19 +100,25 @@ class ActivationStore:
             raise StoreError(f"{self.folder}: holds no features of example, response {error.args[0]}") from None
 
     def layers(self, feature: str) -> list[int]:
-        """Layers of a feature (``heads`` or ``residual``) that the store holds, ascending.
+        """Layers of a feature (``heads`` or ``residual``) that are held, ascending.
 
         Raises:
-            StoreError: it holds no heads.
+            StoreError: there are no heads.
         """
         if feature == "heads" and "heads" not in self.description["shapes"]:
-            reason = self.description["without_heads"] or "extraction.heads leaves them out"
-            raise StoreError(f"{self.folder}: holds no heads: {reason}; use interventions on the residual stream")
+            raise StoreError(f"{self.folder}: holds no heads: {self.without_heads}")
         return self.description["layers"][feature]
 
     @property
+    def without_heads(self) -> str:
+        """Why there are no heads, and what to do."""
+        if reason := self.description["without_heads"]:
+            return f"{reason}; use interventions on the residual stream"
+        return "extraction.heads leaves them out, or no intervention of the run declares that it reads them"
+
+    @property
     def head_numbers(self) -> list[int]:
-        """Heads of each layer that the store holds, ascending."""
+        """Heads of each layer that are held, ascending."""
         return self.description["heads"]
 
     @property
@@ -122,27 +128,58 @@ class ActivationStore:
 
     def heads(self, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Outputs of one layer's heads, of all that are stored or of those given, float32 (texts, heads, head_dim)."""
-        place = _place(self, "heads", layer)
-        stored = self.head_numbers
-        if absent := [head for head in heads or () if head not in stored]:
-            raise StoreError(
-                f"{self.folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to "
-                "extraction.heads"
-            )
-        columns = range(len(stored)) if heads is None else [stored.index(int(head)) for head in heads]
-        return from_bits(self._read("heads", [place * len(stored) + column for column in columns]), self.dtype)
+        return self._all(self.chunks("heads", layer, heads))
 
     def residual(self, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (texts, hidden)."""
-        return from_bits(self._read("residual", [_place(self, "residual", layer)])[:, 0], self.dtype)
+        return self._all(self.chunks("residual", layer))[:, 0]
 
     def log_probability(self) -> np.ndarray:
         """Summed log-probability of each response and EOS, natural logarithm, float64 (texts,)."""
-        return self._read("log_probability", [0])[:, 0]
+        return self._all(("log_probability", [0]))[:, 0]
 
     def scored_tokens(self) -> np.ndarray:
         """Tokens that each log-probability sums over, int64 (texts,)."""
-        return self._read("scored_tokens", [0])[:, 0].astype(np.int64)
+        return self._all(("scored_tokens", [0]))[:, 0].astype(np.int64)
+
+    def chunks(self, feature: str, layer: int, heads: Sequence[int] | None = None) -> tuple[str, list[int]]:
+        """Name of an array, and those of its chunks that are one layer, or some heads of it.
+
+        Raises:
+            StoreError: they are not held.
+        """
+        place = _place(self, feature, layer)
+        if feature == "residual":
+            return feature, [place]
+        stored = self.head_numbers
+        check_heads(self.folder, stored, heads or ())
+        columns = range(len(stored)) if heads is None else [stored.index(int(head)) for head in heads]
+        return feature, [place * len(stored) + column for column in columns]
+
+    def read_into(
+        self, values: np.ndarray, places: np.ndarray, rows: np.ndarray, chunks: tuple[str, Sequence[int]]
+    ) -> None:
+        """Write some texts' values where they are wanted; memory holds one block's values beside them.
+
+        Args:
+            values: (n, chunks, *inner), of the type of the values.
+            places: where in ``values`` each text goes, int64 (m,).
+            rows: of those texts, int64 (m,).
+            chunks: as ``chunks`` gives them.
+        """
+        name, numbers = chunks
+        layout, of_block = self._layouts[name], rows // self._block
+        with self._readable():
+            for block in np.unique(of_block).tolist():
+                here = of_block == block
+                read = np.moveaxis(layout.read(self.folder, block, numbers)[:, rows[here] % self._block], 0, 1)
+                values[places[here]] = from_bits(read, self.dtype) if name in FEATURE_AXES else read
+
+    def empty(self, texts: int, chunks: tuple[str, Sequence[int]]) -> np.ndarray:
+        """An array that ``read_into`` may fill."""
+        layout = self._layouts[chunks[0]]
+        dtype = np.dtype(np.float32) if chunks[0] in FEATURE_AXES else layout.dtype
+        return np.empty((texts, len(chunks[1]), *layout.inner), dtype)
 
     def values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """All that is stored of some texts, by name, (n, *shape) each: heads and residual as float32.
@@ -175,16 +212,11 @@ class ActivationStore:
         """How many texts a block holds."""
         return min(len(self.example) - block * self._block, self._block)
 
-    def _read(self, name: str, chunks: Sequence[int]) -> np.ndarray:
-        """Some chunks of an array over all blocks, (texts, chunks, *inner of the array's layout)."""
-        layout = self._layouts[name]
-        found = np.empty((len(self.example), len(chunks), *layout.inner), layout.dtype)
-        with self._readable():
-            for block in range(self.blocks):
-                rows = slice(block * self._block, (block + 1) * self._block)
-                read = layout.read(self.folder, block, chunks)
-                found[rows] = np.moveaxis(read[:, : self._texts_of(block)], 0, 1)
-        return found
+    def _all(self, chunks: tuple[str, Sequence[int]]) -> np.ndarray:
+        """Some chunks of an array over all texts, (texts, chunks, *inner of the array's layout)."""
+        values, rows = self.empty(len(self.example), chunks), np.arange(len(self.example))
+        self.read_into(values, rows, rows, chunks)
+        return values
 
     def _whole(self, layout: Layout, block: int) -> np.ndarray:
         with self._readable():
@@ -201,12 +233,25 @@ class ActivationStore:
 def _place(store: ActivationStore, feature: str, layer: int) -> int:
     """Index of a layer among those that a store holds of a feature."""
     layers = store.layers(feature)
+    check_layer(store.folder, feature, layers, layer)
+    return layers.index(layer)
+
+
+def check_layer(folder: Path, feature: str, layers: Sequence[int], layer: int) -> None:
+    """Raise StoreError unless a layer of a feature is among those that can be read."""
     if layer not in layers:
         raise StoreError(
-            f"{store.folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
+            f"{folder}: holds {feature} of the layers {', '.join(map(str, layers))}, not {layer}; add it to "
             "extraction.layers"
         )
-    return layers.index(layer)
+
+
+def check_heads(folder: Path, stored: Sequence[int], heads: Sequence[int]) -> None:
+    """Raise StoreError unless heads are among those that can be read."""
+    if absent := [head for head in heads if head not in stored]:
+        raise StoreError(
+            f"{folder}: holds the heads {', '.join(map(str, stored))}, not {absent[0]}; add it to extraction.heads"
+        )
 
 
 def describe_store(root: Path, digest: str) -> dict[str, Any] | None:

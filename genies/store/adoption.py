@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from genies.engine.batches import planned, stored_values
 from genies.engine.bits import from_bits, to_bits
 from genies.engine.forest import Batch, Forest, build_forest
 from genies.engine.self_test import PACKING_TOLERANCE
+from genies.engine.tokens import Tokens
 from genies.errors import StoreError
 from genies.files import PARTIAL, partial_folder, sync_file, sync_folder, write_sealed
 from genies.locks import locked
@@ -32,14 +33,15 @@ from genies.spent import SPENT_FILE
 from genies.store.activations import ActivationStore
 from genies.store.blocks import write_journal
 from genies.store.extraction import CUT, Extractor
+from genies.store.held import Held
+from genies.store.parts import examples_of
 from genies.store.requests import LazyTokens, Request
-from genies.store.settled import stored_shapes
 from genies.store.shards import FEATURE_AXES
 from genies.store.statistics import Statistics
 from genies.store.versions import BY_VERSION, Old, Wanted
 from genies.store.writer import ADOPTED, BESIDE
 
-LAYOUT = ("dtype", "arithmetic", "blocks", "layers", "heads", "without_heads")
+LAYOUT = ("dtype", "arithmetic", "blocks", "sizes", "layers", "heads", "without_heads", "keys")
 """Fields of descriptions that readers go by."""
 NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """Errors of a file system that makes no hard link: it has none, or has too many, or the file is another user's."""
@@ -55,12 +57,14 @@ class Compared:
         difference: largest norm of the difference of a text's values in one layer over their norm; of a
             log-probability, over the larger of itself and 1. 0 where all bits are equal; infinite where a value is no
             number on one side only.
+        lacking: what today's code states of a store and the old one does not, as today's states it.
     """
 
     wanted: Wanted
     old: Old
     texts: int
     difference: float
+    lacking: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tolerance(extractor: Extractor) -> float:
@@ -95,8 +99,11 @@ def compare(
     for one in wanted:
         if old := one.of(version):
             store = ActivationStore(extractor.root / old.name)
-            plan = [store.description[name] for name in CUT]
-            groups.setdefault(value_digest(plan), []).append((one, old, store))
+            if store.description.keys() >= {*CUT}:
+                plan = [*(store.description[name] for name in CUT), examples_of(store.description).tolist()]
+                groups.setdefault(value_digest(plan), []).append((one, old, store))
+            else:  # of a version that did not state yet in whose company a text was computed
+                yield Compared(one, old, 0, float("inf"))
     for group in groups.values():
         yield from _compare_group(extractor, cache, group, texts, seed)
 
@@ -108,7 +115,8 @@ def _compare_group(
     request, described = group[0][0].request, group[0][2].description
     # Tokens of its own, so that those of one split at a time are in memory.
     request = replace(request, tokens=LazyTokens(cache, dict(request.tokens_digests)))
-    tokens = {view: request.tokens[view] for view in described["computed_with"] if view in request.tokens_digests}
+    views = [view for view in described["computed_with"] if view in request.tokens_digests]
+    tokens = request.selected(views, examples_of(described))
     decoder, packed = extractor.decoder(), described["packed"]
     forest = build_forest(tokens, extractor.model["eos_token"], merge=packed)
     plan = planned(forest, described["batch_tokens"], decoder.shape.hidden, packed)
@@ -118,22 +126,25 @@ def _compare_group(
         decoder.alike_up_to is not None
         and max(int(tree.depth.max()) + 1 for tree in forest.trees) > decoder.alike_up_to
     )
-    if mixed or not all(_is_alike(extractor, one, store, request) for one, _, store in group):
+    today = {one.view: _today(extractor, one, store, request, tokens[one.view]) for one, _, store in group}
+    if mixed or not all(_is_alike(today[one.view], store, extractor, one) for one, _, store in group):
         found, plan = dict.fromkeys(found, (0, float("inf"))), []
     for number in np.random.default_rng([seed, int(group[0][0].name, 16)]).permutation(len(plan)):
         features = extractor.read(plan[number], forest, packed, Statistics())
-        for one, _, store in group:
+        for one, old_part, store in group:
             indices, rows = _texts_of(plan[number], forest, one.view)
             if len(rows):
                 table = tokens[one.view]
                 places = store.rows(table.example[indices].tolist(), table.response[indices].tolist())
                 count, difference = found[one.view]
-                differs = difference_of(stored_values(features, rows, store.shapes), store.values(places), store.dtype)
+                columns = old_part.part.held.columns(decoder.shape)
+                differs = difference_of(stored_values(features, rows, columns), store.values(places), store.dtype)
                 found[one.view] = count + len(rows), max(difference, differs)
         if min(count for count, _ in found.values()) >= texts:
             break
-    for one, old, _ in group:
-        yield Compared(one, old, *found[one.view])
+    for one, old, store in group:
+        stated = today[one.view].items()
+        yield Compared(one, old, *found[one.view], {name: v for name, v in stated if name not in store.description})
 
 
 def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.ndarray]:
@@ -143,18 +154,24 @@ def _texts_of(batch: Batch, forest: Forest, view: str) -> tuple[np.ndarray, np.n
     return np.array([members[row][1] for row in rows], np.int64), np.array(rows, np.int64)
 
 
-def _is_alike(extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request) -> bool:
-    """Whether a store is laid out as today's are and holds the same texts, so that readers find what they look for."""
+def _today(
+    extractor: Extractor, wanted: Wanted, store: ActivationStore, request: Request, table: Tokens
+) -> dict[str, Any]:
+    """What today's code would state of a part that was put into batches as an old one was."""
+    how = {name: store.description[name] for name in CUT}
+    examples, order = np.unique(table.example).astype(np.int64), (table.example.tolist(), table.response.tolist())
+    return extractor.description(request, dict(wanted.fields), examples, order, how)
+
+
+def _is_alike(today: Mapping[str, Any], store: ActivationStore, extractor: Extractor, wanted: Wanted) -> bool:
+    """Whether a part is laid out as today's are and holds the same texts, so that readers find what they look for."""
     old = {name: value for name, value in store.description.items() if name not in BESIDE}
-    how = {name: old[name] for name in CUT}
-    table = request.tokens[wanted.view]
-    today = extractor.description(wanted.view, request, dict(wanted.fields), range(len(table)), how)
-    shapes = stored_shapes(extractor.decoder().shape, wanted.view)
+    shapes = Held.from_json(wanted.fields["features"]).shapes(extractor.decoder().shape)
     held, asked = (set(zip(one["example"], one["response"], strict=True)) for one in (old, today))
     return (
         value_digest(old) == store.description["plan"]
-        and old.keys() - {ADOPTED} == today.keys() | {"shapes"}
-        and all(old[name] == today[name] for name in LAYOUT)
+        and old.keys() - {ADOPTED} <= today.keys() | {"shapes"}
+        and all(name in old and old[name] == today[name] for name in LAYOUT)
         and store.shapes == shapes
         and held == asked
     )
@@ -210,12 +227,13 @@ def adopt(extractor: Extractor, compared: Compared, seed: int) -> bool:
             "texts": compared.texts,
             "largest_difference": compared.difference,
         }
-        _link(root, ActivationStore(root / old.name), wanted, record)
+        _link(root, ActivationStore(root / old.name), compared, record)
     return True
 
 
-def _link(root: Path, old: ActivationStore, wanted: Wanted, record: Mapping[str, Any]) -> None:
-    described = {name: value for name, value in old.description.items() if name not in BESIDE}
+def _link(root: Path, old: ActivationStore, compared: Compared, record: Mapping[str, Any]) -> None:
+    wanted = compared.wanted
+    described = {name: value for name, value in old.description.items() if name not in BESIDE} | {**compared.lacking}
     described |= {"digest": dict(wanted.fields), ADOPTED: [*described.get(ADOPTED, ()), dict(record)]}
     plan, kept = value_digest(described), {name: old.description[name] for name in BESIDE if name in old.description}
     blocks = {int(block): digests for block, digests in kept["blocks_sha256"].items()}

@@ -16,6 +16,8 @@ from genies.store.shards import BITS, SCALARS, Layout
 
 BLOCK_BYTES = 64 * 1024**2
 """Aimed size of one block of one store."""
+MOST_TEXTS = 2**13
+"""Texts of a block at most: those of an unfinished one are lost where a process is killed."""
 
 
 ITEM_BYTES = {dtype: np.dtype(stored).itemsize for dtype, stored in BITS.items()}
@@ -25,11 +27,12 @@ METADATA_BYTES = {"store": 16 * 1024, "block": 1024, "text": 40}
 
 
 def block_texts(values_per_text: int, itemsize: int, texts: int) -> int:
-    """How many texts one block holds: at most about ``BLOCK_BYTES`` (but 16 texts), all blocks nearly alike.
+    """How many texts one block holds: at most about ``BLOCK_BYTES``, or ``MOST_TEXTS`` (but 16); all nearly alike.
 
     Zarr stores the last chunk as large as the others, so blocks of uneven size would waste space.
     """
-    blocks = -(-texts // max(16, BLOCK_BYTES // (values_per_text * itemsize)))
+    most = min(MOST_TEXTS, BLOCK_BYTES // max(1, values_per_text * itemsize))
+    blocks = -(-texts // max(16, most))
     return -(-texts // max(1, blocks))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from genies.errors import ConfigError, StoreError
 from genies.files import PARTIAL, read_json
 from genies.locks import LOCKS, locked
-from genies.models import gguf
+from genies.models import conversions
 from genies.store.activations import ActivationStore, reopen
 from genies.store.fits import RECORD_FILE, check_files, check_test
 from genies.store.tokens import read_attributes, read_tokens
@@ -188,7 +188,7 @@ def verify(entry: Entry) -> None:
     if entry.kind == "tokens":
         read_tokens(entry.path)
     elif entry.kind == "models":
-        gguf.check_converted(entry.path)
+        conversions.check_converted(entry.path)
     elif entry.kind == "interventions":
         check_files(entry.path)
         for test in _tests(entry.path):
@@ -304,7 +304,7 @@ def _paths(cache: Path) -> Iterator[tuple[Kind, Path]]:
 def _is_partial(kind: Kind, path: Path) -> bool:
     if kind == "interventions":
         return not (path / RECORD_FILE).is_file()
-    if kind == "models" and not gguf.is_converted(path):
+    if kind == "models" and not conversions.is_converted(path):
         return True
     return path.name.startswith(PARTIAL)  # of tokens, too: what is being written, or a killed process left
 
@@ -316,9 +316,10 @@ def _about(kind: Kind, path: Path) -> str:
             return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
         if kind == "activations":
             told = read_json(path / "store.json")
-            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']}"
+            held = f"{len(set(told['example']))} examples, {', '.join(sorted(set(told['shapes']) - {'scored_tokens'}))}"
+            return f"{told['model']}: {told['distribution']} {told['split']}, {told['view']} ({held})"
         if kind == "models":
-            return str(read_json(path / gguf.RECORD_FILE)["name"])
+            return str(read_json(path / conversions.RECORD_FILE)["name"])
         told = read_json(path / RECORD_FILE)
         return str(told["intervention"])
     except (StoreError, KeyError):
@@ -331,7 +332,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
     if entry.kind == "activations":
         return read_json(entry.path / "store.json")["digest"]
     if entry.kind == "models":
-        return read_json(entry.path / gguf.RECORD_FILE)["digest"]
+        return read_json(entry.path / conversions.RECORD_FILE)["digest"]
     return read_json(entry.path / RECORD_FILE)["digest"]
 
 

@@ -1,13 +1,11 @@
-"""Extraction: the missing stores of a split, all their views in one packed forward pass per example."""
+"""Extraction: the missing parts of a split's stores, all their views in one packed forward pass per example."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +15,47 @@ from tqdm import tqdm
 
 from genies.digests import value_digest
 from genies.engine.arithmetic import announce, resolve_device
-from genies.engine.batches import free_budget, planned, stored_values
+from genies.engine.batches import free_budget, planned
 from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, Forest, build_forest, halves, pack
 from genies.engine.options import Extraction
 from genies.engine.self_test import Check, SelfTests, too_large
-from genies.errors import Interrupted
+from genies.errors import Interrupted, StoreError
 from genies.locks import locked
 from genies.making import made_with
 from genies.models.files import PinnedFiles
 from genies.spent import STORE, Meter, noted
 from genies.stopping import asked_to_stop
-from genies.store.activations import describe_store, has_begun, reopen
+from genies.store.activations import describe_store, is_complete, reopen
+from genies.store.begun import begun_together
 from genies.store.blocks import ITEM_BYTES, block_texts
+from genies.store.held import Held
+from genies.store.parts import Lack, Parts, keys_to_json, part_name
 from genies.store.requests import Request
-from genies.store.settled import missing_views, settled, store_digest, stored_shapes
+from genies.store.settled import Found, complete_beside, look_up, part_fields, series_fields, settled
 from genies.store.statistics import Statistics, describe
 from genies.store.writer import ADOPTED, BlockThreads, StoreWriter
+from genies.store.writing import Columns, block_threads, drop_damaged, one_by_one, order_of, write
 
 CUT = ("batch_tokens", "packed", "computed_with")
 """Fields of a description that say how texts were put into batches: tokens of a batch, whether packed, views of a tree.
 A new field of this kind is written only where it is not the default, since older stores lack it."""
-WAITING_BATCHES = 2
-"""Batches whose features wait to be written while the next ones are computed."""
-BLOCK_THREADS = 4
-"""Blocks that are written at a time where a GPU computes."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _New:
+    """A part that is to be computed: its name, the fields of it, its examples (ascending) and its features."""
+
+    name: str
+    fields: dict[str, Any]
+    examples: np.ndarray
+    held: Held
+
+
 class Extractor:
-    """Computes the missing stores of one model, which is loaded when the first missing store is met."""
+    """Computes the missing parts of one model's stores; the model is loaded when the first one is met."""
 
     def __init__(self, model: Mapping[str, Any], root: Path, options: Extraction, computed: str | None = None) -> None:
         """Prepare.
@@ -68,56 +76,69 @@ class Extractor:
         self._budget = None if options.batch_tokens == "auto" else options.batch_tokens
         self._packs: bool | None = None
         self._self_tests = SelfTests()
+        self._known = Parts(root)
 
-    def extract(self, request: Request) -> dict[str, str]:
-        """Make the request's stores complete. Returns the name of each view's store."""
-        named = {
-            view: store_digest(self.model, digest, self.settled) for view, digest in request.tokens_digests.items()
-        }
-        digests = {view: digest for view, (digest, _) in named.items()}
+    def extract(self, request: Request) -> dict[str, list[str]]:
+        """Add the parts that the request lacks. Returns the names of each view's parts."""
         split = f"{self.model['name']}: {request.distribution} {request.split}"
-        if not missing_views(self.model, self.root, self.settled, request):
-            self._remember(digests)
-            log.info("%s: complete in the store", split)
-            return digests
-        with locked(self.root, sorted(set(digests.values())), split):
-            missing = missing_views(self.model, self.root, self.settled, request)
-            for view in missing:
-                reopen(self.root, digests[view])
-            for views, begun in self._begun_together(request, {view: digests[view] for view in missing}):
-                self._compute(request, {view: named[view] for view in missing if view in views}, begun)
-            if not missing:  # another job has made them, for which this one waited
-                self._remember(digests)
-                log.info("%s: complete in the store", split)
-        return digests
+        found = self.look_up(request)
+        if found.lacks:
+            # Who extracts the same split waits, even for other texts of it, so that none is computed twice.
+            places = [value_digest([series_fields(self.model, v, self.settled), *_place(request)]) for v in found.parts]
+            with locked(self.root, places, split):
+                computed = [self._add(request, lack, split) for lack in self.look_up(request).lacks]
+                found = self.look_up(request)
+            if found.lacks:
+                raise StoreError(f"{self.root}: a part of {split} was taken away meanwhile; run again")
+            if any(computed):
+                return {view: list(names) for view, names in found.parts.items()}
+        self._remember(found)
+        log.info("%s: complete in the store", split)
+        return {view: list(names) for view, names in found.parts.items()}
 
-    def _begun_together(self, request: Request, digests: Mapping[str, str]) -> list[tuple[list[str], dict | None]]:
-        """Missing views by how their stores were begun: (views, description of such a store, None for new ones).
+    @property
+    def parts(self) -> Parts:
+        """The parts that are complete."""
+        if self._known.root != self.root:
+            self._known = Parts(self.root)
+        return self._known
 
-        Views that share trees are computed together, so that a store goes on with the rows that it was begun with, even
-        where the others of its trees are complete by now.
-        """
-        found: dict[str, tuple[list[str], dict | None]] = {}
-        for view, digest in digests.items():
-            begun = describe_store(self.root, digest)
-            if begun is None:
-                # Its description is lost, or a kill came between the making of these stores: a neighbour's tells.
-                neighbours = request.tokens_digests if has_begun(self.root, digest) else digests
-                told = (describe_store(self.root, self._digest(request, neighbour)) for neighbour in neighbours)
-                begun = next((other for other in told if other and view in other["computed_with"]), None)
-            if begun and not set(begun["computed_with"]) <= set(request.tokens_digests):
-                begun = None
-            found.setdefault(value_digest(begun and begun["computed_with"]), ([], begun))[0].append(view)
-        return list(found.values())
+    def look_up(self, request: Request) -> Found:
+        """What there is of a request."""
+        return look_up(self.model, self.parts, self.settled, request)
 
-    def _remember(self, digests: Mapping[str, str]) -> None:
-        """Take in the self-tests of complete stores, so that a job that goes on tests the splits it would have."""
-        for digest in digests.values():
-            if described := describe_store(self.root, digest):
+    def named(self, request: Request, view: str, examples: np.ndarray, held: Held) -> tuple[str, dict[str, Any]]:
+        """A part's name, and the fields that it is made of."""
+        known, keys = request.keys(view)
+        keys = keys[np.searchsorted(known, examples)]
+        fields = part_fields(self.model, view, self.settled, examples, keys, held)
+        return part_name(fields), fields
+
+    def _add(self, request: Request, lack: Lack, split: str) -> bool:
+        """Compute what is lacking of some examples, in a part for each view; False if others did so meanwhile."""
+        wanted = {
+            view: held or Held.of(request.reads_of(view), self.decoder().shape, view)
+            for view, held in lack.views.items()
+        }
+        added = {
+            view: _New(*self.named(request, view, lack.examples, held), lack.examples, held)
+            for view, held in wanted.items()
+        }
+        with locked(self.root, sorted({new.name for new in added.values()}), split):
+            # The same texts may be another distribution's, too, whose job has completed their part.
+            names = {view: new.name for view, new in added.items() if not is_complete(self.root, new.name)}
+            beside = complete_beside(self.model, self.parts, self.settled, request, lack.examples)
+            for name in names.values():
+                reopen(self.root, name)
+            for views, begun in begun_together(self.root, request, names, beside):
+                self._compute(request, {view: added[view] for view in views}, begun)
+        return bool(names)
+
+    def _remember(self, found: Found) -> None:
+        """Take in the self-tests of complete parts, so that a job that goes on tests the splits it would have."""
+        for name in (name for names in found.parts.values() for name in names):
+            if described := describe_store(self.root, name):
                 self._self_tests.remember(Check(**described["check"]))
-
-    def _digest(self, request: Request, view: str) -> str:
-        return store_digest(self.model, request.tokens_digests[view], self.settled)[0]
 
     def decoder(self) -> Decoder:
         """The model, loaded when first asked for."""
@@ -135,10 +156,11 @@ class Extractor:
                 self._budget = free_budget(self._decoder)
         return self._decoder
 
-    def _compute(self, request: Request, named: Mapping[str, tuple[str, dict]], begun: dict[str, Any] | None) -> None:
-        """Complete some stores; those that were begun keep their plan, since other rows would round otherwise."""
+    def _compute(self, request: Request, added: Mapping[str, _New], begun: dict[str, Any] | None) -> None:
+        """Complete some parts; those that were begun keep their plan, since other rows would round otherwise."""
         meter = Meter()
-        tokens = {view: request.tokens[view] for view in (begun["computed_with"] if begun else sorted(named))}
+        examples = next(iter(added.values())).examples
+        tokens = request.selected(begun["computed_with"] if begun else sorted(added), examples)
         decoder = self.decoder()
         forest = build_forest(tokens, self.model["eos_token"])
         if begun:
@@ -157,24 +179,31 @@ class Extractor:
         counted = Statistics(text_tokens=sum(len(table.ids) for table in tokens.values()))
         meter.tokens = counted.tokens
         with block_threads(decoder.device) as threads:
+            orders = {view: order_of(view, tokens[view], plan, forest) for view in added}
             writers = {
-                view: self._writer(view, request, named[view], _order(view, plan, forest), description, check, threads)
-                for view in named
+                view: self._writer(request, new, orders[view], description, check, threads)
+                for view, new in added.items()
             }
+            columns = {view: new.held.columns(decoder.shape) for view, new in added.items()}
             with noted([writer.folder for writer in writers.values()], STORE, meter):
-                self._fill(writers, plan, forest, check.packed, counted, request)
-                if sum(_drop_damaged(writer) for writer in writers.values()):
-                    self._fill(writers, plan, forest, check.packed, counted, request)
+                self._fill(writers, columns, plan, forest, check.packed, counted, request)
+                if sum(drop_damaged(writer) for writer in writers.values()):
+                    self._fill(writers, columns, plan, forest, check.packed, counted, request)
         # The weights in memory may be the file's own pages.
         self._files.check()
         for writer in writers.values():
             writer.finish()
         self.statistics.add(counted)
-        log.info("%s %s (%s): %s", request.distribution, request.split, ", ".join(named), describe(counted))
+        whole = len(request.keys(next(iter(added)))[0])
+        log.info(
+            "%s %s (%s): %s; %d of its %d examples",
+            *_place(request), ", ".join(added), describe(counted), len(examples), whole,
+        )  # fmt: skip
 
     def _fill(
         self,
         writers: Mapping[str, StoreWriter],
+        columns: Mapping[str, Columns],
         plan: Sequence[Batch],
         forest: Forest,
         packed: bool,
@@ -194,7 +223,7 @@ class Extractor:
         with (
             asked_to_stop() as asked,
             tqdm(total=total, desc=label, unit="text", mininterval=2, dynamic_ncols=True) as progress,
-            _one_by_one() as later,
+            one_by_one() as later,
         ):
             for batch in plan:
                 views = np.array([view for tree in batch.trees for view, _ in forest.members[tree]])
@@ -202,7 +231,7 @@ class Extractor:
                 if any(missing[view][span[view]].any() for view in writers):
                     counted.tree_tokens += sum(len(forest.trees[tree]) for tree in batch.trees)
                     features = self.read(batch, forest, packed, counted)
-                    later(_write, writers, features, views, dict(position))
+                    later(write, writers, columns, features, views, dict(position))
                 position = {view: span[view].stop for view in writers}
                 progress.update(sum(rows.stop - rows.start for rows in span.values()))
                 if asked.is_set() and ends is None:
@@ -252,33 +281,48 @@ class Extractor:
 
     def _writer(
         self,
-        view: str,
         request: Request,
-        named: tuple[str, dict],
-        order: Sequence[int],
+        new: _New,
+        order: tuple[list[int], list[int]],
         how: Mapping[str, Any],
         check: Check,
         threads: BlockThreads | None,
     ) -> StoreWriter:
-        name, fields = named
-        description = self.description(view, request, fields, order, how)
+        description = self.description(request, new.fields, new.examples, order, how)
         # What another version computed stays stated as such, as long as a block of it is kept.
-        adopted = (describe_store(self.root, name) or {}).get(ADOPTED)
-        shapes = stored_shapes(self.decoder().shape, view)
-        notes = {"check": asdict(check), "device": self.decoder().device.type}
+        adopted = (describe_store(self.root, new.name) or {}).get(ADOPTED)
+        shapes, making = new.held.shapes(self.decoder().shape), made_with(new.fields)
+        notes = {
+            "check": asdict(check),
+            "device": self.decoder().device.type,
+            "tokens": request.tokens_digests[new.fields["view"]],
+        }
         if adopted:
-            stated = {**description, ADOPTED: adopted}
-            writer = StoreWriter(self.root, name, stated, shapes, notes, made_with(fields), threads)
+            writer = StoreWriter(self.root, new.name, {**description, ADOPTED: adopted}, shapes, notes, making, threads)
             if writer.done:
                 return writer
-        return StoreWriter(self.root, name, description, shapes, notes, made_with(fields), threads)
+        return StoreWriter(self.root, new.name, description, shapes, notes, making, threads)
 
     def description(
-        self, view: str, request: Request, fields: dict[str, Any], order: Sequence[int], how: Mapping[str, Any]
+        self,
+        request: Request,
+        fields: dict[str, Any],
+        examples: np.ndarray,
+        order: tuple[list[int], list[int]],
+        how: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """What a store states that binds its blocks: the fields of its name, how it is computed, and in which order."""
-        shape = self.decoder().shape
-        table = request.tokens[view]
+        """What a part states that binds its blocks: the fields of its name, how it is computed, and in which order.
+
+        Args:
+            request: that it is a part of.
+            fields: of its name.
+            examples: of the part, ascending, int64 (n,).
+            order: example and response of each text, in the order of the rows.
+            how: values of ``CUT``.
+        """
+        shape, held, view = self.decoder().shape, Held.from_json(fields["features"]), fields["view"]
+        known, keys = request.keys(view)
+        values = sum(math.prod(size) for size in held.shapes(shape).values() if size)
         return {
             "digest": fields,
             "model": self.model["name"],
@@ -289,54 +333,16 @@ class Extractor:
             "arithmetic": self.settled.arithmetic,
             **how,
             "blocks": shape.blocks,
-            "layers": {"residual": list(shape.layers), "heads": list(shape.head_layers)},
-            "heads": list(shape.heads),
+            "sizes": self.decoder().sizes,
+            "layers": {"residual": list(held.residual), "heads": list(held.head_layers)},
+            "heads": list(held.heads),
             "without_heads": self.decoder().without_heads,
-            "block_texts": block_texts(shape.values, ITEM_BYTES[self.options.dtype], len(order)),
-            "example": table.example[order].tolist(),
-            "response": table.response[order].tolist(),
+            "block_texts": block_texts(values, ITEM_BYTES[self.options.dtype], len(order[0])),
+            "keys": keys_to_json(keys[np.searchsorted(known, examples)]),
+            "example": order[0],
+            "response": order[1],
         }
 
 
-def block_threads(device: torch.device) -> AbstractContextManager[BlockThreads | None]:
-    """Threads that write blocks where a GPU computes; a CPU has none to spare, and is slower than a disk."""
-    return nullcontext() if device.type == "cpu" else BlockThreads(min(BLOCK_THREADS, os.cpu_count() or 1))
-
-
-@contextmanager
-def _one_by_one() -> Iterator[Any]:
-    """Calls that run beside the caller, in their order; at most ``WAITING_BATCHES`` wait, and errors come out."""
-    waiting: list[Future] = []
-    with ThreadPoolExecutor(max_workers=1) as pool:
-
-        def later(call: Any, *arguments: Any) -> None:
-            while len(waiting) >= WAITING_BATCHES:
-                waiting.pop(0).result()
-            waiting.append(pool.submit(call, *arguments))
-
-        yield later
-        for future in waiting:
-            future.result()
-
-
-def _write(
-    writers: Mapping[str, StoreWriter], features: Features, views: np.ndarray, position: Mapping[str, int]
-) -> None:
-    """Hand the features of a batch to the stores; ``position`` is where each view's texts begin."""
-    for view, writer in writers.items():
-        rows = np.flatnonzero(views == view)
-        if len(rows):
-            writer.append(position[view], stored_values(features, rows, writer.shapes))
-
-
-def _drop_damaged(writer: StoreWriter) -> int:
-    """How many blocks of an earlier process do not read back; they are to be computed again."""
-    damaged = writer.drop_damaged()
-    for block, problem in damaged.items():
-        log.warning("%s: block %d is computed again: %s", writer.folder, block, problem)
-    return len(damaged)
-
-
-def _order(view: str, plan: Sequence[Batch], forest: Forest) -> list[int]:
-    """Texts of a view in the order in which the plan computes them."""
-    return [i for batch in plan for tree in batch.trees for v, i in forest.members[tree] if v == view]
+def _place(request: Request) -> tuple[str, str]:
+    return request.distribution, request.split

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from genies.digests import computed_by, value_digest
 from genies.engine.arithmetic import arithmetic, resolve_device
 from genies.engine.options import Extraction
-from genies.engine.parts import Shape
-from genies.engine.tokens import SCORED_VIEW
 from genies.options import deciding
-from genies.store.activations import is_complete
+from genies.store.held import Held
+from genies.store.parts import Lack, Parts, choose, keys_to_json, shape_of
 from genies.store.requests import Request
-from genies.store.shards import SCALARS
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,9 @@ def settled(options: Extraction, model: Mapping[str, Any], computed: str | None 
 
 
 def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) -> tuple[str, dict[str, Any]]:
-    """A store's name, and the fields that it is the digest of. How the work is cut is no part of it.
+    """Name of a view's features, by which fits know what they read, and the fields that it is the digest of.
+
+    How the work is cut is no part of it, nor in which parts the features lie.
 
     Of the model's manifest the weights and the end-of-sequence token, whose log-probability is stored, are fields.
     """
@@ -76,15 +77,80 @@ def store_digest(model: Mapping[str, Any], tokens_digest: str, chosen: Settled) 
     return value_digest(fields), fields
 
 
-def missing_views(model: Mapping[str, Any], root: Path, chosen: Settled, request: Request) -> list[str]:
-    """Views of a request whose stores are not complete."""
+def part_fields(
+    model: Mapping[str, Any], view: str, chosen: Settled, examples: np.ndarray, keys: np.ndarray, held: Held
+) -> dict[str, Any]:
+    """The fields that a part's name is made of: those of its series, its texts, and its features.
+
+    Args:
+        model: the model's manifest.
+        view: of the texts.
+        chosen: the settings.
+        examples: of the part, ascending, int64 (n,).
+        keys: of their tokens, uint64 (n,).
+        held: its features.
+    """
+    return {**part_texts(model, view, chosen, examples, keys), "features": held.to_json()}
+
+
+def part_texts(
+    model: Mapping[str, Any], view: str, chosen: Settled, examples: np.ndarray, keys: np.ndarray
+) -> dict[str, Any]:
+    """The same without the features."""
+    texts = value_digest([examples.tolist(), keys_to_json(keys)])
+    return {**series_fields(model, view, chosen), "texts": texts}
+
+
+def series_fields(model: Mapping[str, Any], view: str, chosen: Settled) -> dict[str, Any]:
+    """What decides the values of a view's features beside the texts. Which of them are stored is no part of it."""
+    deciding = {name: value for name, value in chosen.deciding().items() if name not in ("layers", "heads")}
+    return {
+        "weights": model["weights_digest"],
+        "eos_token": model["eos_token"],
+        "view": view,
+        **deciding,
+        **computed_by("genies.store.extraction"),
+    }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of a request: names of parts by view, and what is in none of them."""
+
+    parts: Mapping[str, Sequence[str]]
+    lacks: Sequence[Lack]
+
+
+def look_up(model: Mapping[str, Any], parts: Parts, chosen: Settled, request: Request) -> Found:
+    """The parts that serve a request. Views that lack the same examples lack them together."""
+    names: dict[str, list[str]] = {}
+    lacks: dict[bytes, tuple[np.ndarray, dict[str, Held | None]]] = {}
+    for view in request.tokens_digests:
+        examples, keys = request.keys(view)
+        candidates = parts.of(series_fields(model, view, chosen))
+        lacking: Sequence[tuple[np.ndarray, Held | None]] = [(examples, None)]
+        names[view] = []
+        if candidates:
+            shape = shape_of(
+                model["name"], candidates[0].sizes, chosen.options.layer_numbers, chosen.options.head_numbers
+            )
+            wanted = Held.of(request.reads_of(view), shape, view)
+            serving, lacking = choose(parts, candidates, examples, keys, wanted)
+            names[view] = [part.name for part in serving]
+        for some, held in lacking:
+            # A view may lack different features of the same examples only in parts of their own.
+            _, views = lacks.setdefault(some.tobytes(), (some, {}))
+            views[view] = held
+    return Found(names, [Lack(examples, views) for examples, views in lacks.values()])
+
+
+def complete_beside(
+    model: Mapping[str, Any], parts: Parts, chosen: Settled, request: Request, examples: np.ndarray
+) -> list[str]:
+    """Names of complete parts of just these examples, ascending, int64 (n,), under any view of a request."""
     return [
-        view
-        for view, digest in request.tokens_digests.items()
-        if not is_complete(root, store_digest(model, digest, chosen)[0])
+        part.name
+        for view in request.tokens_digests
+        for part in parts.of(series_fields(model, view, chosen))
+        if np.array_equal(part.examples, examples) and part.serves(*request.keys(view)) is not None
     ]
-
-
-def stored_shapes(shape: Shape, view: str) -> dict[str, tuple[int, ...]]:
-    """What a store holds of each text under a view: shape by name, ``()`` for single numbers."""
-    return {**shape.sizes, **(dict.fromkeys(SCALARS, ()) if view == SCORED_VIEW else {})}

@@ -169,7 +169,10 @@ class DrawnSplit:
     def shown(self, tokenizer: PreTrainedTokenizerBase, presentation: Presentation) -> list[Text]:
         """The same with their prompts as they are shown."""
         examples, dropped = self.framed.examples, presentation.shortened
-        prompts = {i: presentation.prompt(tokenizer, examples[i].prompt, dropped.get(i, 0)) for i in self.indices}
+        prompts = {
+            i: presentation.prompt(tokenizer, examples[i].prompt, dropped.get(i, 0), examples[i].conversation)
+            for i in self.indices
+        }
         return [replace(text, prompt_text=prompts[text.example]) for text in self.texts]
 
 

@@ -1,9 +1,9 @@
-"""Stores of other versions: those that differ from a store that is wanted in code and libraries alone."""
+"""Parts of other versions: those that differ from what is wanted in code and libraries alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from genies.digests import value_digest
 from genies.errors import StoreError
 from genies.files import read_sealed
 from genies.store.extraction import Extractor
+from genies.store.held import Held
+from genies.store.parts import OF_A_PART, Part, part_name, shape_of
 from genies.store.requests import Request
-from genies.store.settled import missing_views, store_digest
-from genies.store.tokens import read_attributes, read_tokens, tokens_path
+from genies.store.settled import series_fields
 
 BY_VERSION = ("code", "libraries")
 """Fields of names in which an old store may differ."""
@@ -24,11 +25,16 @@ BY_VERSION = ("code", "libraries")
 
 @dataclass(frozen=True)
 class Old:
-    """A complete store of another version: its name, the fields of it, and when it was written (seconds)."""
+    """A complete part of another version: what it says, the fields of its name, when it was written (seconds)."""
 
-    name: str
+    part: Part
     fields: Mapping[str, Any]
     written: float
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.part.name
 
     @cached_property
     def version(self) -> str:
@@ -38,7 +44,10 @@ class Old:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A store that is not there under today's name, and those of other versions that may be the same."""
+    """A part that is not there under today's name, and those of other versions that may be the same.
+
+    Where there are none, the name is empty, and the part that extraction would make is another one.
+    """
 
     request: Request
     view: str
@@ -52,17 +61,15 @@ class Wanted:
         return f"{self.request.distribution} {self.request.split}, {self.view}"
 
     def of(self, version: str) -> Old | None:
-        """The old store of a version."""
+        """The old part of a version."""
         return next((old for old in self.old if old.version == version), None)
 
 
 class OldStores:
-    """The complete stores of a cache by what names them but code, libraries and the name of their tokens."""
+    """The complete parts of a cache by the series that they would be in if code and libraries were another's."""
 
     def __init__(self, cache: Path) -> None:
-        """Read what every store states. Those that are damaged, or not complete, are passed over."""
-        self._cache = cache
-        self._kinds: dict[str, str | None] = {}
+        """Read what every part states. Those that are damaged, or not complete, are passed over."""
         self._found: dict[str, list[Old]] = {}
         for file in sorted((cache / "activations").glob("[!.]*/store.json")):
             try:
@@ -70,47 +77,58 @@ class OldStores:
             except StoreError:
                 continue
             fields, name = description.get("digest", {}), file.parent.name
-            if description.get("complete") and set(BY_VERSION) <= fields.keys() and value_digest(fields) == name:
-                self._found.setdefault(_kind(fields), []).append(Old(name, fields, file.stat().st_mtime))
+            known = {*BY_VERSION, *OF_A_PART} <= fields.keys() and part_name(fields) == name
+            if description.get("complete") and known:
+                old = Old(Part.of(name, description), fields, file.stat().st_mtime)
+                self._found.setdefault(_kind(fields), []).append(old)
 
-    def of(self, name: str, fields: Mapping[str, Any]) -> list[Old]:
-        """Stores with the same fields but for code and libraries, and equal tokens; the last written first."""
-        found = [old for old in self._found.get(_kind(fields), ()) if old.name != name]
-        alike = [old for old in found if self._same_tokens(old.fields["tokens"], fields["tokens"])]
-        return sorted(alike, key=lambda old: (-old.written, old.name))
-
-    def _same_tokens(self, one: str, other: str) -> bool:
-        """Whether tokens, which other code or libraries may have named otherwise, are the same."""
-        if one == other:
-            return True
-        kinds = [self._tokens_kind(name) for name in (one, other)]
-        if None in kinds or kinds[0] != kinds[1]:
-            return False
-        try:
-            ours, theirs = (vars(read_tokens(tokens_path(self._cache, name))) for name in (one, other))
-        except StoreError:
-            return False
-        return all(np.array_equal(ours[name], theirs[name]) for name in ours)
-
-    def _tokens_kind(self, name: str) -> str | None:
-        """What names tokens but code and libraries; None where they are not in the cache, or damaged."""
-        if name not in self._kinds:
-            try:
-                self._kinds[name] = _kind(read_attributes(tokens_path(self._cache, name))["fields"])
-            except StoreError:
-                self._kinds[name] = None
-        return self._kinds[name]
+    def of(self, fields: Mapping[str, Any]) -> list[Old]:
+        """Parts of the same series but for code and libraries; the last written first."""
+        ours = [fields[name] for name in BY_VERSION]
+        found = [old for old in self._found.get(_kind(fields), ()) if [old.fields[n] for n in BY_VERSION] != ours]
+        return sorted(found, key=lambda old: (-old.written, old.name))
 
 
 def _kind(fields: Mapping[str, Any]) -> str:
-    return value_digest({name: value for name, value in fields.items() if name not in (*BY_VERSION, "tokens")})
+    return value_digest({name: value for name, value in fields.items() if name not in (*BY_VERSION, *OF_A_PART)})
 
 
 def wanted_stores(extractor: Extractor, request: Request, known: OldStores) -> list[Wanted]:
-    """Stores of a request that are not there. One that is there but damaged is left to extraction."""
-    found = []
-    for view in missing_views(extractor.model, extractor.root, extractor.settled, request):
-        name, fields = store_digest(extractor.model, request.tokens_digests[view], extractor.settled)
-        if not (extractor.root / name).exists():
-            found.append(Wanted(request, view, name, fields, known.of(name, fields)))
-    return found
+    """What of a request is not there, each with the old parts that hold it: all of whose examples the request has.
+
+    A part that is there but damaged is left to extraction.
+    """
+    found: dict[str, Wanted] = {}
+    for lack in extractor.look_up(request).lacks:
+        for view, held in lack.views.items():
+            series = series_fields(extractor.model, view, extractor.settled)
+            alike = [old for old in known.of(series) if _helps(old.part, extractor, request, view, lack.examples, held)]
+            for old in alike:
+                fields = {**old.fields, **{name: series[name] for name in BY_VERSION}}
+                name = part_name(fields)
+                if not (extractor.root / name).exists():
+                    one = found.setdefault(name, Wanted(request, view, name, fields, []))
+                    found[name] = replace(one, old=[*one.old, *([] if old in one.old else [old])])
+            if not alike:
+                found[f"{view} {len(found)}"] = Wanted(request, view, "", {}, [])
+    return list(found.values())
+
+
+def _helps(
+    part: Part, extractor: Extractor, request: Request, view: str, examples: np.ndarray, held: Held | None
+) -> bool:
+    """Whether a part serves a request and holds something that some of these examples lack, and nothing of others.
+
+    What the configuration does not let be stored could not be compared.
+    """
+    known, keys = request.keys(view)
+    if part.serves(known, keys) is None or not np.isin(part.examples, known).all():
+        return False
+    options = extractor.options
+    shape = shape_of(extractor.model["name"], part.sizes, options.layer_numbers, options.head_numbers)
+    stored = part.held
+    allowed = {*stored.residual} <= {*shape.layers} and {*stored.head_layers} <= {*shape.head_layers}
+    if not allowed or stored.heads not in ((), shape.heads):
+        return False
+    wanted = held or Held.of(request.reads_of(view), shape, view)
+    return bool(stored.has(wanted).any() and np.isin(part.examples, examples).any())

@@ -24,7 +24,7 @@ from genies.store.shards import FEATURE_AXES, Layout, write_shard
 
 ADOPTED = "adopted"
 """Field of a description: where another version's store was taken over, as ``genies.store.adoption`` states it."""
-BESIDE = ("check", "device", MADE_WITH, "plan", "files", "blocks_sha256", "complete")
+BESIDE = ("check", "device", "tokens", MADE_WITH, "plan", "files", "blocks_sha256", "complete")
 """What ``store.json`` holds beside the description."""
 
 

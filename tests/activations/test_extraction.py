@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FAMILIES, FAMILY_SIZES, WINDOW, save_model, write_distribution
+from helpers import FAMILIES, FAMILY_SIZES, WINDOW, families, save_model, write_distribution
 
 from genies.costs.extraction import tell_costs
 from genies.data.distributions import read_split
@@ -89,7 +89,7 @@ def plain_forward(model: torch.nn.Module, ids: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-@pytest.mark.parametrize("family", PACKED_FAMILIES)
+@pytest.mark.parametrize("family", families(PACKED_FAMILIES))
 def test_packed_pass_equals_ordinary_passes_over_all_layers_heads_and_views(
     family: str, tmp_path: Path, data: Path
 ) -> None:
@@ -147,6 +147,7 @@ def test_texts_that_leak_into_each_other_less_than_bfloat16_rounds_are_not_packe
     assert packed or "other texts of the row move a text by" in check.reason
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("right", [True, False])
 def test_a_deep_model_that_rounds_further_than_the_tolerance_is_packed_if_float32_agrees(
     right: bool, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
@@ -260,7 +261,7 @@ def test_bfloat16_keeps_its_bits_in_the_store(
     monkeypatch.setattr("genies.engine.arithmetic.native_bfloat16", lambda _device: True)
     tokens = all_tokens(model_folders[family], data, ("plain",))
     options = Extraction(dtype="bfloat16", batch_tokens=10_000, device="cpu")
-    digest = Extractor(manifest(model_folders[family]), tmp_path, options).extract(request(tokens))["plain"]
+    digest = Extractor(manifest(model_folders[family]), tmp_path, options).extract(request(tokens))["plain"][0]
     store = ActivationStore(tmp_path / digest)
     decoder = Decoder.load(model_folders[family], "bfloat16", "cpu", "sdpa")
     forest = build_forest(tokens, EOS)
@@ -313,7 +314,7 @@ def test_a_model_whose_packing_is_wrong_is_read_text_by_text(
     assert "one text per row" in told.text
     for view in tokens:
         a, b = (
-            ActivationStore(tmp_path / way / digests[view])
+            ActivationStore(tmp_path / way / digests[view][0])
             for way, digests in (("right", right), ("fallback", fallback))
         )
         rows = b.rows(a.example.tolist(), a.response.tolist())
@@ -334,7 +335,7 @@ def test_architectures_that_take_no_tree_mask_are_read_text_by_text(
     options = CPU
     digests = Extractor(described, tmp_path / "stores", options).extract(request(tokens))
     assert "one text per row" in told.text
-    store = ActivationStore(tmp_path / "stores" / digests["yes"])
+    store = ActivationStore(tmp_path / "stores" / digests["yes"][0])
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     for row, index in enumerate(store.rows(tokens["yes"].example.tolist(), tokens["yes"].response.tolist())):
         want = plain_forward(model, tokens["yes"].text(row))["residual"]
@@ -354,8 +355,11 @@ def test_chosen_layers_and_heads_are_those_of_the_whole(
     tokens = all_tokens(model_folders["llama"], data, ("plain",))
     described = manifest(model_folders["llama"])
     whole, part = (
-        ActivationStore(tmp_path / Extractor(described, tmp_path, options).extract(request(tokens))["plain"])
-        for options in (CPU, replace(CPU, layers=(1, 3), heads=(0, 2)))
+        ActivationStore(root / Extractor(described, root, options).extract(request(tokens))["plain"][0])
+        for root, options in (
+            (tmp_path / "whole", CPU),
+            (tmp_path / "part", replace(CPU, layers=(1, 3), heads=(0, 2))),
+        )
     )
     assert (part.layers("residual"), part.layers("heads"), part.head_numbers) == ([1, 3], [1], [0, 2])
     np.testing.assert_array_equal(part.residual(3), whole.residual(3))
@@ -391,7 +395,7 @@ def test_where_memory_does_not_suffice_smaller_batches_give_the_same(
     halved = Extractor(described, tmp_path / "halved", CPU).extract(request(tokens))
     assert "out of memory" in told.text
     for view in tokens:
-        a, b = (ActivationStore(tmp_path / way / d[view]) for way, d in (("right", right), ("halved", halved)))
+        a, b = (ActivationStore(tmp_path / way / d[view][0]) for way, d in (("right", right), ("halved", halved)))
         np.testing.assert_array_equal(a.example, b.example)
         np.testing.assert_allclose(a.residual(3), b.residual(3), rtol=0, atol=1e-5)
         np.testing.assert_allclose(a.log_probability() if view == "plain" else 0,
@@ -408,7 +412,7 @@ def test_a_store_that_was_begun_keeps_its_plan(
         with pytest.raises(ZeroDivisionError):
             Extractor(described, tmp_path, Extraction(batch_tokens=150, device="cpu")).extract(request(tokens))
     again = Extractor(described, tmp_path, Extraction(batch_tokens=5000, device="cpu"))
-    store = ActivationStore(tmp_path / again.extract(request(tokens))["plain"])
+    store = ActivationStore(tmp_path / again.extract(request(tokens))["plain"][0])
     assert store.description["batch_tokens"] == 150
     assert again.statistics.forward_passes == 0
 
@@ -434,7 +438,7 @@ def test_costs_are_told_first_and_a_disk_that_is_too_small_is_refused(
 def test_features_are_stored_without_waste(model_folders: dict[str, Path], data: Path, tmp_path: Path) -> None:
     big = write_distribution(tmp_path / "many", train=1, test=600)
     tokens = all_tokens(model_folders["llama"], big, ("plain",))
-    digest = Extractor(manifest(model_folders["llama"]), tmp_path, CPU).extract(request(tokens))["plain"]
+    digest = Extractor(manifest(model_folders["llama"]), tmp_path, CPU).extract(request(tokens))["plain"][0]
     stored = sum(file.stat().st_size for file in (tmp_path / digest).rglob("*") if file.is_file())
     features = 4 * (3 * 4 * 8 + 4 * 32) + 8 + 4  # heads, residual, log-probability, scored tokens
     assert stored <= 1.03 * features * len(tokens["plain"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,6 +66,17 @@ def test_a_plan_lays_every_tree_once_within_its_width_and_budget(sizes: list[int
         assert all(sum(sizes[tree] for tree in row) <= batch.width for row in batch.rows)
         assert batch.computed_tokens <= max(budget, batch.width)
         assert share or all(len(row) == 1 for row in batch.rows)
+
+
+def test_planning_takes_as_long_per_tree_however_many_there_are() -> None:
+    def seconds(count: int) -> float:
+        sizes = np.random.default_rng(0).integers(40, 80, count).tolist()
+        begin = time.process_time()
+        plan_batches(sizes, 4096, attention_cost=1 / 192)
+        return time.process_time() - begin
+
+    few, many = min(seconds(4_000) for _ in range(3)), seconds(32_000)
+    assert many / 32_000 <= 4 * few / 4_000
 
 
 def test_trees_in_one_row_do_not_see_each_other() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from helpers import save_model
 from polars.testing import assert_frame_equal
 
 import genies
@@ -224,3 +225,26 @@ def test_a_class_of_an_own_file_runs_from_that_file(table: pl.DataFrame) -> None
     )  # fmt: skip
     column = ["source", "target", "generalization_accuracy", "brier"]
     assert_frame_equal(again.select(column), table.filter(pl.col("intervention") == "own_probe").select(column))
+
+
+def test_ensembles_and_a_reference_are_part_of_a_call(table: pl.DataFrame) -> None:
+    save_model(Path("sft"), "gpt_neox")
+    made = genies.evaluate_shifts(
+        "tiny",
+        ["zero_shot", "mms", "implicit_reward"],
+        NORTH_SOUTH,
+        distributions=DISTRIBUTIONS,
+        run="together",
+        capability_interventions=["mms"],
+        intervention_parameters={"implicit_reward": {"reference": "sft"}},
+        ensembles={"both": {"members": ["mms", "implicit_reward"], "combine": "minimum"}},
+        seed=3,
+    )
+    assert made["intervention"].to_list() == ["zero_shot", "mms", "implicit_reward", "both"]
+    assert made["model"].unique().to_list() == ["tiny"]
+    # The accuracy is that of the probabilities, and ties, where the members differ, are half right.
+    rows = pl.read_parquet("results/together/evaluations/tiny/both/north.parquet").filter(target="south")
+    accuracy = made.row(by_predicate=pl.col("intervention") == "both", named=True)["generalization_accuracy"]
+    assert accuracy == pytest.approx(((rows["probability"] > 0.5) + 0.5 * (rows["probability"] == 0.5)).mean())
+    with pytest.raises(ConfigError, match="compares two models, and new text is scored by one"):
+        genies.load_intervention("results/together/interventions/tiny/implicit_reward.json", "tiny", source="north")

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from helpers import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -284,7 +285,8 @@ def test_crafted_headers_are_refused(place, start):
     refusal(start + tar_bytes(FILES), place)
 
 
-@settings(max_examples=500)
+@pytest.mark.long
+@settings(max_examples=tries(200, 500))
 @given(
     packed=st.sampled_from([compress(tar_bytes(FILES)) for compress in COMPRESSIONS.values()]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=4),
@@ -432,6 +434,7 @@ def test_published_digests_load_no_downloader():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.long
 def test_published_archive_is_laid_out_and_all_its_distributions_are_valid(tmp_path):
     if not PUBLISHED.is_file():
         pytest.skip(f"the published data are not at {PUBLISHED.relative_to(ROOT.parent)} beside the repository")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genies.data import distributions
+from genies.data import strict
 from genies.data.distributions import Example, SplitSummary, Summary, read_split, validate_folder, violations
 from genies.errors import DataError
 
@@ -163,8 +165,8 @@ def test_pipe_is_refused_instead_of_waited_for(tmp_path):
 
 def test_huge_file_is_refused_before_it_is_read(tmp_path):
     path = write(tmp_path / "train.json", b"")
-    os.truncate(path, distributions.MAX_FILE_BYTES + 1)  # sparse: takes no room on the disk
-    assert f"{distributions.MAX_FILE_BYTES + 1} bytes, more than" in message(path)
+    os.truncate(path, strict.MAX_FILE_BYTES + 1)  # sparse: takes no room on the disk
+    assert f"{strict.MAX_FILE_BYTES + 1} bytes, more than" in message(path)
 
 
 def test_long_texts_are_cut_in_messages(tmp_path):
@@ -247,6 +249,10 @@ right_responses = st.builds(
 right_records = st.fixed_dictionaries(
     {"prompt": unicode_texts, "responses": right_responses}, optional={"extra": finite}
 )
+conversations = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": unicode_texts}),
+    max_size=3,
+)
 near_records = st.fixed_dictionaries(
     {},
     optional={
@@ -254,6 +260,8 @@ near_records = st.fixed_dictionaries(
         "responses": right_responses
         | st.dictionaries(texts, st.sampled_from([0, 1, 0.0, 1.0]), max_size=4)
         | st.dictionaries(texts, values, max_size=2),
+        "several_best": st.booleans() | values,
+        "conversation": conversations | values,
         "extra": values,
     },
 )
@@ -270,6 +278,12 @@ def jsonish(draw: st.DrawFn) -> bytes:
         start, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
         data = data[:start] + draw(st.binary(max_size=4)) + data[end if end - start < 6 else start :]
     return data
+
+
+def is_conversation(turns: Any) -> bool:
+    roles = "".join({"system": "s", "user": "u", "assistant": "a"}[turn["role"]] for turn in turns)
+    "".join(turn["content"] for turn in turns).encode()
+    return isinstance(turns, list) and re.fullmatch("s?[ua]*u", roles) is not None
 
 
 def obeys_format(data: bytes) -> bool:
@@ -290,7 +304,10 @@ def obeys_format(data: bytes) -> bool:
         for record in records:
             chosen = list(record["responses"].values())
             assert all(type(label) in (int, float) for label in chosen)
-            assert sorted(chosen) == [0] * (len(chosen) - 1) + [1] and len(chosen) > 1
+            assert set(chosen) == {0, 1}
+            assert chosen.count(1) == 1 or record["several_best"] is True
+            assert type(record.get("several_best", True)) is bool
+            assert "conversation" not in record or is_conversation(record["conversation"])
             assert isinstance(record["prompt"], str)
             "".join([record["prompt"], *record["responses"]]).encode()
     except (AssertionError, ValueError, KeyError, TypeError, AttributeError):
@@ -298,7 +315,8 @@ def obeys_format(data: bytes) -> bool:
     return True
 
 
-@settings(max_examples=900)
+@pytest.mark.long
+@settings(max_examples=tries(300, 900))
 @given(data=jsonish())
 def test_any_bytes_give_valid_examples_or_a_data_error(tmp_path_factory, data):
     path = write(tmp_path_factory.getbasetemp() / "fuzz.json", data)

@@ -126,6 +126,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data/distributions"
 
 
+@pytest.mark.long
 @needs_archive
 def test_published_distributions_overlap_as_was_counted(published: Path) -> None:
     counts, prompts = {}, {}
@@ -150,6 +151,7 @@ def test_published_distributions_overlap_as_was_counted(published: Path) -> None
     assert counts["biology_with_literary_style"] == (250, 0, 0, 0, 0, 0)
 
 
+@pytest.mark.long
 @needs_archive
 def test_of_the_published_shifts_one_has_the_labels_of_its_source_turned_round(published: Path) -> None:
     sizes = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from genies.data.distributions import Example
-from genies.data.prompts import Presentation, characters_over
+from genies.data.prompts import Presentation, characters_over, without_front
+from genies.data.records import Turn
 from genies.errors import ModelError
 from genies.models.load import load_tokenizer
 
@@ -37,6 +39,27 @@ def test_a_template_that_writes_the_date_gives_the_same_prompt_on_every_day(mode
     tokenizer = load_tokenizer(model_folders["llama"])
     tokenizer.chat_template = "\n {{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}"
     assert Presentation("chat").prompt(tokenizer, "red") == "\n 26 Jul 2024: red"
+
+
+TURNS = (Turn("system", "be right"), Turn("user", "red ?"), Turn("assistant", "blue"), Turn("user", "one two ?"))
+
+
+def test_a_conversation_is_shown_turn_by_turn(model_folders: dict[str, Path]) -> None:
+    tokenizer = load_tokenizer(model_folders["llama"])
+    tokenizer.chat_template = TEMPLATE
+    example = replace(EXAMPLES[0], conversation=TURNS)
+    (shown,) = Presentation("chat").apply(tokenizer, [example])
+    assert shown.prompt == "[system] be right [user] red ? [assistant] blue [user] one two ? [assistant] "
+    assert shown.conversation == TURNS
+    assert Presentation().apply(None, [example]) == [example]
+
+
+@pytest.mark.parametrize("dropped", [0, 3, 8, 12, 25, 40])
+def test_a_shortened_conversation_loses_its_first_characters_and_keeps_its_turns(dropped: int) -> None:
+    kept = without_front(TURNS, dropped)
+    assert [turn.role for turn in kept] == [turn.role for turn in TURNS]
+    said, whole = ("".join(turn.content for turn in turns) for turns in (kept, TURNS))
+    assert whole.endswith(said) and len(said) == max(0, len(whole) - dropped)
 
 
 def test_a_tokenizer_without_a_template_is_refused(model_folders: dict[str, Path]) -> None:

@@ -21,6 +21,7 @@ def clustered(accuracy: float, correlation: float, generator: np.random.Generato
     return (generator.random(len(example)) < of_example[example]).astype(float), example
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("accuracy", "correlation"), [(0.5, 0.3), (0.9, 0.7), (0.97, 0.3), (0.985, 0.7)])
 def test_accuracy_intervals_cover_what_they_promise(accuracy, correlation):
     generator = np.random.default_rng(20)
@@ -36,6 +37,7 @@ LEAST = 0.95 - 3.3 * (0.95 * 0.05 / REPEATS) ** 0.5
 """What 500 intervals that cover 0.95 of the truths are seen to cover, but for one trial in 2,000."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("right", "ties", "examples", "each"), [
     (0.9, 0.995, 250, 1), (0.9, 0.995, 30, 1), (0.9, 0.995, 80, 3), (0.97, 0.9, 30, 1), (0.97, 0.9, 80, 3),
     (0.995, 0.3, 250, 1), (0.8, 0.1, 80, 3),
@@ -59,6 +61,7 @@ SHAPES = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("accuracy", "correlation"), [(0.5, 0.3), (0.8, 0.1), (0.8, 1.0), (0.95, 0.3)])
 def test_accuracy_intervals_cover_where_a_few_clusters_hold_most_pairs(shape, accuracy, correlation):

@@ -140,6 +140,7 @@ LEAST = 0.95 - 3.3 * (0.95 * 0.05 / REPEATS) ** 0.5
 """What 300 intervals that cover 0.95 of the truths are seen to cover, but for one trial in 2,000."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("accuracy", "seen", "clean", "each"),
     [
@@ -170,6 +171,7 @@ def numbered(side: Scored) -> np.ndarray:
     return np.unique(side.cluster, return_inverse=True)[1]
 
 
+@pytest.mark.long
 def test_the_interval_of_the_difference_covers_a_difference() -> None:
     rng = np.random.default_rng(2)
     inside = 0
@@ -192,6 +194,7 @@ def dealt(rng: np.random.Generator, pairs: int, accuracy: np.ndarray, first: int
     return Scored(side.correct, side.cluster, side.probability, drawn_set=drawn_set)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("alike", "apart"), [(0.12, 0.0), (0.05, 0.25)])
 def test_the_interval_of_the_difference_holds_the_spread_over_sets_of_shots(alike: float, apart: float) -> None:
     """Eight sets, which help both sides alike or one side more than the other."""

@@ -47,8 +47,12 @@ def family(values: np.ndarray, sources: Sequence[str]) -> list[Estimate]:
     return estimates
 
 
-@pytest.mark.parametrize(("shifts", "sources"), [(15, 15), (56, 56), (56, 26)])
-@pytest.mark.parametrize("draw", ["normal", "laplace"])
+@pytest.mark.long
+@pytest.mark.parametrize(("shifts", "sources", "draw"), [
+    (15, 15, "normal"), (15, 15, "laplace"), (56, 26, "normal"),
+    *(pytest.param(*larger, marks=pytest.mark.torture)
+      for larger in ((56, 26, "laplace"), (56, 56, "normal"), (56, 56, "laplace"))),
+])  # fmt: skip
 def test_equal_methods_are_rarely_called_different_anywhere_in_a_family(shifts: int, sources: int, draw: str) -> None:
     """The chance of any false difference among the 15 of six methods, which share a difficulty of each source."""
     generator = np.random.default_rng(12)
@@ -107,6 +111,7 @@ def test_equal_differences_are_judged_by_how_many_they_are(difference: float, un
     assert all((one.low, one.high, one.p_adjusted) == (0, 0, 1) for one in rest)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accuracy", [0.5, 0.8, 0.95, 0.97])
 def test_equal_methods_are_rarely_called_different_within_a_shift(accuracy: float) -> None:
     generator = np.random.default_rng(11)
@@ -288,6 +293,7 @@ def test_the_bootstrap_takes_little_more_memory_than_a_byte_for_each_count() -> 
     assert peak < bootstrap.RESAMPLES * examples + 64 * 2**20
 
 
+@pytest.mark.long
 def test_bootstrap_intervals_cover_an_elicitation(tmp_path: Path) -> None:
     generator, covered = np.random.default_rng(16), []
     shift = SHIFTS[0]
@@ -324,6 +330,7 @@ def trials_of(accuracy: float, capability: float, trials: int) -> tuple[pl.DataF
     return pl.DataFrame(rows), scores
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("accuracy", "capability"),
     [(0.5, 0.8), (0.8, 0.8), (0.5, 0.995), (0.8, 0.97), (0.97, 0.995), (0.995, 0.97), (0.995, 0.995)],

@@ -55,4 +55,5 @@ def test_shared_sources_cost_degrees_of_freedom_and_correlation_costs_more():
 
 
 def test_what_no_number_of_pairs_shows():
-    assert pairs_needed(0.7, TWO) is None and within_shift(10, 1, TWO) is None
+    assert pairs_needed(0.4, TWO) is None and within_shift(10, 1, TWO) is None
+    assert within_shift(8, 8, TWO) is None  # two interventions that differ on 0.35 of the pairs cannot be 0.4 apart

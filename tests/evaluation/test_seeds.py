@@ -35,13 +35,17 @@ def evaluations(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def fits_of(evaluations: Path) -> Fits:
+    return Fits(evaluations, ["m", "tuned"], {"mms": ["a"]}, absent=["tuned/mms", "tuned/mms@1", "tuned/mms@2"])
+
+
 def metrics_of(evaluations: Path) -> pl.DataFrame:
     cells = measured_cells(Fits(evaluations, ["m"], {"mms": ["a", "b", "c"], "random": ["a"]}))
     return generalization_metrics(cells, SHIFTS, ["mms"])
 
 
 def test_mean_deviation_and_range_are_over_the_runs_own_seed_and_the_further_ones(evaluations: Path) -> None:
-    table = seeds.spread(evaluations, metrics_of(evaluations), {"mms": ["mms@1", "mms@2"]})
+    table = seeds.spread(fits_of(evaluations), metrics_of(evaluations), {"mms": ["mms@1", "mms@2"]})
     assert dict(table.schema) == seeds.TABLE.columns
     overall, b, c = table.rows(named=True)
     assert (b["target"], b["seeds"], b["accuracy_least"], b["accuracy_most"]) == ("b", 3, 0.5, 1.0)
@@ -53,10 +57,24 @@ def test_mean_deviation_and_range_are_over_the_runs_own_seed_and_the_further_one
 
 
 def test_without_further_seeds_the_table_is_empty(evaluations: Path) -> None:
-    assert dict(seeds.spread(evaluations, metrics_of(evaluations), {}).schema) == seeds.TABLE.columns
-    assert not len(seeds.spread(evaluations, metrics_of(evaluations), {}))
+    assert dict(seeds.spread(fits_of(evaluations), metrics_of(evaluations), {}).schema) == seeds.TABLE.columns
+    assert not len(seeds.spread(fits_of(evaluations), metrics_of(evaluations), {}))
 
 
 def test_a_seed_that_was_not_evaluated_is_an_error(evaluations: Path) -> None:
     with pytest.raises(StoreError, match="mms@3"):
-        seeds.spread(evaluations, metrics_of(evaluations), {"mms": ["mms@1", "mms@3"]})
+        seeds.spread(fits_of(evaluations), metrics_of(evaluations), {"mms": ["mms@1", "mms@3"]})
+
+
+def test_a_repeat_that_does_not_read_a_tuned_model_has_no_row_of_it(evaluations: Path) -> None:
+    write_evaluation(evaluations, "tuned", "random", "a", {"a": [RIGHT, RIGHT], "b": [RIGHT, RIGHT], "c": [0.5, 0.5]})
+    write_evaluation(evaluations, "tuned", "random@1", "a", {"a": [0.5, 0.5], "b": [WRONG, WRONG], "c": [0.5, 0.5]})
+    for own in ("b", "c"):
+        write_evaluation(evaluations, "tuned", "random", own, {own: [RIGHT, RIGHT]})
+        write_evaluation(evaluations, "tuned", "random@1", own, {own: [RIGHT, RIGHT]})
+    tuned = measured_cells(Fits(evaluations, ["tuned"], {"random": ["a", "b", "c"]}))
+    metrics = pl.concat([metrics_of(evaluations), generalization_metrics(tuned, SHIFTS, ["random"])])
+    fits = Fits(evaluations, ["m", "tuned"], {"mms": ["a"]}, ["tuned/mms", "tuned/mms@1", "m/random@1"])
+    table = seeds.spread(fits, metrics, {"mms": ["mms@1"], "random": ["random@1"]})
+    assert set(table.filter(pl.col("model") == "tuned")["intervention"]) == {"random"}
+    assert set(table.filter(pl.col("model") == "m", pl.col("seeds") > 1)["intervention"]) == {"mms"}

@@ -23,6 +23,7 @@ def drawn(rng: np.random.Generator, deviation: float) -> tuple[np.ndarray, np.nd
     return (rng.random(PAIRS) < accuracy[number]).astype(float), number
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deviation", [0.0, 0.15])
 def test_the_error_of_an_accuracy_holds_that_of_its_sets(deviation: float) -> None:
     rng = np.random.default_rng(0)
@@ -44,6 +45,7 @@ def test_the_error_of_an_accuracy_holds_that_of_its_sets(deviation: float) -> No
         assert np.mean(stated) < 1.3 * np.mean(of_pairs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deviation", [0.0, 0.05, 0.1, 0.15])
 def test_the_interval_of_an_accuracy_holds_the_spread_over_few_sets(deviation: float) -> None:
     rng = np.random.default_rng(1)

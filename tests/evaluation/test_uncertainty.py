@@ -63,6 +63,7 @@ def coverage_of_new_shifts(shifts: list[Shift], effects: tuple[float, float, flo
     return by_source, by_both
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("effects", EFFECTS)
 @pytest.mark.parametrize(("name", "label", "freedom"), [
     ("published69", "all", 5.9), ("published69", "extreme", 12.4), ("genies15", "extreme", 4.6),
@@ -83,6 +84,7 @@ def test_intervals_for_new_shifts_cover_what_they_promise(name: str, label: str,
         assert by_source >= 0.92
 
 
+@pytest.mark.long
 def test_intervals_over_examples_cover_the_mean_of_the_very_shifts() -> None:
     for name in ("published69", "genies15"):
         covered = np.concatenate([coverage_of_new_examples(read_shifts(name), trial) for trial in range(10)])

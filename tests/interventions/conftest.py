@@ -43,6 +43,7 @@ def plant(n: int, effect: float, seed: int, shuffled: bool = False, contrary: Se
         log_probability=rng.standard_normal((n, 2)) + signal,
         scored_tokens=rng.integers(1, 9, size=(n, 2)),
         texts=[[" ".join(rng.choice(WORDS, size)) for size in rng.integers(1, 9, n)] for _ in range(3)],
+        reference_log_probability=np.random.default_rng([seed, 1]).standard_normal((n, 2)),
         label=first_is_best if shuffled else None,
     )
 

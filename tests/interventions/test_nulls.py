@@ -55,6 +55,7 @@ def floor(pairs: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
     return np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(draws)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", PROBES)
 def test_on_noise_accuracy_is_one_half_and_confidence_no_more_than_chance_gives(make: Maker) -> None:
     """n out-of-fold scores calibrate like as many independent ones, or down to half as many.
@@ -108,6 +109,7 @@ def features(framed: Framed, shuffled: np.random.Generator | None = None) -> Arr
     return ArrayPairs(residual={"plain": residual}, cluster=cluster, label=None if shuffled is None else label)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", PROBES[1:])
 def test_questions_that_a_coin_answers_are_answered_at_chance_and_no_answer_pays(make: Maker) -> None:
     """As published, with a question about each of four responses, always answering No is right for 75 of 100."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from genies.digests import code_digest
+from genies.engine.reads import declares
 from genies.errors import ConfigError, StoreError
 from genies.files import read_sealed, write_sealed
 from genies.interventions import registry
@@ -107,14 +109,18 @@ def test_an_intervention_reads_only_the_views_and_features_that_it_declares(name
     kind = registry.load_class(name)
 
     def only(pairs: ArrayPairs, views: tuple[str, ...]) -> ArrayPairs:
-        heads = {v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views}
+        reads = {view: kind.reads(view) for view in views}
         residual = {v: np.stack([pairs.residual(v, i) for i in range(4)], axis=2) for v in views}
+        for view, read in reads.items():
+            residual[view][:, :, [not read.inner] * 3 + [not read.final]] = np.nan
+        referring = declares(kind.features, "reference_log_probability")
         return ArrayPairs(
-            heads=heads if "heads" in kind.features else None,
-            residual=residual if "residual" in kind.features else None,
-            log_probability=pairs.log_probability() if "log_probability" in kind.features else None,
+            heads={v: np.stack([pairs.heads(v, i) for i in range(3)], axis=2) for v in views if reads[v].heads},
+            residual={v: residual[v] for v in views if reads[v].inner or reads[v].final},
+            log_probability=pairs.log_probability() if any(read.log_probability for read in reads.values()) else None,
             scored_tokens=pairs.scored_tokens(),
-            texts=pairs.texts() if "texts" in kind.features else None,
+            texts=pairs.texts() if declares(kind.features, "texts") else None,
+            reference_log_probability=pairs.reference_log_probability() if referring else None,
         )
 
     declared = make(name).fit(only(small, kind.fit_views)).predict_proba(only(tests, kind.predict_views))
@@ -335,3 +341,22 @@ def test_an_unknown_view_of_an_own_intervention_is_answered_with_the_nearest(tmp
     file.write_text(Path(OWN).read_text().replace('("plain",)', '("plan",)'))
     with pytest.raises(ConfigError, match=r"own\.py: reads a view 'plan', which is unknown .near: plain"):
         registry.load_class(str(file))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ('("residual")', r"own\.py: features are 'residual', which is no tuple; write a comma: \('residual',\)"),
+        ('{"plain": "residual"}', r"own\.py: features are 'residual', which is no tuple"),
+        ('("head",)', r"own\.py: reads a feature 'head', which is unknown .near: heads.*; there are heads, residual,"),
+        ('{"plain": ("residual", "text")}', r"own\.py: reads a feature 'text', which is unknown .near: texts"),
+    ],
+)
+def test_an_unknown_feature_of_an_own_intervention_is_answered_with_the_nearest(features, message, tmp_path):
+    file = tmp_path / "own.py"
+    text = re.sub(r"features = .*", f"features = {features}", Path(OWN).read_text())
+    assert features in text
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message) as refused:
+        registry.load_class(str(file))
+    assert "\n" not in str(refused.value)

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from genies.errors import ConfigError, DataError
 from genies.interventions.arrays import ArrayPairs
+from genies.interventions.implicit_reward import ImplicitReward
 from genies.interventions.logistic import Logistic
 from genies.interventions.mass_mean_whitened import MassMeanWhitened
 from genies.interventions.random import Random
@@ -50,6 +51,26 @@ def test_zero_shot_takes_log_probabilities_of_any_size():
     assert ZeroShot().predict_proba(far).tolist() == [0.0, 1.0]
     with pytest.raises(DataError, match="log-probabilities: example 1 has values that are not finite"):
         ZeroShot().predict_proba(ArrayPairs(log_probability=np.array([[-1.0, -2.0], [-np.inf, -1.0]])))
+
+
+def test_implicit_rewards_are_beta_times_the_difference_of_summed_log_probabilities():
+    reference = np.array([[-2.0, -5.0], [-7.0, -7.0], [-4.0, -4.0]])
+    pairs = ArrayPairs(log_probability=LOG_PROBABILITY, scored_tokens=TOKENS, reference_log_probability=reference)
+    rewards = [[-0.5, 0.5], [-1.5, 0.5], [-0.5, -0.5]]
+    assert ImplicitReward(beta=0.5).fit(pairs).decision_function(pairs).tolist() == rewards
+    expected = [1 / (1 + np.exp(worse - best)) for best, worse in rewards]
+    assert ImplicitReward(beta=0.5).predict_proba(pairs) == pytest.approx(expected, rel=1e-12)
+    # Lengths play no part, and β changes no ranking.
+    assert np.array_equal(ImplicitReward().predict_proba(pairs) > 0.5, np.array(expected) > 0.5)
+    with pytest.raises(DataError, match="no reference_log_probability given"):
+        ImplicitReward().predict_proba(ArrayPairs(log_probability=LOG_PROBABILITY))
+    with pytest.raises(DataError, match="of the reference: example 0 has values that are not finite"):
+        ImplicitReward().predict(
+            ArrayPairs(log_probability=LOG_PROBABILITY, reference_log_probability=-np.inf * TOKENS)
+        )
+    for parameters in ({"beta": 0}, {"reference": ""}):
+        with pytest.raises(ConfigError, match=f"parameter {next(iter(parameters))}"):
+            ImplicitReward(**parameters)
 
 
 @pytest.mark.parametrize(

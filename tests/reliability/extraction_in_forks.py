@@ -2,11 +2,11 @@
 
 Its argument is a JSON file with ``model`` (manifest), ``split`` (file of the test split), ``root`` (of the stores),
 ``events`` (file), ``kills`` (how many), ``signal`` (number), ``reach`` (mean number of events of a process until it is
-killed while it computes) and ``seed``. To ``events`` goes a word for all that happens: ``o`` after a store was opened,
-``f`` when batches begin to be computed, ``pN.T`` after each planned forward pass (the number of its batch in the plan,
-and how many texts of a view it has), ``b`` after each block, ``k`` for a process that was killed and ``e`` for one that
-ended by itself. Self-tests do not count as planned. The last process is never killed. Prints the exit statuses,
-as JSON.
+killed while it computes), ``seed`` and ``limits`` (numbers of examples that are extracted before all of them are). To
+``events`` goes a word for all that happens: ``o`` after a store was opened, ``f`` when batches begin to be computed,
+``pN.T`` after each planned forward pass (the number of its batch in the plan, and how many texts of a view it has),
+``b`` after each block, ``k`` for a process that was killed and ``e`` for one that ended by itself. Self-tests do not
+count as planned. The last process is never killed. Prints the exit statuses, as JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401  (imported once, before the forks)
 
@@ -28,6 +29,7 @@ from genies.data.texts import split_texts
 from genies.data.views import VIEWS
 from genies.engine.options import Extraction
 from genies.engine.tokenization import tokenize
+from genies.engine.tokens import select_tokens
 from genies.errors import GeniesError
 from genies.models.load import load_tokenizer
 from genies.store import blocks as store
@@ -79,10 +81,10 @@ def run(job: dict, events: int, told: int) -> None:
         os.write(events, f"{word} ".encode())
         os.write(told, b".")
 
-    def fill(self, writers, plan, forest, *rest) -> None:
+    def fill(self, writers, columns, plan, forest, *rest) -> None:
         note("f")
         numbers.update({batch.rows: number for number, batch in enumerate(plan)})
-        of_class(self, writers, plan, forest, *rest)
+        of_class(self, writers, columns, plan, forest, *rest)
 
     def passed(_, batch, forest, *__) -> str:
         views = [view for tree in batch.trees for view, _ in forest.members[tree]]
@@ -98,7 +100,9 @@ def run(job: dict, events: int, told: int) -> None:
     tokens = {view: tokenize(tokenizer, texts, VIEWS[view]) for view in VIEWS_READ}
     extractor = Extractor(job["model"], Path(job["root"]), Extraction(batch_tokens=PASS_TOKENS, device="cpu"))
     try:
-        extractor.extract(Request("cities", "test", tokens, {view: f"tokens of {view}" for view in tokens}))
+        for limit in (*job["limits"], len(texts)):
+            some = {view: select_tokens(table, np.flatnonzero(table.example < limit)) for view, table in tokens.items()}
+            extractor.extract(Request("cities", "test", some, {view: f"tokens of {view}" for view in tokens}))
     except GeniesError as error:
         print(error, file=sys.stderr)
         os._exit(error.status)

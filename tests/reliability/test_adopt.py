@@ -15,12 +15,14 @@ import pytest
 from verbs import CONFIG, Verbs, contents
 
 from genies.cli import main
+from genies.digests import value_digest
 from genies.engine.decoder import Decoder, Features
 from genies.files import read_json, write_sealed
 from genies.making import MADE_WITH
 from genies.store.activations import ActivationStore
+from genies.store.blocks import write_journal
 from genies.store.extraction import Extractor
-from genies.store.writer import ADOPTED
+from genies.store.writer import ADOPTED, BESIDE
 
 CACHE, STORES, RUN = Path("cache"), Path("cache/activations"), Path("results/run")
 UPGRADE = {"code": "c" * 32, "libraries": {"torch": "99.1", "transformers": "98.2"}}
@@ -272,6 +274,38 @@ def test_a_damaged_old_store_is_no_candidate(
     (STORES / upgraded["train no"] / "store.json").write_text("{}")
     assert adopt() == 0
     assert "4 adopted, 2 without" in capsys.readouterr().out
+
+
+def test_what_an_old_store_does_not_state_yet_is_stated_of_the_adopted_one(
+    run: Verbs, upgraded: dict[str, str], monkeypatch: pytest.MonkeyPatch, passes: list[int]
+) -> None:
+    description = Extractor.description
+    monkeypatch.setattr(Extractor, "description", lambda *given: description(*given) | {"newer": {"a": 1}})
+    before = contents(STORES)
+    assert adopt() == 0
+    passes.clear()
+    stores = [ActivationStore(STORES / name) for name in extract_again(run).values()]
+    assert not passes and [store.description["newer"] for store in stores] == [{"a": 1}] * 6
+    assert {name: content for name, content in contents(STORES).items() if name in before} == before
+    assert main(["cache", "verify"]) == 0
+
+
+@pytest.mark.parametrize("field", ["computed_with", "arithmetic"])
+def test_a_store_that_does_not_state_how_it_was_computed_or_laid_out_is_refused(
+    run: Verbs, upgraded: dict[str, str], capsys: pytest.CaptureFixture, field: str
+) -> None:
+    for name in upgraded.values():
+        described = read_json(STORES / name / "store.json")
+        del described["seal"], described[field]
+        described["plan"] = value_digest({key: value for key, value in described.items() if key not in BESIDE})
+        blocks = {int(block): digests for block, digests in described["blocks_sha256"].items()}
+        (STORES / name / "journal.jsonl").unlink()
+        write_journal(STORES / name / "journal.jsonl", described["plan"], blocks)
+        write_sealed(STORES / name / "store.json", described)
+    before = contents(CACHE)
+    assert adopt() == 2
+    assert "is stored in another way" in error(capsys)
+    assert contents(CACHE) == before
 
 
 def error(capsys: pytest.CaptureFixture) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from genies.data.distributions import Example
 from genies.data.framing import Framed
 from genies.data.pairs import Pair
 from genies.data.reading import SplitPairs
+from genies.data.records import Turn
 from genies.data.texts import Text
 from genies.data.views import VIEWS, View
 from genies.digests import value_digest
@@ -107,10 +109,14 @@ CHANGES: list[tuple[Callable[..., tuple[str, dict]], str, dict[str, object]]] = 
     (tuning, "device", {"device": "cuda", "dtype": "float32"}),
     (tuning, "pairs", {"pairs": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
     (tuning, "pairs", {"pairs": TextPairs(("p",), ("a",), ("b",), SHOWN.example + 1)}),
+    (tuning, "pairs", {"pairs": replace(SHOWN, published=("q",))}),
+    (tuning, "pairs", {"pairs": replace(SHOWN, conversation=((Turn("user", "p"),),))}),
     (kept_test, "target", {"name": "south"}),
     (kept_test, "best_first", {"first": False}),
     (kept_test, "texts", {"texts": TextPairs(("p",), ("b",), ("a",), SHOWN.example)}),
     (kept_test, "texts", {"texts": TextPairs(("p",), ("a",), ("b",), SHOWN.example + 1)}),
+    (kept_test, "texts", {"texts": replace(SHOWN, published=("q",))}),
+    (kept_test, "texts", {"texts": replace(SHOWN, conversation=((Turn("user", "p"),),))}),
 ]
 
 

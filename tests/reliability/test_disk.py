@@ -60,14 +60,17 @@ def cached(run: Verbs, verb: str) -> list[Path]:
     return [Path("cache", CACHED[verb])] if verb in CACHED else []
 
 
+@pytest.mark.parametrize(
+    "sizes", [SIZES[::2], pytest.param(SIZES, marks=pytest.mark.torture)], ids=lambda sizes: f"{len(sizes)} sizes"
+)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_full_disk_has_a_status_of_its_own_and_leaves_nothing_that_looks_complete(
-    run: Verbs, verb: str, capsys: pytest.CaptureFixture
+    run: Verbs, verb: str, sizes: tuple[int, ...], capsys: pytest.CaptureFixture
 ) -> None:
     # What is remembered of files names their paths, which are others in this copy.
     right = {name: content for name, content in contents(Path()).items() if not name.startswith("cache/models")}
     stopped = 0
-    for size in SIZES:
+    for size in sizes:
         for folder in cached(run, verb):
             shutil.rmtree(folder)
         for file in run.made[verb]:
@@ -86,7 +89,7 @@ def test_a_full_disk_has_a_status_of_its_own_and_leaves_nothing_that_looks_compl
         assert {name: now[name] for name in right} == right
         assert not [name for name in now if ".partial-" in name]
     assert stopped
-    tell(f"disk full in `genies {verb}`: {stopped} of {len(SIZES)} sizes of files stopped it with status 3, none left "
+    tell(f"disk full in `genies {verb}`: {stopped} of {len(sizes)} sizes of files stopped it with status 3, none left "
          "anything that looks complete, and all went on to the same bytes")  # fmt: skip
 
 

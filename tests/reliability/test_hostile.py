@@ -212,6 +212,7 @@ FOREIGN = {
     "fit": ("fit", "mms", "--train", "t.json", "--activations", "foreign.json", "--output", "x"),
     "evaluate": ("evaluate", "a:a", "--fits", "foreign.json", "--test", "t.json", "--output", "x"),
     "gather": ("gather", "foreign.json", "--output", "x"),
+    "merge": ("merge", "x", "--fits", "foreign.json", "--model", "foreign.json", "--source", "a", "--output", "x"),
     "records of tokens": ("records", "--tokens", "foreign.json", "--output", "x"),
     "records of fits": ("records", "--tokens", "--fits", "foreign.json", "--output", "x"),
     "report": ("report", "x", "--title", "x", "--provenance", "foreign.json", "--output", "x"),

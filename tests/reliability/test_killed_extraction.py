@@ -18,7 +18,7 @@ from project import HANG_SECONDS, warm_program
 
 from genies.files import write_json
 from genies.spent import SPENT_FILE
-from genies.store.extraction import WAITING_BATCHES
+from genies.store.writing import WAITING_BATCHES
 
 EXAMPLES = 240
 VIEWS = 3
@@ -73,7 +73,9 @@ class Extraction:
         root = self.folder / name
         root.mkdir(exist_ok=True)
         fixed = {"model": self.model, "split": str(self.split), "root": str(root), "events": str(root / "events")}
-        write_json(file, {**fixed, "kills": 0, "signal": signal.SIGKILL, "reach": 1, "seed": number, **job})
+        write_json(
+            file, {**fixed, "kills": 0, "signal": signal.SIGKILL, "reach": 1, "seed": number, "limits": [], **job}
+        )
         command = [sys.executable, str(PROGRAM), str(file)]
         return subprocess.Popen(command, env=warm_program(PROGRAM), stdout=subprocess.PIPE, text=True)
 
@@ -132,6 +134,15 @@ def test_sigterm_finishes_the_block_and_ends_with_a_status_of_its_own(extraction
     assert run.files == undisturbed.files
     # What was computed for the block that was begun is kept; a batch over its end is computed again.
     assert run.passes <= undisturbed.passes + 3 * run.statuses.count(143)
+
+
+def test_after_sigkill_while_a_part_is_added_the_parts_are_the_same(extraction: Extraction) -> None:
+    limits = [EXAMPLES - 40, EXAMPLES - 20]
+    grown = extraction.run("grown", limits=limits)
+    assert len({file.split("/")[0] for file in grown.files}) == 3 * VIEWS
+    run = extraction.run("grown-killed", limits=limits, kills=4, reach=30)
+    assert run.statuses.count(-signal.SIGKILL) >= 3 and run.statuses[-1] == 0
+    assert run.files == grown.files
 
 
 def test_two_extractions_of_one_store_at_once_compute_it_once(extraction: Extraction, undisturbed: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_browser import WIDTHS, Browser, Opened
+from test_browser import SCREENS, Browser, Opened
 from test_page import ANSWERS, OF_MMS, REMARK, TABLES, TIES, planted
 
 from genies.evaluation.tables import answers, ties
@@ -39,9 +39,8 @@ def everything() -> str:
     return render("trial", replace(run, samples={**run.samples, "code": code}), {"configuration": {"seed": 3}})
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_grave_is_found(browser: Browser, everything: str, tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
+def test_nothing_grave_is_found(browser: Browser, everything: str, tmp_path: Path, scheme: str, width: int) -> None:
     opened = Opened(browser, everything, tmp_path, width, scheme)
     opened.page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true })")
     assert violations(opened) == {}

@@ -33,6 +33,12 @@ if BROWSER is None:
 from playwright.sync_api import Browser, Page
 
 WIDTHS = (1400, 400)
+SCREENS = [
+    ("light", 1400),
+    ("dark", 400),
+    *(pytest.param(*screen, marks=pytest.mark.torture) for screen in (("dark", 1400), ("light", 400))),
+]
+"""Colour schemes and widths; every run of the tests has each scheme and each width."""
 
 
 class Opened:
@@ -66,10 +72,9 @@ def html() -> str:
     return render("trial", TABLES, {"configuration": {"seed": 3}})
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), SCREENS)
 def test_every_figure_is_drawn_within_the_window(
-    browser: Browser, html: str, tmp_path: Path, width: int, scheme: str
+    browser: Browser, html: str, tmp_path: Path, scheme: str, width: int
 ) -> None:
     opened = Opened(browser, html, tmp_path, width, scheme)
     assert opened.page.locator(".figure svg").count() >= opened.page.locator(".figure").count() > 5

@@ -11,6 +11,7 @@ import altair as alt
 import polars as pl
 import pytest
 from jsonschema import ValidationError
+from test_baselines import RUN
 from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 
 from genies.data.shifts import Shift
@@ -94,10 +95,10 @@ def test_a_figure_in_no_section_or_of_no_kind_is_refused() -> None:
 
 def test_every_section_that_takes_figures_shows_them() -> None:
     """The template is asked with one figure in each section, and nothing else to show there."""
-    page = render("trial", TABLES, {})
+    page = render("trial", RUN, {})
     shown = set(re.findall(r'<section id="(\w+)"', page))
     assert {*SECTIONS} <= shown
-    for kind, own, _ in (found for section in SECTIONS for found in draw(TABLES).of_section(section)):
+    for kind, own, _ in (found for section in SECTIONS for found in draw(RUN).of_section(section)):
         section = page[page.index(f'<section id="{kind.section}"') :].split("</section>")[0]
         assert all(f'id="{figure.id}"' in section for figure in own)
 

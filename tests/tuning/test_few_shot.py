@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-from helpers import FAMILY_SIZES, save_model
+from helpers import FAMILY_SIZES, families, save_model
 
 from genies.engine.decoder import Decoder
 from genies.engine.scoring import Scorer
@@ -140,7 +140,7 @@ def test_several_targets_share_batches_and_are_told_apart(few_shot, held_out, pl
     assert together < len(passes) - together
 
 
-@pytest.mark.parametrize("family", FAMILY_SIZES)
+@pytest.mark.parametrize("family", families(FAMILY_SIZES))
 def test_of_every_family_texts_after_a_set_score_as_whole_texts_do(family, training, held_out, tmp_path, monkeypatch):
     folder = save_model(tmp_path / family, family, context=512)
     manifest = describe_model(str(folder), None, tmp_path / "sha256.json")
@@ -150,7 +150,9 @@ def test_of_every_family_texts_after_a_set_score_as_whole_texts_do(family, train
     np.testing.assert_allclose(scores, apart, rtol=2e-5, atol=2e-3)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "gemma2", "gemma3_text", "gpt2", "opt", "mixtral"])
+@pytest.mark.parametrize(
+    "family", families(["llama", "qwen3", "mistral", "gemma2", "gemma3_text", "gpt2", "opt", "mixtral"])
+)
 def test_of_usual_families_a_set_is_not_passed_anew(family, training, held_out, tmp_path, caplog):
     folder = save_model(tmp_path / family, family, context=512)
     manifest = describe_model(str(folder), None, tmp_path / "sha256.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 from helpers import save_model, save_reward_model, write_distribution
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from tqdm import tqdm
@@ -19,12 +20,14 @@ from transformers import PreTrainedModel
 
 from genies.cli import main
 from genies.errors import ConfigError, DataError, ModelError, StoreError
+from genies.evaluation.records import REWARD_MODELS, TEXTS
 from genies.files import read_json, write_json
 from genies.interventions import registry
 from genies.interventions.text import TextIntervention, TextPairs
 from genies.interventions.training.loaded import LoadedModel
 from genies.models.describe import describe_model
 from genies.spent import SPENT_FILE
+from genies.stages.records import write_records
 from genies.stages.tokenize import tokenize_splits
 from genies.stages.tune import gather_sources, tune_sources
 
@@ -125,7 +128,12 @@ def contents(*folders: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("intervention", "count"),
-    [(name, len(SOURCES) if name == "lora" else 3) for name in PARAMETERS],
+    [
+        (name, 3 if name == "lora" else 2)
+        if name in ("lora", "few_shot")
+        else pytest.param(name, 2, marks=pytest.mark.long)
+        for name in PARAMETERS
+    ],
     ids=[Path(name).stem for name in PARAMETERS],
 )
 def test_a_job_loads_once_and_gives_the_bytes_of_a_job_for_each_source(
@@ -153,6 +161,7 @@ def test_a_job_loads_once_and_gives_the_bytes_of_a_job_for_each_source(
     assert not loads
 
 
+@pytest.mark.long
 def test_killed_in_the_fourth_training_a_job_goes_on_with_the_fourth(
     folder: Path, loads: list[str], steps: list[int]
 ) -> None:
@@ -222,6 +231,39 @@ def test_a_test_that_is_gone_is_named_with_what_to_do(folder: Path) -> None:
     next(Path("cache").rglob("tests/*.parquet")).unlink()
     with pytest.raises(StoreError, match=rf"missing or damaged; delete {manifest}, .* run snakemake again"):
         gather_sources(manifest, output=Path("results"))
+
+
+def test_what_a_judges_order_decides_is_in_a_table_with_how_it_was_asked(folder: Path) -> None:
+    """Whichever source it comes after; and what decides nothing of its own is in none of the other tables."""
+    parameters = {
+        "model": "tiny", "format": "judge", "template": "{prompt} one : {first} two : {second} which ?",
+        "answers": ["one", "two"],
+    }  # fmt: skip
+    pairs, files = files_of("ab")
+    manifest = Path("results/interventions/tiny/reward_model/groups/0.json")
+    tune_sources("reward_model", *pairs, parameters=parameters, **MANIFESTS, **files, device="cpu", output=manifest)
+    gather_sources(manifest, output=Path("results"))
+    written = [manifest.parents[1] / f"{source}.json" for source in "ab"]
+    write_records(tokens=[Path("tokens.json")], tuned=written, output=Path("results"))
+    rows = REWARD_MODELS.read(Path("results"))
+    assert rows["source"].to_list() == [*"aabb"] and rows["distribution"].to_list() == [*"abbc"]
+    assert set(rows["format"]) == {"judge"} and set(rows["written"]) == {"text"}
+    assert set(rows["library"]) == {f"transformers {transformers.__version__}"} and set(rows["texts"]) == {3}
+    assert (rows["difference"] < 1e-5).all() and (rows["judged"] > 3).all()
+    assert (rows["order_decides"] <= rows["judged"]).all() and rows["toward_first"].is_not_null().all()
+    judged = rows.select("judged", "order_decides", "toward_first")
+    assert judged.row(1) == pytest.approx(judged.row(2), abs=1e-6)
+    assert not TEXTS.read(Path("results"))["intervention"].is_not_null().any()
+
+
+def test_a_reward_models_chat_template_without_end_is_refused_before_it_is_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genies.models.trial.SECONDS", 2)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    Path("reward-model/chat_template.jinja").write_text(endless)
+    with pytest.raises(ModelError, match="reward-model: its tokenizer or chat template takes more than 2 s"):
+        tune("reward_model", "a", Path("cache"), Path("manifest.json"))
 
 
 def test_interventions_that_share_a_model_do_not_disturb_each_other(

@@ -70,12 +70,13 @@ def test_models_that_give_no_reward_are_refused(finished, model_folders, held_ou
     with pytest.raises(ModelError, match=r"its weights lack score\.weight"):
         make(model_folders["llama"]).decision_function(held_out)
     two = save_reward_model(tmp_path / "two", outputs=2)
-    with pytest.raises(ModelError, match="cannot be loaded as a sequence classifier"):
+    with pytest.raises(ModelError, match=r"two/config\.json: the model has 2 outputs \(0: LABEL_0, 1: LABEL_1\)"):
         make(two).decision_function(held_out)
 
 
 def test_training_on_a_finished_reward_model_starts_with_a_new_head(finished):
-    from genies.engine.classifier import finished_reader, new_reader
+    from genies.engine.classifier import new_reader
+    from genies.engine.finished import finished_reader
 
     old = finished_reader(finished["llama"], "auto", "cpu", "auto").classifier.score.weight
     new, again = (

@@ -161,6 +161,7 @@ def test_the_same_seed_gives_the_same_weights_in_any_order_of_the_pairs_and_anot
     assert equal(first, make(name, manifests["llama"], steps=2, seed=3).fit(reversed_file).weights_)
 
 
+@pytest.mark.long
 def test_after_sigkill_training_goes_on_to_the_same_bits(manifests, training, tmp_path):
     folder, job = tmp_path / "fit", tmp_path / "job.json"
     parameters = {**SMALL["lora"], "pairs_per_step": 8, "steps": 14, "checkpoint_steps": 4, "seed": 5}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import vl_convert
 
-BYTES = ("vegalite_to_png",)
+BYTES = ("svg_to_png",)
 TEXTS = ("vegalite_to_svg", "javascript_bundle")
 
 

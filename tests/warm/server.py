@@ -21,6 +21,7 @@ from pathlib import Path
 import collector
 import disk
 import drawings
+import huggingface_hub.constants
 
 LIBRARIES = (
     "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
@@ -34,10 +35,15 @@ LIBRARIES = (
 PATH = [place for place in sys.path if place != str(Path(__file__).parent)]
 
 
-def serve(place: str, until: int, drawn: Path) -> None:
-    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
+def import_libraries() -> None:
+    """Import what programs import; without arguments, this program does nothing else, and Python keeps bytecode."""
     for name in LIBRARIES:
         importlib.import_module(name)
+
+
+def serve(place: str, until: int, drawn: Path) -> None:
+    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
+    import_libraries()
     drawings.remember(drawn)
     disk.leave_unflushed()
     collector.look_rarely()
@@ -99,6 +105,7 @@ def become(asked: dict, streams: list[int]) -> None:
     os.umask(asked["umask"])
     os.environ.clear()
     os.environ.update(asked["environment"])
+    importlib.reload(huggingface_hub.constants)  # it read the server's environment
     _, program, *rest = asked["words"]
     places = [place for place in asked["environment"].get("PYTHONPATH", "").split(os.pathsep) if place]
     if program == "-m":
@@ -106,6 +113,11 @@ def become(asked: dict, streams: list[int]) -> None:
         sys.path[:] = [asked["folder"], *places, *PATH]
         sys.argv[:] = [module, *rest]
         end(status_of(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)))
+    elif program == "-c":
+        code, *rest = rest
+        sys.path[:] = ["", *places, *PATH]
+        sys.argv[:] = ["-c", *rest]
+        end(status_of(lambda: exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})))
     else:
         sys.path[:] = [str(Path(program).parent), *places, *PATH]
         sys.argv[:] = [program, *rest]
@@ -141,4 +153,7 @@ def end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    if sys.argv[1:]:
+        serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        import_libraries()

@@ -11,12 +11,12 @@ import sys
 SOCKET = "GENIES_WARM"
 """Environment variable with the server's socket; processes that start before it is there start as for users."""
 PROGRAM = "GENIES_WARM_PROGRAM"
-"""Environment variable with the path of a program of the tests."""
+"""Environment variable with the path of a program of the tests, or ``-c``: programs given on the command line."""
 
 
 def _is_handed_over(words: list[str]) -> bool:
     programs = (f"{sys.exec_prefix}/bin/genies", os.environ.get(PROGRAM))
-    return words[1:3] == ["-m", "snakemake"] or (len(words) > 1 and words[1] in programs)
+    return words[1:3] in (["-m", "snakemake"], ["-m", "genies"]) or (len(words) > 1 and words[1] in programs)
 
 
 def _hand_over(place: str, words: list[str]) -> None:

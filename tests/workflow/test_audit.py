@@ -7,7 +7,7 @@ import pytest
 from project import Project
 
 from genies.commands.audit import audit
-from genies.errors import DataError
+from genies.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -30,14 +30,27 @@ def test_a_list_goes_out_with_its_texts_and_comes_back_reviewed(results, capsys)
     assert "corrected_accuracy" in said and "mms" in said
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [("a,b\n1,2\n", "is no list of genies audit"), ("target,example,pair,wrong\nt,1,0,perhaps\n", "write yes or no"),
-     ("target,example,pair,wrong\nt,x,0,yes\n", "is no list"),
-     ("target,example,pair,wrong\nt,1,0,yes\nt,1,0,no\n", "occur twice")],
-)  # fmt: skip
-def test_other_files_are_refused_in_one_line(results, content, message):
-    (results / "reviewed.csv").write_text(content)
-    with pytest.raises(DataError, match=message) as caught:
-        audit(results, reviewed=results / "reviewed.csv")
-    assert "\n" not in str(caught.value)
+def test_other_files_and_lists_of_other_texts_are_refused_in_one_line(results):
+    audit(results, most=1)
+    listed = pl.read_csv(results / "audit.csv", infer_schema=False)
+    header, row = "target,example,pair,texts,wrong", [*listed.row(0, named=True).values()]
+    key = ",".join(str(value) for value in row[:3])
+    texts = listed["texts"][0]
+    cases = {
+        "a,b\n1,2\n": "is no list of genies audit",
+        f"{header}\n{key},{texts},perhaps\n": "write yes or no",
+        f"{header}\nsouth,x,0,{texts},yes\n": "is no list",
+        f"{header}\n{key},{texts},yes\n{key},{texts},no\n": "occur twice",
+        f"{header}\n{key},{texts},\n": "nothing is filled in",
+        f'{header}\n{key},{texts},""\n': "nothing is filled in",
+        f"{header}\n{key},0123456789abcdef,yes\n": "other texts than this run's",
+        f"{header}\nsouth,9999,0,{texts},yes\n": "has no example 9999",
+        f"{header}\nnowhere,1,0,{texts},yes\n": "no target of this run",
+    }
+    for content, message in cases.items():
+        (results / "reviewed.csv").write_text(content)
+        with pytest.raises(DataError, match=message) as caught:
+            audit(results, reviewed=results / "reviewed.csv")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="--most: 0"):
+        audit(results, most=0)

@@ -32,7 +32,7 @@ def test_everything_of_a_run_is_used_and_sound(everything: list[cache.Entry], ca
     assert {entry.kind for entry in everything} == set(cache.KINDS) - {"models"}  # the model is a folder
     assert {entry.users for entry in everything} == {("mini",)}
     assert main(["cache", "list"]) == 0
-    assert "tiny-llama: north test, plain" in capsys.readouterr().out
+    assert "tiny-llama: north test, plain (8 examples, heads, log_probability)" in capsys.readouterr().out
     assert main(["cache", "verify"]) == 0
     assert f"{len(everything)} verified" in capsys.readouterr().out
 
@@ -68,9 +68,9 @@ def test_what_no_manifest_names_is_shown_and_then_removed(
 
 
 def test_fields_that_differ_are_explained(everything: list[cache.Entry], capsys: pytest.CaptureFixture) -> None:
-    plain = [entry for entry in stores(everything) if entry.about.endswith("plain")]
+    plain = [entry for entry in stores(everything) if ", plain (" in entry.about]
     names = [name for name, _, _ in cache.explain(*plain[:2])]
-    assert names == ["tokens"]
+    assert names == ["texts"]
     tokens = [entry for entry in everything if entry.kind == "tokens"]
     assert main(["cache", "explain", tokens[0].digest[:10], tokens[1].digest[:10]]) == 0
     assert capsys.readouterr().out.startswith("texts: ")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import save_model
 from hub import COMMIT, Hub, Repository
-from project import Project, start_server
+from project import Project
 
 from genies.cli import main
 from genies.files import read_json
@@ -42,16 +42,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Project:
             patched.delenv(name)
         for name, value in {"HF_HOME": str(scratch / "hf"), **hub.environment}.items():
             patched.setenv(name, value)
-        # The hub's library reads its environment when it is imported, so there is a server with this one.
-        project.server = str(scratch / "socket")
-        server = start_server(scratch / "socket", os.getpid())
         assert project.run("--until", "model").returncode == 0
         asked = len(hub.requests)
         project.jobs()
         project.requests = (asked, len(hub.requests) - asked)
         project.jobs_again = project.jobs()
-        server.terminate()
-        server.wait()
     return project
 
 

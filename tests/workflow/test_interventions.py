@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import save_reward_model
+from helpers import save_model, save_reward_model
 from project import Project
 
 from genies.data.distributions import read_split
@@ -18,6 +18,8 @@ from genies.interventions.registry import available
 
 SMALL = {"steps": 2, "pairs_per_step": 4}
 INTERVENTIONS = available()
+SURFACE = ["bag_of_words", "first_word", "length", "prompt_overlap"]
+"""Their rows come last."""
 PLUGIN = """
 import ast, json, pathlib, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
@@ -37,6 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (plugin / "train.py").write_text("")
     (plugin / "eval.py").write_text(PLUGIN)
     save_reward_model(project.folder / "reward-model", context=64)
+    save_model(project.folder / "reference-model", "gpt_neox")
     project.config |= {
         "interventions": [*INTERVENTIONS, "own_probe.py"],
         "intervention_parameters": {
@@ -45,6 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "ccs": {"epochs": 20},
             "mms": {"protocol": "paper"},
             "reward_model": {"model": "./reward-model", "overlong": "shorten"},
+            "implicit_reward": {"reference": "./reference-model"},
         },
         "plugins": {"my_method": "my_plugin"},
         "mixtures": {"north_20_west": {"source": "north", "other": "west", "percent": 20}},
@@ -76,7 +80,8 @@ def finished(project: Project) -> Path:
 
 def test_all_interventions_land_in_one_table(finished: Path, project: Project) -> None:
     table = pl.read_csv(finished / "all/generalization_metrics.csv")
-    assert table["intervention"].to_list() == [*INTERVENTIONS, "own_probe", "my_method"]
+    methods = [name for name in INTERVENTIONS if name not in SURFACE]
+    assert table["intervention"].to_list() == [*methods, "own_probe", "my_method", *SURFACE]
     assert table["generalization_accuracy"].is_between(0, 1).all()
     assert table["target_tuned_capability_intervention"].unique().to_list() == ["mms"]
     assert table["test_pairs"].n_unique() == 1

@@ -91,7 +91,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def runs(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Finished, Finished]]:
     """The run, and the same after the limit of ``south`` was raised."""
-    executed(project.run())
+    executed(project.run("--until", "metrics"))
     first = shutil.copytree(project.folder / "results/mini", tmp_path_factory.mktemp("first") / "mini")
     project.config["limit"] = RAISED
     executed(project.run())

@@ -116,8 +116,19 @@ ROWS = {
     "what is stated of costs": Row(costs, rest=("report",)),
     "an intervention's code": Row(code("genies/interventions/mms.py"), ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
     "an intervention's parameter": Row(parameter, ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
-    "a new intervention on views that are stored": Row(
-        interventions("lat_stim_1"), ("fit:lat_stim_1", "evaluate:lat_stim_1"), EVERYTHING, fits=2
+    "a new intervention on features that are stored": Row(
+        interventions("lat_pca"),
+        ("fit:lat_pca", "evaluate:lat_pca"),
+        EVERYTHING,
+        fits=2,
+        before=interventions("lat_stim_1"),
+    ),
+    "a new intervention with further features": Row(
+        interventions("lat_stim_1"),
+        ("extract", *PROBES, "fit:lat_stim_1", "evaluate:lat_stim_1"),
+        EVERYTHING,
+        PLAIN,
+        fits=2,
     ),
     "a new intervention with further views": Row(
         interventions("lat_stim_2"),
@@ -158,7 +169,6 @@ ROWS = {
         config(limit={"distributions": {"south": {"train": 10, "test": 5}}}),
         ("overlap", "tokenize", "extract", *PROBES),
         EVERYTHING,
-        stores("south train plain", "south test plain"),
         fits=3,
     ),
     "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2),
@@ -170,7 +180,7 @@ ROWS = {
         fits=6,
     ),
     "the tokenization's code": Row(
-        code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2
+        code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, fits=2
     ),
     "the extraction's code": Row(code("genies/engine/decoder.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
     "a view's template that no intervention of the run reads": Row(template),
@@ -220,10 +230,10 @@ def test_an_edit_runs_exactly_what_depends_on_it(project: Project, name: str) ->
 
 def test_editing_the_template_of_a_view_extracts_that_view_alone(project: Project) -> None:
     interventions("lat_stim_2")(project)
-    project.jobs()
+    project.jobs("--until", "fit")
     before, fits = known_stores(project), known_fits(project)
     template(project)
-    executed = project.jobs()
+    executed = project.jobs("--until", "fit")
     assert executed["tokenize"] == executed["extract"] == executed["fit:lat_stim_2"] == 1
     after = known_stores(project)
     assert {after[store][2] for store in set(after) - set(before)} == {"lat_template"}

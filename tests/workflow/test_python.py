@@ -43,7 +43,7 @@ def test_the_workflow_takes_what_a_call_computed(project: Project, monkeypatch: 
     project.config |= {"interventions": ["zero_shot", "mms", "lora"], "intervention_parameters": TRAINED}
     table = called(project, monkeypatch)
     before = {path.name for path in Path("cache").glob("*/*")}
-    executed(project.run())
+    executed(project.run("--until", "metrics"))
     assert project.forward_passes() == 0
     assert {path.name for path in Path("cache").glob("*/*")} == before
     theirs = read_csv(Path("results/mini/generalization_metrics.csv"), METRICS.columns)

@@ -76,10 +76,16 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
         "models": [f"{text}/tiny", "owner/name", MODEL],
         "model": None,
         "revisions": {"owner/name": text},
+        "bases": {"owner/name": text},
         "data_archive": f"{text}/archive.tar",
         "distributions": [f"{text}/north", f"{text}/south"],
         "shifts": [f"{text}/shifts.yaml"],
         "mixtures": {"mixed": {"source": "north", "other": "south", "percent": 10}},
+        "tuned_models": {
+            "tuned": {"intervention": "lora", "source": "north", "model": "tiny", "interventions": ["mms"]},
+        },
+        "ensembles": {"both": {"members": ["mms", "lora"], "combine": "mean", "penalty": 0.5}},
+        "permutations": 3,
         "limit": {"train": 9, "test": 8, "distributions": {"north": {"train": 7, "test": None}}},
         "framing": "response",
         "prompt_format": "published",
@@ -192,6 +198,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     own = {name: [Path(text, name, f"{split}.json") for split in ("train", "test")] for name in ("north", "south")}
     models = dict(zip(values("model", "identifier"), values("model", "revision"), strict=True))
     assert models.pop("owner/name") == text
+    assert text in values("model", "base")
     assert set(models) == {f"{text}/tiny", f"{text}/{MODEL}"}
     assert values("unpack", "archive") == [f"{text}/archive.tar"]
     assert values("mixture", "source") == [Path(text, "north")]
@@ -212,7 +219,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
 
 RENDERED = {"revisions.owner/name", "intervention_parameters.own.word"}
 """Keys that take any text; the test above renders them."""
-FOLDERS = {"folders.resources", "folders.cache", "folders.results"}
+FOLDERS = {"folders.resources", "folders.cache", "folders.results", "bases.owner/name"}
 """Likewise, but for braces."""
 UNUSED = {"revisions", "capability_interventions.0"}
 """Names of what the run does not have; nothing is made of them."""
@@ -281,8 +288,9 @@ def test_every_value_of_a_shell_line_is_quoted() -> None:
     rules = "".join(file.read_text() for file in (REPOSITORY / "workflow/rules").glob("*.smk"))
     values = re.findall(r"{((?:input|output|params|resources|log|wildcards|threads)\b[^{}]*)}", rules)
     assert len(values) > 50
-    # Choices and numbers, by the schema of the configuration.
-    assert {value for value in values if not value.endswith(":q")} == {"resources.how", "resources.extraction"}
+    # Choices and numbers, by the schema of the configuration; names of views and features, which the package knows.
+    known = {f"resources.{name}" for name in ("how", "extraction", "train_reads", "test_reads")}
+    assert {value for value in values if not value.endswith(":q")} == known
 
 
 def test_long_lists_reach_the_verbs(shell: Shell) -> None:

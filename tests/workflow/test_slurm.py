@@ -134,7 +134,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         with started(projects[0], cluster, projects[0].environment) as undisturbed:
             cancel(disturbed, cluster, "extract")
             server.symlink_to(warm_server())
-            result = local.run()
+            result = local.run("--until", "metrics")
             assert result.returncode == 0, result.stderr
             for run in (undisturbed, disturbed):
                 run.wait()
@@ -208,6 +208,7 @@ def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() ->
     profile = yaml.safe_load((REPOSITORY / PROFILE / "profile.v9+.yaml").read_text())
     text = "".join(path.read_text() for path in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
     bodies = dict(re.findall(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", text, re.MULTILINE | re.DOTALL))
+    bodies |= {name: bodies[like] for like, name in re.findall(r"^ *use rule (\w+) as (\w+) with:", text, re.MULTILINE)}
     submitted = {name for name, body in bodies.items() if "localrule: True" not in body}
     resources = profile["set-resources"]
     assert {*resources, *profile["groups"], *profile["set-threads"]} <= submitted

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from project import Project
+
+from genies.commands.audit import audit
 
 BASELINES = ("length", "bag_of_words", "first_word", "prompt_overlap")
 TABLES = ("metrics", "samples", "provenance", "costs", "report")
@@ -28,3 +31,30 @@ def test_surface_baselines_take_one_job_and_have_no_place_in_rankings(project: P
     module.write_text(module.read_text().replace("np.log1p(", "np.sqrt("))
     executed = project.jobs()
     assert set(executed) <= {"surface", "records", *TABLES} and executed["surface"] == 1
+
+
+def test_an_ensemble_of_surface_baselines_is_one_and_a_mixed_one_is_a_method(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.config["interventions"] += ["length", "bag_of_words"]
+    project.config["ensembles"] = {
+        "counted": {"members": ["length", "bag_of_words"]},
+        "mixed": {"members": ["mms", "length"]},
+    }
+    executed = project.jobs()
+    # On the source and on the reference, where baselines and probes are fitted.
+    assert executed == {
+        "surface": 1, "ensemble:counted": 2, "ensemble:mixed": 2, "records": 1, **dict.fromkeys(TABLES, 1),
+    }  # fmt: skip
+    results = project.folder / "results/mini"
+    leaderboard = pl.read_csv(results / "leaderboard.csv", infer_schema_length=None)
+    assert set(leaderboard["intervention"]) == {"random", "zero_shot", "mms", "mixed"}
+    found = pl.read_csv(results / "surface.csv")
+    assert found["intervention"].to_list() == ["length", "bag_of_words", "counted"]
+    metrics = pl.read_csv(results / "generalization_metrics.csv")
+    assert set(metrics["intervention"]) == {*leaderboard["intervention"], *found["intervention"]}
+    assert project.jobs() == {}
+    # An ensemble says nothing of a label that its members do not say: mms alone is counted.
+    monkeypatch.chdir(project.folder)
+    audit(results, most=3)
+    assert set(pl.read_csv(results / "audit.csv")["fits"]) == {1}

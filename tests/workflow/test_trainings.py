@@ -44,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_one_job_trains_on_all_sources_and_loads_the_model_once(project: Project) -> None:
-    jobs = project.jobs()
+    jobs = project.jobs("--until", "gather")
     assert {job: count for job, count in jobs.items() if job.startswith(("tune", "gather"))} == {
         "tune:few_shot": 1, "tune:lora": 1, "gather": 1,
     }  # fmt: skip
@@ -63,7 +63,7 @@ def test_another_number_of_trainings_per_job_trains_nothing_again_and_gives_the_
     # North alone is the first job of three and of two: that one does not even run again.
     for number, jobs in ((1, 3), (2, 1)):
         project.config["trainings_per_job"] = number
-        executed = project.jobs()
+        executed = project.jobs("--until", "gather")
         assert [executed[f"tune:{name}"] for name in TUNED] == [jobs, jobs]
         assert "model loaded" not in logs(project.folder) and "fitted" not in logs(project.folder)
         assert trained(project.folder) == before

@@ -16,6 +16,7 @@ try:
     from genies.config.load import load_config
     from genies.demo.place import distributions_digest
     from genies.devices import gpus_of_job, visible_gpus
+    from genies.engine.reads import to_flags
     from genies.errors import GeniesError
     from genies.options import flags
     from genies.plan import Plan, find_programs_beside, one_of
@@ -103,7 +104,7 @@ onsuccess:
 
 
 wildcard_constraints:
-    model=one_of(plan.models),
+    model=one_of(plan.models.every),
     intervention=one_of([*plan.methods.names, *plan.methods.repeats]),
     source=one_of(plan.selection.fitted_on),
     batch=r"\d+",

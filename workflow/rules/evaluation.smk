@@ -5,6 +5,7 @@ rule evaluate:
     input:
         fits=rules.fit.output,
         activations=rules.fit.input.activations,
+        reference=lambda wildcards: plan.reference_activations(wildcards.model, wildcards.intervention),
         test=plan.data.test(plan.selection.tested),
     output:
         [
@@ -27,9 +28,34 @@ rule evaluate:
         data=plan.data.digest("test", plan.selection.tested),
         code=lambda wildcards: plan.code("genies.stages.evaluate", intervention=wildcards.intervention),
     shell:
-        further("params.pairs", test="input.test", activations="input.activations")
+        further("params.pairs", test="input.test", activations="input.activations", reference="input.reference")
         + "genies --stdin --log={log:q} evaluate --fits={input.fits:q} --cache={params.cache:q} "
         "--output={params.folder:q}"
+
+
+rule ensemble:
+    input:
+        lambda wildcards: plan.files.members(wildcards.model, wildcards.intervention, wildcards.source),
+    output:
+        results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
+    log:
+        results / "logs" / "ensemble" / "{model}" / "{intervention}" / "{source}.log",
+    benchmark:
+        results / "benchmarks" / "ensemble" / "{model}" / "{intervention}" / "{source}.tsv"
+    wildcard_constraints:
+        intervention=one_of(plan.methods.ensembles),
+    localrule: True
+    threads: 1
+    params:
+        targets=lambda wildcards: plan.jobs.targets(wildcards.intervention, wildcards.source),
+        combine=lambda wildcards: plan.methods.ensembles[wildcards.intervention].combine,
+        penalty=lambda wildcards: plan.methods.ensembles[wildcards.intervention].penalty,
+        seed=plan.config.seed,
+        code=plan.code("genies.stages.ensemble"),
+    shell:
+        further("params.targets", members="input")
+        + "genies --stdin --log={log:q} ensemble --combine={params.combine:q} --penalty={params.penalty:q} "
+        "--seed={params.seed:q} --output={output:q}"
 
 
 rule overlap:
@@ -61,17 +87,14 @@ rule records:
         overlap=rules.overlap.output.examples,
         tokens=expand(rules.tokenize.output, model=plan.models),
         activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
-        fits=expand(
-            rules.fit.output,
-            model=plan.models,
-            intervention=[p for p in plan.methods.probes if p not in plan.methods.repeats],
-        ),
+        fits=plan.fits.of_probes,
         tuned=plan.fits.all_trained,
     output:
         texts=results / "texts.csv",
         training=results / "training.csv",
         checks=results / "checks.csv",
         sites=results / "sites.csv",
+        reward_models=results / "reward_models.csv",
     log:
         results / "logs" / "records.log",
     benchmark:
@@ -100,6 +123,7 @@ rule metrics:
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
         nulls=plan.files.nulls,
+        own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
         metrics=report(plan.files.table("generalization_metrics"), caption="../report/metrics.rst", category="Tables"),
@@ -118,21 +142,28 @@ rule metrics:
         models=list(plan.models),
         interventions=plan.methods.names,
         repeats=list(plan.methods.repeats),
+        absent=plan.absent,
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
         protocol=plan.config.protocol,
         capability=plan.methods.capability,
         trained=plan.methods.trained,
-        surface=[name for name in plan.methods.surface if name not in plan.methods.repeats],
+        surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
-        further("params.evaluations", shifts="params.shifts", fits="input.fits", nulls="input.nulls")
+        further(
+            "params.evaluations",
+            shifts="params.shifts",
+            fits="input.fits",
+            nulls="input.nulls",
+            own_scores="input.own_scores",
+        )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "
-        "--on-references {params.on_references:q} --repeats {params.repeats:q} "
+        "--on-references {params.on_references:q} --repeats {params.repeats:q} --absent {params.absent:q} "
         "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
 
 
@@ -141,7 +172,7 @@ rule samples:
         evaluations=plan.files.evaluations(),
         test=plan.data.test(plan.selection.tested),
         tokens=expand(rules.tokenize.output, model=plan.models),
-        described=expand(rules.model.output, model=plan.models),
+        described=expand(described, model=plan.models),
     output:
         results / "samples.json",
     log:
@@ -154,6 +185,7 @@ rule samples:
         pairs=plan.selection.sampled_pairs,
         references=plan.selection.references,
         on_references=plan.jobs.on_references,
+        absent=plan.absent,
         evaluations=results / "evaluations",
         models=list(plan.models),
         interventions=plan.methods.names,
@@ -170,4 +202,4 @@ rule samples:
         )
         + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
         "--interventions {params.interventions:q} --on-references {params.on_references:q} "
-        "{params.reading:q} --output={output:q}"
+        "--absent {params.absent:q} {params.reading:q} --output={output:q}"

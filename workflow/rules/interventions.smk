@@ -80,7 +80,7 @@ rule nulls:
         mem_mb=4000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=plan.methods.as_json(plan.methods.with_sites),
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_sites)),
         repeats=plan.config.permutations,
         cache=cache,
         data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
@@ -93,7 +93,7 @@ rule nulls:
 
 rule tune:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         train=lambda wildcards: plan.data.train(plan.jobs.group(wildcards.intervention, wildcards.group)),
         test=lambda wildcards: plan.data.test(plan.jobs.tests(wildcards.intervention, wildcards.group)),
@@ -152,7 +152,7 @@ if plan.methods.texts:
 
 rule plugin:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         programs=lambda wildcards: plan.methods.plugin_files(wildcards.intervention),
         train=lambda wildcards: plan.data.file(wildcards.source, "train"),
@@ -185,7 +185,7 @@ rule plugin:
 
 rule sweep_source:
     input:
-        model=rules.model.output,
+        model=described,
         tokens=rules.tokenize.output,
         train=rules.plugin.input.train,
     output:

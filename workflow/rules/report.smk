@@ -32,8 +32,8 @@ rule costs:
     input:
         # What it measures is done by then.
         rules.provenance.output,
-        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
-        fits=expand(rules.fit.output, model=plan.models, intervention=plan.methods.probes),
+        activations=expand(rules.extract.output, model=plan.models.every, batch=plan.jobs.batches),
+        fits=plan.fits.of_probes_and_repeats,
         trained=plan.fits.all_trainings,
     output:
         costs=results / "costs.csv",

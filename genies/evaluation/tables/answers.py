@@ -68,6 +68,9 @@ def _as_pairs(judged: Scored, best: np.ndarray, probability: np.ndarray) -> Scor
 
 def _compared(example: np.ndarray, yes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the best and of the worse response of every comparison within an example, int64 (n,) each."""
-    best = {number: row for row, number in enumerate(example.tolist()) if yes[row]}
-    worse = [row for row, number in enumerate(example.tolist()) if not yes[row] and number in best]
-    return np.array([best[number] for number in example[worse].tolist()], np.int64), np.array(worse, np.int64)
+    good: dict[int, list[int]] = {}
+    for row in np.flatnonzero(yes).tolist():
+        good.setdefault(int(example[row]), []).append(row)
+    compared = [(row, other) for other in np.flatnonzero(~yes).tolist() for row in good.get(int(example[other]), ())]
+    best, worse = np.array(compared, np.int64).reshape(-1, 2).T
+    return best, worse

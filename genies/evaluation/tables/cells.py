@@ -19,6 +19,8 @@ from genies.evaluation.table import Table
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
+NEWER_MEASURES = {"calibration_error_by_chance": pl.Float64}
+"""Measures of pairs that came after the first version; the last columns of ``cells.csv`` and of metrics."""
 TABLE = Table(
     "cells.csv",
     {
@@ -36,7 +38,7 @@ TABLE = Table(
         **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high"), pl.Float64),
         **dict.fromkeys(("clean_pairs", "clean_clusters"), pl.Int64),
         **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"), pl.Float64),
-        "calibration_error_by_chance": pl.Float64,
+        **NEWER_MEASURES,
     },
 )
 """Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high`` they are those of
@@ -108,16 +110,30 @@ def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
 def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
     judged = scored(pairs)
     low, high = judged.interval
-    published = metric.published_rms_calibration_error(judged.probability)
     clean = {} if seen is None else vars(clean_figures(judged, np.isin(pairs["example"], list(seen))))
     return {
         "accuracy": float(judged.correct.mean()),
         "low": low,
         "high": high,
-        "RMS_calibration_error": None if np.isnan(published) else published,
-        "calibration_error": float(np.mean([metric.calibration_error(drawn) for drawn in judged.draws])),
-        "brier": float(np.mean([metric.brier(drawn) for drawn in judged.draws])),
-        "calibration_error_by_chance": metric.calibration_error_by_chance(judged.probability),
-        "test_pairs": len(pairs),
+        **measures(judged.probability, judged.draws),
         **clean,
+    }
+
+
+def measures(probability: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Any]:
+    """What a cell says of its pairs besides accuracy, by column.
+
+    Args:
+        probability: of the best response (pairs,).
+        draws: the same under each draw of what judged them (draws, pairs), where there are several; means over them
+            are taken.
+    """
+    published = metric.published_rms_calibration_error(probability)
+    drawn = probability[None] if draws is None else draws
+    return {
+        "RMS_calibration_error": None if np.isnan(published) else published,
+        "calibration_error": float(np.mean([metric.calibration_error(one) for one in drawn])),
+        "brier": float(np.mean([metric.brier(one) for one in drawn])),
+        "calibration_error_by_chance": metric.calibration_error_by_chance(probability),
+        "test_pairs": len(probability),
     }

@@ -33,9 +33,9 @@ TABLE = Table(
 """Columns of ``cues.csv``: a row per method, shift and rival rule, a surface baseline fitted on the same source, or
 ``zero_shot``, which is likelihood under the untouched model. ``agree`` is about the test pairs that the rival ranks
 right, so that it agrees with the intended rule, ``conflict`` about those that it ranks wrong; it has no preference on
-``undecided_pairs``. ``follows`` is the share of the other pairs that the method ranks as the rival does. A method that
-has learned the intended rule is as accurate on either part; one that has learned the rival's cue follows it, and is
-wrong where the two conflict."""
+``undecided_pairs``. ``follows`` is the share of the other pairs that the method ranks as the rival does, which is high
+for every good method where the rival is mostly right. A method that has learned the intended rule is as accurate on
+either part; one that has learned the rival's cue is wrong where the two conflict."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

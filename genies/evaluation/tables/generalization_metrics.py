@@ -12,6 +12,7 @@ from genies.evaluation import metrics as metric
 from genies.evaluation.capability import AS_GIVEN, ON_TEST_PAIRS, Capability, CleanCapabilities
 from genies.evaluation.metrics import BASELINE, CHANCE
 from genies.evaluation.table import Table
+from genies.evaluation.tables.cells import NEWER_MEASURES
 
 if TYPE_CHECKING:
     from genies.data.shifts import Shift
@@ -48,7 +49,7 @@ TABLE = Table(
         "chance_adjusted_elicitation": pl.Float64,
         **dict.fromkeys(("capability_low", "capability_high"), pl.Float64),
         **dict.fromkeys(("capability_chosen_by", "capability_chosen_from", "remarks"), pl.String),
-        "calibration_error_by_chance": pl.Float64,
+        **NEWER_MEASURES,
     },
 )
 """Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published.
@@ -196,13 +197,11 @@ def _shift_row(
     accuracy, base = cell["accuracy"], table.accuracy(baseline, shift.source, shift.target, shift)
     low, high = capability.measured.interval() if capability.measured else (None, None)
     return {
-        "model": table.model,
-        "intervention": intervention,
+        # Names and measures of the cell.
+        **{name: cell[name] for name in TABLE.columns if name in cell},
         "label": shift.label,
         "category": shift.category,
         "benchmark": shift.benchmark,
-        "source": shift.source,
-        "target": shift.target,
         "target_reference": shift.target_reference,
         "generalization_accuracy": accuracy,
         "baseline_accuracy": base,
@@ -218,9 +217,6 @@ def _shift_row(
         "generalization_accuracy_low": cell["low"],
         "generalization_accuracy_high": cell["high"],
         "published_entries": shift.published_entries,
-        **{name: cell[name] for name in ("RMS_calibration_error", "calibration_error", "brier", "test_pairs")},
-        **{name: cell[name] for name in ("clean_accuracy", "clean_low", "clean_high", "clean_pairs")},
-        "calibration_error_by_chance": cell["calibration_error_by_chance"],
     }
 
 

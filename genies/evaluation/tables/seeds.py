@@ -8,7 +8,6 @@ so the spread is stated beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -36,14 +35,14 @@ all distinct shifts ("all"); mean, standard deviation (n − 1) and range of the
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return TABLE.frame() if run.fits is None else spread(run.fits.folder, run.metrics, run.repeats)
+    return TABLE.frame() if run.fits is None else spread(run.fits, run.metrics, run.repeats)
 
 
-def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+def spread(fits: Fits, metrics: pl.DataFrame, repeats: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """The spread over seeds, columns as in ``TABLE``.
 
     Args:
-        evaluations: folder with ``<model>/<intervention>/<source>.parquet``, also of the repeats.
+        fits: evaluations of the run; those of the repeats are in their folder, where the intervention reads the model.
         metrics: those of the run's own seed, as in ``tables.generalization_metrics.TABLE``.
         repeats: names of the repeats by intervention.
 
@@ -55,7 +54,10 @@ def spread(evaluations: Path, metrics: pl.DataFrame, repeats: Mapping[str, Seque
     accuracies = [metrics.select(*PLACE, pl.lit("").alias("seed"), accuracy="generalization_accuracy")]
     for model in metrics["model"].unique(maintain_order=True):
         for intervention, names in repeats.items():
-            cells = measured_cells(Fits(evaluations, [model], dict.fromkeys(names, sources))).rename(
+            read = [name for name in names if f"{model}/{name}" not in fits.absent]
+            if not read:
+                continue
+            cells = measured_cells(Fits(fits.folder, [model], dict.fromkeys(read, sources))).rename(
                 {"intervention": "seed"}
             )
             own = cells.join(shifts, on=["model", "source", "target"], how="semi")

@@ -35,13 +35,13 @@ TABLE = Table(
 """Columns of ``surface.csv``: a row per shift and surface baseline, with the accuracy of that baseline and its
 interval. ``best`` marks the most accurate one on the shift. Its row says how far the most accurate method, ``other``,
 is ahead of it on the same pairs. ``lead_low`` to ``lead_high`` is the simultaneous 95 % interval over the leads of all
-methods on all shifts of the model, so that it holds for the method that happens to be the most accurate. ``verdict`` is
-one of ``comparisons.VERDICTS``, said of the method; where it is not "higher", the shift shows nothing that counting
-could not."""
+methods over all baselines on all shifts of the model, so that it holds for those that happen to be the most accurate.
+``verdict`` is one of ``comparisons.VERDICTS``, said of the method; where it is not "higher", the shift shows nothing
+that counting could not."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return surface(run.metrics, run.surface, run.scores)
+    return surface(run.metrics, run.surface, run.scores) if len(run.surface) else TABLE.frame()
 
 
 def surface(metrics: pl.DataFrame, baselines: pl.DataFrame, scores: Mapping[Key, Scored]) -> pl.DataFrame:
@@ -57,7 +57,8 @@ def surface(metrics: pl.DataFrame, baselines: pl.DataFrame, scores: Mapping[Key,
     for (model,), of_model in baselines.group_by("model", maintain_order=True):
         own = of_model.unique(["intervention", "source", "target"], maintain_order=True)
         best = {place: max(known, key=known.__getitem__) for place, known in _accuracies(own).items()}
-        leads = _leads(_judged(str(model), _family(_accuracies(methods.filter(model=model)), own, best), scores))
+        family = _family(_accuracies(methods.filter(model=model)), own)
+        leads = _leads(_judged(str(model), family, scores), best)
         for row in own.iter_rows(named=True):
             place = row["source"], row["target"]
             is_best = row["intervention"] == best[place]
@@ -68,12 +69,14 @@ def surface(metrics: pl.DataFrame, baselines: pl.DataFrame, scores: Mapping[Key,
     return TABLE.frame(found)
 
 
-def _leads(family: Sequence[tuple[Difference, Judged | None]]) -> dict[Place, dict[str, Any]]:
-    """Columns about the largest lead on each shift."""
+def _leads(
+    family: Sequence[tuple[Difference, Judged | None]], best: Mapping[Place, str]
+) -> dict[Place, dict[str, Any]]:
+    """Columns about the largest lead over the best baseline on each shift."""
     leads: dict[Place, dict[str, Any]] = {}
     for difference, judgement in family:
         (place,) = difference.places
-        if place in leads and difference.mean <= leads[place]["lead"]:
+        if difference.names[1] != best[place] or (place in leads and difference.mean <= leads[place]["lead"]):
             continue
         leads[place] = {"other": difference.names[0], "lead": difference.mean, "verdict": NOT_TESTED}
         if judgement:
@@ -91,14 +94,16 @@ def _accuracies(metrics: pl.DataFrame) -> dict[Place, dict[str, float]]:
     return found
 
 
-def _family(
-    methods: Mapping[Place, Mapping[str, float]], baselines: pl.DataFrame, best: Mapping[Place, str]
-) -> list[Difference]:
-    """The lead of every method over the best surface baseline on every shift."""
-    reached = _accuracies(baselines)
+def _family(methods: Mapping[Place, Mapping[str, float]], baselines: pl.DataFrame) -> list[Difference]:
+    """The lead of every method over every surface baseline on every shift.
+
+    The best ones of both kinds are chosen on the very pairs that they are compared on; judged together with all others,
+    their interval holds all the same.
+    """
     return [
-        Difference((method, name), [place], np.array([accuracy - reached[place][name]]), np.ones(1, np.int64))
-        for place, name in best.items()
+        Difference((method, name), [place], np.array([accuracy - counted]), np.ones(1, np.int64))
+        for place, reached in _accuracies(baselines).items()
+        for name, counted in reached.items()
         for method, accuracy in methods.get(place, {}).items()
     ]
 

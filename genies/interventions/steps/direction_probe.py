@@ -5,7 +5,7 @@ Sources: Mass Mean Shift, Li et al. (arXiv 2306.03341), section 3; GENIES (arXiv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -227,7 +227,7 @@ class DirectionProbe(Intervention[Pairs]):
         return self.combine(*views)
 
 
-def _layers(pairs: Pairs, features: Sequence[str]) -> list[int]:
+def _layers(pairs: Pairs, features: Container[str]) -> list[int]:
     """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
     if "heads" in features:
         return pairs.layers("heads")

@@ -79,9 +79,9 @@ class SurfaceProbe(Intervention[Pairs]):
         difference = csr_matrix(self.counts(texts.prompt, texts.first) - self.counts(texts.prompt, texts.second))
         if not difference.nnz:
             return np.zeros(difference.shape[1])
-        # Each pair in both orders: the solver wants two classes, and its weights are those of one order alone.
+        # Each pair in both orders, since the solver wants two classes; half of C, since the loss is summed twice.
         both = vstack([difference, -difference])
-        model = LogisticRegression(C=self.strength, fit_intercept=False, max_iter=1000)
+        model = LogisticRegression(C=self.strength / 2, fit_intercept=False, max_iter=1000)
         model.fit(both, np.repeat([1, 0], difference.shape[0]))
         return np.asarray(model.coef_[0], np.float64)
 

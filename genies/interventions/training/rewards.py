@@ -11,7 +11,6 @@ from genies.engine.classifier import RewardReader
 from genies.engine.forest import attention_cost
 from genies.engine.scoring import Scorer, TextGroup, check_lengths, encode_closed
 from genies.engine.tokenization import encode
-from genies.errors import ModelError
 from genies.interventions.text import Grouped, TextPairs
 from genies.models.load import load_tokenizer
 
@@ -40,7 +39,7 @@ class RewardScorer:
             reader: the model.
             folder: folder of its tokenizer.
             eos_token: id of the end-of-sequence token.
-            context: positions that the model has; None if unbounded.
+            context: positions that the model has, those of virtual tokens counted; None if unbounded.
             batch_tokens: tokens of one pass, padding counted.
             shorten: whether texts over the context lose tokens in front.
         """
@@ -61,13 +60,22 @@ class RewardScorer:
         Raises:
             DataError: a text is longer than the model's context, and is not to be shortened.
         """
+        return self.bounded(self.encoded(texts), examples)
+
+    def encoded(self, texts: Sequence[Sequence[tuple[str, str]]]) -> list[list[np.ndarray]]:
+        """Token ids of groups of (prompt, response) texts, each int32 (length,), whatever their length."""
         strings = [prompt + response for group in texts for prompt, response in group]
         if self.reader.is_decoder:
             tokens = iter(encode_closed(self._tokenizer, strings, self.eos_token))
         else:
             tokens = (np.array(ids, np.int32) for ids in encode(self._tokenizer, strings))
-        groups = [TextGroup(tuple(next(tokens) for _ in group), (None,) * len(group)) for group in texts]
-        if self._shorten and (context := self._context):
+        return [[next(tokens) for _ in group] for group in texts]
+
+    def bounded(self, tokens: Sequence[Sequence[np.ndarray]], examples: Sequence[int]) -> list[TextGroup]:
+        """Groups of texts, given as tokens, that the model's context can hold; arguments and errors as ``groups``."""
+        groups = [TextGroup(tuple(group), (None,) * len(group)) for group in tokens]
+        if self._shorten and self._context:
+            context = self._context - self.reader.virtual_tokens
             self.shortened = sum(group.longest > context for group in groups)
             groups = [
                 TextGroup(tuple(self._cut(text, context) for text in group.tokens), group.score_from)
@@ -97,22 +105,6 @@ class RewardScorer:
             return tokens
         kept = int(tokens[0] in self._tokenizer.all_special_ids)
         return np.concatenate([tokens[:kept], tokens[kept + excess :]])
-
-
-def finished_scorer(reader: RewardReader, folder: Path, batch_tokens: int, shorten: bool) -> RewardScorer:
-    """A scorer of a finished reward model, with EOS and context as its tokenizer and its configuration say.
-
-    Raises:
-        ModelError: a decoder for which neither names an EOS token.
-    """
-    config, tokenizer = reader.classifier.config.get_text_config(), load_tokenizer(folder)
-    eos = config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    eos = eos[0] if isinstance(eos, list) else eos
-    if eos is None and reader.is_decoder:
-        raise ModelError(f"{folder}: neither tokenizer nor config.json names an end-of-sequence token")
-    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
-    context = min(limit for limit in limits if limit)
-    return RewardScorer(reader, folder, -1 if eos is None else eos, context, batch_tokens, shorten)
 
 
 def distinct_texts(pairs: TextPairs) -> tuple[dict[int, list[tuple[str, str]]], np.ndarray]:

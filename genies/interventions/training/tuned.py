@@ -159,13 +159,16 @@ class TunedReward(TextScoring):
         """The model with a new head and a new adapter."""
         from genies.engine.classifier import new_reader
         from genies.interventions.training.rewards import RewardScorer
+        from genies.models.merging import virtual_tokens
 
         model, folder = self._model, Path(self._model["path"])
         reader = new_reader(
             folder, self.adapter(), self.dtype, self._device, self.attention, self.seed, self.quantization,
             self.load_once,
         )  # fmt: skip
-        return RewardScorer(reader, folder, model["eos_token"], model["context"], self.batch_tokens)
+        # The manifest counts positions of texts alone.
+        context = None if model["context"] is None else model["context"] + virtual_tokens(folder)
+        return RewardScorer(reader, folder, model["eos_token"], context, self.batch_tokens)
 
     def _training_digest(self, texts: list[tuple[str, str, str]], reader: RewardReader) -> str:
         return value_digest(

@@ -1,4 +1,4 @@
-"""How often each method ranks pairs as a rival rule does, shift by shift."""
+"""How accurate each method is where a rival rule is wrong, shift by shift."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from genies.report.subject import Subject
 
 KIND = Kind("cues", rank=0, panels=False)
 TIPS = {
+    "conflict_accuracy": "accuracy where the rival is wrong",
+    "conflict_low": "95 % from",
+    "conflict_high": "95 % to",
+    "agree_accuracy": "accuracy where it is right",
     "follows": "ranked alike",
-    "follows_low": "95 % from",
-    "follows_high": "95 % to",
-    "agree_accuracy": "accuracy where the rival is right",
-    "conflict_accuracy": "accuracy where it is wrong",
 }
 
 
 def draw(figures: Figures, subject: Subject) -> None:
-    """Share of pairs ranked as the rival does, one figure per model and rival: a row per shift, a column per method."""
+    """Accuracy where the rival is wrong, one figure per model and rival: a row per shift, a column per method."""
     figures.data["cues"] = []
     columns = ["model", "intervention", "source", "target", "rival", *TIPS, "agree_pairs", "conflict_pairs"]
-    table = subject.tables["cues"].drop_nulls("follows").select(columns)
+    table = subject.tables["cues"].drop_nulls("conflict_accuracy").select(columns)
     for index, ((model, rival), rows) in enumerate(table.group_by("model", "rival", maintain_order=True)):
         shifts = [f"{source} → {target}" for source, target in _places(rows)]
         figures.data["cues"] += [
@@ -37,7 +37,7 @@ def draw(figures: Figures, subject: Subject) -> None:
             Figure(
                 f"figure-cues-{index}",
                 f"{rival}, {model}",
-                f"A row per shift, a column per method: the share of pairs that it ranks as {rival} does.",
+                f"A row per shift, a column per method: its accuracy on the pairs that {rival} ranks wrong.",
                 _layers(index, shifts, [name for name in subject.order if name in known]),
             ),
         )
@@ -59,4 +59,4 @@ def _layers(index: int, shifts: list[str], methods: list[str]) -> dict[str, Any]
             alt.Tooltip("conflict_pairs:Q", title="pairs on which it is wrong"),
         ],
     )
-    return sized(colored_cells(base, "follows", ACCURACY_STEPS), 20 * len(shifts), independent=["color"])
+    return sized(colored_cells(base, "conflict_accuracy", ACCURACY_STEPS), 20 * len(shifts), independent=["color"])

@@ -35,8 +35,16 @@ from genies.published.results import COMPARED, read_results, source_digest
 from genies.stages.metrics import ODD_FILES, write_published_tables
 
 ARCHIVE = SHARED_DATA / "published-llama-7b.tar.xz"
-SHIFTS = Path(__file__).parents[2] / "config" / "shifts" / "published69.yaml"
+SHIFTS = Path(__file__).parents[1] / "config" / "shifts" / "published69.yaml"
 PAIR = Shift("alpaca_easy", "alpaca_hard", "alpaca_hard", "extreme", "difficulty", 1)
+
+
+def short_list(folder: Path) -> Path:
+    """A list of one shift: that of the paper takes a while to read."""
+    fields = ("source", "target", "target_reference", "label", "category")
+    file = folder / "shifts.yaml"
+    file.write_text(json.dumps([{name: getattr(PAIR, name) for name in fields}]))
+    return file
 
 
 class Tree:
@@ -217,7 +225,7 @@ def test_an_evaluation_without_probabilities_counts_by_its_stated_accuracy(tree:
     unknown = ("generalization_accuracy_low", "generalization_accuracy_high", "RMS_calibration_error", "brier")
     assert {found[name] for name in (*unknown, "calibration_error", "test_pairs")} == {None}
     assert not any(key[1] == "ccs" for key in made.scores)
-    told = list(write_published_tables(tree.folder, [SHIFTS], tmp_path / "out"))
+    told = list(write_published_tables(tree.folder, [short_list(tmp_path)], tmp_path / "out"))
     assert told[0].startswith("pythia-1b: rows of ccs 1,")
     board = read_csv(tmp_path / "out" / LEADERBOARD.file, LEADERBOARD.columns).filter(intervention="ccs")
     assert set(board["generalization_accuracy"]) == {0.632} and board["shifts_at_chance"].null_count() == len(board)
@@ -309,9 +317,7 @@ def test_whatever_a_tree_holds_it_is_read_or_refused(files: dict, fields: dict, 
             path = tree.folder / place
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        shifts = Path(folder) / "shifts.yaml"  # short: that of the paper takes a while to read
-        fields_of_list = ("source", "target", "target_reference", "label", "category")
-        shifts.write_text(json.dumps([{name: getattr(PAIR, name) for name in fields_of_list}]))
+        shifts = short_list(Path(folder))
         with suppress(GeniesError), pytest.MonkeyPatch.context() as patched:
             patched.setattr(intervals_table, "intervals", partial(intervals, resamples=50))
             "\n".join(write_published_tables(tree.folder, [shifts], Path(folder) / "out")).encode()
@@ -347,7 +353,8 @@ def test_provenance_binds_the_data_that_were_read(tree: Tree, tmp_path: Path, fo
     if form == "archive":
         path = tmp_path / "all.tar"
         path.write_bytes(packed(tree))
-    assert main(["published", str(path), "--out", str(tmp_path / "out"), "--shifts", str(SHIFTS)]) == 0
+    shifts = short_list(tmp_path)
+    assert main(["published", str(path), "--out", str(tmp_path / "out"), "--shifts", str(shifts)]) == 0
     stated = json.loads((tmp_path / "out/provenance.json").read_text())["data"]
     assert stated == {path.name: source_digest(path)}
     if form == "archive":
@@ -395,13 +402,13 @@ def test_an_archive_that_is_a_bomb_is_refused(tree: Tree, bomb: tarfile.TarInfo,
     tracemalloc.stop()
 
 
-def test_links_of_an_archive_are_odd_and_names_are_told_in_one_line(tree: Tree) -> None:
+def test_links_of_an_archive_are_odd_and_names_are_told_in_one_line(tree: Tree, tmp_path: Path) -> None:
     name, link = "evaluations/x\ny/pythia-1b-alpaca_easy/alpaca_hard.json", "evaluations/a/pythia-1b-a/b.json"
     tree.write(name, {"eval_probabilities": [0.25]})
     path = tree.folder / "all.tar"
     path.write_bytes(packed(tree, member(link, type=tarfile.SYMTYPE, linkname="results")))
     assert read_results(path).oddities == {"link or device, not read": [link]}
-    told = list(write_published_tables(path, [SHIFTS], tree.folder / "out"))
+    told = list(write_published_tables(path, [short_list(tmp_path)], tree.folder / "out"))
     listed = (tree.folder / "out" / ODD_FILES).read_text().splitlines()
     assert any(r"x\ny" in line for line in [*told, *listed]) and not any("\n" in line for line in told)
     assert "1 odd: link or device, not read" in told and f"  {link}" in listed

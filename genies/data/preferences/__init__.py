@@ -1,0 +1,1 @@
+"""Preference sets as others publish them, turned into distributions."""

@@ -1,0 +1,119 @@
+"""The stage ``ensemble``: evaluations of one source by several interventions, combined pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.digests import code_digest
+from genies.errors import DataError, StoreError
+from genies.evaluation.ensembles import Combine, combined, scale_of, source_calibrator, source_probability
+from genies.evaluation.evaluations import PAIR_COLUMNS, read_evaluation, write_evaluation
+from genies.making import MADE_OF, made_of, member_roles
+
+PLACE = ("target", "example", "pair", "cluster", "answer")
+"""Columns that say which pair a row is about."""
+NOT_OF_ENSEMBLES = ("repeated_over", "repeats", "drawn_set", "stated_accuracy", "stated_RMS_calibration_error")
+"""Columns of an evaluation that are null: they state what a single fit draws, or has a rule of its own for."""
+
+
+def combine_evaluations(
+    *targets: str,
+    members: Sequence[Path],
+    combine: Combine = "mean",
+    penalty: float = 0.5,
+    seed: int = 0,
+    output: Path,
+) -> None:
+    """Combine what several interventions say of the same pairs, after fitting on the same source.
+
+    No model is loaded and no text is read: the members' evaluations hold the scores of every pair.
+
+    Args:
+        *targets: those that the ensemble is evaluated on, the source among them.
+        members: the members' evaluations of the source, each ``<member>/<source>.parquet``.
+        combine: how the scaled differences of scores are combined, as ``genies.evaluation.ensembles.combined`` says.
+        penalty: λ of ``variance_penalised``.
+        seed: of the folds in which the source's own pairs are calibrated.
+        output: evaluation to write, ``<source>.parquet``; beside how it was made, it states the ``scales`` of the
+            members and the ``calibrator``.
+
+    Raises:
+        StoreError: an evaluation is missing or damaged, was made of other pairs than the first one, lacks scores, or
+            has no scale.
+    """
+    source = output.stem
+    read = {file.parent.name: _scored(file, targets) for file in members}
+    first = next(iter(read.values()))
+    for file in members[1:]:
+        if not read[file.parent.name].select(PLACE).equals(first.select(PLACE)):
+            raise StoreError(
+                f"{file}: does not have the pairs of {members[0]}, so that they cannot be combined; delete both and "
+                "run snakemake again, and leave a member out that judges other pairs"
+            )
+    at_home = (first["target"] == source).to_numpy()
+    differences = {file.parent.name: _differences(read[file.parent.name], file) for file in members}
+    scales = {file.parent.name: _scale(differences[file.parent.name][at_home], file) for file in members}
+    advantage = combined(np.stack([differences[name] / scales[name] for name in read]), combine, penalty)
+    calibrator = source_calibrator(advantage[at_home])
+    probability = calibrator.probability(advantage)
+    probability[at_home] = source_probability(advantage[at_home], first["cluster"].to_numpy()[at_home], seed)
+    frames = [_frame(first, advantage, probability, target) for target in targets]
+    stated: dict[str, Any] = {
+        MADE_OF: made_of(code_digest(__name__), member_roles(members)),
+        "members": list(read),
+        "combine": combine,
+        "penalty": penalty,
+        "seed": seed,
+        "targets": list(targets),
+        "scales": scales,
+        "calibrator": calibrator.to_json(),
+    }
+    write_evaluation(output, frames, stated)
+
+
+def _scored(file: Path, targets: Sequence[str]) -> pl.DataFrame:
+    """A member's evaluation on the targets."""
+    frame = read_evaluation(file).filter(pl.col("target").is_in(list(targets)))
+    if absent := sorted(set(targets) - set(frame["target"].unique())):
+        raise StoreError(f"{file}: says nothing of {absent[0]}; delete it and run snakemake again")
+    if frame["score_best"].null_count() or frame["score_worse"].null_count():
+        raise StoreError(f"{file}: states no scores, which an ensemble combines; leave {file.parent.name} out of it")
+    return frame
+
+
+def _differences(frame: pl.DataFrame, file: Path) -> np.ndarray:
+    """Score of the best response minus that of the worse one, float64 (n,)."""
+    differences = (frame["score_best"] - frame["score_worse"]).to_numpy()
+    if not np.isfinite(differences).all():
+        target, example = frame.row(int(np.argmin(np.isfinite(differences))))[:2]
+        raise StoreError(
+            f"{file}: {target}, example {example}: a score is no finite number; leave {file.parent.name} out of it"
+        )
+    return differences
+
+
+def _scale(differences: np.ndarray, file: Path) -> float:
+    try:
+        return scale_of(differences)
+    except DataError as error:
+        raise StoreError(
+            f"{file}: {file.parent.name} {error}, so that an ensemble cannot scale it; leave it out"
+        ) from None
+
+
+def _frame(pairs: pl.DataFrame, advantage: np.ndarray, probability: np.ndarray, target: str) -> pl.DataFrame:
+    """Rows of one target. Half the advantage is the best response's score, and its negative the other's."""
+    rows = (pairs["target"] == target).to_numpy()
+    judged = {
+        "probability": probability[rows],
+        "score_best": advantage[rows] / 2,
+        "score_worse": -advantage[rows] / 2,
+        **dict.fromkeys(NOT_OF_ENSEMBLES, [None] * int(rows.sum())),
+    }
+    columns = pairs.filter(rows).select(PLACE).to_dict(as_series=False)
+    return pl.DataFrame({**columns, **judged}, schema=PAIR_COLUMNS)
