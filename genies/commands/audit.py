@@ -24,7 +24,7 @@ VERDICTS = {"yes": True, "no": False}
 TEXTS = "texts"
 """Column of the list: a digest by which it is known whether it is about the texts of a run."""
 NEW_LINE = " ¶ "
-"""Stands for the end of a line in the list, which has a line for each pair."""
+"""Replaces line breaks of the texts, so that the list has a line for each pair."""
 
 
 def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output: Path | None = None) -> None:

@@ -19,7 +19,7 @@ _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "true or f
 
 @dataclass(frozen=True)
 class Flaw:
-    """Stands in a parsed value for what the standard library's reader would let pass."""
+    """Marks, within a parsed value, what the standard library's reader would let pass."""
 
     problem: str
 
@@ -133,11 +133,11 @@ def shortened(text: str, length: int = 60) -> str:
 
 
 def shown(text: str) -> str:
-    """Text from a file as it can stand in one line of a message: quoted, escaped and cut."""
+    """Text from a file, made fit for a one-line message: quoted, escaped and cut."""
     return repr(shortened(text))
 
 
 def shown_path(path: Path) -> str:
-    """A path as it can stand in one line of a message."""
+    """A path, made fit for a one-line message."""
     name = str(path)
     return name if name.isprintable() else repr(name)

@@ -217,7 +217,7 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
 
     @classmethod
     def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:
-        """Models that are read beside the run's own, as these parameters name them."""
+        """Models that are read in addition to the run's own, as these parameters name them."""
         return []
 
     def published_accuracy(self, pairs: AnyPairs) -> float | None:

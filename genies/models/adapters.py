@@ -145,7 +145,7 @@ def own_revision(folder: Path, base: str) -> str | None:
 
 
 class OtherModel(NamedTuple):
-    """A model that an intervention reads besides the run's own.
+    """A model that an intervention reads in addition to the run's own.
 
     Attributes:
         identifier: folder or hub id of a model or an adapter; or the manifest (``.json``) of a tuned model.

@@ -165,7 +165,7 @@ class Methods:
         return _reads(self._kinds.values())
 
     def other_models(self, intervention: str) -> list[OtherModel]:
-        """Models that it reads besides the run's own."""
+        """Models that it reads in addition to the run's own."""
         return self.kind(intervention).other_models(self.parameters(intervention))
 
     def plugin_files(self, name: str) -> list[Path]:

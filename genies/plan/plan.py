@@ -119,7 +119,7 @@ class Plan:
         return templates_digest(self.reading.views, self.reading.framing)
 
     def other_model_files(self, intervention: str) -> list[Path]:
-        """Files of local models that an intervention reads besides the run's own."""
+        """Files of local models that an intervention reads in addition to the run's own."""
         others = self.methods.other_models(intervention)
         return [file for other in others for file in self.models.local_files(other.identifier, other.base)]
 

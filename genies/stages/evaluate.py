@@ -7,17 +7,16 @@ from pathlib import Path
 
 from genies.data.reading import SplitPairs, read_test
 from genies.digests import code_digest
-from genies.engine.reads import declares
 from genies.engine.tokens import SCORED_VIEW
 from genies.errors import DataError, StoreError
 from genies.evaluation.judge import judge
 from genies.files import read_json
 from genies.interventions.registry import load, module_of
 from genies.making import MADE_OF, data_roles, made_of, stem_roles
+from genies.stages.stored import stored_pairs
 from genies.stages.targets import targets_of
 from genies.store.fits import fits_folder
 from genies.store.manifest import Activations
-from genies.store.pairs import StoredPairs
 from genies.store.reference import ReferenceStores
 
 
@@ -66,12 +65,7 @@ def evaluate_fits(
             if referred:
                 policy = extracted.stores(name, "test", [SCORED_VIEW])[SCORED_VIEW]
                 compared = referred.store(name, "test", policy, [pair.example for pair in target.pairs])
-            labelled = intervention.reads_test_labels
-            reads = {view: intervention.reads(view) for view in stores}
-            shown = target.framed.examples if declares(intervention.features, "texts") else ()
-            stored = StoredPairs(
-                target.pairs, stores, target.best_first, labelled, target.cluster, reads, shown, compared
-            )
+            stored = stored_pairs(intervention, target, stores, intervention.reads_test_labels, compared)
             frames.append(judge(intervention, stored, target))
         manifests = {**stem_roles("activations", activations), **stem_roles("reference", reference)}
         inputs = {"fits": fits, **manifests, **data_roles(tests)}

@@ -19,9 +19,9 @@ from genies.interventions.registry import load, make, module_of, name_of, save
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
 from genies.spent import FIT, Meter, note
+from genies.stages.stored import stored_pairs
 from genies.store.fits import fits_folder, is_saved, read_making
 from genies.store.manifest import Activations
-from genies.store.pairs import StoredPairs
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +106,7 @@ def _fit(
     with nullcontext() if known else locked(folder.parent, [digest], f"{name_of(intervention)} on {source}"):
         if known or is_saved(folder):  # by another job, for which this one waited
             return _Fit.of(folder, load(folder, intervention), reused=True)
-        opened = extracted.stores(source, "train", views)
-        reads, meter = {view: unfitted.reads(view) for view in views}, Meter()
-        shown = split.framed.examples if declares(unfitted.features, "texts") else ()
-        stored = StoredPairs(split.pairs, opened, split.best_first, cluster=split.cluster, reads=reads, examples=shown)
+        meter, stored = Meter(), stored_pairs(unfitted, split, extracted.stores(source, "train", views))
         try:
             fitted = unfitted.fit(stored)
         except DataError as error:

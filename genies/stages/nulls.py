@@ -16,6 +16,7 @@ from genies.interventions.base import Intervention
 from genies.interventions.registry import make
 from genies.interventions.steps.permutations import Nulls, chosen_sites, nulls, signs
 from genies.making import data_roles
+from genies.stages.stored import stored_pairs
 from genies.stages.targets import targets_of
 from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
@@ -68,8 +69,13 @@ def _nulls(
     probe: Intervention, training: SplitPairs, tested: Sequence[SplitPairs], extracted: Activations, repeats: int
 ) -> dict[str, Nulls]:
     """The nulls of one probe on each target; one layer of the source, and of one target, is in memory at a time."""
-    shown = _stored(probe, training, "train", probe.fit_views, extracted)
-    read = {target.name: _stored(probe, target, "test", probe.predict_views, extracted) for target in tested}
+    shown = stored_pairs(probe, training, extracted.stores(training.name, "train", probe.fit_views), labelled=False)
+    read = {
+        target.name: stored_pairs(
+            probe, target, extracted.stores(target.name, "test", probe.predict_views), labelled=False
+        )
+        for target in tested
+    }
 
     def layers() -> Iterator[tuple[int, np.ndarray]]:
         for layer in probe.site_layers(shown):
@@ -84,13 +90,6 @@ def _nulls(
         for target in tested
     ]
     return nulls(layers, of_targets, turned, keeps)
-
-
-def _stored(
-    probe: Intervention, split: SplitPairs, name: str, views: Sequence[str], extracted: Activations
-) -> StoredPairs:
-    stores, reads = extracted.stores(split.name, name, views), {view: probe.reads(view) for view in views}
-    return StoredPairs(split.pairs, stores, split.best_first, labelled=False, cluster=split.cluster, reads=reads)
 
 
 def _differences(probe: Intervention, pairs: StoredPairs, layer: int) -> np.ndarray:

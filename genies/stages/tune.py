@@ -272,7 +272,7 @@ def _test_together(
 
 
 def _other_files(intervention: str, parameters: Mapping[str, Any], cache: Path) -> list[PinnedFiles]:
-    """Files of the models that an intervention reads beside the run's, whose chat templates are tried first."""
+    """Files of the models that an intervention reads in addition to the run's; their chat templates are tried first."""
     others = make(intervention, parameters).other_models(parameters)
     found = [files for other in others for files in pinned_files(other, hashes_file(cache))]
     for files in found:

@@ -159,7 +159,7 @@ class ActivationStore:
     def read_into(
         self, values: np.ndarray, places: np.ndarray, rows: np.ndarray, chunks: tuple[str, Sequence[int]]
     ) -> None:
-        """Write some texts' values where they are wanted; memory holds one block's values beside them.
+        """Write some texts' values where they are wanted; memory also holds the values of one block.
 
         Args:
             values: (n, chunks, *inner), of the type of the values.

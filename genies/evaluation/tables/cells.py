@@ -121,7 +121,7 @@ def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str,
 
 
 def measures(probability: np.ndarray, draws: np.ndarray | None = None) -> dict[str, Any]:
-    """What a cell says of its pairs besides accuracy, by column.
+    """What is measured on the pairs of a cell other than accuracy, by column.
 
     Args:
         probability: of the best response (pairs,).
