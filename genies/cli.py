@@ -62,7 +62,10 @@ VERBS = {
         "*/*/activations/*/*",
     ),
     "fit": Verb("genies.stages.fit:fit_sources", "fit an intervention on features", "*/*/interventions/*/*"),
-    "surface": Verb("genies.stages.surface:surface_baselines", "fit and test surface baselines", ""),
+    "probe": Verb(
+        "genies.stages.probe:probe_sources", "fit an intervention on features, and test it", "*/*/evaluations/*/*"
+    ),
+    "surface": Verb("genies.stages.surface:surface_baselines", "fit and test chance and surface baselines", ""),
     "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
@@ -78,13 +81,14 @@ VERBS = {
         "*/*/evaluations/*/*",
     ),
     "ensemble": Verb(
-        "genies.stages.ensemble:combine_evaluations", "combine what several interventions say of the same pairs"
+        "genies.stages.ensemble:combine_sources", "combine what several interventions say of the same pairs"
     ),
     "metrics": Verb("genies.stages.metrics:write_tables", "compute the metrics of every shift and the leaderboard"),
     "records": Verb("genies.stages.records:write_records", "count the texts that a run read, join its training logs"),
     "samples": Verb("genies.stages.samples:write_samples", "choose pairs of every target to read"),
-    "provenance": Verb("genies.stages.provenance:state_provenance", "check results, and state what they come from"),
     "costs": Verb("genies.stages.costs:write_costs", "say what it took to compute what a run rests on"),
+    "details": Verb("genies.stages.details:write_details", "do what `records`, `samples` and `costs` do"),
+    "provenance": Verb("genies.stages.provenance:state_provenance", "check results, and state what they come from"),
     "report": Verb("genies.commands.report:report", "draw the report page, and look at it"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
     "compare": Verb("genies.commands.compare:compare", "list the cells of two runs that differ by more than noise"),
@@ -260,7 +264,7 @@ def _failed(error: GeniesError) -> int:
 
 
 def _tell_end(file: Path | None, seconds: float) -> None:
-    """One line at the end of a job of the workflow, by the name that its log has: ``fit pythia-410m mms: done``."""
+    """One line at the end of a job of the workflow, by the name that its log has: ``probe pythia-410m mms: done``."""
     if file is not None:
         from tqdm import tqdm
 

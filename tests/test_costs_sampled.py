@@ -198,7 +198,7 @@ def test_an_archive_is_read_as_it_is(run: Path, monkeypatch: pytest.MonkeyPatch)
     unpack(str(ARCHIVE), Path("resources/genies"), published_digests(), downloads=Path("downloads"))
     monkeypatch.setattr("genies.costs.data.read_listed", lambda *_: 1 / 0)
     after = estimate(read_config([file], []), (), None, Rate())
-    assert before.run_jobs == 1 + 7  # unpack, and those of every run
+    assert before.run_jobs == 1 + 5  # unpack, and those of every run
     (one,), (other,) = before.models, after.models
     assert len(one.splits) == 4 > 0
     for mine, its in zip(one.splits, other.splits, strict=True):
@@ -289,10 +289,10 @@ def test_hours_of_this_machine_are_operations_at_its_rate_and_jobs_that_start(
     assert few_shot.hours_here == pytest.approx(few_shot.reading / 0.9e9 / 3600 + 0.01 / cores)
     assert full.hours_here == pytest.approx((full.reading / 0.9e9 + full.training / 0.5e9) / 3600 + 0.01 / cores)
     assert few_shot.training == 0 < full.training
-    assert model.other_hours_here == pytest.approx((2 + 2 + 1) * 0.01 / cores)
-    assert costs.run_hours_here == pytest.approx(7 * 0.01 / cores)
+    assert model.other_hours_here == pytest.approx((2 + 1 + 1) * 0.01 / cores)
+    assert costs.run_hours_here == pytest.approx(5 * 0.01 / cores)
     assert costs.hours_here == pytest.approx(model.hours_here + costs.run_hours_here)
-    assert (model.jobs, costs.jobs) == (3 + 5, 3 + 5 + 7)
+    assert (model.jobs, costs.jobs) == (3 + 4, 3 + 4 + 5)
     assert (full.dtype, full.dtype_here) == ("bfloat16", "float32")  # one arithmetic per device
 
 
@@ -329,19 +329,21 @@ def test_jobs_are_those_that_snakemake_plans(tmp_path: Path, monkeypatch: pytest
     project.config |= {
         "models": [demo_model, "tiny-llama"], "shifts": ["demo", "shifts.yaml"], "limit": {"train": 4, "test": 4},
         "mixtures": {"blend": {"source": "north", "other": "south", "percent": 20}},
-        "interventions": ["random", "mms", "few_shot", "lora", "length", "first_word"], "trainings_per_job": 2,
+        "interventions": ["random", "mms", "few_shot", "lora", "reward_model", "length", "first_word"],
+        "intervention_parameters": {"reward_model": {"model": "tuned"}}, "trainings_per_job": 2, "permutations": 9,
+        "tuned_models": {"tuned": {"intervention": "lora", "source": "easy_facts", "interventions": ["mms"]}},
         "ensembles": {"counted": {"members": ["length", "first_word"]}, "both": {"members": ["lora", "length"]}},
     }  # fmt: skip
     stats = re.findall(r"^(\w+) +(\d+)$", project.run("--dry-run").stdout, re.MULTILINE)
     planned = {rule: int(count) for rule, count in stats}
     assert planned["demo_model"] == planned["demo_data"] == planned["mixture"] == 1
-    assert planned["gather"] == planned["surface"] == 2 and planned["ensemble"] > 4
+    assert planned["gather"] == planned["surface"] == planned["ensemble"] == 2
     monkeypatch.chdir(tmp_path)
     Path(demo_model).parent.mkdir(parents=True, exist_ok=True)
     write_gguf(Path(demo_model))
     costs = estimate(read_config([Path("config.yaml")], []), (), None, Rate())
     assert costs.jobs == planned["total"] - planned["all"]
-    assert costs.run_jobs == 7 + 3
+    assert costs.run_jobs == 5 + 4
     table = render(costs)
     assert f"Each of {costs.jobs} jobs takes" in table
     assert "All models together take" in table and f"the {costs.run_jobs} jobs of the run once" in table

@@ -52,14 +52,14 @@ def run(handler: Progress, clock: Clock, job: int, rule: str, seconds: float, do
 def test_stages_are_counted_and_the_time_left_is_that_of_jobs_of_the_same_rule(
     clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    handler = Progress(tmp_path, {"extract": 1, "fit": 3, "all": 1, "total": 5})
+    handler = Progress(tmp_path, {"extract": 1, "probe": 3, "all": 1, "total": 5})
     run(handler, clock, 1, "extract", 60, 1, 5)
-    run(handler, clock, 2, "fit", 20, 2, 5)
-    run(handler, clock, 3, "fit", 40, 3, 5)
+    run(handler, clock, 2, "probe", 20, 2, 5)
+    run(handler, clock, 3, "probe", 40, 3, 5)
     assert capsys.readouterr().err.splitlines() == [
         "genies: stage 1 of 2: extract",
         "genies: 1 of 5 jobs done, 60 s so far",
-        "genies: stage 2 of 2: fit",
+        "genies: stage 2 of 2: probe",
         "genies: 2 of 5 jobs done, 80 s so far, about 40 s left",
         "genies: 3 of 5 jobs done, 2 min so far, about 30 s left",
     ]
@@ -81,9 +81,9 @@ def test_an_earlier_run_tells_how_long_a_rule_takes(
 def test_jobs_side_by_side_shorten_what_is_left(
     clock: Clock, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    handler = Progress(tmp_path, {"fit": 6})
+    handler = Progress(tmp_path, {"probe": 6})
     for job in (1, 2):
-        event(handler, "job_info", jobid=job, rule_name="fit")
+        event(handler, "job_info", jobid=job, rule_name="probe")
     clock.now += 30
     for job in (1, 2):
         event(handler, "job_finished", job_id=job)
@@ -100,7 +100,7 @@ def test_costs_count_the_jobs_of_this_call_and_gpus_where_they_were_held(tmp_pat
     old = benchmark(tmp_path / "extract/m/0.tsv", 1000, 1000)
     os.utime(old, (1, 1))
     benchmark(tmp_path / "tune/m/lora/a.tsv", 100, 80)
-    benchmark(tmp_path / "fit/m/mms.tsv", 10, "NA")
+    benchmark(tmp_path / "probe/m/mms.tsv", 10, "NA")
     held = {("tune", "lora"): 1, ("extract", "0"): 4}
     spent = cost(tmp_path, 1000, lambda rule, place: held[rule, place])
     assert (spent.jobs, spent.cpu_seconds, spent.gpu_seconds) == (2, 80, 100)

@@ -27,6 +27,7 @@ from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked
 from genies.models.merging import Form
 from genies.plan import Plan
+from genies.plan.selection import pairs_of
 from genies.store.users import at_work
 
 CONFIG_FILE = "config.yaml"
@@ -212,23 +213,18 @@ def _evaluate(plan: Plan, name: str) -> None:
         for source in plan.jobs.sources(plugin):
             _evaluate_plugin(plan, name, plugin, source)
     for ensemble in plan.methods.on(name, plan.methods.ensembles):
-        for source in plan.jobs.sources(ensemble):
-            _combine(plan, name, ensemble, source)
+        _combine(plan, name, ensemble)
 
 
 def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
-    from genies.stages.evaluate import evaluate_fits
-    from genies.stages.fit import fit_sources
+    from genies.stages.probe import probe_sources
 
-    fits, activations = plan.fits.of_probe(name, intervention), plan.files.activations(name)
-    fit_sources(
-        plan.methods.specs[intervention], parameters=plan.methods.parameters(intervention),
-        train=plan.data.train(plan.selection.fitted_on), activations=activations, cache=plan.files.cache, output=fits,
-    )  # fmt: skip
-    evaluate_fits(
-        *plan.selection.probe_pairs, fits=fits, test=plan.data.test(plan.selection.tested), activations=activations,
-        reference=plan.reference_activations(name, intervention),
-        cache=plan.files.cache, output=plan.files.evaluations_folder / name / intervention,
+    probe_sources(
+        plan.methods.specs[intervention], *plan.selection.probe_pairs,
+        parameters=plan.methods.parameters(intervention), train=plan.data.train(plan.selection.fitted_on),
+        test=plan.data.test(plan.selection.tested), activations=plan.files.activations(name),
+        reference=plan.reference_activations(name, intervention), cache=plan.files.cache,
+        fits=plan.fits.of_probe(name, intervention), output=plan.files.evaluations_folder / name / intervention,
     )  # fmt: skip
 
 
@@ -278,14 +274,14 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     )  # fmt: skip
 
 
-def _combine(plan: Plan, name: str, ensemble: str, source: str) -> None:
-    from genies.stages.ensemble import combine_evaluations
+def _combine(plan: Plan, name: str, ensemble: str) -> None:
+    from genies.stages.ensemble import combine_sources
 
     chosen = plan.methods.ensembles[ensemble]
-    combine_evaluations(
-        *plan.jobs.targets(ensemble, source), members=plan.files.members(name, ensemble, source),
+    combine_sources(
+        *pairs_of(plan.jobs.targets(ensemble)), members=plan.files.members(name, ensemble),
         combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
-        output=plan.files.evaluation(name, ensemble, source),
+        output=plan.files.evaluations_folder / name / ensemble,
     )  # fmt: skip
 
 
@@ -313,6 +309,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         absent=plan.absent,
         overlap=plan.files.overlap,
         own_scores=plan.data.own_scores,
+        tuned=plan.models.tuned_from_own,
         seed=plan.config.seed,
         output=results,
     )

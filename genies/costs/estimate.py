@@ -48,12 +48,10 @@ if TYPE_CHECKING:
 
 CONVERTED_BYTES = 4
 """Of a weight in the conversion of a GGUF file, which is in float32."""
-PROBE_JOBS = 2
-"""Jobs of a model for each of its probes: fit and evaluate."""
 MODEL_JOBS = 2
 """Further jobs of a model that load no weights: model and tokenize."""
-RUN_JOBS = 7
-"""Jobs of every run, however many models it has: overlap, records, metrics, samples, provenance, costs and report."""
+RUN_JOBS = 5
+"""Jobs of every run, however many models it has: overlap, metrics, details, provenance and report."""
 
 
 def estimate(
@@ -232,11 +230,10 @@ def _model_costs(
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
     # What trainings made is put in its place by one job, gather.
-    on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in ("with_jobs", "texts", "surface")}
-    other_jobs = PROBE_JOBS * len(on["with_jobs"]) + MODEL_JOBS + bool(on["texts"]) + bool(on["surface"])
-    other_jobs += sum(
-        len(plan.jobs.sources(ensemble)) for ensemble in plan.methods.on(model.name, plan.methods.ensembles)
-    )
+    kinds = ("with_jobs", "texts", "featureless", "ensembles")
+    on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in kinds}
+    other_jobs = MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + bool(on["texts"]) + bool(on["featureless"])
+    other_jobs += any(file.stem == model.name for file in plan.files.nulls)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -265,13 +262,13 @@ def _reading(plan: Plan, name: str, model: _Planned, sketch: Sketch, splits: lis
 
 
 def _run_jobs(plan: Plan) -> int:
-    """Jobs that a run has once: its last ones, and those that unpack, place and mix what it reads."""
+    """Jobs that a run has once: its last ones, and those that unpack, place, mix and merge what it reads."""
     needed = {*plan.data.files, *map(Path, plan.models.identifiers.values())}
     mixtures = set(plan.config.mixtures) & set(plan.selection.all)
     needed |= {file for name in mixtures for files in plan.data.mixture_parts(name).values() for file in files}
     unpacked = plan.data.published if plan.config.data_archive else []
     placed = (unpacked, plan.data.demo, [plan.models.demo])
-    return RUN_JOBS + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
+    return RUN_JOBS + len(plan.models.rewards) + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
 
 
 def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> list[tuple[str, Split, str]]:

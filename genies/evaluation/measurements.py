@@ -45,6 +45,7 @@ class Measurements:
         nulls: files of the stage ``nulls``, one for each model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
+        tuned: by model of the run that was tuned from another one of it, the name of that one.
     """
 
     cells: pl.DataFrame
@@ -58,6 +59,7 @@ class Measurements:
     nulls: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
+    tuned: Mapping[str, str] = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:

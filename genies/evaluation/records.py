@@ -99,7 +99,7 @@ COSTS = Table(
     optional=True,
 )
 """Columns of ``costs.csv``: a row per thing that a run rests on and that was kept when it was made, be it by this run
-or by another one: a split's stores (``extract``), a fit (``fit``, ``tune``), the test of a trained fit on a
+or by another one: a split's stores (``extract``), a fit (``probe``, ``tune``), the test of a trained fit on a
 ``distribution`` (``test``), and what a plug-in did (``plugin``). ``genies.spent.Spent`` explains what was measured; it
 is summed over the processes that made the thing, peaks are the largest, and all of it is null where nothing was noted.
 ``bytes`` is what it takes on the disk now.
@@ -115,5 +115,5 @@ JOBS = Table(
     optional=True,
 )
 """Columns of ``jobs.csv``: a row per job of the run, as Snakemake measured it when it last ran. A job that found all in
-the cache took seconds; ``costs.csv`` has what its things cost when they were made. The job of the report, which reads
-this table, is that of the run before."""
+the cache took seconds; ``costs.csv`` has what its things cost when they were made. The jobs that come after this table
+was made (``details``, ``provenance``, ``report``) are those of the run before."""

@@ -63,7 +63,7 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
     }
     one, other = first.get(key), second.get(key)
     seeds = sum(scored.seed_variance for scored in (one, other) if scored)
-    if one is not None and other is not None and _same_pairs(one, other):
+    if one is not None and other is not None and one.same_pairs(other):
         return {**row, "test": "paired", "p": paired_p(other.correct - one.correct, one.cluster, seeds)}
     ends = [cell[name] for name in ("low", "high", "low_b", "high_b")]
     if None in ends:
@@ -72,16 +72,6 @@ def _row(cell: dict[str, Any], first: dict[Key, Scored], second: dict[Key, Score
     if not error:
         return row  # as earlier versions wrote them for ties throughout
     return {**row, "test": "apart", "p": float(2 * stats.norm.sf(abs(row["difference"]) / error))}
-
-
-def _same_pairs(one: Scored, other: Scored) -> bool:
-    """Whether two evaluations ranked the same pairs, in the same clusters.
-
-    Clusters are numbered alike whatever the examples are, so that these have to be the same ones, where they are known.
-    """
-    if not np.array_equal(one.cluster, other.cluster):
-        return False
-    return one.example is None or other.example is None or np.array_equal(one.example, other.example)
 
 
 def describe(compared: pl.DataFrame) -> Iterator[str]:

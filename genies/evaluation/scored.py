@@ -26,6 +26,7 @@ class Scored:
         by_seed: the probabilities under each of k seeds, float64 (k, n); None where there is one.
         example: the example of each pair in its file, int64 (n,); None where that is not known.
         drawn_set: which of several drawn sets each pair was judged by, int64 (n,); None where there is one for all.
+        advantage: score of the best response minus that of the worse one, float64 (n,); None where a score is missing.
     """
 
     correct: np.ndarray
@@ -34,6 +35,7 @@ class Scored:
     by_seed: np.ndarray | None = None
     example: np.ndarray | None = None
     drawn_set: np.ndarray | None = None
+    advantage: np.ndarray | None = None
 
     @property
     def draws(self) -> np.ndarray:
@@ -58,11 +60,22 @@ class Scored:
         """The accuracy's, of 95 %; see ``accuracy_interval``."""
         return accuracy_interval(self.correct, self.cluster, seed_variance=self.seed_variance, seeds=self.seeds)
 
+    def same_pairs(self, other: Scored) -> bool:
+        """Whether the same pairs were ranked, in the same clusters.
+
+        Clusters are numbered alike whatever the examples are, so that these have to be the same ones, where they are
+        known.
+        """
+        if not np.array_equal(self.cluster, other.cluster):
+            return False
+        return self.example is None or other.example is None or np.array_equal(self.example, other.example)
+
     def where(self, chosen: np.ndarray) -> Scored:
         """What it says of some of the pairs, bool (n,)."""
         by_seed = None if self.by_seed is None else self.by_seed[:, chosen]
-        example, sets = (None if part is None else part[chosen] for part in (self.example, self.drawn_set))
-        return Scored(self.correct[chosen], self.cluster[chosen], self.probability[chosen], by_seed, example, sets)
+        parts = (self.example, self.drawn_set, self.advantage)
+        optional = [None if part is None else part[chosen] for part in parts]
+        return Scored(self.correct[chosen], self.cluster[chosen], self.probability[chosen], by_seed, *optional)
 
 
 def variance_over_sets(correct: np.ndarray, cluster: np.ndarray, drawn_set: np.ndarray) -> float:
@@ -131,8 +144,11 @@ def _between(values: np.ndarray, errors: np.ndarray) -> float:
 def scored(pairs: pl.DataFrame) -> Scored:
     """What an evaluation says of the pairs of one target, columns as in ``evaluations.PAIR_COLUMNS``."""
     probability, cluster, example = (pairs[name].to_numpy() for name in ("probability", "cluster", "example"))
+    difference = pairs["score_best"] - pairs["score_worse"]
+    advantage = None if difference.null_count() else difference.to_numpy()
     if pairs["repeated_over"][0] != "seeds":
         sets = None if pairs["drawn_set"].null_count() else pairs["drawn_set"].to_numpy()
-        return Scored(correctness(probability), cluster, probability, example=example, drawn_set=sets)
+        return Scored(correctness(probability), cluster, probability, None, example, sets, advantage)
     by_seed = np.ascontiguousarray(np.array(pairs["repeats"].to_list(), np.float64).T)
-    return Scored(np.mean([correctness(drawn) for drawn in by_seed], axis=0), cluster, probability, by_seed, example)
+    correct = np.mean([correctness(drawn) for drawn in by_seed], axis=0)
+    return Scored(correct, cluster, probability, by_seed, example, advantage=advantage)

@@ -34,9 +34,9 @@ class FitFiles:
         return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
 
     @property
-    def of_probes_and_repeats(self) -> list[Path]:
-        """The same with the repeats."""
-        names = self._methods.probes
+    def of_repeats(self) -> list[Path]:
+        """The same of the repeats."""
+        names = [name for name in self._methods.probes if name in self._methods.repeats]
         return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
 
     @property

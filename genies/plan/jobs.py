@@ -51,11 +51,12 @@ class Jobs:
         """Interventions and plug-ins that are fitted on the references of shifts as well as on their sources."""
         return [name for name in self._methods.names if self.sources(name) != self._selection.sources]
 
-    def targets(self, ensemble: str, source: str) -> list[str]:
-        """Targets of an ensemble: those that all of its members are tested on."""
+    def targets(self, ensemble: str) -> dict[str, list[str]]:
+        """Targets of an ensemble by source: those that all of its members are tested on."""
         members, selection = self._methods.ensembles[ensemble].members, self._selection
         of_probes = all(member in self._methods.probes for member in members)
-        return (selection.probe_targets if of_probes else selection.targets)[source]
+        targets = selection.probe_targets if of_probes else selection.targets
+        return {source: targets[source] for source in self.sources(ensemble)}
 
     def groups(self, intervention: str) -> list[list[str]]:
         """Sources of each training job of an intervention: as few as ``trainings_per_job`` allows, even in size."""

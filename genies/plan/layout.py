@@ -66,9 +66,11 @@ class Layout:
             for source in self._jobs.sources(name)
         ]
 
-    def members(self, model: str, ensemble: str, source: str) -> list[Path]:
-        """The evaluations that an ensemble combines."""
-        return [self.evaluation(model, member, source) for member in self._methods.ensembles[ensemble].members]
+    def members(self, model: str, ensemble: str, source: str | None = None) -> list[Path]:
+        """The evaluations that an ensemble combines, on one source or on all of its own."""
+        sources = self._jobs.sources(ensemble) if source is None else [source]
+        members = self._methods.ensembles[ensemble].members
+        return [self.evaluation(model, member, source) for source in sources for member in members]
 
     def plugin(self, model: str, plugin: str, source: str) -> Path:
         """Folder that a plug-in works in for one source."""

@@ -113,8 +113,14 @@ class Methods:
 
     @cached_property
     def surface(self) -> list[str]:
-        """Surface baselines, which read texts without a model; one job fits and tests all of them."""
+        """Surface baselines, which read texts without a model."""
         return [name for name in self.probes if self.kind(name).features == ("texts",)]
+
+    @cached_property
+    def featureless(self) -> list[str]:
+        """Probes that read neither a model nor features: chance, and surface baselines; one job is for all of them."""
+        kinds = {name: self.kind(name) for name in self.probes}
+        return [name for name, kind in kinds.items() if not kind.fit_views and not kind.predict_views]
 
     @property
     def baselines(self) -> list[str]:
@@ -136,7 +142,7 @@ class Methods:
     @cached_property
     def with_jobs(self) -> list[str]:
         """Probes with jobs of their own."""
-        return [name for name in self.probes if name not in self.surface]
+        return [name for name in self.probes if name not in self.featureless]
 
     @cached_property
     def capability(self) -> list[str]:

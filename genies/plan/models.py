@@ -56,6 +56,17 @@ class Models:
         """The model that a tuned one was trained on."""
         return self._tuned[name].model or self._own[0]
 
+    @property
+    def tuned_from_own(self) -> dict[str, str]:
+        """By model that was tuned from another one of the run, whoever tuned it, the name of that one."""
+        bases = {model: self.untuned(model) for model in self}
+        return {
+            model: own
+            for model, base in bases.items()
+            for own in self._own
+            if base is not None and own != model and (base == own or _same(self.identifiers[own], base))
+        }
+
     def fit_of(self, name: str) -> TunedModel:
         """How a tuned model is configured."""
         return self._tuned[name]

@@ -214,7 +214,7 @@ def _ensemble(plan: Plan, model: str, name: str) -> Iterator[Product]:
     code = plan.code("genies.stages.ensemble")
     for source in plan.jobs.sources(name):
         configured = {**plan.methods.ensembles[name].model_dump(), "seed": plan.config.seed}
-        configured["targets"] = plan.jobs.targets(name, source)
+        configured["targets"] = plan.jobs.targets(name)[source]
         roles = member_roles(plan.files.members(model, name, source))
         yield Product(plan.files.evaluation(model, name, source), code, roles, configured)
 

@@ -26,7 +26,7 @@ REMEDY = "restore the tables, or delete them and make them again"
 METHOD = ("model", "intervention")
 SHARES = (
     "generalization_accuracy", "baseline_accuracy", "source_ID_accuracy", "target_tuned_capability", "accuracy",
-    "calibration_error", "brier", "confidence", "p_adjusted",
+    "calibration_error", "brier", "confidence", "p_adjusted", "before", "after",
 )  # fmt: skip
 """Columns of any table that lie within 0 and 1, as do the ends of their intervals."""
 LONGEST = 60
@@ -76,6 +76,7 @@ RULES: Mapping[str, Rule] = {
     "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
+    "moved": Rule((*PLACE, "rival"), (*PLACE, "base", "pairs", "before", "after", "difference", "verdict")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(

@@ -12,7 +12,8 @@ from genies.report.tables import Tables
 
 Row = dict[str, Any]
 
-STAGES = ("extract", "fit", "tune", "test", "plugin", "evaluate")
+PROBE = "probe"
+STAGES = ("extract", PROBE, "tune", "test", "plugin")
 """In their order; the tests of trained fits are done by jobs of ``tune``."""
 OTHERS = "other jobs"
 
@@ -41,7 +42,9 @@ def costs(tables: Tables) -> list[Row]:
     run = run.group_by(keys, maintain_order=True).agg(pl.len().alias("jobs"), _sum("seconds").alias("job_seconds"))
     rows = made.join(run, on=keys, how="full", coalesce=True, nulls_equal=True, maintain_order="left_right")
     order = {stage: place for place, stage in enumerate((*STAGES, OTHERS))}
-    rows = rows.sort(pl.col("model").is_null(), "model", pl.col("stage").replace_strict(order), maintain_order=True)
+    # Earlier versions named other stages, too.
+    place = pl.col("stage").replace_strict(order, default=len(order))
+    rows = rows.sort(pl.col("model").is_null(), "model", place, maintain_order=True)
     return [{**row, "devices": row["devices"] or []} for row in rows.to_dicts()]
 
 
@@ -53,7 +56,8 @@ def _sum(name: str) -> pl.Expr:
 def computing(rows: list[Row]) -> Row:
     """What it took to compute everything anew, as far as it is known, and what the jobs took.
 
-    What is not kept was computed by the jobs of the run.
+    What is not kept was computed by the jobs of the run. Of probes the fits are kept and their tests are not, so the
+    longer of both counts, which is a little less than all.
 
     Args:
         rows: some of ``costs``.
@@ -65,6 +69,8 @@ def computing(rows: list[Row]) -> Row:
     by_stage: dict[str, float] = {}
     for row in rows:
         known = row["seconds"] if row["things"] else row["job_seconds"]
+        if row["stage"] == PROBE:
+            known = max(row["seconds"] or 0.0, row["job_seconds"] or 0.0)
         by_stage[row["stage"]] = by_stage.get(row["stage"], 0.0) + (known or 0.0)
     seconds = sum(by_stage.values())
     dearest = max(by_stage, key=lambda stage: by_stage[stage], default=None)

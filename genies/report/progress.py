@@ -13,10 +13,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     "model": ("model",),
     "tokenize": ("tokenize",),
     "extract": ("extract",),
-    "fit": ("fit",),
+    "probe": ("probe", "surface", "nulls"),
     "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
-    "evaluate": ("evaluate", "surface", "ensemble", "nulls"),
-    "report": ("metrics", "records", "samples", "sweep", "provenance", "costs", "report"),
+    "ensemble": ("ensemble", "ensemble_on_references"),
+    "report": ("metrics", "sweep", "details", "provenance", "report"),
 }
 """Rules by stage, in the order in which a run comes to them."""
 TERMINAL = "DefaultStreamHandler"

@@ -225,4 +225,5 @@ def _same_methods(ours: set[str], theirs: set[str]) -> dict[str, str]:
 
 def _renamed(frame: pl.DataFrame, models: Mapping[str, str], methods: Mapping[str, str]) -> pl.DataFrame:
     columns = [name for name in METHOD_COLUMNS if name in frame.columns]
-    return frame.with_columns(pl.col("model").replace(models), pl.col(columns).replace(methods))
+    of_models = [name for name in ("model", "base") if name in frame.columns]
+    return frame.with_columns(pl.col(of_models).replace(models), pl.col(columns).replace(methods))

@@ -15,7 +15,7 @@ from genies.spent import FIT, PLUGIN, STORE, TEST, Spent, read_spent
 from genies.store.fits import fits_folder
 
 MEBIBYTE = 2**20
-OF_METHODS = ("fit", "tune", "evaluate", "plugin", "ensemble", "sweep_source")
+OF_METHODS = ("probe", "tune", "plugin", "ensemble", "ensemble_on_references", "sweep_source")
 """Rules of which each job is of a model and a method."""
 OF_MODELS = ("model", "merge", "merge_reward", "tokenize", "extract", "surface", "nulls", "gather", *OF_METHODS)
 
@@ -80,7 +80,7 @@ def _fits(path: Path, cache: Path) -> Iterator[Row]:
     manifest = read_json(path, "intervention", "fits")
     for source, digest in manifest["fits"].items():
         folder = fits_folder(cache, digest)
-        yield _fit(path.parent.name, "fit", path.stem, source, folder, read_spent(folder))
+        yield _fit(path.parent.name, "probe", path.stem, source, folder, read_spent(folder))
 
 
 def _trained(manifest: Mapping[str, Any], cache: Path) -> Iterator[Row]:

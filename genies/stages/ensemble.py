@@ -1,4 +1,4 @@
-"""The stage ``ensemble``: evaluations of one source by several interventions, combined pair by pair."""
+"""The stage ``ensemble``: evaluations of the same sources by several interventions, combined pair by pair."""
 
 from __future__ import annotations
 
@@ -14,11 +14,39 @@ from genies.errors import DataError, StoreError
 from genies.evaluation.ensembles import Combine, combined, scale_of, source_calibrator, source_probability
 from genies.evaluation.evaluations import PAIR_COLUMNS, read_evaluation, write_evaluation
 from genies.making import MADE_OF, made_of, member_roles
+from genies.stages.targets import targets_of
 
 PLACE = ("target", "example", "pair", "cluster", "answer")
 """Columns that say which pair a row is about."""
 NOT_OF_ENSEMBLES = ("repeated_over", "repeats", "drawn_set", "stated_accuracy", "stated_RMS_calibration_error")
 """Columns of an evaluation that are null: they state what a single fit draws, or has a rule of its own for."""
+
+
+def combine_sources(
+    *pairs: str,
+    members: Sequence[Path],
+    combine: Combine = "mean",
+    penalty: float = 0.5,
+    seed: int = 0,
+    output: Path,
+) -> None:
+    """Combine what several interventions say of the same pairs, source by source; see ``combine_evaluations``.
+
+    Args:
+        *pairs: ``SOURCE:TARGET`` of what the ensemble is evaluated on, each source on itself, too.
+        members: the members' evaluations of every source, each ``<member>/<source>.parquet``.
+        combine: how the scaled differences of scores are combined, as ``genies.evaluation.ensembles.combined`` says.
+        penalty: λ of ``variance_penalised``.
+        seed: of the folds in which a source's own pairs are calibrated.
+        output: folder of the evaluations, a parquet file for each source.
+
+    Raises:
+        StoreError: as of ``combine_evaluations``.
+    """
+    for source, targets in targets_of(pairs).items():
+        of_source = [file for file in members if file.stem == source]
+        file = output / f"{source}.parquet"
+        combine_evaluations(*targets, members=of_source, combine=combine, penalty=penalty, seed=seed, output=file)
 
 
 def combine_evaluations(
@@ -29,7 +57,7 @@ def combine_evaluations(
     seed: int = 0,
     output: Path,
 ) -> None:
-    """Combine what several interventions say of the same pairs, after fitting on the same source.
+    """Combine what several interventions say of the same pairs, after fitting on one source.
 
     No model is loaded and no text is read: the members' evaluations hold the scores of every pair.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -44,6 +45,7 @@ def write_tables(
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
+    tuned: Mapping[str, Any] = {},
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -67,6 +69,7 @@ def write_tables(
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
+        tuned: by model that was tuned from another one of the run, the name of that one.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -96,6 +99,7 @@ def write_tables(
         nulls=nulls,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
+        tuned=tuned,
     )
     _write(measured, output)
 

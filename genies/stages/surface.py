@@ -1,4 +1,4 @@
-"""The stage ``surface``: surface baselines fitted and tested, all of them in one job, since each takes a second."""
+"""The stage ``surface``: chance and surface baselines, all of them in one job, since each takes a second."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genies.stages.evaluate import evaluate_fits
-from genies.stages.fit import fit_sources
+from genies.stages.probe import probe_sources
 
 
 def surface_baselines(
@@ -20,7 +19,7 @@ def surface_baselines(
     cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Fit interventions that read texts without a model, and give every test pair of their targets a probability.
+    """Fit interventions that read neither a model nor features, and test them on every pair of their targets.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of what is tested on what.
@@ -33,14 +32,14 @@ def surface_baselines(
         output: the run's folder, for ``interventions/<model>/<name>.json`` and ``evaluations/<model>/<name>/``.
     """
     for name, one in baselines.items():
-        fits = output / "interventions" / model / f"{name}.json"
-        fit_sources(
+        probe_sources(
             one["intervention"],
+            *pairs,
             parameters=one["parameters"],
             train=train,
+            test=test,
             activations=activations,
             cache=cache,
-            output=fits,
+            fits=output / "interventions" / model / f"{name}.json",
+            output=output / "evaluations" / model / name,
         )
-        evaluated = output / "evaluations" / model / name
-        evaluate_fits(*pairs, fits=fits, test=test, activations=activations, cache=cache, output=evaluated)

@@ -27,8 +27,8 @@ def test_every_store_fit_and_test_has_its_cost(run: Verbs) -> None:
     assert things == [
         ("extract", None, None, "north", "train"),
         ("extract", None, None, "north", "test"),
-        ("fit", "mms", "north", None, None),
-        ("fit", "cra", "north", None, None),
+        ("probe", "mms", "north", None, None),
+        ("probe", "cra", "north", None, None),
         ("tune", "lora", "north", None, None),
         ("test", "lora", "north", "north", "test"),
     ]

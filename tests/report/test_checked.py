@@ -14,7 +14,7 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, cues, nulls, own_scores, sets, surface, ties
+from genies.evaluation.tables import answers, claims, cues, moved, nulls, own_scores, sets, surface, ties
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -36,8 +36,8 @@ CLAIM = {
     "claim": "LoRA elicits", "stated_for": "llama-30b", "stated": 0.5, "model": "small", "figure": "f",
     "recomputed": 0.7, "low": 0.6, "high": 0.8, "over": "15 shifts",
 }  # fmt: skip
-COST = {"model": "small", "stage": "fit", "intervention": "mms", "source": "easy", "seconds": 4.0, "bytes": 9}
-JOB = {"rule": "fit", "model": "small", "intervention": "mms", "job": "mms", "seconds": 5.0}
+COST = {"model": "small", "stage": "probe", "intervention": "mms", "source": "easy", "seconds": 4.0, "bytes": 9}
+JOB = {"rule": "probe", "model": "small", "intervention": "mms", "job": "mms", "seconds": 5.0}
 REWARDS = {
     "model": "small", "intervention": "reward_model", "source": "easy", "distribution": "hard", "format": "judge",
     "written": "chat", "library": "transformers 5.23.0", "texts": 3, "difference": 1e-7, "elsewhere": 0, "judged": 40,
@@ -50,7 +50,11 @@ CUE = {**PLACED, "rival": "length", "agree_pairs": 30, "agree_accuracy": 0.9, "c
        "conflict_accuracy": 0.2, "undecided_pairs": 0, "follows": 0.875}  # fmt: skip
 BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "median": 0.5, "high": 0.8, "p": 0.2,
              "accuracy": 0.7, "p_adjusted": 0.2}  # fmt: skip
+MOVED = {**PLACED, "base": "smaller", "rival": "length", "pairs": 40, "before": 0.3, "after": 0.8, "difference": 0.5,
+         "difference_low": 0.1, "difference_high": 0.9, "p_adjusted": 0.01, "verdict": "higher",
+         "score_correlation": 0.2}  # fmt: skip
 FULL = TABLES.having(
+    moved=moved.TABLE.frame([MOVED]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),

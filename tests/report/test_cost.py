@@ -21,7 +21,7 @@ SHIFTS = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", "skill", 1) for n in range
 KNOWN = {"device": "cpu", "cpu_seconds": 10.0, "peak_memory": 3 * 2**30, "bytes": 2048}
 EXTRACT = {"stage": "extract", "seconds": 6000.0, "computed_tokens": 150, "distinct_tokens": 100, **KNOWN}
 TUNE = {"stage": "tune", "intervention": "lora", "seconds": 2000.0, **KNOWN}
-MMS = {"stage": "fit", "intervention": "mms", "seconds": 1.0, **KNOWN}
+MMS = {"stage": "probe", "intervention": "mms", "seconds": 1.0, **KNOWN}
 JOB_EXTRACT = {"rule": "extract", "seconds": 6100.0}
 JOB_TUNE = {"rule": "tune", "intervention": "lora", "seconds": 2100.0}
 METRICS = {"rule": "metrics", "model": None, "seconds": 4.0}
@@ -43,7 +43,7 @@ def test_things_and_jobs_meet_by_stage_and_method() -> None:
     rows = costs(run([TUNE, EXTRACT, MMS, MMS], [METRICS, JOB_TUNE, JOB_EXTRACT]))
     assert [(row["model"], row["stage"], row["intervention"], row["things"], row["jobs"]) for row in rows] == [
         ("small", "extract", None, 1, 1),
-        ("small", "fit", "mms", 2, None),
+        ("small", "probe", "mms", 2, None),
         ("small", "tune", "lora", 1, 1),
         (None, "other jobs", None, None, 1),
     ]
@@ -52,10 +52,24 @@ def test_things_and_jobs_meet_by_stage_and_method() -> None:
 
 
 def test_what_is_not_kept_was_computed_by_its_jobs() -> None:
-    evaluate = {"rule": "evaluate", "intervention": "mms", "seconds": 50.0}
-    total = computing(costs(run([EXTRACT], [JOB_EXTRACT, evaluate, METRICS])))
+    plugin = {"rule": "plugin", "intervention": "plug", "seconds": 50.0}
+    total = computing(costs(run([EXTRACT], [JOB_EXTRACT, plugin, METRICS])))
     assert (total["seconds"], total["job_seconds"]) == (6054, 6154)
     assert total["dearest"] == "extract" and total["share"] == pytest.approx(6000 / 6054)
+
+
+@pytest.mark.parametrize(("job", "counted"), [(50.0, 50.0), (0.5, 1.0)], ids=["fitted now", "fits in the cache"])
+def test_of_a_probe_the_tests_are_not_kept_so_that_its_job_counts_where_it_took_longer(
+    job: float, counted: float
+) -> None:
+    probe = {"rule": "probe", "intervention": "mms", "seconds": job}
+    assert computing(costs(run([MMS], [probe])))["seconds"] == counted
+    assert [row["jobs"] for row in costs(run([MMS], [probe]))] == [1]
+
+
+def test_stages_of_earlier_versions_come_last() -> None:
+    rows = costs(run([MMS | {"stage": "fit"}, EXTRACT, TUNE], []))
+    assert [row["stage"] for row in rows] == ["extract", "tune", "fit"]
 
 
 @pytest.mark.parametrize(
@@ -74,13 +88,13 @@ def test_what_is_not_kept_was_computed_by_its_jobs() -> None:
             "The 1 job of this run took 3 s in all; most was in the cache.",
         ),
         (
-            [EXTRACT, {"stage": "fit", "intervention": "mms", "bytes": 3}],
+            [EXTRACT, {"stage": "probe", "intervention": "mms", "bytes": 3}],
             [JOB_EXTRACT],
             "Computing all of it took at least 1.7 h on the CPU: 1 of 2 results in the cache say nothing of what they "
             "took. The 1 job of this run took 1.7 h in all.",
         ),
         (
-            [{"stage": "fit", "intervention": "mms", "bytes": 3}],
+            [{"stage": "probe", "intervention": "mms", "bytes": 3}],
             [JOB_EXTRACT],
             "The 1 job of this run took 1.7 h in all. What the cache had before is not known: 1 of 1 results in the "
             "cache say nothing of what they took.",
@@ -95,7 +109,7 @@ def test_the_sentence_says_what_it_took_and_what_of_it_was_in_the_cache(
 
 def test_terminal_and_page_count_the_same_things_and_jobs() -> None:
     """What is done once for all models belongs to no model, and to the run; unknown costs are no costs of 0."""
-    unknown = {"stage": "fit", "intervention": "mms", "bytes": 3}
+    unknown = {"stage": "probe", "intervention": "mms", "bytes": 3}
     shared = {"model": None, "stage": "extract", "seconds": 1800.0, "device": "cpu", "bytes": 1}
     for made, jobs, terminal, page in (
         ([EXTRACT, unknown], [JOB_EXTRACT, METRICS], "at least 1.7 h", "The 2 jobs of this run took 1.7 h"),
@@ -121,7 +135,7 @@ def test_of_several_models_the_cost_is_that_of_all() -> None:
 
 def test_a_cost_that_is_not_known_is_no_number_in_the_download() -> None:
     untimed = {"rule": "extract", "seconds": None}
-    tables = run([{"stage": "fit", "intervention": "cra", "bytes": 7}], [untimed])
+    tables = run([{"stage": "probe", "intervention": "cra", "bytes": 7}], [untimed])
     fit, extract = sorted(costs(tables), key=lambda row: row["stage"], reverse=True)
     assert [fit[name] for name in ("seconds", "cpu_seconds", "computed_tokens", "distinct_tokens")] == [None] * 4
     assert extract["job_seconds"] is None and fit["bytes"] == 7
@@ -139,13 +153,13 @@ def test_without_tables_nothing_is_said() -> None:
 def test_the_section_has_a_row_for_each_stage_and_method() -> None:
     page = render(
         "run",
-        run([EXTRACT, MMS, {"stage": "fit", "intervention": "cra", "bytes": 7}], [JOB_EXTRACT, METRICS]),
+        run([EXTRACT, MMS, {"stage": "probe", "intervention": "cra", "bytes": 7}], [JOB_EXTRACT, METRICS]),
         {"configuration": {}},
     )
     section = page[page.index('<section id="cost">') :].partition("</section>")[0]
     text = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).replace("\u00a0", " ").split())
     assert "extract – 1 1.7 h 10 s cpu 3 GiB 2 KiB 1.50 100 distinct 1 1.7 h" in text
-    assert "fit cra 1 1 without a note – – – – 7 B – – –" in text
+    assert "probe cra 1 1 without a note – – – – 7 B – – –" in text
     assert "other jobs – – – – – – – – 1 4 s" in text
 
 

@@ -87,7 +87,7 @@ def test_after_an_edit_of_the_engine_adopted_stores_need_no_pass(project: Projec
     adopted = run_to_end(command, cwd=project.folder, env=project.environment)
     assert adopted.returncode == 0 and "4 adopted, 0 without" in adopted.stdout, adopted.stderr
     jobs = project.jobs()
-    assert jobs["extract"] == jobs["fit:mms"] == jobs["provenance"] == 1 and not jobs["tokenize"]
+    assert jobs["extract"] == jobs["probe:mms"] == jobs["provenance"] == 1 and not jobs["tokenize"]
     assert project.forward_passes() == 0
     (stated,) = read_json(project.folder / "results/mini/provenance.json")["adopted"]
     assert {sample["largest_difference"] for sample in stated["which"].values()} == {0.0} and len(stated["which"]) == 4

@@ -12,7 +12,7 @@ from project import Project
 
 from genies.evaluation.evaluations import METADATA
 
-LAST = ("metrics", "samples", "provenance", "costs", "report")
+LAST = ("metrics", "details", "provenance", "report")
 TRAINED = {"rank": 2, "dropout": 0, "steps": 2, "pairs_per_step": 4}
 
 
@@ -42,8 +42,10 @@ def ran(executed: dict[str, int], rule: str) -> dict[str, int]:
 
 def test_ensembles_are_in_the_tables_and_only_what_depends_on_an_edit_runs_again(project: Project) -> None:
     executed = project.jobs()
-    # On the source and on the reference where both members are fitted there; lora is fitted on sources alone.
-    assert ran(executed, "ensemble") == {"ensemble:both": 1, "ensemble:seeds": 2}
+    # A job for each, on the reference as well where both members are fitted there; lora is fitted on sources alone.
+    assert ran(executed, "ensemble") == {"ensemble:both": 1}
+    assert ran(executed, "ensemble_on_references") == {"ensemble_on_references:seeds": 1}
+    assert len(advantages(project, "seeds", "south")) and len(advantages(project, "seeds"))
     results = project.folder / "results/mini"
     metrics = pl.read_csv(results / "generalization_metrics.csv")
     assert metrics["intervention"].to_list() == ["zero_shot", "mms", "lora", "both", "seeds"]
@@ -79,10 +81,11 @@ def test_ensembles_are_in_the_tables_and_only_what_depends_on_an_edit_runs_again
     executed = project.jobs()
     assert ran(executed, "ensemble") == {"ensemble:both": 1, "ensemble:all": 1}
     assert ran(executed, "tune") == {"tune:lora": 1, "tune:lora@1": 1}
-    assert not ran(executed, "fit") and not ran(executed, "evaluate") and "extract" not in executed
+    assert not ran(executed, "probe") and "extract" not in executed
     # The code of what combines.
     code = project.folder / "genies/evaluation/ensembles.py"
     code.write_text(code.read_text() + "\nEDITED = True\n")
     executed = project.planned()
-    assert ran(executed, "ensemble") == {"ensemble:both": 1, "ensemble:seeds": 2, "ensemble:all": 1}
-    assert not ran(executed, "fit") and not ran(executed, "tune") and "extract" not in executed
+    assert ran(executed, "ensemble") == {"ensemble:both": 1, "ensemble:all": 1}
+    assert ran(executed, "ensemble_on_references") == {"ensemble_on_references:seeds": 1}
+    assert not ran(executed, "probe") and not ran(executed, "tune") and "extract" not in executed

@@ -139,8 +139,7 @@ def test_where_both_models_have_stores_no_text_passes_through_a_model(project: P
     # Another β evaluates again, and reads no text.
     project.config["intervention_parameters"]["implicit_reward"]["beta"] = 2 * BETA
     assert project.jobs() == {
-        **dict.fromkeys(("fit:implicit_reward", "evaluate:implicit_reward"), 1),
-        **dict.fromkeys(("records", "metrics", "samples", "provenance", "costs", "report"), 1),
+        **dict.fromkeys(("probe:implicit_reward", "metrics", "details", "provenance", "report"), 1),
     }
     doubled = evaluation(project, "second")
     np.testing.assert_allclose(doubled["score_best"].to_numpy(), 2 * evaluation(project)["score_best"].to_numpy())
@@ -160,7 +159,7 @@ def test_a_reference_with_another_tokenizer_ends_the_run_in_one_line(project: Pr
     project.config["intervention_parameters"]["implicit_reward"]["reference"] = "other-words"
     result = project.run()
     assert result.returncode != 0
-    log = (project.folder / "results/mini/logs/evaluate/policy/implicit_reward.log").read_text()
+    log = (project.folder / "results/mini/logs/probe/policy/implicit_reward.log").read_text()
     assert re.search(
         r"error: north test: example \d+: policy and its reference other-words read it as different "
         r"tokens; name a reference with the same tokenizer and chat template\n",

@@ -72,10 +72,10 @@ def other_code(project: Project) -> None:
 @pytest.mark.parametrize(
     ("change", "verb"),
     [
-        (other_parameter, "fit"),
+        (other_parameter, "probe"),
         pytest.param(other_dtype, "extract", marks=pytest.mark.torture),
         pytest.param(other_seed, "tokenize", marks=pytest.mark.torture),
-        pytest.param(other_code, "evaluate", marks=pytest.mark.torture),
+        pytest.param(other_code, "probe", marks=pytest.mark.torture),
     ],
 )
 def test_a_failed_job_does_not_make_the_next_run_claim_its_results(
@@ -212,4 +212,4 @@ def test_data_that_were_swapped_for_others_of_the_same_time_are_noticed(project:
     file.write_text(json.dumps(examples[::-1]))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     planned = project.planned()
-    assert planned["tokenize"] == planned["extract"] == planned["evaluate:mms"] == 1
+    assert planned["tokenize"] == planned["extract"] == planned["probe:mms"] == 1

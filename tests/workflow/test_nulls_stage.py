@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from project import Project
 
-AGAIN = ("metrics", "provenance", "costs", "report")
+AGAIN = ("metrics", "details", "provenance", "report")
 
 
 def test_a_null_of_every_probe_that_chooses_sites_on_every_shift(project: Project) -> None:

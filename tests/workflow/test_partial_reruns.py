@@ -36,9 +36,8 @@ class Row:
     before: Edit | None = None
 
 
-PROBES = tuple(f"{rule}:{name}" for rule in ("fit", "evaluate") for name in ("random", "zero_shot", "mms"))
-TABLES = ("metrics", "samples", "provenance", "costs", "report")
-EVERYTHING = ("records", *TABLES)
+PROBES = ("surface", "probe:zero_shot", "probe:mms")
+TABLES = ("metrics", "details", "provenance", "report")
 
 
 def config(**changes: object) -> Edit:
@@ -114,26 +113,27 @@ ROWS = {
     ),
     "the report's code": Row(code("genies/report/page.py"), rest=("report",)),
     "what is stated of costs": Row(costs, rest=("report",)),
-    "an intervention's code": Row(code("genies/interventions/mms.py"), ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
-    "an intervention's parameter": Row(parameter, ("fit:mms", "evaluate:mms"), EVERYTHING, fits=2),
+    "the evaluation's code": Row(code("genies/evaluation/judge.py"), PROBES, TABLES),
+    "an intervention's code": Row(code("genies/interventions/mms.py"), ("probe:mms",), TABLES, fits=2),
+    "an intervention's parameter": Row(parameter, ("probe:mms",), TABLES, fits=2),
     "a new intervention on features that are stored": Row(
         interventions("lat_pca"),
-        ("fit:lat_pca", "evaluate:lat_pca"),
-        EVERYTHING,
+        ("probe:lat_pca",),
+        TABLES,
         fits=2,
         before=interventions("lat_stim_1"),
     ),
     "a new intervention with further features": Row(
         interventions("lat_stim_1"),
-        ("extract", *PROBES, "fit:lat_stim_1", "evaluate:lat_stim_1"),
-        EVERYTHING,
+        ("extract", *PROBES, "probe:lat_stim_1"),
+        TABLES,
         PLAIN,
         fits=2,
     ),
     "a new intervention with further views": Row(
         interventions("lat_stim_2"),
-        ("tokenize", "extract", *PROBES, "fit:lat_stim_2", "evaluate:lat_stim_2"),
-        EVERYTHING,
+        ("tokenize", "extract", *PROBES, "probe:lat_stim_2"),
+        TABLES,
         stores(
             "north train lat_template", "south train lat_template", "north test lat_template", "south test lat_template"
         ),
@@ -141,13 +141,13 @@ ROWS = {
     ),
     "a new shift between known distributions, of which one is fitted on already": Row(
         shift("south", "north"),
-        ("overlap", *(f"evaluate:{name}" for name in ("random", "zero_shot", "mms"))),
-        EVERYTHING,
+        ("overlap", *PROBES),
+        TABLES,
     ),
     "a new shift from a distribution that was only tested on (as it is where no capability is asked for)": Row(
         shift("south", "north"),
         ("overlap", "tokenize", "extract", *PROBES),
-        EVERYTHING,
+        TABLES,
         stores("south train plain"),
         fits=3,
         before=config(capability_interventions=[]),
@@ -155,34 +155,34 @@ ROWS = {
     "a new shift to a new distribution": Row(
         shift("north", "west"),
         ("overlap", "tokenize", "extract", *PROBES),
-        EVERYTHING,
+        TABLES,
         stores("west train plain", "west test plain"),
         fits=3,
     ),
     "a test split": Row(
-        example("test"), ("overlap", "tokenize", "extract", *PROBES), EVERYTHING, stores("south test plain")
+        example("test"), ("overlap", "tokenize", "extract", *PROBES), TABLES, stores("south test plain")
     ),
     "a training split": Row(
-        example("train"), ("overlap", "tokenize", "extract", *PROBES), EVERYTHING, stores("south train plain"), fits=3
+        example("train"), ("overlap", "tokenize", "extract", *PROBES), TABLES, stores("south train plain"), fits=3
     ),
     "the limit of one distribution": Row(
         config(limit={"distributions": {"south": {"train": 10, "test": 5}}}),
         ("overlap", "tokenize", "extract", *PROBES),
-        EVERYTHING,
+        TABLES,
         fits=3,
     ),
-    "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), EVERYTHING, PLAIN, fits=2),
+    "a new model": Row(model, ("model", "tokenize", "extract", *PROBES), TABLES, PLAIN, fits=2),
     "the seed": Row(
         config(seed=1),
         ("overlap", "tokenize", "extract", *PROBES),
-        EVERYTHING,
+        TABLES,
         stores("north train plain", "south train plain"),
         fits=6,
     ),
     "the tokenization's code": Row(
-        code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), EVERYTHING, fits=2
+        code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), TABLES, fits=2
     ),
-    "the extraction's code": Row(code("genies/engine/decoder.py"), ("extract", *PROBES), EVERYTHING, PLAIN, fits=2),
+    "the extraction's code": Row(code("genies/engine/decoder.py"), ("extract", *PROBES), TABLES, PLAIN, fits=2),
     "a view's template that no intervention of the run reads": Row(template),
 }
 
@@ -197,7 +197,7 @@ def known_fits(project: Project) -> set[str]:
     return {folder.name for folder in (project.folder / "cache/interventions").iterdir() if folder.is_dir()}
 
 
-EXECUTED = ("an intervention's parameter", "a test split")
+EXECUTED = ("an intervention's parameter", "a test split", "the evaluation's code")
 """Rows that every run of the tests executes; the others take minutes, and are executed by ``make torture``."""
 
 
@@ -230,11 +230,11 @@ def test_an_edit_runs_exactly_what_depends_on_it(project: Project, name: str) ->
 
 def test_editing_the_template_of_a_view_extracts_that_view_alone(project: Project) -> None:
     interventions("lat_stim_2")(project)
-    project.jobs("--until", "fit")
+    project.jobs("--until", "probe")
     before, fits = known_stores(project), known_fits(project)
     template(project)
-    executed = project.jobs("--until", "fit")
-    assert executed["tokenize"] == executed["extract"] == executed["fit:lat_stim_2"] == 1
+    executed = project.jobs("--until", "probe")
+    assert executed["tokenize"] == executed["extract"] == executed["probe:lat_stim_2"] == 1
     after = known_stores(project)
     assert {after[store][2] for store in set(after) - set(before)} == {"lat_template"}
     assert len(known_fits(project) - fits) == 2

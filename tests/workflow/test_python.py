@@ -54,6 +54,6 @@ def test_the_workflow_adds_the_report_to_a_call(project: Project, monkeypatch: p
     called(project, monkeypatch, run="called")
     metrics = Path("results/called/generalization_metrics.csv").read_bytes()
     jobs = executed(project.snakemake("--configfile", "results/called/config.yaml"))
-    assert jobs == dict.fromkeys(("records", "samples", "provenance", "costs", "report"), 1)
+    assert jobs == dict.fromkeys(("details", "provenance", "report"), 1)
     assert Path("results/called/report.html").is_file()
     assert Path("results/called/generalization_metrics.csv").read_bytes() == metrics

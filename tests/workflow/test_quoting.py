@@ -203,8 +203,8 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     assert values("unpack", "archive") == [f"{text}/archive.tar"]
     assert values("mixture", "source") == [Path(text, "north")]
     assert all({own["north"][0]} <= set(files) for files in values("tokenize", "train"))
-    assert all({own["north"][1], own["south"][1]} <= set(files) for files in values("evaluate", "test"))
-    fits = {options.intervention: options.parameters for options in called["fit"]}
+    assert all({own["north"][1], own["south"][1]} <= set(files) for files in values("probe", "test"))
+    fits = {options.intervention: options.parameters for options in called["probe"]}
     assert fits[f"{text}/own.py"]["word"] == text
     assert set(values("plugin", "folder")) == {Path(text, "plug")}
     assert [reading.limit for reading in values("overlap", "reading")] == [Limit(**config["limit"])]
@@ -214,7 +214,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     stated = values("provenance", "config")[0]
     assert stated["folders"] == config["folders"] and stated["revisions"] == config["revisions"]
     assert str(Path(text, "own.py")) in values("provenance", "config")[0]["interventions"]
-    assert {"tune", "gather", "sweep_source", "sweep", "extract", "overlap", "records", "samples"} <= set(called)
+    assert {"tune", "gather", "sweep_source", "sweep", "extract", "overlap", "details"} <= set(called)
 
 
 RENDERED = {"revisions.owner/name", "intervention_parameters.own.word"}
@@ -317,7 +317,7 @@ def test_long_lists_reach_the_verbs(shell: Shell) -> None:
         }
     )
     called = {rule: [shell.options(command) for command in found] for rule, found in commands.items()}
-    assert len(called["evaluate"][0].test) == 300
+    assert len(called["probe"][0].test) == 300
 
 
 @pytest.mark.torture

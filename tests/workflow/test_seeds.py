@@ -13,8 +13,8 @@ def test_further_seeds_fit_again_and_leave_the_runs_own_results_alone(project: P
     before = pl.read_csv(results / "generalization_metrics.csv")
     project.config["further_seeds"] = [1, 2]
     executed = project.jobs()
-    fits = {f"{rule}:mms@{seed}": 1 for rule in ("fit", "evaluate") for seed in (1, 2)}
-    assert executed == {**fits, **dict.fromkeys(("metrics", "provenance", "costs", "report"), 1)}
+    fits = [f"probe:mms@{seed}" for seed in (1, 2)]
+    assert executed == dict.fromkeys((*fits, "metrics", "details", "provenance", "report"), 1)
     assert pl.read_csv(results / "generalization_metrics.csv").equals(before)
     spread = pl.read_csv(results / "seeds.csv")
     assert spread.select("intervention", "over", "seeds").rows() == [("mms", "all", 3), ("mms", "shift", 3)]
@@ -27,7 +27,7 @@ def test_another_run_is_shown_beside_this_one_and_drawn_again_when_it_changes(pr
     other = project.folder / "elsewhere/earlier"
     shutil.copytree(project.folder / "results/mini", other)
     project.config["beside"] = ["elsewhere/earlier"]
-    assert project.jobs() == {"provenance": 1, "costs": 1, "report": 1}
+    assert project.jobs() == {"provenance": 1, "report": 1}
     page = (project.folder / "results/mini/report.html").read_text(encoding="utf-8")
     assert "tiny-llama (earlier)" in page and "beside: earlier" in page
     assert project.jobs() == {}

@@ -159,12 +159,12 @@ def test_all_but_small_jobs_go_through_slurm_and_those_with_a_model_ask_for_a_gp
         "rule_tokenize": None,
         "rule_extract": "gres:gpu:1",
         "rule_tune": "gres:gpu:1",
-        "rule_probe_evaluate_fit": None,
+        "rule_probe": None,
     }
     assert len(run.jobs) == 4
     assert {job["JobState"] for job in run.jobs} == {"COMPLETED"}
     assert set(re.findall(r"^localrule (\w+):", run.log, re.MULTILINE)) == {
-        "all", "model", "gather", "overlap", "metrics", "records", "samples", "provenance", "costs", "report",
+        "all", "model", "gather", "overlap", "metrics", "details", "provenance", "report",
     }  # fmt: skip
 
 
@@ -211,7 +211,7 @@ def test_the_profile_names_rules_that_exist_and_every_rule_that_wants_a_gpu() ->
     bodies |= {name: bodies[like] for like, name in re.findall(r"^ *use rule (\w+) as (\w+) with:", text, re.MULTILINE)}
     submitted = {name for name, body in bodies.items() if "localrule: True" not in body}
     resources = profile["set-resources"]
-    assert {*resources, *profile["groups"], *profile["set-threads"]} <= submitted
+    assert {*resources, *profile["set-threads"]} <= submitted
     assert {name for name, asked in resources.items() if asked.get("gpu")} == {
         name for name, body in bodies.items() if re.search(r"^ +gpu=", body, re.MULTILINE)
     }

@@ -14,7 +14,7 @@ from genies.errors import ConfigError
 from genies.plan import Plan
 
 LORA = {"steps": 2, "pairs_per_step": 4, "rank": 2, "learning_rate": 1e-2}
-ONCE = ("merge", "merge_reward", "tokenize", "extract", "fit:mms", "evaluate:mms", "tune:lora", "tune:reward_model")
+ONCE = ("merge", "merge_reward", "tokenize", "extract", "probe:mms", "tune:lora", "tune:reward_model")
 
 
 def configured(project: Project) -> Project:
@@ -41,7 +41,7 @@ def test_the_run_trains_it_makes_it_a_model_and_probes_and_scores_it(project: Pr
     assert {name: jobs[name] for name in ("model", "merge", "merge_reward")} == dict.fromkeys(
         ("model", "merge", "merge_reward"), 1
     )
-    assert (jobs["tokenize"], jobs["extract"], jobs["fit:mms"], jobs["fit:random"]) == (2, 2, 2, 1)
+    assert (jobs["tokenize"], jobs["extract"], jobs["probe:mms"], jobs["surface"]) == (2, 2, 2, 1)
     tuned, reward = manifest(project, "models/north_lora.json"), manifest(project, "models/rewards/north_lora.json")
     (fit,) = manifest(project, "interventions/tiny-llama/lora/north.json")["fits"].values()
     assert tuned["fit"] == reward["fit"] == fit and tuned["path"] != reward["path"]
@@ -58,6 +58,11 @@ def test_the_run_trains_it_makes_it_a_model_and_probes_and_scores_it(project: Pr
     assert difference < 1e-5 and scores["lora"]["score_best"].std() > 1e-3
     print(f"largest difference between lora and its merged model: {difference:.2g}")
     assert "north_lora" in (project.folder / "results/mini/report.html").read_text()
+    (row,) = pl.read_csv(project.folder / "results/mini/moved.csv").iter_rows(named=True)
+    accuracies = dict(cells.filter(intervention="mms", target="south").select("model", "accuracy").rows())
+    assert (row["model"], row["base"], row["intervention"]) == ("north_lora", "tiny-llama", "mms")
+    assert (row["before"], row["after"]) == (accuracies["tiny-llama"], accuracies["north_lora"])
+    assert row["rival"] is None and -1 <= row["score_correlation"] < 1
     assert not project.planned()
 
 
@@ -65,8 +70,8 @@ def test_what_does_not_concern_it_runs_nothing_of_it_again(project: Project) -> 
     project.config["intervention_parameters"]["mms"] = {"split_seed": 5}
     planned = project.planned()
     del project.config["intervention_parameters"]["mms"]
-    assert planned["fit:mms"] == 2
-    assert not ({"model", *ONCE} - {"fit:mms", "evaluate:mms"}) & set(planned)
+    assert planned["probe:mms"] == 2
+    assert not ({"model", *ONCE} - {"probe:mms"}) & set(planned)
     comment = project.folder / "genies/stages/merge.py"
     comment.write_text(comment.read_text() + "# nothing\n")
     assert not project.planned()
@@ -77,7 +82,7 @@ def test_another_training_parameter_trains_merges_and_extracts_again(project: Pr
     project.config["intervention_parameters"]["lora"]["steps"] = 3
     jobs = project.jobs()
     assert {name: jobs[name] for name in ONCE} == dict.fromkeys(ONCE, 1)
-    assert not {"model", "fit:random"} & set(jobs)
+    assert not {"model", "surface"} & set(jobs)
     after = manifest(project, "models/north_lora.json")
     assert after["fit"] != before["fit"] and after["path"] != before["path"]
     assert not project.planned()

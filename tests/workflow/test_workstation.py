@@ -31,16 +31,13 @@ def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(pro
     said = run_as_people_do(project, **{VISIBLE: ""})
     # Not from the line's begin: Snakemake writes its own line ends apart, and a job's line may come before one.
     done = re.findall(r"genies: ([^:]*): done in \d\d:\d\d\n", said)
-    assert sorted(done) == sorted(
-        ["fit tiny-llama again", "evaluate tiny-llama again", "metrics", "records", "samples", "provenance",
-         "costs", "report"]
-    )  # fmt: skip
+    assert sorted(done) == ["details", "metrics", "probe tiny-llama again", "provenance", "report"]
     end = said[said.index("tiny-llama: accuracy on the target") :]
     assert re.search(r"^mms +\d\.\d{3}", end, re.MULTILINE) and "extreme (1 shifts)" in end
-    assert re.search(r"^cost: \d+ s of wall time for 8 jobs, [\d.e-]+ CPU hours, 0 GPU hours; ", end, re.MULTILINE)
+    assert re.search(r"^cost: \d+ s of wall time for 5 jobs, [\d.e-]+ CPU hours, 0 GPU hours; ", end, re.MULTILINE)
     assert re.search(r"^to compute all of it: \d+ s, by this run or by earlier ones$", end, re.MULTILINE)
     assert f"report: {project.folder.resolve()}/results/mini/report.html\n" in end
-    assert "stage 1 of 3: fit\n" in said and re.search(r"9 of 9 jobs done, \d+ s so far, about 0 s left", said)
+    assert "stage 1 of 2: probe\n" in said and re.search(r"6 of 6 jobs done, \d+ s so far, about 0 s left", said)
     assert "steps" not in said
     assert "input:" not in said and "jobid: 0\n" not in said
     assert "gpu" not in said
@@ -48,7 +45,7 @@ def test_every_job_ends_with_a_line_and_the_run_with_the_place_of_its_report(pro
 
 def test_as_many_jobs_use_a_gpu_at_a_time_as_there_are_gpus(project: Project) -> None:
     project.config["interventions"].append("lat_stim_1")
-    said = run_as_people_do(project, "--until", "fit", **{VISIBLE: "0,1"})
+    said = run_as_people_do(project, "--until", "probe", **{VISIBLE: "0,1"})
     assert re.search(r"^Provided resources: gpu=\D*2\b", said, re.MULTILINE)
 
 
@@ -70,7 +67,6 @@ def test_a_model_that_is_spread_takes_all_gpus_and_a_training_one(
 
 def test_logs_and_benchmarks_of_a_rule_lie_in_one_folder(finished: Project) -> None:
     results = finished.folder / "results/mini"
-    for rule in ("fit", "evaluate"):
-        for kind, suffix in (("logs", "log"), ("benchmarks", "tsv")):
-            found = {file.name for file in (results / kind / rule / "tiny-llama").iterdir()}
-            assert found == {f"{name}.{suffix}" for name in ("random", "zero_shot", "mms")}
+    for kind, suffix in (("logs", "log"), ("benchmarks", "tsv")):
+        found = {file.name for file in (results / kind / "probe" / "tiny-llama").iterdir()}
+        assert found == {f"{name}.{suffix}" for name in ("zero_shot", "mms")}

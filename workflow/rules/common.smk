@@ -1,5 +1,6 @@
 # What all rules share: the configuration, the plan that is made from it, and what holds for every job.
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ try:
     from genies.plan import Plan, find_programs_beside, one_of
     from genies.plan.checks import beside_files
     from genies.plan.products import products
+    from genies.plan.selection import pairs_of
     from genies.report.progress import Progress
     from genies.store.users import at_work
 except ModuleNotFoundError as error:

@@ -1,61 +1,48 @@
-# Evaluations: a probability for every test pair of every target; metrics: tables over all shifts.
+# Ensembles, which combine evaluations; metrics: tables over all shifts.
 
 
-rule evaluate:
+rule ensemble:
     input:
-        fits=rules.fit.output,
-        activations=rules.fit.input.activations,
-        reference=lambda wildcards: plan.reference_activations(wildcards.model, wildcards.intervention),
-        test=plan.data.test(plan.selection.tested),
+        lambda wildcards: plan.files.members(wildcards.model, wildcards.intervention),
+    output:
+        [
+            results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
+            for source in plan.selection.sources
+        ],
+    log:
+        results / "logs" / "ensemble" / "{model}" / "{intervention}.log",
+    benchmark:
+        results / "benchmarks" / "ensemble" / "{model}" / "{intervention}.tsv"
+    wildcard_constraints:
+        intervention=one_of(name for name in plan.methods.ensembles if name not in plan.jobs.on_references),
+    localrule: True
+    threads: 1
+    params:
+        pairs=lambda wildcards: pairs_of(plan.jobs.targets(wildcards.intervention)),
+        combine=lambda wildcards: plan.methods.ensembles[wildcards.intervention].combine,
+        penalty=lambda wildcards: plan.methods.ensembles[wildcards.intervention].penalty,
+        seed=plan.config.seed,
+        folder=subpath(output[0], parent=True),
+        code=plan.code("genies.stages.ensemble"),
+    shell:
+        further("params.pairs", members="input")
+        + "genies --stdin --log={log:q} ensemble --combine={params.combine:q} --penalty={params.penalty:q} "
+        "--seed={params.seed:q} --output={params.folder:q}"
+
+
+# The same of ensembles whose members are all fitted on references, too: a rule's outputs cannot depend on that.
+use rule ensemble as ensemble_on_references with:
     output:
         [
             results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
             for source in plan.selection.fitted_on
         ],
     log:
-        results / "logs" / "evaluate" / "{model}" / "{intervention}.log",
+        results / "logs" / "ensemble_on_references" / "{model}" / "{intervention}.log",
     benchmark:
-        results / "benchmarks" / "evaluate" / "{model}" / "{intervention}.tsv"
+        results / "benchmarks" / "ensemble_on_references" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.methods.with_jobs),
-    threads: 1
-    resources:
-        mem_mb=4000,
-    params:
-        pairs=plan.selection.probe_pairs,
-        folder=subpath(output[0], parent=True),
-        cache=cache,
-        data=plan.data.digest("test", plan.selection.tested),
-        code=lambda wildcards: plan.code("genies.stages.evaluate", intervention=wildcards.intervention),
-    shell:
-        further("params.pairs", test="input.test", activations="input.activations", reference="input.reference")
-        + "genies --stdin --log={log:q} evaluate --fits={input.fits:q} --cache={params.cache:q} "
-        "--output={params.folder:q}"
-
-
-rule ensemble:
-    input:
-        lambda wildcards: plan.files.members(wildcards.model, wildcards.intervention, wildcards.source),
-    output:
-        results / "evaluations" / "{model}" / "{intervention}" / "{source}.parquet",
-    log:
-        results / "logs" / "ensemble" / "{model}" / "{intervention}" / "{source}.log",
-    benchmark:
-        results / "benchmarks" / "ensemble" / "{model}" / "{intervention}" / "{source}.tsv"
-    wildcard_constraints:
-        intervention=one_of(plan.methods.ensembles),
-    localrule: True
-    threads: 1
-    params:
-        targets=lambda wildcards: plan.jobs.targets(wildcards.intervention, wildcards.source),
-        combine=lambda wildcards: plan.methods.ensembles[wildcards.intervention].combine,
-        penalty=lambda wildcards: plan.methods.ensembles[wildcards.intervention].penalty,
-        seed=plan.config.seed,
-        code=plan.code("genies.stages.ensemble"),
-    shell:
-        further("params.targets", members="input")
-        + "genies --stdin --log={log:q} ensemble --combine={params.combine:q} --penalty={params.penalty:q} "
-        "--seed={params.seed:q} --output={output:q}"
+        intervention=one_of(name for name in plan.methods.ensembles if name in plan.jobs.on_references),
 
 
 rule overlap:
@@ -80,40 +67,6 @@ rule overlap:
     shell:
         further("params.pairs", train="input.train", test="input.test")
         + "genies --stdin --log={log:q} overlap {params.reading:q} --output={params.folder:q}"
-
-
-rule records:
-    input:
-        overlap=rules.overlap.output.examples,
-        tokens=expand(rules.tokenize.output, model=plan.models),
-        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
-        fits=plan.fits.of_probes,
-        tuned=plan.fits.all_trained,
-    output:
-        texts=results / "texts.csv",
-        training=results / "training.csv",
-        checks=results / "checks.csv",
-        sites=results / "sites.csv",
-        reward_models=results / "reward_models.csv",
-    log:
-        results / "logs" / "records.log",
-    benchmark:
-        results / "benchmarks" / "records.tsv"
-    localrule: True
-    threads: 1
-    params:
-        shifts=plan.selection.shift_pairs,
-        folder=results,
-        code=plan.code("genies.stages.records"),
-    shell:
-        further(
-            "params.shifts",
-            tokens="input.tokens",
-            activations="input.activations",
-            fits="input.fits",
-            tuned="input.tuned",
-        )
-        + "genies --stdin --log={log:q} records --overlap={input.overlap:q} --output={params.folder:q}"
 
 
 rule metrics:
@@ -150,6 +103,7 @@ rule metrics:
         trained=plan.methods.trained,
         surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
+        tuned=json.dumps(plan.models.tuned_from_own),
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
@@ -164,42 +118,4 @@ rule metrics:
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "
         "--on-references {params.on_references:q} --repeats {params.repeats:q} --absent {params.absent:q} "
-        "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
-
-
-rule samples:
-    input:
-        evaluations=plan.files.evaluations(),
-        test=plan.data.test(plan.selection.tested),
-        tokens=expand(rules.tokenize.output, model=plan.models),
-        described=expand(described, model=plan.models),
-    output:
-        results / "samples.json",
-    log:
-        results / "logs" / "samples.log",
-    benchmark:
-        results / "benchmarks" / "samples.tsv"
-    localrule: True
-    threads: 1
-    params:
-        pairs=plan.selection.sampled_pairs,
-        references=plan.selection.references,
-        on_references=plan.jobs.on_references,
-        absent=plan.absent,
-        evaluations=results / "evaluations",
-        models=list(plan.models),
-        interventions=plan.methods.names,
-        reading=flags(plan.reading, only=("seed", "framing", "limit")),
-        data=plan.data.digest("test", plan.selection.tested),
-        code=plan.code("genies.stages.samples"),
-    shell:
-        further(
-            "params.pairs",
-            references="params.references",
-            test="input.test",
-            tokens="input.tokens",
-            described="input.described",
-        )
-        + "genies --stdin --log={log:q} samples --evaluations={params.evaluations:q} --models {params.models:q} "
-        "--interventions {params.interventions:q} --on-references {params.on_references:q} "
-        "--absent {params.absent:q} {params.reading:q} --output={output:q}"
+        "--overlap={input.overlap:q} --tuned={params.tuned:q} --seed={params.seed:q} --output={params.folder:q}"

@@ -1,16 +1,23 @@
-# Fits: every intervention on the training pairs of every source. A fit is kept in the cache by digest.
+# Interventions, fitted on the training pairs of every source and tested on all pairs of its targets. A fit is kept in
+# the cache by digest.
 
 
-rule fit:
+rule probe:
     input:
         train=plan.data.train(plan.selection.fitted_on),
+        test=plan.data.test(plan.selection.tested),
         activations=[results / "activations" / "{model}" / f"{batch}.json" for batch in plan.jobs.batches],
+        reference=lambda wildcards: plan.reference_activations(wildcards.model, wildcards.intervention),
     output:
-        results / "interventions" / "{model}" / "{intervention}.json",
+        [
+            results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
+            for source in plan.selection.fitted_on
+        ],
+        fits=results / "interventions" / "{model}" / "{intervention}.json",
     log:
-        results / "logs" / "fit" / "{model}" / "{intervention}.log",
+        results / "logs" / "probe" / "{model}" / "{intervention}.log",
     benchmark:
-        results / "benchmarks" / "fit" / "{model}" / "{intervention}.tsv"
+        results / "benchmarks" / "probe" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
         intervention=one_of(plan.methods.with_jobs),
     threads: 1
@@ -19,27 +26,37 @@ rule fit:
     params:
         intervention=lambda wildcards: plan.methods.specs[wildcards.intervention],
         parameters=lambda wildcards: plan.methods.parameters_json(wildcards.intervention),
+        pairs=plan.selection.probe_pairs,
+        folder=subpath(output[0], parent=True),
         cache=cache,
-        data=plan.data.digest("train", plan.selection.fitted_on),
-        code=lambda wildcards: plan.code("genies.stages.fit", intervention=wildcards.intervention),
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        code=lambda wildcards: plan.code("genies.stages.probe", intervention=wildcards.intervention),
     shell:
-        further("params.intervention", train="input.train", activations="input.activations")
-        + "genies --stdin --log={log:q} fit --parameters={params.parameters:q} --cache={params.cache:q} "
-        "--output={output:q}"
+        further(
+            "params.intervention",
+            "params.pairs",
+            train="input.train",
+            test="input.test",
+            activations="input.activations",
+            reference="input.reference",
+        )
+        + "genies --stdin --log={log:q} probe --parameters={params.parameters:q} --cache={params.cache:q} "
+        "--fits={output.fits:q} --output={params.folder:q}"
 
 
-if plan.methods.surface:
+# Chance and surface baselines, which read neither the model nor its features.
+if plan.methods.featureless:
 
     rule surface:
         input:
-            train=rules.fit.input.train,
-            activations=rules.fit.input.activations,
-            test=plan.data.test(plan.selection.tested),
+            train=rules.probe.input.train,
+            test=rules.probe.input.test,
+            activations=rules.probe.input.activations,
         output:
-            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.methods.surface],
+            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.methods.featureless],
             [
                 results / "evaluations" / "{model}" / name / f"{source}.parquet"
-                for name in plan.methods.surface
+                for name in plan.methods.featureless
                 for source in plan.selection.fitted_on
             ],
         log:
@@ -49,15 +66,11 @@ if plan.methods.surface:
         threads: 1
         params:
             pairs=plan.selection.probe_pairs,
-            baselines=plan.methods.as_json(plan.methods.surface),
+            baselines=plan.methods.as_json(plan.methods.featureless),
             cache=cache,
             folder=results,
-            data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
-            code=[
-                plan.code(f"genies.stages.{stage}", intervention=name)
-                for name in plan.methods.surface
-                for stage in ("fit", "evaluate")
-            ],
+            data=rules.probe.params.data,
+            code=[plan.code("genies.stages.surface", intervention=name) for name in plan.methods.featureless],
         shell:
             further("params.pairs", train="input.train", test="input.test", activations="input.activations")
             + "genies --stdin --log={log:q} surface --baselines={params.baselines:q} --model={wildcards.model:q} "
@@ -66,9 +79,9 @@ if plan.methods.surface:
 
 rule nulls:
     input:
-        train=rules.fit.input.train,
-        activations=rules.fit.input.activations,
-        test=plan.data.test(plan.selection.tested),
+        train=rules.probe.input.train,
+        test=rules.probe.input.test,
+        activations=rules.probe.input.activations,
     output:
         results / "nulls" / "{model}.csv",
     log:
@@ -83,7 +96,7 @@ rule nulls:
         probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_sites)),
         repeats=plan.config.permutations,
         cache=cache,
-        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        data=rules.probe.params.data,
         code=[plan.code("genies.stages.nulls", intervention=name) for name in plan.methods.with_sites],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")

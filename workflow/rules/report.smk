@@ -1,13 +1,66 @@
 # The report: one page that works offline, and what its numbers come from.
 
 
+rule details:
+    input:
+        # Of what it measures the jobs of, all is done by then.
+        rules.metrics.output,
+        overlap=rules.overlap.output.examples,
+        evaluations=plan.files.evaluations(),
+        test=plan.data.test(plan.selection.tested),
+        tokens=expand(rules.tokenize.output, model=plan.models),
+        described=expand(described, model=plan.models),
+        activations=expand(rules.extract.output, model=plan.models, batch=plan.jobs.batches),
+        compared=expand(rules.extract.output, model=plan.models.references, batch=plan.jobs.batches),
+        fits=plan.fits.of_probes,
+        repeats=plan.fits.of_repeats,
+        tuned=plan.fits.all_trained,
+        trained=plan.fits.all_trainings,
+        sweep=rules.sweep.output if plan.config.sweep else [],
+    output:
+        records=[results / f"{name}.csv" for name in ("texts", "training", "checks", "sites", "reward_models")],
+        samples=results / "samples.json",
+        costs=[results / f"{name}.csv" for name in ("costs", "jobs")],
+    log:
+        results / "logs" / "details.log",
+    benchmark:
+        results / "benchmarks" / "details.tsv"
+    localrule: True
+    threads: 1
+    params:
+        shifts=plan.selection.shift_pairs,
+        shown=plan.selection.sampled_pairs,
+        models=list(plan.models),
+        interventions=plan.methods.names,
+        references=plan.selection.references,
+        on_references=plan.jobs.on_references,
+        absent=plan.absent,
+        evaluations=results / "evaluations",
+        plugins=plan.files.plugins,
+        benchmarks=results / "benchmarks",
+        reading=flags(plan.reading, only=("seed", "framing", "limit")),
+        folder=results,
+        cache=cache,
+        data=plan.data.digest("test", plan.selection.tested),
+        code=plan.code("genies.stages.details"),
+    shell:
+        further(
+            **{name: f"params.{name}" for name in ("shifts", "shown", "models", "interventions", "references")},
+            **{name: f"params.{name}" for name in ("on_references", "absent", "plugins")},
+            **{name: f"input.{name}" for name in ("test", "tokens", "described", "activations", "compared")},
+            **{name: f"input.{name}" for name in ("fits", "repeats", "tuned", "trained")},
+        )
+        + "genies --stdin --log={log:q} details --evaluations={params.evaluations:q} --overlap={input.overlap:q} "
+        "--benchmarks={params.benchmarks:q} {params.reading:q} --cache={params.cache:q} --output={params.folder:q}"
+
+
 rule provenance:
     input:
         results=[
             *rules.overlap.output,
             *rules.metrics.output,
-            *rules.records.output,
-            *rules.samples.output,
+            rules.details.output.records,
+            rules.details.output.samples,
             *(rules.sweep.output if plan.config.sweep else []),
         ],
         made=made,
@@ -28,43 +81,13 @@ rule provenance:
         further("input.results", config="params.config") + "genies --stdin --log={log:q} provenance --output={output:q}"
 
 
-rule costs:
-    input:
-        # What it measures is done by then.
-        rules.provenance.output,
-        activations=expand(rules.extract.output, model=plan.models.every, batch=plan.jobs.batches),
-        fits=plan.fits.of_probes_and_repeats,
-        trained=plan.fits.all_trainings,
-    output:
-        costs=results / "costs.csv",
-        jobs=results / "jobs.csv",
-    log:
-        results / "logs" / "costs.log",
-    benchmark:
-        results / "benchmarks" / "costs.tsv"
-    localrule: True
-    threads: 1
-    params:
-        plugins=plan.files.plugins,
-        benchmarks=results / "benchmarks",
-        folder=results,
-        cache=cache,
-        code=plan.code("genies.stages.costs"),
-    shell:
-        further(activations="input.activations", fits="input.fits", trained="input.trained", plugins="params.plugins")
-        + "genies --stdin --log={log:q} costs --benchmarks={params.benchmarks:q} --cache={params.cache:q} "
-        "--output={params.folder:q}"
-
-
 rule report:
     input:
         rules.overlap.output,
         rules.metrics.output,
-        rules.records.output,
-        rules.samples.output,
+        rules.details.output,
         sweep=rules.sweep.output if plan.config.sweep else [],
         provenance=rules.provenance.output,
-        costs=rules.costs.output,
         beside=beside_files(plan),
     output:
         page=report(results / "report.html", caption="../report/page.rst", category="Report"),

@@ -77,13 +77,23 @@ def split_by_rule(scored: Scored, rule: np.ndarray) -> dict[str, Any]:
         columns[f"{name}_pairs"] = int(np.count_nonzero(part))
         if part.any():
             columns |= _measured(f"{name}_accuracy", name, scored.where(part))
-    if (decided := rule != 0.5).any():
-        alike = np.where(rule > 0.5, scored.correct, 1 - scored.correct)
-        probability = np.where(rule > 0.5, scored.probability, 1 - scored.probability)
-        by_seed = None if scored.by_seed is None else np.where(rule > 0.5, scored.by_seed, 1 - scored.by_seed)
-        followed = replace(scored, correct=alike, probability=probability, by_seed=by_seed)
-        columns |= _measured("follows", "follows", followed.where(decided))
+    if len((followed := followed_rule(scored, rule)).correct):
+        columns |= _measured("follows", "follows", followed)
     return columns
+
+
+def followed_rule(scored: Scored, rule: np.ndarray) -> Scored:
+    """What an intervention says of the pairs on which a rule has a preference, as if the rule were right on all.
+
+    Args:
+        scored: what it says of the pairs.
+        rule: how right the rule ranks each of them, float64 (n,).
+    """
+    right = rule > 0.5
+    by_seed = None if scored.by_seed is None else np.where(right, scored.by_seed, 1 - scored.by_seed)
+    correct = np.where(right, scored.correct, 1 - scored.correct)
+    probability = np.where(right, scored.probability, 1 - scored.probability)
+    return replace(scored, correct=correct, probability=probability, by_seed=by_seed).where(rule != 0.5)
 
 
 def _measured(column: str, name: str, scored: Scored) -> dict[str, float]:
