@@ -107,6 +107,17 @@ def test_undecided_pairs_of_a_rival_do_not_count_and_other_pairs_are_not_compare
     assert not len(moved(metrics("mms"), scores, {}, ["length"]))
 
 
+def test_a_rival_with_a_preference_on_few_pairs_is_not_tested_and_widens_no_interval() -> None:
+    rng = np.random.default_rng(2)
+    right = {"base": rng.random(60) < 0.9, "tuned": np.arange(60) % 2 > 0}
+    scores = {(model, "mms", "a", "b"): judged(ranked) for model, ranked in right.items()}
+    (alone,) = moved(metrics("mms"), scores, {"tuned": "base"}, []).to_dicts()
+    scores["base", "first_word", "a", "b"] = judged(rng.random(60) < 0.5, size=(np.arange(60) < 3).astype(float))
+    both, few = moved(metrics("mms"), scores, {"tuned": "base"}, ["first_word"]).to_dicts()
+    assert both == alone and alone["verdict"] == "lower"
+    assert (few["rival"], few["pairs"], few["verdict"], few["difference_low"]) == ("first_word", 3, "not tested", None)
+
+
 def test_the_correlation_takes_pairs_in_both_orders() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 1, 50), rng.normal(1, 1, 50)

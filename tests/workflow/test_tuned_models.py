@@ -59,7 +59,9 @@ def test_the_run_trains_it_makes_it_a_model_and_probes_and_scores_it(project: Pr
     print(f"largest difference between lora and its merged model: {difference:.2g}")
     assert "north_lora" in (project.folder / "results/mini/report.html").read_text()
     (row,) = pl.read_csv(project.folder / "results/mini/moved.csv").iter_rows(named=True)
-    accuracies = dict(cells.filter(intervention="mms", target="south").select("model", "accuracy").rows())
+    accuracies = dict(
+        cells.filter(intervention="mms", source="north", target="south").select("model", "accuracy").rows()
+    )
     assert (row["model"], row["base"], row["intervention"]) == ("north_lora", "tiny-llama", "mms")
     assert (row["before"], row["after"]) == (accuracies["tiny-llama"], accuracies["north_lora"])
     assert row["rival"] is None and -1 <= row["score_correlation"] < 1

@@ -34,9 +34,9 @@ TABLE = Table(
 ``rival`` is empty, ``before`` and ``after`` are its accuracies under the base and under the tuned model, and
 ``score_correlation`` says how alike the two fits score the pairs of the target. In the other rows they are the shares
 of pairs that it ranks as the rival of ``cues.csv`` does; the likelihood that is a rival is that of the base. ``pairs``
-counts those on which the rival has a preference. ``difference_low`` to ``difference_high`` is the simultaneous 95 %
-interval over all rows of the model and the shift, paired by cluster, and ``verdict`` one of ``comparisons.VERDICTS``,
-said of the tuned model."""
+counts those on which the rival has a preference; where they lie in fewer than half of the target's clusters, the row is
+not tested. ``difference_low`` to ``difference_high`` is the simultaneous 95 % interval over all rows of the model and
+the shift that are, paired by cluster, and ``verdict`` one of ``comparisons.VERDICTS``, said of the tuned model."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -121,15 +121,19 @@ def _judged(family: Sequence[dict[str, Any]], pairs: Sequence[tuple[Scored, Scor
 
 
 def _estimate(pair: tuple[Scored, Scored], number: int, pairs: Sequence[tuple[Scored, Scored]]) -> Estimate | None:
-    """The difference of one row, over the clusters of the target and the seeds of each row; None for one cluster.
+    """The difference of one row, over the clusters of the target and the seeds of each row.
 
     Which seeds a row's fits were drawn with is taken as independent of the others'.
+
+    Returns:
+        None for one cluster, and for fewer than half of the target's: since the fewest degrees of freedom count for a
+        family, a rival with a preference on three pairs would widen the intervals of all.
     """
     before, after = pair
     clusters = np.unique(np.concatenate([one.cluster for one, _ in pairs]))
     place, difference = np.searchsorted(clusters, before.cluster), after.correct - before.correct
     count = len(np.unique(place))
-    if count < 2:
+    if count < 2 or 2 * count < len(clusters):
         return None
     residuals = np.bincount(place, difference - difference.mean(), minlength=len(clusters))
     of_seeds = np.zeros(len(pairs))
