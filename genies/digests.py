@@ -52,6 +52,8 @@ TELLING = ("genies.costs",)
 """Packages of which no result depends: they tell what work takes, and refuse what would not fit."""
 LOADING = ("genies.api", "genies.interventions.registry")
 """Modules that load interventions by their names."""
+LISTING = ("genies.evaluation.tables", "genies.report.figures")
+"""Packages that import whatever modules lie in their folders."""
 COMPUTING = {
     **{name: name for name in ("numpy", "peft", "scipy", "tokenizers", "torch", "transformers")},
     "sklearn": "scikit-learn",
@@ -202,7 +204,8 @@ def _module(module: str) -> _Read:
         if file.suffix in {".html", ".css", ".js"} and path.parent != PACKAGE_FOLDER
     ]
     digest = value_digest([read.digest, beside]) if beside else read.digest
-    return _Read(digest, tuple(sorted(_of_genies(read) - {module})), _libraries(read))
+    listed = {f"{module}.{file.stem}" for file in path.parent.glob("[!_]*.py")} if module in LISTING else set()
+    return _Read(digest, tuple(sorted((_of_genies(read) | listed) - {module})), _libraries(read))
 
 
 def _libraries(read: syntax.Parsed) -> frozenset[str]:

@@ -235,6 +235,28 @@ def test_imported_modules_of_the_package_count(tmp_path: Path) -> None:
     assert with_it != digest_of(tmp_path, "pass")
 
 
+def test_modules_that_their_package_finds_by_itself_count(tmp_path: Path) -> None:
+    """Tables and figures are listed nowhere; an edit of one makes the tables, or draws the page, again."""
+    package = tmp_path / "genies"
+    shutil.copytree(Path(genies.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    asked = "from genies.digests import code_digest; print(*map(code_digest, {!r}))".format(
+        ("genies.stages.metrics", "genies.report.page", "genies.stages.evaluate")
+    )
+
+    def stated() -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.check_output([sys.executable, "-c", asked], env=environment, cwd=tmp_path, text=True).split()
+
+    before = stated()
+    table, figure = package / "evaluation/tables/cues.py", package / "report/figures/cues.py"
+    figure.write_text(figure.read_text() + "\nEDITED = True\n")
+    drawn = stated()
+    assert drawn[0] == before[0] and drawn[1] != before[1] and drawn[2] == before[2]
+    table.write_text(table.read_text() + "\nEDITED = True\n")
+    made = stated()
+    assert made[0] != before[0] and made[2] == before[2]
+
+
 def test_one_intervention_does_not_depend_on_another_unless_it_loads_them_by_name(tmp_path: Path) -> None:
     mms = digests._reached(["genies.interventions.mms"], ())
     assert not any(name.endswith((".ccs", ".lat_pca")) for name in mms)

@@ -229,11 +229,7 @@ def _model_costs(
     ]
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}
     present = [stores[store] for store in _complete(plan, model, splits)]
-    # What trainings made is put in its place by one job, gather.
-    kinds = ("with_jobs", "texts", "featureless", "ensembles")
-    on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in kinds}
-    other_jobs = MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + bool(on["texts"]) + bool(on["featureless"])
-    other_jobs += any(file.stem == model.name for file in plan.files.nulls)
+    other_jobs = _other_jobs(plan, model.name)
     return ModelCosts(
         name=model.name,
         parameters=sketch.parameters,
@@ -251,6 +247,16 @@ def _model_costs(
         },
         stored=sum(present) + (sum(conversion.values()) if model.is_there else 0),
     )
+
+
+def _other_jobs(plan: Plan, model: str) -> int:
+    """Jobs of a model that do not load it, those included that load another one."""
+    kinds = ("with_jobs", "texts", "featureless", "ensembles")
+    on = {kind: plan.methods.on(model, getattr(plan.methods, kind)) for kind in kinds}
+    others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
+    # What trainings made is put in its place by one job, gather; one makes all that reads no features.
+    once = bool(on["texts"]) + bool(on["featureless"]) + any(file.stem == model for file in plan.files.nulls)
+    return MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + others + once
 
 
 def _reading(plan: Plan, name: str, model: _Planned, sketch: Sketch, splits: list[SplitCounts], here: Here) -> Part:
