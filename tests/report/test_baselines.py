@@ -10,6 +10,7 @@ from test_page import BROWSER, TABLES, Page
 
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_DISTINGUISHABLE
 from genies.evaluation.tables.cues import TABLE as CUES
+from genies.evaluation.tables.moved import TABLE as MOVED
 from genies.evaluation.tables.nulls import TABLE as NULLS
 from genies.evaluation.tables.surface import TABLE as SURFACE
 from genies.report.baselines import RANKED, beyond_counting, beyond_null, without_baselines
@@ -123,6 +124,34 @@ def test_figures_of_cues_have_a_column_per_method(html):
     content = Page(html).content()
     figures = [figure for figure in content["figures"] if figure["id"].startswith("figure-cues-")]
     assert len(figures) == 4 and len(content["data"]["cues"]) == len(RUN["cues"])
+
+
+def moved_rows() -> pl.DataFrame:
+    shifts = TABLES.metrics.filter(model="large").select("model", "source", "target").unique(maintain_order=True)
+    row = {"base": "small", "pairs": 40, "before": 0.3, "after": 0.8, "difference": 0.5, "difference_low": 0.1,
+           "difference_high": 0.9, "p_adjusted": 0.01, "verdict": HIGHER, "score_correlation": 0.2}  # fmt: skip
+    return MOVED.frame(
+        {**place, "intervention": "mms", "rival": rival, **row}
+        for place in shifts.iter_rows(named=True)
+        for rival in (None, "length")
+    )
+
+
+def test_a_tuned_model_has_a_figure_of_which_direction_moved(html):
+    assert "Which direction moved" not in html
+    html = render("trial", RUN.having(moved=moved_rows()), {"configuration": {"seed": 3}})
+    content = Page(html).content()
+    (figure,) = [figure for figure in content["figures"] if figure["id"].startswith("figure-moved-")]
+    rows = content["data"]["moved"]
+    assert figure["id"] == "figure-moved-0" and "mms: small → large" in html and "Which direction moved" in html
+    assert {row["rule"] for row in rows} == {"accuracy", "length"} and {row["star"] for row in rows} == {"*"}
+    assert len(rows) == len(moved_rows())
+
+
+def test_the_base_of_another_runs_model_goes_by_that_runs_name():
+    run = RUN.having(moved=moved_rows())
+    both = run.beside(Tables({**run.frames}, samples={}), "old")["moved"]
+    assert set(both.select("model", "base").rows()) == {("large", "small"), ("large (old)", "small (old)")}
 
 
 def test_tables_of_another_run_go_beside():
