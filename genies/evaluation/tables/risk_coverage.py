@@ -38,10 +38,10 @@ TABLE = Table(
 
 ``accuracy_at_30`` is the accuracy on the surest 30 % of the target's pairs, those whose probabilities are furthest from
 ½; ``accuracy_at_100`` is that on all. ``area`` is the mean accuracy over all coverages, 1 minus the area under the
-risk–coverage curve (``genies.evaluation.selective``). ``area_at_best`` is what it would be if all pairs that are ranked right
-were surer than all others. ``gain`` is the area less the accuracy on all pairs: 0 in the mean where confidence says
-nothing, and below 0 where pairs are wrong of which the intervention is sure. Of several seeds all are means. Intervals
-of 95 % are over prompt clusters, and over seeds."""
+risk–coverage curve (``genies.evaluation.selective``). ``area_at_best`` is what it would be if all pairs that are ranked
+right were surer than all others. ``gain`` is the area less the accuracy on all pairs: 0 in the mean where confidence
+says nothing, and below 0 where pairs are wrong of which the intervention is sure. Of several seeds all are means.
+Intervals of 95 % are over prompt clusters, and over seeds."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
