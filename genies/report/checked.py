@@ -26,7 +26,8 @@ REMEDY = "restore the tables, or delete them and make them again"
 METHOD = ("model", "intervention")
 SHARES = (
     "generalization_accuracy", "baseline_accuracy", "source_ID_accuracy", "target_tuned_capability", "accuracy",
-    "calibration_error", "brier", "confidence", "p_adjusted",
+    "calibration_error", "brier", "confidence", "p_adjusted", "auroc", "pair_accuracy", "recall_5", "recall_1",
+    "false_positives_5", "false_positives_1", "area",
 )  # fmt: skip
 """Columns of any table that lie within 0 and 1, as do the ends of their intervals."""
 LONGEST = 60
@@ -78,6 +79,9 @@ RULES: Mapping[str, Rule] = {
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
     "answers": Rule(PLACE, PLACE),
+    "text_scores": Rule(PLACE, PLACE),
+    "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),
+    "best_of_n": Rule((*PLACE, "responses", "n"), (*PLACE, "responses", "n", "examples", "accuracy")),
     "claims": Rule(
         ("claim", "model", "figure", "over"),
         ("claim", "stated_for", "stated", "model", "figure", "recomputed", "over"),
