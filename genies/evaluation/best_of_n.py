@@ -11,6 +11,8 @@ from scipy.special import comb, softmax
 
 FEWEST_RESPONSES = 3
 """With two, the best of them is what a pair asks."""
+FEWEST_EXAMPLES = 20
+"""Fewer examples with one number of responses say nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Choices:
 def choices(pairs: pl.DataFrame) -> Iterator[Choices]:
     """The examples of a target with three responses or more of which one is good, by the number of responses.
 
+    Numbers of responses that too few examples have are left out.
+
     Args:
         pairs: of the target, columns as in ``PAIR_COLUMNS``.
     """
@@ -54,6 +58,8 @@ def choices(pairs: pl.DataFrame) -> Iterator[Choices]:
     )  # fmt: skip
     chosen = examples.filter((pl.col("goods") == 1) & (pl.col("responses") >= FEWEST_RESPONSES))
     for _, rows in chosen.sort("responses", maintain_order=True).group_by("responses", maintain_order=True):
+        if len(rows) < FEWEST_EXAMPLES:
+            continue
         score = np.column_stack([rows[good].to_numpy(), np.array(rows[other].to_list(), np.float64)])
         yield Choices(score, of_texts, rows["cluster"].to_numpy())
 

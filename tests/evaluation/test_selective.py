@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from test_text_scores import pairs_of, row_of, run_of, scores_of
+from text_evaluations import pairs_of, row_of, run_of, scores_of
 
 from genies.evaluation.best_of_n import best_of, choices
 from genies.evaluation.draws import drawn_clusters
@@ -127,7 +127,8 @@ def test_where_there_are_no_scores_probabilities_of_pairs_choose_and_promise_not
 
 
 def test_two_responses_several_good_ones_and_questions_are_no_choice_of_n():
-    pairs = pairs_of("hard", scores_of(7, examples=4, responses=3))
+    pairs = pairs_of("hard", scores_of(7, examples=20, responses=3))
+    assert not list(choices(pairs_of("hard", scores_of(7, examples=19, responses=3))))
     assert [found.responses for found in choices(pairs)] == [3]
     assert not list(choices(pairs_of("hard", scores_of(7, responses=2))))
     assert not list(choices(pairs.with_columns(answer=pl.lit("Yes"))))

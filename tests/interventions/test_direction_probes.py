@@ -125,6 +125,12 @@ def test_single_texts_are_told_apart_as_well_as_theory_says(kind, training, held
 def test_scores_of_texts_change_no_bit_of_decisions_and_a_fit_of_an_earlier_version_goes_without(training, held_out):
     probe = MassMeanShift(kept=2).fit(training)
     before = [probe.predict_proba(held_out), probe.decision_function(held_out)]
+    cosines = np.empty((len(held_out), 2))
+    for row, (layer, head) in enumerate(probe.sites_):
+        features = held_out.heads("plain", layer, [head])
+        cosines[:, [row]] = cosine(features[:, 0] - features[:, 1], probe.directions_[[row]])
+    assert np.array_equal(before[0], probe.calibrator_.probability(cosines.mean(axis=1)))
+    assert np.array_equal(before[1][:, 0], 0.5 * (1 + cosines.mean(axis=1)))
     probe.score_texts(held_out)
     arrays, values = probe.get_state()
     earlier = MassMeanShift(kept=2).set_state({k: v for k, v in arrays.items() if k != "text_moments"}, values)

@@ -97,7 +97,8 @@ def test_every_intervention_scores_single_texts_or_says_why_not(name, protocol, 
     assert fitted.score_texts(tests.take(moved)) == pytest.approx(scores[moved], rel=1e-9, abs=1e-9)
     assert np.array_equal(fitted.score_texts(tests, fitted.decision_function(tests)), scores)
     agree = np.mean(np.sign(scores[:, 0] - scores[:, 1]) == np.sign(fitted.predict_proba(tests) - 0.5))
-    assert agree > 0.75 if isinstance(fitted, DirectionProbe) else agree == 1
+    # A published calibrator has an intercept, and a cosine divides the length of a difference out.
+    assert agree > 0.75 if protocol == "paper" or isinstance(fitted, DirectionProbe) else agree == 1
 
 
 def test_what_has_no_scores_of_texts_is_known():
