@@ -11,30 +11,29 @@ from genies.report.page import render
 
 PLACES = [{"model": "small", "intervention": name, "source": shift.source, "target": shift.target}
           for name in ("mms", "zero_shot") for shift in SHIFTS]  # fmt: skip
+OF_TEXTS = [
+    {**place, "auroc": 0.25 + 0.5 * (place["intervention"] == "mms"),
+     "comparable_across_prompts": place["intervention"] == "mms"} for place in PLACES
+]  # fmt: skip
+COVERED = [
+    {**place, "pairs": 60, "area": 0.7, "gain": 0.1,
+     **{f"accuracy_at_{percent}": 0.5 + 0.1 * (n % 2) for percent in risk_coverage.PERCENT.values()}}
+    for n, place in enumerate(PLACES)
+]  # fmt: skip
+SCORED = {"text_scores": text_scores.TABLE.frame(OF_TEXTS), "risk_coverage": risk_coverage.TABLE.frame(COVERED)}
 
 
 def test_the_section_marks_scores_that_do_not_compare_and_is_absent_without_any():
-    rows = [
-        {**place, "auroc": 0.25 + 0.5 * (place["intervention"] == "mms"),
-         "comparable_across_prompts": place["intervention"] == "mms"} for place in PLACES
-    ]  # fmt: skip
     own = {**PLACES[0], "target": PLACES[0]["source"], "auroc": 0.9, "comparable_across_prompts": True}
     without = {**PLACES[0], "intervention": "random", "remark": "no scores of texts: it prefers nothing"}
-    tables = TABLES.having(text_scores=text_scores.TABLE.frame([*rows, own, without]))
-    figures = draw(tables)
-    shown = pl.DataFrame(figures.data["auroc"])
+    tables = TABLES.having(text_scores=text_scores.TABLE.frame([*OF_TEXTS, own, without]))
+    shown = pl.DataFrame(draw(tables).data["auroc"])
     assert set(shown.select("intervention", "mark").iter_rows()) == {("mms", ""), ("zero_shot", "*")}
-    assert len(shown) == len(rows)  # neither a source on itself nor what has no scores
+    assert len(shown) == len(OF_TEXTS)  # neither a source on itself nor what has no scores
     assert 'id="scores"' in render("trial", tables, {}) and 'id="scores"' not in render("trial", TABLES, {})
 
 
 def test_accuracy_by_coverage_is_the_mean_over_shifts():
-    rows = [
-        {**place, "pairs": 60, "area": 0.7, "gain": 0.1,
-         **{f"accuracy_at_{p}": 0.5 + 0.1 * (n % 2) for p in risk_coverage.PERCENT.values()}}
-        for n, place in enumerate(PLACES[:2])
-    ]  # fmt: skip
-    figures = draw(TABLES.having(risk_coverage=risk_coverage.TABLE.frame(rows)))
-    shown = pl.DataFrame(figures.data["risk_coverage"])
-    assert shown["coverage"].to_list() == list(risk_coverage.COVERAGES)
+    shown = pl.DataFrame(draw(TABLES.having(**SCORED)).data["risk_coverage"])
+    assert shown["coverage"].to_list() == 2 * list(risk_coverage.COVERAGES)
     assert shown["accuracy"].round(9).unique().to_list() == [0.55]

@@ -33,14 +33,14 @@ TABLE = Table(
 )
 """Columns of ``best_of_n.csv``: a row per cell of a shift (or of a source on itself), number of responses and n.
 
-It is about the ``examples`` that have so many ``responses``, three or more, one of them good; 20 at least. ``accuracy`` is how often
-the good one is taken where n of them are drawn and the one with the highest score is taken, the mean over all draws of
-n; ``at_most`` is how often the good one is among them. ``promised`` is the probability that the scores give to what is
-taken (Luce's choice axiom, with the slope of a calibrator that is fitted on the source's test pairs), and ``gap`` what
-it lacks in truth: promised less accuracy. Both begin with 1/responses at n = 1, so a gap that grows with n comes from
-choosing by the score (over-optimisation). Scores are those of single texts; where there are none, probabilities of
-pairs decide, and there is no promise. Intervals of 95 % are over prompt clusters of the target; the slope counts as
-given."""
+It is about the ``examples`` that have so many ``responses``, three or more, one of them good; 20 at least.
+``accuracy`` is how often the good one is taken where n of them are drawn and the one with the highest score is taken,
+the mean over all draws of n; ``at_most`` is how often the good one is among them. ``promised`` is the probability that
+the scores give to what is taken (Luce's choice axiom, with the slope of a calibrator that is fitted on the source's
+test pairs), and ``gap`` what it lacks in truth: promised less accuracy. Both begin with 1/responses at n = 1, so a gap
+that grows with n comes from choosing by the score (over-optimisation). Scores are those of single texts; where there
+are none, probabilities of pairs decide, and there is no promise. Intervals of 95 % are over prompt clusters of the
+target; the slope counts as given."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
