@@ -10,6 +10,8 @@ from genies.data.pairs import text_seed
 
 BLOCK = 2**22
 """Counts that are drawn, or multiplied, at a time: as NumPy draws them, each has eight bytes."""
+IN_CACHE = 2**16
+"""Numbers of eight bytes that a processor's cache holds, several times over."""
 ENDS = (0.025, 0.975)
 Interval = tuple[float, float]
 
@@ -34,9 +36,9 @@ def drawn_clusters(distribution: str, clusters: int, seed: int, resamples: int) 
     return drawn
 
 
-def blocks(resamples: int, width: int) -> list[slice]:
-    """The draws in blocks of no more than ``BLOCK`` numbers, ``width`` of each draw."""
-    rows = max(1, BLOCK // width)
+def blocks(resamples: int, width: int, most: int = BLOCK) -> list[slice]:
+    """The draws in blocks of no more than ``most`` numbers, ``width`` of each draw."""
+    rows = max(1, most // width)
     return [slice(begin, begin + rows) for begin in range(0, resamples, rows)]
 
 

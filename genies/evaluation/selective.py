@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genies.evaluation.draws import blocks
+from genies.evaluation.draws import IN_CACHE, blocks
 
 COVERAGES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
 
@@ -44,7 +44,7 @@ def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, draw
         drawn: how often each cluster is drawn, (draws, clusters).
     """
     found = np.empty(len(drawn))
-    for rows in blocks(len(drawn), len(correct)):
+    for rows in blocks(len(drawn), len(correct), IN_CACHE):
         sizes, right = _by_confidence(correct, confidence, drawn[rows][:, cluster].astype(np.float64))
         until = np.cumsum(sizes, axis=1)
         before, before_right = until - sizes, np.cumsum(right, axis=1) - right
@@ -68,4 +68,6 @@ def _by_confidence(correct: np.ndarray, confidence: np.ndarray, counts: np.ndarr
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(len(levels)))
     in_order = counts[:, order]
+    if len(levels) == len(order):
+        return in_order, in_order * correct[order]
     return np.add.reduceat(in_order, starts, axis=1), np.add.reduceat(in_order * correct[order], starts, axis=1)

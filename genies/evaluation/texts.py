@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from genies.evaluation.draws import Interval, blocks, share_interval
+from genies.evaluation.draws import IN_CACHE, Interval, blocks, share_interval
 from genies.evaluation.uncertainty import ROUNDING, accuracy_interval
 
 
@@ -76,7 +76,7 @@ def auroc(texts: Texts, drawn: np.ndarray) -> np.ndarray:
     starts = np.searchsorted(place[order], np.arange(len(values)))
     good, cluster = texts.good[order], texts.cluster[order]
     found = np.empty(len(drawn))
-    for rows in blocks(len(drawn), len(order)):
+    for rows in blocks(len(drawn), len(order), IN_CACHE):
         counts = drawn[rows][:, cluster].astype(np.float64)
         ups, downs = (np.add.reduceat(counts * side, starts, axis=1) for side in (good, ~good))
         below = np.cumsum(downs, axis=1) - downs / 2
@@ -119,7 +119,7 @@ def thresholds(texts: Texts, drawn: np.ndarray, rate: float) -> np.ndarray:
     """
     scores, cluster = texts.side(False)
     found = np.empty(len(drawn))
-    for rows in blocks(len(drawn), len(scores)):
+    for rows in blocks(len(drawn), len(scores), IN_CACHE):
         reached = np.cumsum(drawn[rows][:, cluster], axis=1, dtype=np.int64)
         wanted = np.ceil((reached[:, -1] + 1) * (1 - rate) - ROUNDING)
         found[rows] = np.append(scores, math.inf)[(reached < wanted[:, None]).sum(axis=1)]
@@ -140,7 +140,7 @@ def shares_above(texts: Texts, good: bool, threshold: np.ndarray, drawn: np.ndar
     """
     scores, cluster = texts.side(good)
     found = np.empty(len(drawn))
-    for rows in blocks(len(drawn), len(scores)):
+    for rows in blocks(len(drawn), len(scores), IN_CACHE):
         below = np.cumsum(drawn[rows][:, cluster], axis=1, dtype=np.int64)
         total, place = below[:, -1], np.searchsorted(scores, threshold[rows], "right")
         at_most = np.where(place > 0, below[np.arange(len(below)), np.maximum(place, 1) - 1], 0)

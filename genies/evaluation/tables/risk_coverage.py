@@ -46,16 +46,14 @@ Intervals of 95 % are over prompt clusters, and over seeds."""
 
 def rows(run: Measurements) -> pl.DataFrame:
     places, drawn = wanted(run), lru_cache(maxsize=8)(drawn_clusters)
-    found = []
-    for key, scored in run.scores.items():
-        if key[2:] not in places:
-            continue
+    found: dict[Key, dict[str, Any]] = {key: {} for key in run.scores if key[2:] in places}
+    for key in sorted(found, key=lambda key: key[3]):  # by target, so that each is drawn once
+        scored = run.scores[key]
         clusters = len(np.unique(scored.cluster))
         weights = drawn(key[3], clusters, run.seed, RESAMPLES)
-        found.append(
-            {**dict(zip(PLACE, key, strict=True)), **_measured(scored, weights, _seeds(key, scored, run.seed))}
-        )
-    return TABLE.frame(found)
+        measured = _measured(scored, weights, _seeds(key, scored, run.seed))
+        found[key] = {**dict(zip(PLACE, key, strict=True)), **measured}
+    return TABLE.frame(found.values())
 
 
 def _measured(scored: Scored, drawn: np.ndarray, seeds: np.ndarray) -> dict[str, Any]:
