@@ -51,7 +51,7 @@ def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, draw
         harmonic = np.append(0, np.cumsum(1 / np.arange(1, until[:, -1].max() + 1)))
         share = np.divide(right, sizes, out=np.zeros_like(right), where=sizes > 0)
         # The sum over j = 1 … size of (right before + share · j) / (pairs before + j).
-        gaps = harmonic[until.astype(np.int64)] - harmonic[before.astype(np.int64)]
+        gaps = np.diff(harmonic[until.astype(np.int32)], axis=1, prepend=0)
         found[rows] = (share * sizes + (before_right - share * before) * gaps).sum(axis=1) / until[:, -1]
     return found
 
