@@ -85,7 +85,8 @@ def test_the_table_states_scores_thresholds_and_the_rate_that_they_reach_on_the_
     assert row["false_positives_5"] == np.mean(hard[:, 1:] > threshold) > 0.15
     assert row["recall_5"] == np.mean(hard[:, 0] > threshold)
     assert row["recall_5_low"] < row["recall_5"] < row["recall_5_high"]
-    assert own["false_positives_5"] <= 0.05
+    assert own["false_positives_5"] <= 0.05 and own["false_positives_5_low"] is own["false_positives_5_high"] is None
+    assert row["false_positives_5_low"] < row["false_positives_5"] < row["false_positives_5_high"]
     pairs = hard[:, :1] > hard[:, 1:]
     assert row["pair_accuracy"] == row["pair_accuracy_of_texts"] == pytest.approx(pairs.mean())
     assert (row["comparable_across_prompts"], row["remark"]) == (True, None)

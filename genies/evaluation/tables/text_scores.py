@@ -104,6 +104,8 @@ def _rows(run: Measurements) -> Iterator[dict[str, Any]]:
                 row |= _measured(texts, of_target) | _at_thresholds(texts, found, of_target)
                 lead = (pairs["best_text_score"] - pairs["worse_text_score"]).to_numpy()
                 row["pair_accuracy_of_texts"] = float(np.mean(0.5 * (1 + np.sign(lead))))
+                if target == fit[2]:  # the threshold was set by the very texts, so that their rate is no estimate
+                    row |= {f"false_positives_{percent}_{end}": None for percent in RATES for end in ("low", "high")}
                 row["source_worse_texts"] = None if own is None else int(np.sum(~own.good))
             yield row
 
