@@ -1,4 +1,4 @@
-"""Scores of single texts: how well they tell good from worse responses, whatever their prompts.
+"""Scores of single texts: how well they separate good from worse responses, whatever their prompts.
 
 A pair asks which of two responses to one prompt is better. A filter, or a monitor, sees one response at a time and
 compares its score with a threshold. How well that works is measured on the texts of a target, each counted once,

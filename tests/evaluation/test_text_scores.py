@@ -116,8 +116,8 @@ def test_an_offset_of_each_prompt_spoils_the_auroc_and_no_pair_and_is_named(tmp_
 
 def test_what_has_no_scores_of_texts_says_why_also_in_an_evaluation_of_an_earlier_version(tmp_path):
     frames = [pairs_of(name, scores_of(10), None) for name in ("easy", "hard")]
-    told = [frame.with_columns(no_text_scores=pl.lit("it prefers nothing")) for frame in frames]
-    run = run_of(tmp_path, random=told, mms=frames)
+    named = [frame.with_columns(no_text_scores=pl.lit("it prefers nothing")) for frame in frames]
+    run = run_of(tmp_path, random=named, mms=frames)
     file = tmp_path / "small/mms/easy.parquet"
     pl.read_parquet(file).drop(*TEXT_COLUMNS).write_parquet(file)
     assert dict(read_evaluation(file).schema) == PAIR_COLUMNS

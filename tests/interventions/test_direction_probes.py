@@ -114,7 +114,7 @@ def test_a_text_is_scored_by_the_mean_projection_in_standard_scores_of_the_train
 
 
 @pytest.mark.parametrize("kind", [MassMeanShift, LatStim1])
-def test_single_texts_are_told_apart_as_well_as_theory_says(kind, training, held_out):
+def test_single_texts_are_separated_as_well_as_theory_says(kind, training, held_out):
     """Good and worse texts lie an effect apart along the planted axis: an AUROC of Φ(effect / √2)."""
     scores = kind(kept=1).fit(training).score_texts(held_out)
     good = np.stack([held_out.label, ~held_out.label], axis=1)

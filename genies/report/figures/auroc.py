@@ -1,4 +1,4 @@
-"""How well scores of single texts tell good responses from worse ones, shift by shift."""
+"""How well scores of single texts separate good responses from worse ones, shift by shift."""
 
 from __future__ import annotations
 
