@@ -1,4 +1,4 @@
-"""How well scores of single texts separate good responses from worse ones, and what a threshold of the source's does."""
+"""How well scores of single texts separate good responses from worse ones, also at a threshold of the source's."""
 
 from __future__ import annotations
 
