@@ -218,14 +218,16 @@ def _overlap(tables: Tables) -> dict[str, Any]:
     Returns:
         ``known`` (whether texts were compared), ``within`` and ``across`` (rows of ``overlap.csv`` that share
         anything, of distributions and of shifts), ``wide`` (those of the latter that share much, the most first) and
-        ``cells`` (rows of ``cells.csv`` with seen pairs).
+        ``cells`` (rows of ``cells.csv`` with pairs that are not fresh).
     """
     places = ["source", "target"]
-    shared = tables["overlap"].filter(pl.col("seen") > 0).with_columns(share=pl.col("seen") / pl.col("examples"))
+    examples = pl.col("examples")
+    shared = tables["overlap"].filter((pl.col("seen") > 0) | (pl.col("near") > 0).fill_null(False))
+    shared = shared.with_columns(share=pl.col("seen") / examples, near_share=pl.col("near") / examples)
     within = shared.filter(pl.col("source") == pl.col("target"))
     across = shared.join(tables.metrics.select(places).unique(), on=places, how="semi", maintain_order="left")
     shown = pl.concat([across, within]).select(places).unique()
-    cells = tables["cells"].filter(pl.col("clean_pairs") < pl.col("test_pairs"))
+    cells = tables["cells"].filter(pl.min_horizontal("clean_pairs", "fresh_pairs") < pl.col("test_pairs"))
     return {
         "known": bool(len(tables["overlap"])),
         "within": within.to_dicts(),

@@ -74,8 +74,8 @@ def write_tables(
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
     known = Fits(evaluations, models, fitted, absent)
-    seen = None if overlap is None else read_seen(overlap)
-    cells = measured_cells(known, seen)
+    seen, near = (None if overlap is None else read_seen(overlap, near) for near in (False, True))
+    cells = measured_cells(known, seen, near)
     scores = read_scores(evaluations, cells)
     clean = None
     if protocol == "corrected":

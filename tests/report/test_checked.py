@@ -62,7 +62,7 @@ FULL = TABLES.having(
     reward_models=REWARD_MODELS.frame([REWARDS]),
     answers=pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
     ties=pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
-    overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2)], schema=COUNTS.columns, orient="row"),
+    overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2, 4, 3, 2, 1)], schema=COUNTS.columns, orient="row"),
 )
 """No table is empty."""
 NEVER_EMPTY = [(name, column) for name, rule in RULES.items() for column in (*rule.filled, *rule.own)]
