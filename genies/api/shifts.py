@@ -313,6 +313,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         absent=plan.absent,
         overlap=plan.files.overlap,
         own_scores=plan.data.own_scores,
+        saw=plan.methods.saw,
         seed=plan.config.seed,
         output=results,
     )

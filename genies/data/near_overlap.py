@@ -225,8 +225,10 @@ def _compare(
     """Which test examples have a near duplicate among pairs of responses, and which one with the other label.
 
     Args:
-        test, training: the splits.
-        tests, trains: numbers of responses, int64 (k,) each.
+        test: the test split.
+        training: the training split.
+        tests: numbers of its responses, int64 (k,).
+        trains: likewise of the training split's.
         alike: whether responses that are the same count, however short they are.
 
     Returns:

@@ -52,6 +52,7 @@ class FewShot(TextScoring):
     """
 
     spreads = True
+    saw = ("source labels",)
     _loaded: tuple[Scorer, PreTrainedTokenizerBase] | None
 
     def __init__(

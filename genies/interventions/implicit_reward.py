@@ -33,6 +33,7 @@ class ImplicitReward(Intervention[Pairs]):
 
     features = ("log_probability", "reference_log_probability")
     drawn = False
+    saw = ("a judge",)
     predict_views = ("plain",)
 
     def __init__(self, *, reference: str | None = None, beta: PositiveFloat = 0.1, **parameters: Any) -> None:

@@ -67,6 +67,7 @@ class RewardModel(TextScoring):
     """
 
     drawn = False
+    saw = ("a judge",)
     _scorer: FinishedScorer | JudgeScorer | None
 
     def __init__(

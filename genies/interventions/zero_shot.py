@@ -28,6 +28,7 @@ class ZeroShot(Intervention[Pairs]):
 
     features = ("log_probability",)
     drawn = False
+    saw = ()
     predict_views = ("plain",)
 
     def __init__(self, *, normalization: Normalization = "sum", **parameters: Any) -> None:

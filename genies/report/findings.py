@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
+from genies.evaluation.classes import UNKNOWN
 from genies.evaluation.metrics import BASELINE, CHANCE, NULL
 from genies.evaluation.tables.claims import CORRELATION, OF_EXAMPLES
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
@@ -16,6 +17,7 @@ from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
+from genies.report.classes import among, by_class
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
@@ -64,8 +66,13 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         if block:
             compared = comparisons.filter(label=label, averaged_over=averaged_over)
-            yield Finding(_about(label, benchmark), _best(block, compared), "differences")
-            best, over = best or [block[0]["intervention"]], over or _shifts_of(label, benchmark)
+            classes = by_class(block)
+            base = [row for row in block if row["intervention"] == BASELINE]
+            for saw, rows in classes.items():
+                of = among(saw) if len(classes) > 1 else ""
+                about = _about(label, benchmark) + (f", {of}" if best and of else "")
+                yield Finding(about, _best(rows, compared, of, base), "differences")
+                best, over = best or [rows[0]["intervention"]], over or _shifts_of(label, benchmark)
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
     if counting := beyond_counting(tables["surface"].filter(model=model)):
@@ -110,15 +117,23 @@ def _shifts_of(label: str, benchmark: str | None) -> str:
     return "all shifts" if label == ALL_LABELS else f"the {label} shifts"
 
 
-def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
-    """Which intervention has the highest mean accuracy, and whether its lead is noise."""
+def _best(block: list[Row], comparisons: pl.DataFrame, of: str = "", base: Sequence[Row] = ()) -> str:
+    """Which of these interventions has the highest mean accuracy, and whether its lead is noise.
+
+    Args:
+        block: rows of the leaderboard.
+        comparisons: over the same shifts.
+        of: which methods these are, where there are others.
+        base: the row of the untouched model, which every best method is compared with.
+    """
     best, equal = block[0], _equal(block, METRIC)
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
     accuracy = of_mean(best, METRIC, chance=True)
     if len(block) == 1:
-        text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
+        text = f"{name} is the only method{of.removeprefix('methods')}. Its mean accuracy over {shifts} is {accuracy}."
     else:
-        text = f"{_have(equal)} the highest mean accuracy over {shifts}: {accuracy}."
+        whose = f"Of the {of}, {_have(equal)}" if of else _have(equal)
+        text = f"{whose} the highest mean accuracy over {shifts}: {accuracy}."
     if not supports_new_shifts(best["degrees_of_freedom"]):
         text += f" {TOO_FEW_SOURCES}"
     over = sorted({row["shifts"] for row in block})
@@ -131,6 +146,7 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     others = {row["intervention"]: row[METRIC] for row in behind}
     whose = "its" if len(equal) == 1 else f"{name}'s"
     runner_up = list(others)[:1]
+    others |= {row["intervention"]: row[METRIC] for row in base if row not in block}
     for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
         who = f"the runner-up, {other}" if other in runner_up else other
         named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
@@ -138,7 +154,7 @@ def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
     return text + _equals(behind, comparisons)
 
 
-def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
+def _equal(rows: Sequence[Row], name: str) -> list[str]:
     """The methods that have the figure of the first row."""
     return [row["intervention"] for row in rows if abs(row[name] - rows[0][name]) < ROUNDING]
 
@@ -148,7 +164,7 @@ def _have(names: list[str]) -> str:
     return f"{names[0]} has" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} have"
 
 
-def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
+def _equals(others: Sequence[Row], comparisons: pl.DataFrame) -> str:
     """How many other methods may be the best one, too, where it is more than one; nothing where none was tested."""
     tested = len(comparisons.filter(pl.col("verdict") != NOT_TESTED))
     equals = sum(bool(row["may_be_best"]) for row in others) if tested else 0
@@ -287,7 +303,11 @@ def _range(rows: pl.DataFrame) -> str:
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
-    overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    everything = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    classes = by_class(everything.to_dicts())
+    saw = next((saw for saw, rows in classes.items() if best and best[0] in [row["intervention"] for row in rows]), "")
+    several = len(classes) > 1
+    overall = everything.filter(pl.col("saw").fill_null(UNKNOWN) == saw) if several else everything
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
     if not known:
         return None
@@ -296,7 +316,8 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], nam
         text = f"The mean calibration error of {nearest[0]} is {error}."
     else:
         of_these = f" of the {len(known)} methods that have one" if len(known) < len(overall) else ""
-        text = f"{_have(nearest)} the smallest calibration error{of_these}: {error}."
+        whose = f"Of the {among(saw)}, {_have(nearest)}" if several else _have(nearest)
+        text = f"{whose} the smallest calibration error{of_these}: {error}."
         if others := len(known) - len(nearest):
             what = "method" if others == 1 else f"{others} methods"
             text += f" Whether the lead over the other {what} is noise is not tested."

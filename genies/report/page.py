@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
+from genies.evaluation.classes import UNKNOWN
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.tables.comparisons import NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
@@ -29,7 +30,7 @@ from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
 from genies.report.cost import costs
-from genies.report.differences import differences, untested
+from genies.report.differences import differences, leads
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
@@ -201,9 +202,8 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "rows": means,
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
-                    # Filtered tables may lack the method that their differences are to.
-                    "untested": untested(tables, model, label, averaged_over, names[0]),
-                    "has_best": means[0]["difference_to_best"] is None,
+                    **leads(tables, model, label, averaged_over, means),
+                    "classes": {row["saw"] for row in means} - {None, UNKNOWN},
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),
                 }

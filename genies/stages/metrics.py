@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -23,7 +24,7 @@ from genies.evaluation.tables.generalization_metrics import generalization_metri
 from genies.files import read_json, whole_file
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
-from genies.published.recomputed import recompute
+from genies.published.recomputed import published_classes, recompute
 from genies.published.results import read_results
 
 
@@ -44,6 +45,7 @@ def write_tables(
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
+    saw: Mapping[str, str] = MappingProxyType({}),
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -67,6 +69,7 @@ def write_tables(
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
+        saw: class of each intervention by what it saw, in the words of ``genies.evaluation.classes``.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -96,6 +99,7 @@ def write_tables(
         nulls=nulls,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
+        classes=saw,
     )
     _write(measured, output)
 
@@ -131,7 +135,8 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     listed = read_shifts(*shifts)
     made = recompute(results, listed)
     metrics = made.metrics
-    run = Measurements(made.cells, metrics, made.scores, benchmarks(listed))
+    classes = published_classes(metrics["intervention"].unique().to_list())
+    run = Measurements(made.cells, metrics, made.scores, benchmarks(listed), classes=classes)
     _write(run, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()

@@ -383,8 +383,8 @@ def test_what_is_no_number_is_refused(edited: Callable[..., Tables], value: str)
 
 
 def test_other_columns_are_refused(edited: Callable[..., Tables]) -> None:
-    with pytest.raises(StoreError, match=r"leaderboard\.csv: has more: rank"):
-        edited(leaderboard=BOARD.with_columns(rank=pl.lit(1)))
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: has more: place"):
+        edited(leaderboard=BOARD.with_columns(place=pl.lit(1)))
     with pytest.raises(StoreError, match=r"leaderboard\.csv: has its columns in another order"):
         edited(leaderboard=BOARD.select(reversed(BOARD.columns)))
 

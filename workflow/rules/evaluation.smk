@@ -150,6 +150,7 @@ rule metrics:
         trained=plan.methods.trained,
         surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
+        saw=plan.methods.saw_json,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
@@ -164,7 +165,7 @@ rule metrics:
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "
         "--on-references {params.on_references:q} --repeats {params.repeats:q} --absent {params.absent:q} "
-        "--overlap={input.overlap:q} --seed={params.seed:q} --output={params.folder:q}"
+        "--overlap={input.overlap:q} --saw={params.saw:q} --seed={params.seed:q} --output={params.folder:q}"
 
 
 rule samples:

@@ -57,6 +57,7 @@ class DirectionProbe(Intervention[Pairs]):
     """
 
     repeated_over = "tie orders"
+    saw = ("source labels",)
     ties_: tuple[int, int]
 
     def __init__(self, *, kept: PositiveInt = 16, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:

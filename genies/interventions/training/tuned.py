@@ -51,6 +51,7 @@ class TunedReward(TextScoring):
         adapter_config_: what PEFT needs to know of the adapter, as JSON values; None without one.
     """
 
+    saw = ("source labels",)
     quantization: Quantization | None = None
     _scorer: RewardScorer | None
 

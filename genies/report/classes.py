@@ -1,0 +1,28 @@
+"""What is said of the best, by what methods saw: only those that saw the same are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genies.evaluation.classes import UNKNOWN
+from genies.evaluation.metrics import BASELINE
+
+Row = Mapping[str, Any]
+
+
+def by_class(block: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of the leaderboard by their class, the class of most methods first, their order kept.
+
+    The untouched model is no class of its own where there are others: methods are compared with it in any case.
+    """
+    found: dict[str, list[Row]] = {}
+    for row in block:
+        found.setdefault(row["saw"] or UNKNOWN, []).append(row)
+    others = {saw: rows for saw, rows in found.items() if [row["intervention"] for row in rows] != [BASELINE]}
+    return dict(sorted((others or found).items(), key=lambda item: -len(item[1])))
+
+
+def among(saw: str) -> str:
+    """Which methods these are: ``methods that saw source labels``."""
+    return "methods of which it is not known what they saw" if saw == UNKNOWN else f"methods that saw {saw}"
