@@ -17,7 +17,7 @@ from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
-from genies.report.classes import among, by_class
+from genies.report.classes import among, by_class, several
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
@@ -69,7 +69,7 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
             classes = by_class(block)
             base = [row for row in block if row["intervention"] == BASELINE]
             for saw, rows in classes.items():
-                of = among(saw) if len(classes) > 1 else ""
+                of = among(saw) if several(block) else ""
                 about = _about(label, benchmark) + (f", {of}" if best and of else "")
                 yield Finding(about, _best(rows, compared, of, base), "differences")
                 best, over = best or [rows[0]["intervention"]], over or _shifts_of(label, benchmark)
@@ -306,8 +306,8 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], nam
     everything = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
     classes = by_class(everything.to_dicts())
     saw = next((saw for saw, rows in classes.items() if best and best[0] in [row["intervention"] for row in rows]), "")
-    several = len(classes) > 1
-    overall = everything.filter(pl.col("saw").fill_null(UNKNOWN) == saw) if several else everything
+    apart = several(everything.to_dicts())
+    overall = everything.filter(pl.col("saw").fill_null(UNKNOWN) == saw) if apart else everything
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
     if not known:
         return None
@@ -316,7 +316,7 @@ def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], nam
         text = f"The mean calibration error of {nearest[0]} is {error}."
     else:
         of_these = f" of the {len(known)} methods that have one" if len(known) < len(overall) else ""
-        whose = f"Of the {among(saw)}, {_have(nearest)}" if several else _have(nearest)
+        whose = f"Of the {among(saw)}, {_have(nearest)}" if apart else _have(nearest)
         text = f"{whose} the smallest calibration error{of_these}: {error}."
         if others := len(known) - len(nearest):
             what = "method" if others == 1 else f"{others} methods"
