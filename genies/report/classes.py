@@ -14,7 +14,8 @@ Row = Mapping[str, Any]
 def by_class(block: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows of the leaderboard by their class, the class of most methods first, their order kept.
 
-    Of classes with as many methods, that of source labels comes first. The untouched model is no class of its own where there are others: methods are compared with it in any case.
+    Of classes with as many methods, that of source labels comes first. The untouched model is no class of its own where
+    there are others: methods are compared with it in any case.
     """
     found: dict[str, list[Row]] = {}
     for row in block:
