@@ -234,6 +234,8 @@ def _model_costs(
     # What trainings made is put in its place by one job, gather.
     on = {kind: plan.methods.on(model.name, getattr(plan.methods, kind)) for kind in ("with_jobs", "texts", "surface")}
     other_jobs = PROBE_JOBS * len(on["with_jobs"]) + MODEL_JOBS + bool(on["texts"]) + bool(on["surface"])
+    further = (*plan.files.nulls, *plan.files.learning_curves, *plan.files.few_labels)
+    other_jobs += sum(file.stem == model.name for file in further)
     other_jobs += sum(
         len(plan.jobs.sources(ensemble)) for ensemble in plan.methods.on(model.name, plan.methods.ensembles)
     )

@@ -77,6 +77,11 @@ RULES: Mapping[str, Rule] = {
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+    "learning_curves": Rule((*PLACE, "size"), (*PLACE, "size", "draws", "accuracy", "low", "high")),
+    "few_labels": Rule(
+        (*PLACE, "chosen", "examples"),
+        (*PLACE, "chosen", "examples", "copies", "draws", "accuracy", "low", "high"),
+    ),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

@@ -84,6 +84,7 @@ SECTIONS = (
     "categories",
     "correlations",
     "calibration",
+    "sensitivity",
     "sites",
     "training",
 )

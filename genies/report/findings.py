@@ -19,6 +19,7 @@ from genies.report.baselines import beyond_counting, beyond_null
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.progress import readable
+from genies.report.sensitivity import labels_help, still_gaining
 from genies.report.tables import Tables
 from genies.report.words import ROUNDING, counted, listed, number, percent, span
 
@@ -72,6 +73,10 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Better than counting words?", counting, "surface")
     if by_chance := beyond_null(tables["nulls"].filter(model=model)):
         yield Finding("What labels add", by_chance, "shifts")
+    if gaining := still_gaining(tables["learning_curves"].filter(model=model)):
+        yield Finding("More training pairs?", gaining, "sensitivity")
+    if helped := labels_help(tables["few_labels"].filter(model=model)):
+        yield Finding("A few labels of the target?", helped, "sensitivity")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

@@ -14,7 +14,18 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, cues, nulls, own_scores, sets, surface, ties
+from genies.evaluation.tables import (
+    answers,
+    claims,
+    cues,
+    few_labels,
+    learning_curves,
+    nulls,
+    own_scores,
+    sets,
+    surface,
+    ties,
+)
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -50,10 +61,21 @@ CUE = {**PLACED, "rival": "length", "agree_pairs": 30, "agree_accuracy": 0.9, "c
        "conflict_accuracy": 0.2, "undecided_pairs": 0, "follows": 0.875}  # fmt: skip
 BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "median": 0.5, "high": 0.8, "p": 0.2,
              "accuracy": 0.7, "p_adjusted": 0.2}  # fmt: skip
+CURVE = [
+    {**PLACED, "size": size, "draws": draws, "accuracy": 0.6, "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for size, draws in ((10, 5), (40, 1))
+]
+LABELS = [
+    {**PLACED, "chosen": chosen, "examples": count, "copies": count and 4, "draws": 5, "accuracy": 0.6,
+     "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for chosen, count in (("none", 0), ("random", 8), ("uncertain", 8))
+]  # fmt: skip
 FULL = TABLES.having(
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),
+    learning_curves=learning_curves.TABLE.frame(CURVE),
+    few_labels=few_labels.TABLE.frame(LABELS),
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),
