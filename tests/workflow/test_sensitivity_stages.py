@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from helpers import write_distribution
 from project import Project
-from test_quoting import everything
 
 from genies.config.load import load_config
 from genies.errors import ConfigError
@@ -20,14 +20,15 @@ def test_fits_on_fewer_and_other_pairs_need_no_other_job_and_change_no_result(pr
     """No fit and no store gets another name: nothing of them is made again."""
     results = project.folder / "results/mini"
     metrics = (results / "generalization_metrics.csv").read_bytes()
-    cached = set((project.folder / "cache").rglob("*.json"))
+    kept = [project.folder / "cache" / kind for kind in ("tokens", "activations", "interventions")]
+    cached = {path for folder in kept for path in folder.rglob("*")}
     project.config |= {
         "learning_curves": {"sizes": [8, 10, 999], "draws": 3},
         "few_labels": {"counts": [1, 4], "draws": 2, "copies": 3},
     }
     assert project.jobs() == {"learning_curves": 1, "few_labels": 1, **dict.fromkeys(AGAIN, 1)}
     assert (results / "generalization_metrics.csv").read_bytes() == metrics
-    assert set((project.folder / "cache").rglob("*.json")) == cached
+    assert {path for folder in kept for path in folder.rglob("*")} == cached
     cells = pl.read_csv(results / "cells.csv").filter(intervention="mms", source="north")
     own = dict(cells.select("target", "accuracy").iter_rows())
 
@@ -60,10 +61,17 @@ def test_training_splits_of_targets_are_read_only_where_their_labels_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = everything(tmp_path, "x") | {"few_labels": None, "capability_interventions": []}
-    assert "south" not in Plan(load_config(config)).selection.trained_on
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / name, offset=31 * number)
+    (tmp_path / "tiny").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "tiny" / name).write_text("{}")
+    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
+    config = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
+              "interventions": ["mms"], "capability_interventions": []}  # fmt: skip
+    assert Plan(load_config(config)).selection.trained_on == ["north"]
     with_labels = Plan(load_config(config | {"few_labels": {}}))
-    assert "south" in with_labels.selection.trained_on and "south" not in with_labels.selection.fitted_on
-    (tmp_path / "x/south/train.json").unlink()
+    assert with_labels.selection.trained_on == ["north", "south"] and with_labels.selection.fitted_on == ["north"]
+    (tmp_path / "south/train.json").unlink()
     with pytest.raises(ConfigError, match="few_labels: south, a target, has no train.json"):
         Plan(load_config(config | {"few_labels": {}}))
