@@ -90,8 +90,17 @@ def test_a_panel_per_probe_has_means_over_shifts_and_over_sources(html):
     }
     assert ends == pytest.approx({"targets of shifts": 0.65, "sources' own test pairs": 0.9}, abs=0.005)
     assert {row["place"] for row in data["learning_curves"]} == {"10", "40", "all"}
+    assert all(
+        0 < row["low"] < row["accuracy"] < row["high"] < 1 for row in data["learning_curves"] if row["place"] == "all"
+    )
     first = [row for row in data["few_labels"] if row["place"] == "0"]
     assert [row["accuracy"] for row in first] == [0.5, 0.5] and {row["index"] for row in data["few_labels"]} == {0}
+
+
+def test_a_panel_has_no_intervals_for_new_shifts_where_sources_are_too_few():
+    tables = TABLES.having(learning_curves=curves({"mms": 0.05}, SHIFTS[:3]))
+    rows = Page(render("trial", tables, {"configuration": {"seed": 3}})).content()["data"]["learning_curves"]
+    assert rows and all(row["low"] is None and row["high"] is None for row in rows)
 
 
 def test_the_section_is_folded_and_both_questions_are_answered_in_front(html):

@@ -8,12 +8,12 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.uncertainty import clustered_mean
+from genies.evaluation.uncertainty import clustered_mean, supports_new_shifts
 from genies.report.drawing import RANDOM_ACCURACY, interval_tips, rows_of, scales, sized, tip, words
 
 
 def mean_rows(kind: str, place: str, cells: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """The point of a line: the mean accuracy of some cells, with its interval for new shifts where there is one.
+    """The point of a line: the mean accuracy of some cells, with an interval where they say something of new shifts.
 
     Args:
         kind: what the line is called.
@@ -22,7 +22,8 @@ def mean_rows(kind: str, place: str, cells: pl.DataFrame) -> Iterator[dict[str, 
     """
     if len(cells):
         found = clustered_mean(cells["accuracy"].to_numpy(), cells["source"].to_numpy())
-        low, high = found.interval() or (None, None)
+        supported = supports_new_shifts(found.degrees_of_freedom)
+        low, high = (found.interval() if supported else None) or (None, None)
         yield {"kind": kind, "place": place, "accuracy": found.mean, "low": low, "high": high, "cells": len(cells)}
 
 
@@ -39,7 +40,6 @@ def lines(data: str, index: int, kinds: list[str], places: Sequence[str], title:
     colors, shapes = scales(kinds)
     base = rows_of(data, index).encode(
         x=alt.X("place:O", sort=None, scale=alt.Scale(domain=list(places)), title=title, axis=alt.Axis(labelAngle=0)),
-        xOffset=alt.XOffset("kind:N", scale=alt.Scale(domain=kinds, range=[-3, 3])),
         color=alt.Color("kind:N", scale=colors, legend=None),
         tooltip=[*words("kind", "place"), tip("accuracy", "mean accuracy"), *interval_tips(), alt.Tooltip("cells:Q")],
     )

@@ -17,8 +17,9 @@ KIND = Kind(
     rank=1,
     heading="A few labels of the target",
     text="Mean accuracy on the targets of shifts when so many pairs of the target's training split are mixed into the "
-    "source's training pairs: drawn at random, or those between which the fit on the source is least sure. How often "
-    "each of them counts is the column copies of few_labels.csv.",
+    "source's training pairs: drawn at random, or those between which the fit on the source is least sure. Intervals "
+    "are for new shifts, where there are enough sources. How often each pair counts is the column copies of "
+    "few_labels.csv.",
 )
 KINDS = {RANDOM: "at random", UNCERTAIN: "least sure"}
 

@@ -16,8 +16,8 @@ KIND = Kind(
     rank=0,
     heading="Fewer training pairs",
     text="Mean accuracy of fits on that many training pairs, drawn by seed, and on all of them: on the targets of the "
-    "shifts, and on the sources' own test pairs. Intervals are for new shifts; learning_curves.csv also has those for "
-    "other draws and other test examples.",
+    "shifts, and on the sources' own test pairs. Intervals are for new shifts, where there are enough sources; "
+    "learning_curves.csv has those for other draws and other test examples.",
 )
 TARGETS, SOURCES = KINDS = ["targets of shifts", "sources' own test pairs"]
 ALL = "all"
