@@ -63,6 +63,9 @@ VERBS = {
     ),
     "fit": Verb("genies.stages.fit:fit_sources", "fit an intervention on features", "*/*/interventions/*/*"),
     "surface": Verb("genies.stages.surface:surface_baselines", "fit and test surface baselines", ""),
+    "directions": Verb(
+        "genies.stages.directions:write_directions", "compare the directions of sources, and erase them"
+    ),
     "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",

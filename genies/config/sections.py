@@ -203,6 +203,12 @@ class Config(_Read):  # type: ignore[misc]
         description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
         "which accuracies it would reach if labels said nothing. 199 is usual; 0 leaves it out.",
     )
+    directions: Flag = Field(
+        False,
+        description="Whether the directions that sources and probes find in the residual stream are compared, layer by "
+        "layer, and erased: is there one direction for all sources? Needs an intervention that reads every layer under "
+        "the view `plain`, such as lat_stim_1.",
+    )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(
         8,

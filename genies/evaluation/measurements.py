@@ -43,6 +43,7 @@ class Measurements:
         fits: evaluations of the run; None where there are none, as of published results.
         repeats: names of interventions that were fitted again with further seeds, by intervention.
         nulls: files of the stage ``nulls``, one for each model.
+        directions: files of the stage ``directions``, each a table of one model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
     """
@@ -56,6 +57,7 @@ class Measurements:
     fits: Fits | None = None
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nulls: Sequence[Path] = ()
+    directions: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)

@@ -77,6 +77,27 @@ RULES: Mapping[str, Rule] = {
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+    "directions": Rule(
+        ("model", "layer", "intervention", "source", "other", "other_source"),
+        ("model", "layer", "intervention", "source", "other", "other_source", "agreement", "ceiling"),
+    ),
+    "direction_layers": Rule(
+        (*METHOD, "layer"),
+        (
+            *METHOD,
+            "layer",
+            "sources",
+            "own_accuracy",
+            "effective",
+            "effective_if_shared",
+            "effective_if_unrelated",
+            "p_related",
+        ),
+    ),
+    "transfer": Rule((*PLACE, "layer"), (*PLACE, "layer", "predicted_accuracy", "accuracy", "remainder")),
+    "erasure": Rule(
+        PLACE, (*PLACE, "layer", "accuracy", "erased_accuracy", "loss", "random_loss", "random_loss_most", "draws", "p")
+    ),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

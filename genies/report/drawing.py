@@ -84,6 +84,7 @@ SECTIONS = (
     "categories",
     "correlations",
     "calibration",
+    "directions",
     "sites",
     "training",
 )

@@ -15,7 +15,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "extract": ("extract",),
     "fit": ("fit",),
     "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
-    "evaluate": ("evaluate", "surface", "ensemble", "nulls"),
+    "evaluate": ("evaluate", "surface", "ensemble", "nulls", "directions"),
     "report": ("metrics", "records", "samples", "sweep", "provenance", "costs", "report"),
 }
 """Rules by stage, in the order in which a run comes to them."""

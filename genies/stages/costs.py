@@ -17,7 +17,18 @@ from genies.store.fits import fits_folder
 MEBIBYTE = 2**20
 OF_METHODS = ("fit", "tune", "evaluate", "plugin", "ensemble", "sweep_source")
 """Rules of which each job is of a model and a method."""
-OF_MODELS = ("model", "merge", "merge_reward", "tokenize", "extract", "surface", "nulls", "gather", *OF_METHODS)
+OF_MODELS = (
+    "model",
+    "merge",
+    "merge_reward",
+    "tokenize",
+    "extract",
+    "surface",
+    "nulls",
+    "directions",
+    "gather",
+    *OF_METHODS,
+)
 
 Row = dict[str, Any]
 

@@ -43,6 +43,7 @@ def write_tables(
     absent: Sequence[str] = (),
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
+    directions: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     seed: int = 0,
     output: Path,
@@ -66,6 +67,7 @@ def write_tables(
         absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
+        directions: what ``genies directions`` wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         seed: of the bootstrap.
         output: folder of the tables.
@@ -94,6 +96,7 @@ def write_tables(
         known,
         repeats=by_intervention(repeats),
         nulls=nulls,
+        directions=directions,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
     )

@@ -86,6 +86,7 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
         },
         "ensembles": {"both": {"members": ["mms", "lora"], "combine": "mean", "penalty": 0.5}},
         "permutations": 3,
+        "directions": False,
         "limit": {"train": 9, "test": 8, "distributions": {"north": {"train": 7, "test": None}}},
         "framing": "response",
         "prompt_format": "published",

@@ -123,6 +123,7 @@ rule metrics:
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
         nulls=plan.files.nulls,
+        directions=plan.files.direction_tables,
         own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
@@ -158,6 +159,7 @@ rule metrics:
             shifts="params.shifts",
             fits="input.fits",
             nulls="input.nulls",
+            directions="input.directions",
             own_scores="input.own_scores",
         )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "
