@@ -79,18 +79,20 @@ def test_what_a_cosine_takes_for_two_directions_scores_alike():
 
 
 def test_the_ceiling_is_what_two_whole_sources_agree_by():
-    """Over 40 sources of 40 pairs: Spearman and Brown's step from halves to the whole is right on average."""
-    found = compared([0.5 * axis(0)] * 40, np.ones(DIM), n=40)
+    """Over 40 sources of 80 pairs: Spearman and Brown's step from halves to the whole is right on average."""
+    found = compared([0.5 * axis(0)] * 40, np.ones(DIM), n=80)
     off = ~np.eye(40, dtype=bool)
     assert found.ceiling()[off].mean() == pytest.approx(found.matrix()[off].mean(), abs=0.05)
-    assert 0.2 < found.matrix()[off].mean() < 0.5
+    assert 0.35 < found.matrix()[off].mean() < 0.6
 
 
 def test_effective_numbers_of_shared_and_of_unrelated_directions():
     assert effective(np.ones((5, 5))) == pytest.approx(1) and effective(np.eye(5)) == 5
     found = compared([axis(number) for number in range(6)], np.ones(DIM), random=50)
     unrelated = found.unrelated()
-    assert unrelated.shape == (50,) and effective(found.matrix()) == pytest.approx(unrelated.mean(), abs=0.4)
+    # Squared correlations of random directions in 24 even dimensions are 1 / 24 on average.
+    assert unrelated.shape == (50,) and unrelated.mean() == pytest.approx(6 / (1 + 5 / DIM), abs=0.3)
+    assert effective(found.matrix()) > unrelated.mean()
     assert effective(found.ceiling()) < 1.5
     alike = compared([axis(0)] * 6, np.ones(DIM), random=50)
     assert effective(alike.matrix()) < alike.unrelated().min()
@@ -98,7 +100,7 @@ def test_effective_numbers_of_shared_and_of_unrelated_directions():
 
 def test_noise_has_no_ceiling():
     found = compared([np.zeros(DIM)] * 30, np.ones(DIM), n=60)
-    assert found.reliability().mean() < 0.1
+    assert found.reliability().mean() < 0.2
 
 
 def test_accuracy_is_predicted_by_mean_and_spread_where_scores_are_normal_and_not_elsewhere():

@@ -33,7 +33,7 @@ def test_erased_features_have_no_covariance_with_the_label_and_least_squares_pre
     before = (texts - texts.mean(axis=0)).T @ (label - 0.5) / len(texts)
     erased = erasers(train, 0, 0)[0](texts)
     after = (erased - erased.mean(axis=0)).T @ (label - 0.5) / len(texts)
-    assert np.abs(before).max() > 0.3 and np.abs(after).max() < 1e-10
+    assert np.abs(before).max() > 0.2 and np.abs(after).max() < 1e-10
     if n == 200:
         columns = np.column_stack([erased, np.ones(len(erased))])
         fitted = columns @ np.linalg.lstsq(columns, label, rcond=None)[0]
@@ -55,7 +55,8 @@ def test_it_is_the_published_formula():
 
 @pytest.mark.parametrize("probe", [LatStim1(), Logistic(), MassMeanWhitened(), LatPca()])
 def test_the_source_direction_is_taken_and_another_is_left(probe):
-    first, second = 3 * np.eye(DIM)[0], 3 * np.eye(DIM)[1]
+    # Far longer than the features' noise, so that rules find them which know nothing of its covariance.
+    first, second = 12 * np.eye(DIM)[0], 12 * np.eye(DIM)[1]
     source, alike, other = pairs(300, first, 1), pairs(300, first, 2), pairs(300, second, 3)
     rule, erase = direct(probe), erasers(source, 0, 0)[0]
     assert accuracy(alike, pairs(300, first, 4), rule) > 0.85

@@ -14,7 +14,20 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, cues, nulls, own_scores, sets, surface, ties
+from genies.evaluation.tables import (
+    answers,
+    claims,
+    cues,
+    direction_layers,
+    directions,
+    erasure,
+    nulls,
+    own_scores,
+    sets,
+    surface,
+    ties,
+    transfer,
+)
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -50,7 +63,19 @@ CUE = {**PLACED, "rival": "length", "agree_pairs": 30, "agree_accuracy": 0.9, "c
        "conflict_accuracy": 0.2, "undecided_pairs": 0, "follows": 0.875}  # fmt: skip
 BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "median": 0.5, "high": 0.8, "p": 0.2,
              "accuracy": 0.7, "p_adjusted": 0.2}  # fmt: skip
+AGREES = {"model": "small", "layer": 3, "intervention": "mean_difference", "source": "easy",
+          "other": "mean_difference", "other_source": "hard", "agreement": 0.1, "ceiling": 0.8}  # fmt: skip
+OF_LAYER = {"model": "small", "intervention": "mean_difference", "layer": 3, "sources": 2, "own_accuracy": 0.9,
+            "agreement": 0.1, "ceiling": 0.8, "effective": 1.98, "effective_if_shared": 1.2,
+            "effective_if_unrelated": 1.9, "p_related": 0.9, "transfer_r": 0.4}  # fmt: skip
+TRANSFERRED = {**PLACED, "layer": 3, "predicted_accuracy": 0.7, "accuracy": 0.72, "remainder": 0.02}
+ERASED = {**PLACED, "layer": 3, "accuracy": 0.8, "erased_accuracy": 0.6, "loss": 0.2, "random_loss": 0.0,
+          "random_loss_most": 0.03, "draws": 19, "p": 0.05}  # fmt: skip
 FULL = TABLES.having(
+    directions=directions.TABLE.frame([AGREES]),
+    direction_layers=direction_layers.TABLE.frame([OF_LAYER]),
+    transfer=transfer.TABLE.frame([TRANSFERRED]),
+    erasure=erasure.TABLE.frame([ERASED]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),
