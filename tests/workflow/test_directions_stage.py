@@ -13,7 +13,8 @@ def test_directions_of_every_source_on_every_shift(project: Project) -> None:
     assert not len(pl.read_csv(results / "directions.csv"))
     project.config["directions"] = True
     refused = project.run("-n")
-    assert refused.returncode and "directions: no intervention of the run reads the layers" in refused.stdout + refused.stderr
+    assert refused.returncode
+    assert "directions: no intervention of the run reads the layers" in refused.stdout + refused.stderr
     project.config["interventions"] = [*project.config["interventions"], "logistic"]
     assert project.jobs()["directions"] == 1
     names = ("directions", "direction_layers", "transfer", "erasure")
