@@ -77,6 +77,9 @@ RULES: Mapping[str, Rule] = {
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+    "predictions": Rule(PLACE, (*PLACE, "target_reference", "accuracy", "unrelated_shifts")),
+    "prediction_errors": Rule(("model", "intervention", "pairs"), ("model", "shifts", "cells", "verdict")),
+    "prediction_alarms": Rule(("model", "pairs", "below"), ("model", "below", "cells", "others", "alarms")),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),
