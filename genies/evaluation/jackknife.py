@@ -18,9 +18,9 @@ LEVEL = 0.9
 FEWEST_SHIFTS = 9
 """Unrelated shifts from which on the jackknife+ has a finite interval of 90 %: ⌊0.1 (n + 1)⌋ ≥ 1."""
 PENALTY = 2.0
-"""Ridge penalty per quantity, of standardized quantities and rows whose weights sum to 1 in each shift. Where p unrelated
-quantities explain a share R² of the variance, the best penalty is p (1 − R²) / R²; here R² = 1/3. It was set before any
-result was seen."""
+"""Ridge penalty per quantity, of standardized quantities and rows whose weights sum to 1 in each shift. Where p
+unrelated quantities explain a share R² of the variance, the best penalty is p (1 − R²) / R²; here R² = 1/3. It was set
+before any result was seen."""
 
 
 @dataclass(frozen=True, eq=False)
