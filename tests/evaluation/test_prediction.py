@@ -26,7 +26,7 @@ from genies.evaluation.unlabelled import QUANTITIES
 
 
 def test_where_accuracy_follows_agreement_both_trivial_predictors_are_beaten_and_intervals_cover() -> None:
-    """Cells of a shift go together, so that 5 worlds of 20 shifts count as 100 draws: 0.9 within three errors of 0.03."""
+    """Cells of a shift go together: 5 worlds of 20 shifts count as 100 draws, 0.9 within three errors of 0.03."""
     inside, below = [], []
     for seed in range(5):
         made = predictions(20, 150, 1.0, seed)
