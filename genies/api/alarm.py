@@ -13,13 +13,16 @@ from numpy.typing import ArrayLike
 
 from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import read_evaluation
-from genies.evaluation.jackknife import FEWEST_SHIFTS, Jackknife, Jackknives, Observed
+from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import (
+    REGRESSION,
     TOO_FEW,
     Predicted,
     Shift,
     alarm_rates,
+    chosen,
+    predicting,
     related,
     smallest_batch,
 )
@@ -82,7 +85,7 @@ class Alarm:
     _surface: tuple[str, ...]
     _on_source: Mapping[str, float]
     _panel: Panel
-    _jackknife: Jackknife
+    _jackknife: Jackknife | Direct
 
     def foresee(self, probability: Mapping[str, ArrayLike]) -> Foreseen:
         """Predict the accuracy on pairs of responses without labels.
@@ -155,8 +158,8 @@ def load_alarm(
     folder = Path(run)
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)
-    smallest = _smallest_batch(prediction_errors.TABLE.read(folder).filter(model=model), folder, model)
-    table = table.filter(model=model)
+    predictor, smallest = _predictor(prediction_errors.TABLE.read(folder).filter(model=model), folder, model)
+    of_predictor, table = (table.filter(model=model, predictor=name) for name in (predictor, REGRESSION))
     methods = tuple(table["intervention"].unique(maintain_order=True))
     baselines = tuple(surface.TABLE.read(folder).filter(model=model)["intervention"].unique(maintain_order=True))
     if intervention not in methods:
@@ -172,13 +175,14 @@ def load_alarm(
             "the run"
         )
     panel = Panel.of({name: _judged(folder, model, name, source) for name in on_source})
-    made = Jackknives(_observed(table, methods)).of(_related_to(table, source))
-    if np.isnan(made.interval(_nothing(methods))[1][methods.index(intervention)]):
+    observed, of_source = _observed(table, methods), _related_to(table, source)
+    made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
+    if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
             f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
             f"{source}, so there is no alarm; add shifts of other distributions to the run"
         )
-    rates = alarm_rates(_predicted(table), below)
+    rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(
         intervention, _needed(intervention, methods, baselines, on_source), smallest, below,
         rates["false_alarm_rate"], rates["miss_rate"], methods, baselines, on_source, panel, made,
@@ -198,17 +202,20 @@ def _model(table: pl.DataFrame, model: str | None, folder: Path) -> str:
     raise ConfigError(f"{folder / predictions.TABLE.file}: give one of these as model: {', '.join(known)}")
 
 
-def _smallest_batch(errors: pl.DataFrame, folder: Path, model: str) -> int:
+def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int]:
+    """The predictor that the alarm relies on, and the smallest batch that it works on."""
     of_all = errors.filter(pl.col("intervention").is_null()).to_dicts()
+    predictor = chosen(of_all)
+    of_all = [row for row in of_all if row["predictor"] == predictor]
     smallest = smallest_batch(of_all)
-    if smallest is not None:
-        return smallest
+    if predictor is not None and smallest is not None:
+        return predictor, smallest
     on_all: Mapping[str, Any] = next((row for row in of_all if row["pairs"] is None), {"verdict": TOO_FEW})
     why = "too few shifts can be predicted from unrelated ones"
     if on_all["verdict"] != TOO_FEW:
         why = (
-            f"predictions without labels are not shown to be better than both trivial predictors ({on_all['verdict']}: "
-            f"mean error {on_all['error']:.3f}, of the method's mean {on_all['error_of_mean']:.3f}, of the source "
+            f"predictions without labels are not shown to be better than both trivial predictors (the best of "
+            f"them, {predictor}, {on_all['verdict']}: mean error {on_all['error']:.3f}, of the method's mean {on_all['error_of_mean']:.3f}, of the source "
             f"accuracy {on_all['error_of_source']:.3f})"
         )
     file = folder / prediction_errors.TABLE.file
@@ -216,7 +223,7 @@ def _smallest_batch(errors: pl.DataFrame, folder: Path, model: str) -> int:
 
 
 def _observed(table: pl.DataFrame, methods: tuple[str, ...]) -> Observed:
-    """The run's cells as they were predicted."""
+    """The run's cells, from the rows of one predictor."""
     shifts = _shifts(table)
     values = np.full((len(shifts), len(methods), len(QUANTITIES)), np.nan)
     accuracy = np.full((len(shifts), len(methods)), np.nan)
@@ -239,8 +246,9 @@ def _related_to(table: pl.DataFrame, source: str) -> np.ndarray:
     return np.array([source in shift for shift in _shifts(table)])
 
 
-def _nothing(methods: tuple[str, ...]) -> np.ndarray:
-    return np.full((len(methods), len(QUANTITIES)), np.nan)
+def _anything(methods: tuple[str, ...]) -> np.ndarray:
+    """Some quantities, to learn whether there is an interval for any."""
+    return np.zeros((len(methods), len(QUANTITIES)))
 
 
 def _predicted(table: pl.DataFrame) -> Predicted:

@@ -106,18 +106,49 @@ class Jackknife:
 
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few shifts for one."""
-        low, high = (np.full(len(quantities), np.nan) for _ in range(2))
-        if not self.without:
-            return low, high
-        predicted = np.stack([one.predict(quantities) for one in self.without])
-        for method in range(len(quantities)):
-            known = ~np.isnan(self.residuals[:, method] + predicted[:, method])
-            center, margin = predicted[known, method], self.residuals[known, method]
-            outside = int(np.floor((1 - LEVEL) * (len(center) + 1) + 1e-9))
-            if outside >= 1:
-                low[method] = np.sort(center - margin)[outside - 1]
-                high[method] = np.sort(center + margin)[-outside]
-        return np.clip(low, 0, 1), np.clip(high, 0, 1)
+        predicted = np.array([one.predict(quantities) for one in self.without]).reshape(-1, len(quantities))
+        return _ends(predicted, self.residuals, len(quantities))
+
+
+@dataclass(frozen=True, eq=False)
+class Direct:
+    """A quantity that is a prediction itself; nothing is fitted, so its jackknife+ is the plain conformal interval.
+
+    Attributes:
+        quantity: its number.
+        residuals: absolute errors on n shifts that are not related to the predicted one, float64 (n, m); NaN where
+            there is no such cell.
+    """
+
+    quantity: int
+    residuals: np.ndarray
+
+    @classmethod
+    def of(cls, observed: Observed, related: np.ndarray, quantity: int) -> Direct:
+        """What predicts a shift, by whether each observed one is related to it, bool (g,)."""
+        return cls(quantity, np.abs(observed.quantities[~related][..., quantity] - observed.accuracy[~related]))
+
+    def predict(self, quantities: np.ndarray) -> np.ndarray:
+        """As of ``Jackknife``."""
+        return np.clip(quantities[:, self.quantity], 0, 1)
+
+    def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As of ``Jackknife``."""
+        centers = np.broadcast_to(quantities[:, self.quantity], self.residuals.shape)
+        return _ends(centers, self.residuals, len(quantities))
+
+
+def _ends(centers: np.ndarray, margins: np.ndarray, methods: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals of so many methods from n centres and margins of each, float64 (n, m)."""
+    low, high = (np.full(methods, np.nan) for _ in range(2))
+    for method in range(methods):
+        known = ~np.isnan(margins[:, method] + centers[:, method])
+        center, margin = centers[known, method], margins[known, method]
+        outside = int(np.floor((1 - LEVEL) * (len(center) + 1) + 1e-9))
+        if outside >= 1:
+            low[method] = np.sort(center - margin)[outside - 1]
+            high[method] = np.sort(center + margin)[-outside]
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 class Jackknives:

@@ -1,15 +1,15 @@
 """Predictions of every cell's accuracy without the target's labels, and how good they are.
 
 Each cell is predicted from shifts that share no distribution with its own: none that is source, target or reference of
-the one plays any of these roles in the other. What predicts is ``genies.evaluation.jackknife``, from the quantities of
-``genies.evaluation.unlabelled``. No method can do this without assumptions about the shift (Garg et al. 2022, section
+the one plays any of these roles in the other. What predicts is a regression (``genies.evaluation.jackknife``) on the
+quantities of ``genies.evaluation.unlabelled``, or one of those of them that are predictions themselves. No method can do this without assumptions about the shift (Garg et al. 2022, section
 3): two targets may have the same texts and opposite labels. The assumption here is that what unlabelled quantities say
 about accuracy on other shifts of the run, they also say on the new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genies.evaluation.jackknife import Jackknife, Jackknives, Observed
+from genies.evaluation.jackknife import Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import NULL
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
@@ -25,6 +25,11 @@ from genies.evaluation.unlabelled import QUANTITIES, Panel, quantities
 
 Shift = tuple[str, str, str]
 """Source, target and reference."""
+REGRESSION, LINE, CONFIDENT = "regression", "agreement_line", "confident_share"
+PREDICTORS = (REGRESSION, LINE, CONFIDENT)
+"""What predicts: the regression, agreement-on-the-line, and average thresholded confidence."""
+LEAD_LEVEL = 1 - 0.05 / len(PREDICTORS)
+"""Of the intervals of leads over trivial predictors: those of all predictors hold together in 95 of 100 cases."""
 BATCHES = (10, 25, 50, 100, 200)
 """Sizes of batches of target pairs on which predictions are tried as well."""
 DRAWS = 5
@@ -141,6 +146,13 @@ class Predicted:
         return Predicted(*(own[chosen] for own in vars(self).values()))
 
 
+def predicting(predictor: str, fitted: Jackknife, observed: Observed, related: np.ndarray) -> Jackknife | Direct:
+    """What a predictor predicts a shift with; arguments as of ``Direct.of``, and the regression for that shift."""
+    if predictor == REGRESSION:
+        return fitted
+    return Direct.of(observed, related, QUANTITIES.index(predictor))
+
+
 class Predictions:
     """Predictions for every shift of a model."""
 
@@ -154,14 +166,17 @@ class Predictions:
         self.cells = cells
         self._seed = seed
         made = Jackknives(cells.observed)
-        self.of_shift: list[Jackknife] = [made.of(own) for own in cells.observed.related]
+        self._fitted = [made.of(own) for own in cells.observed.related]
+        self._found: dict[str, Predicted] = {}
 
-    @cached_property
-    def on_all_pairs(self) -> Predicted:
-        """Predictions from all pairs of each target."""
-        return self._collected((number, self.cells.observed.quantities[number]) for number in range(len(self.of_shift)))
+    def on_all_pairs(self, predictor: str = REGRESSION) -> Predicted:
+        """Predictions of one of ``PREDICTORS`` from all pairs of each target."""
+        if predictor not in self._found:
+            own = enumerate(self.cells.observed.quantities)
+            self._found[predictor] = self._collected(own, predictor)
+        return self._found[predictor]
 
-    def on_batches(self, pairs: int) -> Predicted:
+    def on_batches(self, pairs: int, predictor: str = REGRESSION) -> Predicted:
         """Predictions from batches of so many pairs, ``DRAWS`` of each target that has more."""
         generator = np.random.default_rng([self._seed, pairs])
 
@@ -171,21 +186,22 @@ class Predictions:
                     for _ in range(DRAWS):
                         yield number, self.cells.quantities(number, target.drawn(pairs, generator))
 
-        return self._collected(drawn())
+        return self._collected(drawn(), predictor)
 
-    def _collected(self, batches: Iterator[tuple[int, np.ndarray]]) -> Predicted:
+    def _collected(self, batches: Iterable[tuple[int, np.ndarray]], predictor: str) -> Predicted:
         columns: list[list[np.ndarray]] = [[] for _ in range(8)]
         for number, values in batches:
-            jackknife, methods = self.of_shift[number], np.arange(len(self.cells.methods))
-            low, high = jackknife.interval(values)
+            fitted, methods = self._fitted[number], np.arange(len(self.cells.methods))
+            one = predicting(predictor, fitted, self.cells.observed, self.cells.observed.related[number])
+            low, high = one.interval(values)
             own = (
                 np.full(len(methods), number),
                 methods,
                 self.cells.accuracy[number],
-                np.where(np.isnan(low), np.nan, jackknife.predict(values)),
+                np.where(np.isnan(low), np.nan, one.predict(values)),
                 low,
                 high,
-                jackknife.whole.accuracy,
+                fitted.whole.accuracy,
                 values[:, QUANTITIES.index("source_accuracy")],
             )
             for column, part in zip(columns, own, strict=True):
@@ -197,9 +213,9 @@ class Predictions:
 def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     """How far predictions are from the accuracies that were reached, next to trivial predictors.
 
-    A trivial predictor counts as beaten where the 95 % interval of the difference of absolute errors, for new shifts
-    and targets (``two_way_mean``), lies above 0. Both are beaten only where either interval does, so that no correction
-    for two tests is needed.
+    A trivial predictor counts as beaten where the interval of the difference of absolute errors, for new shifts and
+    targets (``two_way_mean``), lies above 0. Its level is corrected for the number of predictors (``LEAD_LEVEL``). Both
+    trivial ones are beaten only where either interval lies above 0, so that these two tests need no correction.
 
     Args:
         predicted: the cells; those without an interval play no part.
@@ -221,7 +237,7 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     for name, trivial in (("mean", known.mean), ("source", known.on_source)):
         other = np.abs(trivial - known.reached)
         lead = two_way_mean(other - error, [place[0] for place in places], [place[1] for place in places])
-        low, high = lead.interval() or (None, None)
+        low, high = lead.interval(LEAD_LEVEL) or (None, None)
         found |= {f"error_of_{name}": float(other.mean()), f"lead_over_{name}": lead.mean}
         found |= {f"lead_over_{name}_low": low, f"lead_over_{name}_high": high}
         found["degrees_of_freedom"] = lead.degrees_of_freedom
@@ -232,6 +248,17 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     return found
 
 
+def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The predictor to rely on: that of the smallest error, first among those that beat both trivial ones.
+
+    Args:
+        rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods; None where there is none.
+    """
+    on_all = [row for row in rows if row["pairs"] is None]
+    best = sorted(on_all, key=lambda r: (r["verdict"] != BEATS_BOTH, r["error"] is None, r["error"] or 0))
+    return best[0]["predictor"] if best else None
+
+
 def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
     """The smallest batch of target pairs on which predictions work; None where they do not work on all pairs either.
 
@@ -239,7 +266,7 @@ def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
     (``COVERAGE_LOST``) than on all pairs. Where there is none, it is the number of pairs of the median target.
 
     Args:
-        rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods.
+        rows: of ``tables.prediction_errors.TABLE``, of a model, a predictor and all methods.
     """
     on_all = [row for row in rows if row["pairs"] is None]
     if not on_all or on_all[0]["verdict"] != BEATS_BOTH:
@@ -247,10 +274,10 @@ def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
     batches = sorted((row for row in rows if row["pairs"] is not None), key=lambda row: -row["pairs"])
     smallest = on_all[0]["median_pairs"]
     for row in batches:
-        if row["verdict"] != BEATS_BOTH or row["coverage"] < on_all[0]["coverage"] - COVERAGE_LOST:
+        if row["verdict"] != BEATS_BOTH or (row["coverage"] or 0) < (on_all[0]["coverage"] or 0) - COVERAGE_LOST:
             break
         smallest = row["pairs"]
-    return int(smallest)
+    return None if smallest is None else int(smallest)
 
 
 def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:

@@ -77,9 +77,15 @@ RULES: Mapping[str, Rule] = {
     "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
-    "predictions": Rule(PLACE, (*PLACE, "target_reference", "accuracy", "unrelated_shifts")),
-    "prediction_errors": Rule(("model", "intervention", "pairs"), ("model", "shifts", "cells", "verdict")),
-    "prediction_alarms": Rule(("model", "pairs", "below"), ("model", "below", "cells", "others", "alarms")),
+    "predictions": Rule(
+        (*PLACE, "predictor"), (*PLACE, "predictor", "target_reference", "accuracy", "unrelated_shifts")
+    ),
+    "prediction_errors": Rule(
+        ("model", "predictor", "intervention", "pairs"), ("model", "predictor", "shifts", "cells", "verdict")
+    ),
+    "prediction_alarms": Rule(
+        ("model", "pairs", "below"), ("model", "predictor", "below", "cells", "others", "alarms")
+    ),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

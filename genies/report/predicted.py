@@ -9,11 +9,27 @@ import polars as pl
 
 from genies.evaluation.jackknife import FEWEST_SHIFTS
 from genies.evaluation.metrics import CHANCE
-from genies.evaluation.prediction import BEATS_BOTH, BEATS_MEAN, BEATS_SOURCE, TOO_FEW, smallest_batch
+from genies.evaluation.prediction import (
+    BEATS_BOTH,
+    BEATS_MEAN,
+    BEATS_SOURCE,
+    CONFIDENT,
+    LINE,
+    REGRESSION,
+    TOO_FEW,
+    chosen,
+    smallest_batch,
+)
 from genies.report.tables import Tables
 from genies.report.words import counted, number, percent
 
 Row = Mapping[str, Any]
+NAMES = {
+    REGRESSION: "a regression on all unlabelled quantities",
+    LINE: "agreement-on-the-line",
+    CONFIDENT: "average thresholded confidence",
+}
+"""What the page calls the predictors."""
 NOT_BEATEN = {
     BEATS_MEAN: "its accuracy on the source",
     BEATS_SOURCE: "the method's mean on other shifts",
@@ -29,6 +45,8 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         alarms: likewise of ``prediction_alarms.TABLE``.
     """
     of_all = errors.filter(pl.col("intervention").is_null())
+    ways = of_all["predictor"].n_unique()
+    of_all = of_all.filter(predictor=chosen(of_all.to_dicts()))
     found = of_all.filter(pl.col("pairs").is_null()).to_dicts()
     if not found:
         return None
@@ -37,7 +55,8 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         return _too_few(row)
     text = (
         f"Predicted without labels of the target, accuracies of {counted(row['cells'], 'cell')} are off by "
-        f"{number(row['error'])} in the mean; the method's mean on other shifts is off by "
+        f"{number(row['error'])} in the mean, by {NAMES.get(row['predictor'], row['predictor'])}"
+        f"{f', the best of {ways} ways' if ways > 1 else ''}; the method's mean on other shifts is off by "
         f"{number(row['error_of_mean'])}, its accuracy on the source by {number(row['error_of_source'])}."
     )
     if row["coverage"] is not None:
@@ -80,6 +99,7 @@ def prediction_boards(tables: Tables) -> list[dict[str, Any]]:
     boards = []
     for (model,), own in tables["prediction_errors"].group_by("model", maintain_order=True):
         alarms = tables["prediction_alarms"].filter(model=model)
+        rows = [{**row, "name": NAMES.get(row["predictor"], row["predictor"])} for row in own.to_dicts()]
         says = without_labels(own, alarms)
-        boards.append({"model": model, "says": says, "rows": own.to_dicts(), "alarms": alarms.to_dicts()})
+        boards.append({"model": model, "says": says, "rows": rows, "alarms": alarms.to_dicts()})
     return boards

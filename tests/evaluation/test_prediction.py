@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from unlabelled_worlds import METHODS, predictions, world
 
-from genies.evaluation.jackknife import FEWEST_SHIFTS, Jackknives, Observed, Regression
+from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknives, Observed, Regression
 from genies.evaluation.measurements import Measurements
 from genies.evaluation.prediction import (
     BEATS_BOTH,
@@ -17,6 +17,7 @@ from genies.evaluation.prediction import (
     Predicted,
     Predictions,
     alarm_rates,
+    chosen,
     errors,
     related,
     smallest_batch,
@@ -30,7 +31,7 @@ def test_where_accuracy_follows_agreement_both_trivial_predictors_are_beaten_and
     inside, below = [], []
     for seed in range(5):
         made = predictions(20, 150, 1.0, seed)
-        found = made.on_all_pairs
+        found = made.on_all_pairs()
         own = found.method > 0  # zero_shot itself does not vary
         of_methods = found.where(own)
         said = errors(of_methods, made.cells.shifts)
@@ -47,7 +48,7 @@ def test_where_nothing_says_what_accuracy_is_no_alarm_is_offered(seed: int) -> N
     metrics, scores = world(20, 80, 0.0, seed)
     run = Measurements(pl.DataFrame(), metrics, scores)
     overall = run["prediction_errors"].filter(pl.col("intervention").is_null()).to_dicts()
-    assert [row["verdict"] != BEATS_BOTH for row in overall] == [True]
+    assert [row["verdict"] != BEATS_BOTH for row in overall] == [True] * 3
     assert smallest_batch(overall) is None and not len(run["prediction_alarms"])
 
 
@@ -84,7 +85,7 @@ def test_labels_of_related_shifts_play_no_part() -> None:
     changed = metrics.with_columns(
         generalization_accuracy=pl.when(target="t1").then(0.01).otherwise("generalization_accuracy")
     )
-    one, two = (Predictions(Cells.of(table, pl.DataFrame(), scores)).on_all_pairs for table in (metrics, changed))
+    one, two = (Predictions(Cells.of(table, pl.DataFrame(), scores)).on_all_pairs() for table in (metrics, changed))
     for of_shift, same in ((0, True), (2, False)):
         own = one.shift == of_shift
         assert np.array_equal(one.predicted[own], two.predicted[own]) is same
@@ -106,7 +107,7 @@ def test_intervals_are_those_of_the_jackknife_plus() -> None:
 @pytest.mark.parametrize(("shifts", "known"), [(FEWEST_SHIFTS, False), (FEWEST_SHIFTS + 1, True)])
 def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, known: bool) -> None:
     made = predictions(shifts, 30, 1.0, 0)
-    found = made.on_all_pairs
+    found = made.on_all_pairs()
     assert len(found.reached) == shifts * (len(METHODS) + 1)
     assert (~np.isnan(found.low) == known).all() and (~np.isnan(found.predicted) == known).all()
     said = errors(found, made.cells.shifts)
@@ -138,12 +139,14 @@ def test_tables_have_a_row_per_cell_a_row_per_method_and_batches_where_predictio
     run = Measurements(pl.DataFrame(), metrics, scores)
     assert {"predictions", "prediction_errors", "prediction_alarms"} <= {*NAMES}
     cells, said, alarms = (run[name] for name in ("predictions", "prediction_errors", "prediction_alarms"))
-    assert len(cells) == 16 * (len(METHODS) + 1) and cells["unrelated_shifts"].unique().to_list() == [15]
+    assert len(cells) == 3 * 16 * (len(METHODS) + 1) and cells["unrelated_shifts"].unique().to_list() == [15]
     assert said["verdict"][0] == BEATS_BOTH and set(said["pairs"].drop_nulls()) == {10, 25, 50}
     assert {*said["intervention"].drop_nulls()} == {"zero_shot", *METHODS}
     assert alarms["pairs"].null_count() == 3 and set(alarms["below"]) == {0.5, 0.6, 0.7}
-    error = (cells["predicted"] - cells["accuracy"]).abs().mean()
-    assert said["error"][0] == pytest.approx(error)
+    for predictor, own in cells.group_by("predictor"):
+        row = said.filter(pl.col("intervention").is_null(), pl.col("pairs").is_null(), predictor=predictor[0])
+        assert row["error"].item() == pytest.approx((own["predicted"] - own["accuracy"]).abs().mean())
+    assert alarms["predictor"].unique().to_list() == [chosen(said.to_dicts())] == ["regression"]
 
 
 def test_cells_without_single_pairs_or_source_accuracy_are_left_out() -> None:
@@ -154,4 +157,25 @@ def test_cells_without_single_pairs_or_source_accuracy_are_left_out() -> None:
     )
     cells = Measurements(pl.DataFrame(), metrics, scores)["predictions"]
     assert "lora" not in set(cells["intervention"])
+    cells = cells.filter(predictor="regression")
     assert len(cells.filter(intervention="mms")) == 10 and len(cells.filter(intervention="logistic")) == 11
+
+
+def test_a_quantity_that_is_a_prediction_itself_has_the_conformal_interval() -> None:
+    y = np.linspace(0.3, 0.75, 10)
+    x = np.full((10, 1, len(QUANTITIES)), np.nan)
+    x[:, 0, 2] = 0.5
+    related_ones = np.zeros(10, bool)
+    related_ones[0] = True
+    made = Direct.of(Observed(x, y[:, None], np.eye(10, dtype=bool)), related_ones, 2)
+    (low,), (high,) = made.interval(np.full((1, len(QUANTITIES)), 0.4))
+    assert (low, high) == pytest.approx((0.4 - 0.25, 0.4 + 0.25))  # of nine errors the largest
+    assert made.predict(np.full((1, len(QUANTITIES)), 1.3)) == [1.0]
+
+
+def test_of_several_predictors_one_that_beats_both_is_chosen_before_one_of_a_smaller_error() -> None:
+    rows = [
+        {"pairs": None, "predictor": name, "verdict": verdict, "error": error}
+        for name, verdict, error in (("a", BEATS_NEITHER, 0.1), ("b", BEATS_BOTH, 0.3), ("c", BEATS_BOTH, 0.2))
+    ]
+    assert chosen(rows) == "c" and chosen(rows[:2]) == "b" and chosen(rows[:1]) == "a" and chosen([]) is None

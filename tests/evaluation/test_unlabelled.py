@@ -40,7 +40,7 @@ def test_quantities_and_predictions_are_the_same_when_target_pairs_are_turned_ro
     hidden = Cells.of(metrics, surface, turned)
     assert not np.isnan(known.observed.quantities[:, 1]).any()
     np.testing.assert_array_equal(known.observed.quantities, hidden.observed.quantities)
-    one, other = Predictions(known).on_all_pairs, Predictions(hidden).on_all_pairs
+    one, other = Predictions(known).on_all_pairs(), Predictions(hidden).on_all_pairs()
     assert not np.isnan(one.predicted).any()
     np.testing.assert_array_equal(one.predicted, other.predicted)
     np.testing.assert_array_equal(one.high, other.high)
@@ -53,7 +53,7 @@ def test_labels_of_a_predicted_target_change_its_accuracy_and_no_prediction_of_i
     other = metrics.with_columns(
         generalization_accuracy=pl.when(target="t3").then(0.0).otherwise("generalization_accuracy")
     )
-    one, two = (Predictions(Cells.of(table, pl.DataFrame(), scores)).on_all_pairs for table in (metrics, other))
+    one, two = (Predictions(Cells.of(table, pl.DataFrame(), scores)).on_all_pairs() for table in (metrics, other))
     own = one.shift == 3
     np.testing.assert_array_equal(one.predicted[own], two.predicted[own])
     assert (one.predicted[~own] != two.predicted[~own]).all()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import polars as pl
 
+from genies.evaluation.prediction import chosen
 from genies.report.drawing import (
     Figure,
     Figures,
@@ -28,7 +30,9 @@ def draw(figures: Figures, subject: Subject) -> None:
     table = subject.tables["predictions"].drop_nulls(["predicted", "accuracy"])
     figures.data["predictions"], figures.data["predictions-exact"] = [], [{"from": 0, "to": 1}]
     for index, model in enumerate(table["model"].unique(maintain_order=True)):
+        errors = subject.tables["prediction_errors"].filter(pl.col("intervention").is_null(), model=model)
         own = table.filter(model=model)
+        own = own.filter(predictor=chosen(errors.to_dicts()) or own["predictor"][0])
         methods = [name for name in subject.order if name in set(own["intervention"])]
         rows = own.filter(own["intervention"].is_in(methods)).to_dicts()
         figures.data["predictions"] += [{**_shown(row), "index": index} for row in rows]
@@ -38,8 +42,8 @@ def draw(figures: Figures, subject: Subject) -> None:
             Figure(
                 f"figure-predictions-{index}",
                 str(model),
-                "A dot per method and shift: the accuracy predicted without labels of the target (across) and the "
-                "accuracy reached (up). On the slanted line they are equal. Lines are 90 % intervals.",
+                "A dot per method and shift: the accuracy predicted without labels of the target (across), by the way "
+                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are 90 % intervals.",
                 _layers(index, figures.keys["predictions"]),
             ),
         )
