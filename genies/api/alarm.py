@@ -214,9 +214,9 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
     why = "too few shifts can be predicted from unrelated ones"
     if on_all["verdict"] != TOO_FEW:
         why = (
-            f"predictions without labels are not shown to be better than both trivial predictors (the best of "
-            f"them, {predictor}, {on_all['verdict']}: mean error {on_all['error']:.3f}, of the method's mean {on_all['error_of_mean']:.3f}, of the source "
-            f"accuracy {on_all['error_of_source']:.3f})"
+            "predictions without labels are not shown to be better than both trivial predictors (the best of them, "
+            f"{predictor}, {on_all['verdict']}: mean error {on_all['error']:.3f}, of the method's mean "
+            f"{on_all['error_of_mean']:.3f}, of the source accuracy {on_all['error_of_source']:.3f})"
         )
     file = folder / prediction_errors.TABLE.file
     raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")

@@ -2,10 +2,10 @@
 
 Each cell is predicted from shifts that share no distribution with its own: none that is source, target or reference of
 the one plays any of these roles in the other. What predicts is a regression (``genies.evaluation.jackknife``) on the
-quantities of ``genies.evaluation.unlabelled``, or one of those of them that are predictions themselves. No method can do this without assumptions about the shift (Garg et al. 2022, section
-3): two targets may have the same texts and opposite labels. The assumption here is that what unlabelled quantities say
-about accuracy on other shifts of the run, they also say on the new one.
-"""
+quantities of ``genies.evaluation.unlabelled``, or one of those of them that are predictions themselves. No method can
+do this without assumptions about the shift (Garg et al. 2022, section 3): two targets may have the same texts and
+opposite labels. The assumption here is that what unlabelled quantities say about accuracy on other shifts of the run,
+they also say on the new one."""
 
 from __future__ import annotations
 

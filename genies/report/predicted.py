@@ -46,7 +46,7 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
     """
     of_all = errors.filter(pl.col("intervention").is_null())
     ways = of_all["predictor"].n_unique()
-    of_all = of_all.filter(predictor=chosen(of_all.to_dicts()))
+    of_all = of_all.filter(pl.col("predictor") == pl.lit(chosen(of_all.to_dicts()), pl.String))
     found = of_all.filter(pl.col("pairs").is_null()).to_dicts()
     if not found:
         return None

@@ -28,9 +28,8 @@ def said(*errors: dict, alarms: list[dict] | None = None) -> str:
 
 def test_where_both_trivial_predictors_are_beaten_errors_and_rates_of_the_alarm_are_stated() -> None:
     text = said(PREDICTION_ERROR, *BATCHES)
-    assert (
-        "accuracies of 24 cells are off by 0.100 in the mean; the method's mean on other shifts is off by 0.200" in text
-    )
+    assert "accuracies of 24 cells are off by 0.100 in the mean, by a regression on all unlabelled" in text
+    assert "quantities; the method's mean on other shifts is off by 0.200, its accuracy on the source by 0.300." in text
     assert "The 90 % intervals hold 90\u00a0% of the accuracies." in text
     assert "raised for 5\u00a0% of the cells at or above it and misses 40\u00a0% of those below" in text
     assert text.endswith("works on batches of 25 pairs or more.")

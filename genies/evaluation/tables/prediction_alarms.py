@@ -23,11 +23,11 @@ TABLE = Table(
     },
     optional=True,
 )
-"""Columns of ``prediction_alarms.csv``: a row per model and accuracy x (``below``), of the chosen predictor, on all pairs of each target
-(``pairs`` is null) and on the smallest batch that predictions work on. The alarm is raised where the upper end of the
-prediction's 90 % interval is below x. ``cells`` counts those with an accuracy below x, of which ``miss_rate`` is the
-share without an alarm, and ``others`` the rest, of which ``false_alarm_rate`` is the share with one. A model whose
-predictions do not beat both trivial predictors has no alarm, and no rows."""
+"""Columns of ``prediction_alarms.csv``: a row per model and accuracy x (``below``), of the chosen predictor, on all
+pairs of each target (``pairs`` is null) and on the smallest batch that predictions work on. The alarm is raised where
+the upper end of the prediction's 90 % interval is below x. ``cells`` counts those with an accuracy below x, of which
+``miss_rate`` is the share without an alarm, and ``others`` the rest, of which ``false_alarm_rate`` is the share with
+one. A model whose predictions do not beat both trivial predictors has no alarm, and no rows."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

@@ -26,12 +26,13 @@ TABLE = Table(
     },
     optional=True,
 )
-"""Columns of ``prediction_errors.csv``: of each model and predictor a row over all methods (``intervention`` is null), one
-per method, and one per size of a batch of target pairs (``pairs``; null for all of them, ``median_pairs`` in the median target).
-Over the ``cells`` that have an interval: mean absolute errors of the predictions, of the method's mean on unrelated
-shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals for new
-shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within their 90 % interval, and its mean width. ``verdict`` is one of
-``genies.evaluation.prediction.VERDICTS``. Batches are tried where both trivial predictors are beaten on all pairs."""
+"""Columns of ``prediction_errors.csv``: of each model and predictor a row over all methods (``intervention`` is null),
+one per method, and one per size of a batch of target pairs (``pairs``; null for all of them, ``median_pairs`` in the
+median target). Over the ``cells`` that have an interval: mean absolute errors of the predictions, of the method's mean
+on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
+for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
+their 90 % interval, and its mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches are
+tried where both trivial predictors are beaten on all pairs."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

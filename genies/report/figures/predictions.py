@@ -43,7 +43,8 @@ def draw(figures: Figures, subject: Subject) -> None:
                 f"figure-predictions-{index}",
                 str(model),
                 "A dot per method and shift: the accuracy predicted without labels of the target (across), by the way "
-                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are 90 % intervals.",
+                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are 90 % "
+                "intervals.",
                 _layers(index, figures.keys["predictions"]),
             ),
         )
