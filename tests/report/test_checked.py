@@ -63,10 +63,12 @@ CUE = {**PLACED, "rival": "length", "agree_pairs": 30, "agree_accuracy": 0.9, "c
 BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "median": 0.5, "high": 0.8, "p": 0.2,
              "accuracy": 0.7, "p_adjusted": 0.2}  # fmt: skip
 PREDICTION = {**PLACED, "predictor": "regression", "target_reference": "hard", "accuracy": 0.4,
-              "predicted": 0.5, "predicted_low": 0.2, "predicted_high": 0.8, "mean_elsewhere": 0.6, "unrelated_shifts": 9, "source_accuracy": 0.9}  # fmt: skip
+              "predicted": 0.5, "predicted_low": 0.2,
+              "predicted_high": 0.8, "mean_elsewhere": 0.6, "unrelated_shifts": 9, "source_accuracy": 0.9}  # fmt: skip
 PREDICTION_ERROR = {
     "model": "small", "predictor": "regression", "intervention": None, "pairs": None, "median_pairs": 250,
-    "shifts": 12, "cells": 24, "error": 0.1, "error_of_mean": 0.2, "error_of_source": 0.3, "lead_over_mean": 0.1, "lead_over_mean_low": 0.02,
+    "shifts": 12, "cells": 24, "error": 0.1,
+    "error_of_mean": 0.2, "error_of_source": 0.3, "lead_over_mean": 0.1, "lead_over_mean_low": 0.02,
     "lead_over_mean_high": 0.2, "lead_over_source": 0.2, "lead_over_source_low": 0.1, "lead_over_source_high": 0.3,
     "degrees_of_freedom": 6.0, "coverage": 0.9, "width": 0.4, "verdict": "beats both",
 }  # fmt: skip

@@ -44,10 +44,6 @@ def rows(run: Measurements) -> pl.DataFrame:
 
 
 def _rows(model: str, predictor: str, predictions: Predictions, pairs: int | None) -> list[dict[str, Any]]:
-    if pairs is None:
-        predicted = predictions.on_all_pairs(predictor)
-    else:
-        predicted = predictions.on_batches(pairs, predictor)
-    return [
-        {"model": model, "predictor": predictor, "pairs": pairs, "below": x, **alarm_rates(predicted, x)} for x in BELOW
-    ]
+    predicted = predictions.on_all_pairs(predictor) if pairs is None else predictions.on_batches(pairs, predictor)
+    named = {"model": model, "predictor": predictor, "pairs": pairs}
+    return [{**named, "below": x, **alarm_rates(predicted, x)} for x in BELOW]

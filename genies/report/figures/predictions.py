@@ -43,8 +43,8 @@ def draw(figures: Figures, subject: Subject) -> None:
                 f"figure-predictions-{index}",
                 str(model),
                 "A dot per method and shift: the accuracy predicted without labels of the target (across), by the way "
-                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are 90 % "
-                "intervals.",
+                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are "
+                "90 % intervals.",
                 _layers(index, figures.keys["predictions"]),
             ),
         )
@@ -78,7 +78,7 @@ def _layers(index: int, methods: list[str]) -> dict[str, Any]:
             tip("source_accuracy", "accuracy on the source"),
         ],
     )
-    intervals = base.mark_rule(opacity=0.25).encode(
+    intervals = base.mark_rule(opacity=0.12).encode(
         x=alt.X("predicted_low:Q", title="accuracy predicted", **axis), x2=alt.X2("predicted_high:Q")
     )
     dots = base.mark_point(filled=True, size=36, opacity=1).encode(
