@@ -17,6 +17,7 @@ from genies.evaluation.averages import Benchmarks
 from genies.evaluation.bootstrap import DrawnMeans
 from genies.evaluation.capability import CleanCapabilities
 from genies.evaluation.evaluations import Fits, tabulate
+from genies.evaluation.prediction import Predictions, predictions_by_model
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.table import Table
 
@@ -77,6 +78,11 @@ class Measurements:
     def examples(self) -> DrawnMeans:
         """What other test examples would change."""
         return DrawnMeans(self.metrics, self.scores, self.seed, clean=self.clean)
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """What could be said of each cell without its target's labels, by model."""
+        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed)
 
     @cached_property
     def _by_cell(self) -> dict[str, pl.DataFrame]:

@@ -78,6 +78,15 @@ RULES: Mapping[str, Rule] = {
     "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
     "moved": Rule((*PLACE, "rival"), (*PLACE, "base", "pairs", "before", "after", "difference", "verdict")),
     "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+    "predictions": Rule(
+        (*PLACE, "predictor"), (*PLACE, "predictor", "target_reference", "accuracy", "unrelated_shifts")
+    ),
+    "prediction_errors": Rule(
+        ("model", "predictor", "intervention", "pairs"), ("model", "predictor", "shifts", "cells", "verdict")
+    ),
+    "prediction_alarms": Rule(
+        ("model", "pairs", "below"), ("model", "predictor", "below", "cells", "others", "alarms")
+    ),
     "answers": Rule(PLACE, PLACE),
     "claims": Rule(
         ("claim", "model", "figure", "over"),

@@ -81,6 +81,7 @@ SECTIONS = (
     "shifts",
     "surface",
     "cues",
+    "predictions",
     "categories",
     "correlations",
     "calibration",

@@ -18,6 +18,7 @@ from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
 from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
+from genies.report.predicted import without_labels
 from genies.report.progress import readable
 from genies.report.tables import Tables
 from genies.report.words import ROUNDING, counted, listed, number, percent, span
@@ -72,6 +73,9 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Better than counting words?", counting, "surface")
     if by_chance := beyond_null(tables["nulls"].filter(model=model)):
         yield Finding("What labels add", by_chance, "shifts")
+    of_model = (tables[name].filter(model=model) for name in ("prediction_errors", "prediction_alarms"))
+    if predicted := without_labels(*of_model):
+        yield Finding("Known without target labels?", predicted, "predictions")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

@@ -34,6 +34,7 @@ from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
 from genies.report.findings import findings
+from genies.report.predicted import prediction_boards
 from genies.report.progress import readable
 from genies.report.tables import Tables
 from genies.report.words import counted, number, p_value, percent, plural, printable, size, span
@@ -162,6 +163,7 @@ def _of_tables(tables: Tables) -> dict[str, Any]:
         "fewest_clusters": FEWEST_CLUSTERS,
         "not_tested": NOT_TESTED,
         "differences": differences(tables),
+        "predictions": prediction_boards(tables),
         "samples": details.by_loss(tables),
         "judges": details.judges(tables),
         "seen_otherwise": details.seen_otherwise(tables),

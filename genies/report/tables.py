@@ -43,6 +43,8 @@ SWEEP = Table(
 )
 """What ``genies.stages.sweep`` writes; in a run with a sweep alone."""
 SHIFT = ("source", "target")
+NOT_TAKEN_APART = ("means", "reliability", "predictions", "prediction_errors", "prediction_alarms", "costs", "jobs")
+"""Tables that rest on all shifts of their run."""
 METHOD_COLUMNS = (
     "intervention",
     "other",
@@ -184,7 +186,7 @@ class Tables:
             "leaderboard": leaderboard(chosen, comparisons=comparisons),
             "elicitation_by_category": by_category(chosen, of_shifts["intervals"]),
             "comparisons": comparisons,
-            **{name: TABLES[name].frame() for name in ("means", "reliability", "costs", "jobs")},
+            **{name: TABLES[name].frame() for name in NOT_TAKEN_APART},
         }
         samples = {name: value for name, value in self.samples.items() if name in known}
         return replace(self.having(**{**of_shifts, **anew}), samples=samples)

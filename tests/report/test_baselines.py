@@ -12,6 +12,8 @@ from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_DISTINGUISHA
 from genies.evaluation.tables.cues import TABLE as CUES
 from genies.evaluation.tables.moved import TABLE as MOVED
 from genies.evaluation.tables.nulls import TABLE as NULLS
+from genies.evaluation.tables.prediction_errors import TABLE as PREDICTION_ERRORS
+from genies.evaluation.tables.predictions import TABLE as PREDICTIONS
 from genies.evaluation.tables.surface import TABLE as SURFACE
 from genies.report.baselines import RANKED, beyond_counting, beyond_null, without_baselines
 from genies.report.page import render
@@ -55,7 +57,15 @@ def rows_of_cues() -> pl.DataFrame:
     )
 
 
-RUN = TABLES.having(surface=rows_of_surface(), cues=rows_of_cues())
+PREDICTED = [{"model": "small", "predictor": "regression", "intervention": "mms", "source": "easy", "target": "hard",
+              "accuracy": 0.4, "predicted": 0.5, "predicted_low": 0.2, "predicted_high": 0.8}]  # fmt: skip
+ERRORS = [{"model": "small", "predictor": "regression", "shifts": 12, "cells": 24, "verdict": "beats neither"}]
+RUN = TABLES.having(
+    surface=rows_of_surface(),
+    cues=rows_of_cues(),
+    predictions=PREDICTIONS.frame(PREDICTED),
+    prediction_errors=PREDICTION_ERRORS.frame(ERRORS),
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,20 @@ from test_page import ANSWERS, SHIFTS, TABLES, TIES, Page, make_tables, write_ru
 from genies.errors import StoreError
 from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import answers, claims, cues, moved, nulls, own_scores, sets, surface, ties
+from genies.evaluation.tables import (
+    answers,
+    claims,
+    cues,
+    moved,
+    nulls,
+    own_scores,
+    prediction_alarms,
+    prediction_errors,
+    predictions,
+    sets,
+    surface,
+    ties,
+)
 from genies.files import write_json
 from genies.report import tables as report_tables
 from genies.report.checked import RULES, check
@@ -53,8 +66,23 @@ BY_CHANCE = {**PLACED, "repeats": 199, "solver_accuracy": 0.7, "low": 0.3, "medi
 MOVED = {**PLACED, "base": "smaller", "rival": "length", "pairs": 40, "before": 0.3, "after": 0.8, "difference": 0.5,
          "difference_low": 0.1, "difference_high": 0.9, "p_adjusted": 0.01, "verdict": "higher",
          "score_correlation": 0.2}  # fmt: skip
+PREDICTION = {**PLACED, "predictor": "regression", "target_reference": "hard", "accuracy": 0.4,
+              "predicted": 0.5, "predicted_low": 0.2,
+              "predicted_high": 0.8, "mean_elsewhere": 0.6, "unrelated_shifts": 9, "source_accuracy": 0.9}  # fmt: skip
+PREDICTION_ERROR = {
+    "model": "small", "predictor": "regression", "intervention": None, "pairs": None, "median_pairs": 250,
+    "shifts": 12, "cells": 24, "error": 0.1,
+    "error_of_mean": 0.2, "error_of_source": 0.3, "lead_over_mean": 0.1, "lead_over_mean_low": 0.02,
+    "lead_over_mean_high": 0.2, "lead_over_source": 0.2, "lead_over_source_low": 0.1, "lead_over_source_high": 0.3,
+    "degrees_of_freedom": 6.0, "coverage": 0.9, "width": 0.4, "verdict": "beats both",
+}  # fmt: skip
+PREDICTION_ALARM = {"model": "small", "predictor": "regression", "pairs": None, "below": 0.5,
+                    "cells": 5, "others": 19, "alarms": 4, "false_alarm_rate": 0.05, "miss_rate": 0.4}  # fmt: skip
 FULL = TABLES.having(
     moved=moved.TABLE.frame([MOVED]),
+    predictions=predictions.TABLE.frame([PREDICTION]),
+    prediction_errors=prediction_errors.TABLE.frame([PREDICTION_ERROR, {**PREDICTION_ERROR, "intervention": "mms"}]),
+    prediction_alarms=prediction_alarms.TABLE.frame([PREDICTION_ALARM]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),

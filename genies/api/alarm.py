@@ -1,0 +1,276 @@
+"""An alarm for texts without labels: "this probe does not carry over to these texts"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from genies.errors import ConfigError, DataError
+from genies.evaluation.evaluations import read_evaluation
+from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
+from genies.evaluation.metrics import CHANCE, checked_probability
+from genies.evaluation.prediction import (
+    REGRESSION,
+    TOO_FEW,
+    Predicted,
+    Shift,
+    alarm_rates,
+    chosen,
+    predicting,
+    related,
+    smallest_batch,
+)
+from genies.evaluation.scored import Scored, scored
+from genies.evaluation.tables import cells, prediction_errors, predictions, surface
+from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What can be said of a fit on texts without labels.
+
+    Attributes:
+        predicted: its accuracy.
+        low, high: ends of the 90 % interval.
+        below: the limit of the alarm.
+        carries_over: False where the interval lies below the limit; that is the alarm. True says no more than that
+            there is none.
+        false_alarm_rate: how often the alarm was raised for cells of the run whose accuracy is not below the limit;
+            None where there is none.
+        miss_rate: how often it was not raised for cells whose accuracy is below it; likewise.
+    """
+
+    predicted: float
+    low: float
+    high: float
+    below: float
+    carries_over: bool
+    false_alarm_rate: float | None
+    miss_rate: float | None
+
+    def __str__(self) -> str:
+        said = "no alarm" if self.carries_over else "this probe does not carry over to these texts"
+        false, missed = ("not known" if r is None else f"{r:.0%}" for r in (self.false_alarm_rate, self.miss_rate))
+        return (
+            f"{said}: predicted accuracy {self.predicted:.3f} (90 % from {self.low:.3f} to {self.high:.3f}), limit "
+            f"{self.below:g}; false alarms {false}, misses {missed} of the run's cells"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Alarm:
+    """Predicts how right a fit is on texts without labels, from the shifts of a run; ``load_alarm`` makes it.
+
+    Attributes:
+        intervention: of the fit.
+        needs: interventions, fitted on the same source, whose verdicts on the texts are needed.
+        smallest_batch: how many pairs at least.
+        below: accuracies below it raise the alarm.
+        false_alarm_rate, miss_rate: as in ``Foreseen``.
+    """
+
+    intervention: str
+    needs: tuple[str, ...]
+    smallest_batch: int
+    below: float
+    false_alarm_rate: float | None
+    miss_rate: float | None
+    _methods: tuple[str, ...]
+    _surface: tuple[str, ...]
+    _on_source: Mapping[str, float]
+    _panel: Panel
+    _jackknife: Jackknife | Direct
+
+    def foresee(self, probability: Mapping[str, ArrayLike]) -> Foreseen:
+        """Predict the accuracy on pairs of responses without labels.
+
+        Which response of a pair comes first plays no part, as long as it is the same one for all interventions. The
+        rates hold for pairs like those of the run: of prompts with a better and a worse response.
+
+        Args:
+            probability: that the first response is the better one, by intervention, those of ``needs`` at least; float
+                (n,) within [0, 1], such as the column of ``FittedIntervention.score``.
+
+        Raises:
+            DataError: an intervention is missing, numbers of pairs differ or are too small, or a value is no
+                probability.
+        """
+        if missing := [name for name in self.needs if name not in probability]:
+            raise DataError(f"new texts: no probabilities of {', '.join(missing)}; score the pairs with these, too")
+        try:
+            given = {name: checked_probability(probability[name]) for name in self.needs}
+        except ValueError as error:
+            raise DataError(f"new texts: {error}; give the column probability of score()") from None
+        if len({len(values) for values in given.values()}) > 1:
+            counts = ", ".join(f"{name} {len(values)}" for name, values in given.items())
+            raise DataError(f"new texts: interventions judged different numbers of pairs ({counts}); score them all")
+        pairs = np.arange(len(given[self.intervention]))
+        if len(pairs) < self.smallest_batch:
+            raise DataError(
+                f"new texts: {len(pairs)} pairs are too few; the prediction works on {self.smallest_batch} or more"
+            )
+        advantages = {name: advantage(values) for name, values in given.items()}
+        target = Panel(advantages, dict.fromkeys(given, pairs), frozenset(given))
+        found = quantities(self._panel, target, self._on_source, self._methods, self._surface)
+        values = np.array([[found.get(name, {}).get(q, np.nan) for q in QUANTITIES] for name in self._methods])
+        place, (low, high) = self._methods.index(self.intervention), self._jackknife.interval(values)
+        return Foreseen(
+            float(self._jackknife.predict(values)[place]),
+            float(low[place]),
+            float(high[place]),
+            self.below,
+            bool(high[place] >= self.below),
+            self.false_alarm_rate,
+            self.miss_rate,
+        )
+
+    def carries_over(self, probability: Mapping[str, ArrayLike]) -> bool:
+        """Whether there is no alarm; arguments and errors as of ``foresee``."""
+        return self.foresee(probability).carries_over
+
+
+def load_alarm(
+    run: str | Path, intervention: str, source: str, *, model: str | None = None, below: float = CHANCE
+) -> Alarm:
+    """The alarm of a fit, learned from the shifts of its run that have nothing to do with its source.
+
+    No method can know without assumptions whether a probe carries over. This one assumes that what unlabelled texts say
+    about accuracy on the run's shifts, they also say on the new texts.
+
+    Args:
+        run: folder of the run's results, ``results/<run>``.
+        intervention: of the fit.
+        source: distribution that it was fitted on.
+        model: name of the model; needed where the run has several.
+        below: accuracies below it raise the alarm.
+
+    Raises:
+        ConfigError: the run's predictions do not beat both trivial predictors, or too few shifts are unrelated to the
+            source, so that there is no alarm; or the run has no such model, intervention or source.
+        StoreError: a table or an evaluation is missing or damaged.
+    """
+    folder = Path(run)
+    table = predictions.TABLE.read(folder)
+    model = _model(table, model, folder)
+    predictor, smallest = _predictor(prediction_errors.TABLE.read(folder).filter(model=model), folder, model)
+    of_predictor, table = (table.filter(model=model, predictor=name) for name in (predictor, REGRESSION))
+    methods = tuple(table["intervention"].unique(maintain_order=True))
+    baselines = tuple(surface.TABLE.read(folder).filter(model=model)["intervention"].unique(maintain_order=True))
+    if intervention not in methods:
+        raise ConfigError(
+            f"{folder / predictions.TABLE.file}: has no rows of {intervention}; choose one of {', '.join(methods)}"
+        )
+    own = (pl.col("model") == model) & (pl.col("source") == source) & (pl.col("target") == source)
+    measured = cells.TABLE.read(folder).filter(own).filter(pl.col("intervention").is_in([*methods, *baselines]))
+    on_source: dict[str, float] = dict(measured.select("intervention", "accuracy").iter_rows())
+    if intervention not in on_source:
+        raise ConfigError(
+            f"{folder / cells.TABLE.file}: has no row of {intervention} from {source} to itself; choose a source of "
+            "the run"
+        )
+    panel = Panel.of({name: _judged(folder, model, name, source) for name in on_source})
+    observed, of_source = _observed(table, methods), _related_to(table, source)
+    made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
+    if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
+        raise ConfigError(
+            f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
+            f"{source}, so there is no alarm; add shifts of other distributions to the run"
+        )
+    rates = alarm_rates(_predicted(of_predictor), below)
+    return Alarm(
+        intervention, _needed(intervention, methods, baselines, on_source), smallest, below,
+        rates["false_alarm_rate"], rates["miss_rate"], methods, baselines, on_source, panel, made,
+    )  # fmt: skip
+
+
+def _model(table: pl.DataFrame, model: str | None, folder: Path) -> str:
+    known = table["model"].unique(maintain_order=True).to_list()
+    if model in known:
+        return str(model)
+    if model is None and len(known) == 1:
+        return str(known[0])
+    if not known:
+        raise ConfigError(
+            f"{folder / predictions.TABLE.file}: has no rows, so there is no alarm; run snakemake again to make it"
+        )
+    raise ConfigError(f"{folder / predictions.TABLE.file}: give one of these as model: {', '.join(known)}")
+
+
+def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int]:
+    """The predictor that the alarm relies on, and the smallest batch that it works on."""
+    of_all = errors.filter(pl.col("intervention").is_null()).to_dicts()
+    predictor = chosen(of_all)
+    of_all = [row for row in of_all if row["predictor"] == predictor]
+    smallest = smallest_batch(of_all)
+    if predictor is not None and smallest is not None:
+        return predictor, smallest
+    on_all: Mapping[str, Any] = next((row for row in of_all if row["pairs"] is None), {"verdict": TOO_FEW})
+    why = "too few shifts can be predicted from unrelated ones"
+    if on_all["verdict"] != TOO_FEW:
+        why = (
+            "predictions without labels are not shown to be better than both trivial predictors (the best of them, "
+            f"{predictor}, {on_all['verdict']}: mean error {on_all['error']:.3f}, of the method's mean "
+            f"{on_all['error_of_mean']:.3f}, of the source accuracy {on_all['error_of_source']:.3f})"
+        )
+    file = folder / prediction_errors.TABLE.file
+    raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")
+
+
+def _observed(table: pl.DataFrame, methods: tuple[str, ...]) -> Observed:
+    """The run's cells, from the rows of one predictor."""
+    shifts = _shifts(table)
+    values = np.full((len(shifts), len(methods), len(QUANTITIES)), np.nan)
+    accuracy = np.full((len(shifts), len(methods)), np.nan)
+    for row in table.iter_rows(named=True):
+        place = shifts.index(_shift(row)), methods.index(row["intervention"])
+        values[place] = [np.nan if row[name] is None else row[name] for name in QUANTITIES]
+        accuracy[place] = row["accuracy"]
+    return Observed(values, accuracy, np.array([[related(one, other) for other in shifts] for one in shifts]))
+
+
+def _shift(row: Mapping[str, Any]) -> Shift:
+    return row["source"], row["target"], row["target_reference"]
+
+
+def _shifts(table: pl.DataFrame) -> list[Shift]:
+    return list(dict.fromkeys(_shift(row) for row in table.iter_rows(named=True)))
+
+
+def _related_to(table: pl.DataFrame, source: str) -> np.ndarray:
+    return np.array([source in shift for shift in _shifts(table)])
+
+
+def _anything(methods: tuple[str, ...]) -> np.ndarray:
+    """Some quantities, to learn whether there is an interval for any."""
+    return np.zeros((len(methods), len(QUANTITIES)))
+
+
+def _predicted(table: pl.DataFrame) -> Predicted:
+    """The run's predictions as ``alarm_rates`` reads them."""
+    names = ("accuracy", "predicted", "predicted_low", "predicted_high", "mean_elsewhere", "source_accuracy")
+    place = np.arange(len(table))
+    return Predicted(place, place, *(table[name].to_numpy().astype(np.float64) for name in names))
+
+
+def _judged(folder: Path, model: str, name: str, source: str) -> Scored:
+    """What a fit says of its source's own test pairs."""
+    path = folder / "evaluations" / model / name / f"{source}.parquet"
+    return scored(read_evaluation(path).filter(target=source))
+
+
+def _needed(
+    intervention: str, methods: tuple[str, ...], baselines: tuple[str, ...], on_source: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Interventions that the quantities are made of."""
+    strongest = max(
+        (name for name in baselines if name in on_source), key=lambda name: (on_source[name], name), default=None
+    )
+    others = [name for name in methods if name in on_source and name != intervention]
+    needed = [intervention, *others, *([strongest] if strongest else [])]
+    return tuple(dict.fromkeys(needed))

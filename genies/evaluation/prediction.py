@@ -1,0 +1,316 @@
+"""Predictions of every cell's accuracy without the target's labels, and how good they are.
+
+Each cell is predicted from shifts that share no distribution with its own: none that is source, target or reference of
+the one plays any of these roles in the other. What predicts is a regression (``genies.evaluation.jackknife``) on the
+quantities of ``genies.evaluation.unlabelled``, or one of those of them that are predictions themselves. No method can
+do this without assumptions about the shift (Garg et al. 2022, section 3): two targets may have the same texts and
+opposite labels. The assumption here is that what unlabelled quantities say about accuracy on other shifts of the run,
+they also say on the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from genies.evaluation.jackknife import Direct, Jackknife, Jackknives, Observed
+from genies.evaluation.metrics import NULL
+from genies.evaluation.scored import Key, Scored
+from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
+from genies.evaluation.unlabelled import QUANTITIES, Panel, quantities
+
+Shift = tuple[str, str, str]
+"""Source, target and reference."""
+REGRESSION, LINE, CONFIDENT = "regression", "agreement_line", "confident_share"
+PREDICTORS = (REGRESSION, LINE, CONFIDENT)
+"""What predicts: the regression, agreement-on-the-line, and average thresholded confidence."""
+LEAD_LEVEL = 1 - 0.05 / len(PREDICTORS)
+"""Of the intervals of leads over trivial predictors: those of all predictors hold together in 95 of 100 cases."""
+BATCHES = (10, 25, 50, 100, 200)
+"""Sizes of batches of target pairs on which predictions are tried as well."""
+DRAWS = 5
+"""Batches of each size drawn from each target."""
+COVERAGE_LOST = 0.02
+"""By how much intervals may cover less on a batch that is large enough than on all pairs."""
+BELOW = (0.5, 0.6, 0.7)
+"""Accuracies below which the alarm is tried: "this probe does not carry over"."""
+BEATS_BOTH = "beats both"
+BEATS_MEAN, BEATS_SOURCE = "beats the mean alone", "beats the source accuracy alone"
+BEATS_NEITHER, TOO_FEW = "beats neither", "too few shifts"
+VERDICTS = (BEATS_BOTH, BEATS_MEAN, BEATS_SOURCE, BEATS_NEITHER, TOO_FEW)
+"""What the errors of predictions are, compared with those of the trivial predictors."""
+
+
+def related(one: Shift, other: Shift) -> bool:
+    """Whether two shifts have a distribution in common, in whatever role."""
+    return not {*one}.isdisjoint(other)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a model of which single pairs are known: g shifts, m methods.
+
+    Attributes:
+        methods: their names.
+        surface: names of surface baselines.
+        shifts: in the order of the metrics.
+        accuracy: float64 (g, m); NaN where a method was not tested, or its pairs are not known.
+        on_source: accuracies on the sources' test pairs, by source and intervention.
+        panels: verdicts on the source's and on the target's test pairs, by shift.
+    """
+
+    methods: tuple[str, ...]
+    surface: tuple[str, ...]
+    shifts: tuple[Shift, ...]
+    accuracy: np.ndarray
+    on_source: Mapping[str, Mapping[str, float]]
+    panels: Sequence[tuple[Panel, Panel]]
+
+    @classmethod
+    def of(cls, metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored]) -> Cells:
+        """The cells of one model.
+
+        Args:
+            metrics: of its methods, as in ``tables.generalization_metrics.TABLE``.
+            surface: likewise of surface baselines.
+            scores: what interventions say of single pairs.
+        """
+        methods = tuple(n for n in metrics["intervention"].unique(maintain_order=True) if n != NULL)
+        baselines = tuple(surface["intervention"].unique(maintain_order=True)) if len(surface) else ()
+        rows = [*metrics.iter_rows(named=True), *surface.iter_rows(named=True)]
+        shifts = tuple(dict.fromkeys((row["source"], row["target"], row["target_reference"]) for row in rows))
+        accuracy = np.full((len(shifts), len(methods)), np.nan)
+        on_source: dict[str, dict[str, float]] = {}
+        for row in rows:
+            name, source, target = row["intervention"], row["source"], row["target"]
+            if row["source_ID_accuracy"] is None or (row["model"], name, source, target) not in scores:
+                continue
+            on_source.setdefault(source, {})[name] = row["source_ID_accuracy"]
+            if name in methods:
+                place = shifts.index((source, target, row["target_reference"]))
+                accuracy[place, methods.index(name)] = row["generalization_accuracy"]
+        judged: dict[tuple[str, str], dict[str, Scored]] = {}
+        for (model, name, source, target), one in scores.items():
+            if model == metrics["model"][0] and name in (*methods, *baselines):
+                judged.setdefault((source, target), {})[name] = one
+        panels = {place: Panel.of(of_place) for place, of_place in judged.items()}
+        nobody = Panel.of({})
+        pairs = [(panels.get((s, s), nobody), panels.get((s, t), nobody)) for s, t, _ in shifts]
+        return cls(methods, baselines, shifts, accuracy, on_source, pairs)
+
+    def quantities(self, shift: int, target: Panel | None = None) -> np.ndarray:
+        """Those of the methods on a shift, float64 (m, q), or on a given batch of the target's pairs."""
+        source, own = self.panels[shift]
+        on_source = self.on_source.get(self.shifts[shift][0], {})
+        found = quantities(source, own if target is None else target, on_source, self.methods, self.surface)
+        return np.array([[found.get(name, {}).get(q, np.nan) for q in QUANTITIES] for name in self.methods])
+
+    @cached_property
+    def observed(self) -> Observed:
+        """What there is to learn from; a cell counts where the accuracy on its source is known, too."""
+        if not self.shifts:
+            return Observed(np.empty((0, 0, len(QUANTITIES))), np.empty((0, 0)), np.empty((0, 0), bool))
+        values = np.stack([self.quantities(number) for number in range(len(self.shifts))])
+        alike = np.array([[related(one, other) for other in self.shifts] for one in self.shifts])
+        return Observed(values, self.accuracy, alike)
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Predictions of some cells, float64 (c,) each, row by row.
+
+    Attributes:
+        shift: number of the cell's shift, int (c,).
+        method: number of its method, int (c,).
+        reached: the accuracy.
+        predicted, low, high: the prediction and its interval of 90 %.
+        mean: the method's mean on shifts that have nothing in common with the cell's.
+        on_source: the method's accuracy on the source.
+    """
+
+    shift: np.ndarray
+    method: np.ndarray
+    reached: np.ndarray
+    predicted: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    on_source: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> Predicted:
+        """Some of the cells, bool (c,)."""
+        return Predicted(*(own[chosen] for own in vars(self).values()))
+
+
+def predicting(predictor: str, fitted: Jackknife, observed: Observed, related: np.ndarray) -> Jackknife | Direct:
+    """What a predictor predicts a shift with; arguments as of ``Direct.of``, and the regression for that shift."""
+    if predictor == REGRESSION:
+        return fitted
+    return Direct.of(observed, related, QUANTITIES.index(predictor))
+
+
+class Predictions:
+    """Predictions for every shift of a model."""
+
+    def __init__(self, cells: Cells, seed: int = 0) -> None:
+        """Learn from the cells of a model.
+
+        Args:
+            cells: of the model.
+            seed: of the batches.
+        """
+        self.cells = cells
+        self._seed = seed
+        made = Jackknives(cells.observed)
+        self._fitted = [made.of(own) for own in cells.observed.related]
+        self._found: dict[str, Predicted] = {}
+
+    def on_all_pairs(self, predictor: str = REGRESSION) -> Predicted:
+        """Predictions of one of ``PREDICTORS`` from all pairs of each target."""
+        if predictor not in self._found:
+            own = enumerate(self.cells.observed.quantities)
+            self._found[predictor] = self._collected(own, predictor)
+        return self._found[predictor]
+
+    def on_batches(self, pairs: int, predictor: str = REGRESSION) -> Predicted:
+        """Predictions from batches of so many pairs, ``DRAWS`` of each target that has more."""
+        generator = np.random.default_rng([self._seed, pairs])
+
+        def drawn() -> Iterator[tuple[int, np.ndarray]]:
+            for number, (_, target) in enumerate(self.cells.panels):
+                if target.pairs > pairs:
+                    for _ in range(DRAWS):
+                        yield number, self.cells.quantities(number, target.drawn(pairs, generator))
+
+        return self._collected(drawn(), predictor)
+
+    def _collected(self, batches: Iterable[tuple[int, np.ndarray]], predictor: str) -> Predicted:
+        columns: list[list[np.ndarray]] = [[] for _ in range(8)]
+        for number, values in batches:
+            fitted, methods = self._fitted[number], np.arange(len(self.cells.methods))
+            one = predicting(predictor, fitted, self.cells.observed, self.cells.observed.related[number])
+            low, high = one.interval(values)
+            own = (
+                np.full(len(methods), number),
+                methods,
+                self.cells.accuracy[number],
+                np.where(np.isnan(low), np.nan, one.predict(values)),
+                low,
+                high,
+                fitted.whole.accuracy,
+                values[:, QUANTITIES.index("source_accuracy")],
+            )
+            for column, part in zip(columns, own, strict=True):
+                column.append(part)
+        joined = Predicted(*(np.concatenate(column) if column else np.empty(0) for column in columns))
+        return joined.where(~np.isnan(joined.reached))
+
+
+def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
+    """How far predictions are from the accuracies that were reached, next to trivial predictors.
+
+    A trivial predictor counts as beaten where the interval of the difference of absolute errors, for new shifts and
+    targets (``two_way_mean``), lies above 0. Its level is corrected for the number of predictors (``LEAD_LEVEL``). Both
+    trivial ones are beaten only where either interval lies above 0, so that these two tests need no correction.
+
+    Args:
+        predicted: the cells; those without an interval play no part.
+        shifts: of the model.
+
+    Returns:
+        Columns of ``tables.prediction_errors.TABLE`` from ``shifts`` on.
+    """
+    known = predicted.where(~np.isnan(predicted.low))
+    places = [shifts[number] for number in known.shift.astype(np.int64)]
+    found: dict[str, Any] = {"shifts": len({*places}), "cells": len(known.reached), "verdict": TOO_FEW}
+    if not places:
+        return found
+    error = np.abs(known.predicted - known.reached)
+    inside = (known.low <= known.reached) & (known.reached <= known.high)
+    found |= {"error": float(error.mean()), "coverage": float(inside.mean())}
+    found["width"] = float((known.high - known.low).mean())
+    beaten = {}
+    for name, trivial in (("mean", known.mean), ("source", known.on_source)):
+        other = np.abs(trivial - known.reached)
+        lead = two_way_mean(other - error, [place[0] for place in places], [place[1] for place in places])
+        low, high = lead.interval(LEAD_LEVEL) or (None, None)
+        found |= {f"error_of_{name}": float(other.mean()), f"lead_over_{name}": lead.mean}
+        found |= {f"lead_over_{name}_low": low, f"lead_over_{name}_high": high}
+        found["degrees_of_freedom"] = lead.degrees_of_freedom
+        beaten[name] = low is not None and low > 0
+    if supports_new_shifts(found["degrees_of_freedom"]):
+        verdicts = {(True, True): BEATS_BOTH, (True, False): BEATS_MEAN, (False, True): BEATS_SOURCE}
+        found["verdict"] = verdicts.get((beaten["mean"], beaten["source"]), BEATS_NEITHER)
+    return found
+
+
+def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The predictor to rely on: that of the smallest error, first among those that beat both trivial ones.
+
+    Args:
+        rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods; None where there is none.
+    """
+    on_all = [row for row in rows if row["pairs"] is None]
+    best = sorted(on_all, key=lambda r: (r["verdict"] != BEATS_BOTH, r["error"] is None, r["error"] or 0))
+    return best[0]["predictor"] if best else None
+
+
+def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The smallest batch of target pairs on which predictions work; None where they do not work on all pairs either.
+
+    On it, and on every larger one that was tried, both trivial predictors are beaten, and intervals cover hardly less
+    (``COVERAGE_LOST``) than on all pairs. Where there is none, it is the number of pairs of the median target.
+
+    Args:
+        rows: of ``tables.prediction_errors.TABLE``, of a model, a predictor and all methods.
+    """
+    on_all = [row for row in rows if row["pairs"] is None]
+    if not on_all or on_all[0]["verdict"] != BEATS_BOTH:
+        return None
+    batches = sorted((row for row in rows if row["pairs"] is not None), key=lambda row: -row["pairs"])
+    smallest = on_all[0]["median_pairs"]
+    for row in batches:
+        if row["verdict"] != BEATS_BOTH or (row["coverage"] or 0) < (on_all[0]["coverage"] or 0) - COVERAGE_LOST:
+            break
+        smallest = row["pairs"]
+    return None if smallest is None else int(smallest)
+
+
+def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:
+    """How often the alarm "the accuracy is below x" is wrong, over cells that have an interval.
+
+    The alarm is raised where the upper end of the interval is below x.
+
+    Args:
+        predicted: the cells.
+        below: x.
+
+    Returns:
+        ``cells`` below x and ``others``, ``alarms``, ``false_alarm_rate`` (alarms among the others) and ``miss_rate``
+        (cells below x without an alarm); a rate is None where there is no such cell.
+    """
+    known = predicted.where(~np.isnan(predicted.high))
+    raised, truly = known.high < below, known.reached < below
+    return {
+        "cells": int(truly.sum()),
+        "others": int((~truly).sum()),
+        "alarms": int(raised.sum()),
+        "false_alarm_rate": float(raised[~truly].mean()) if (~truly).any() else None,
+        "miss_rate": float((~raised[truly]).mean()) if truly.any() else None,
+    }
+
+
+def predictions_by_model(
+    metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored], seed: int = 0
+) -> dict[str, Predictions]:
+    """Predictions of every model of a run; arguments as of ``Cells.of``, of all models."""
+    unique = ["intervention", "source", "target"]
+    found = {}
+    for (model,), own in metrics.group_by("model", maintain_order=True):
+        baselines = surface.filter(model=model).unique(unique, maintain_order=True) if len(surface) else surface
+        found[str(model)] = Predictions(Cells.of(own.unique(unique, maintain_order=True), baselines, scores), seed)
+    return found

@@ -1,0 +1,67 @@
+"""How good predictions without target labels are, next to two trivial predictors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from genies.evaluation.prediction import BATCHES, BEATS_BOTH, PREDICTORS, Predicted, Predictions, errors
+from genies.evaluation.table import Table
+
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
+LEADS = ("lead_over_mean", "lead_over_source")
+TABLE = Table(
+    "prediction_errors.csv",
+    {
+        **dict.fromkeys(("model", "predictor", "intervention"), pl.String),
+        **dict.fromkeys(("pairs", "median_pairs", "shifts", "cells"), pl.Int64),
+        **dict.fromkeys(("error", "error_of_mean", "error_of_source"), pl.Float64),
+        **{f"{lead}{end}": pl.Float64 for lead in LEADS for end in ("", "_low", "_high")},
+        **dict.fromkeys(("degrees_of_freedom", "coverage", "width"), pl.Float64),
+        "verdict": pl.String,
+    },
+    optional=True,
+)
+"""Columns of ``prediction_errors.csv``: of each model and predictor a row over all methods (``intervention`` is null),
+one per method, and one per size of a batch of target pairs (``pairs``; null for all of them, ``median_pairs`` in the
+median target). Over the ``cells`` that have an interval: mean absolute errors of the predictions, of the method's mean
+on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
+for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
+their 90 % interval, and its mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches are
+tried where both trivial predictors are beaten on all pairs."""
+
+
+def rows(run: Measurements) -> pl.DataFrame:
+    return TABLE.frame(
+        {"model": model, "predictor": name, **row}
+        for model, own in run.predictions.items()
+        for name in PREDICTORS
+        for row in _rows(name, own)
+    )
+
+
+def _rows(predictor: str, predictions: Predictions) -> list[dict[str, Any]]:
+    cells, found = predictions.cells, predictions.on_all_pairs(predictor)
+    if not len(found.reached):
+        return []
+    rows = [{"median_pairs": _median(predictions, found), **errors(found, cells.shifts)}]
+    for number, method in enumerate(cells.methods):
+        own = found.where(found.method == number)
+        if len(own.reached):
+            named = {"intervention": method, "median_pairs": _median(predictions, own)}
+            rows.append({**named, **errors(own, cells.shifts)})
+    if rows[0]["verdict"] == BEATS_BOTH:
+        for pairs in BATCHES:
+            if len((batch := predictions.on_batches(pairs, predictor)).reached):
+                rows.append({"pairs": pairs, "median_pairs": pairs, **errors(batch, cells.shifts)})
+    return rows
+
+
+def _median(predictions: Predictions, found: Predicted) -> int:
+    """Pairs of the median target of the cells."""
+    panels = predictions.cells.panels
+    return int(np.median([panels[shift][1].pairs for shift in np.unique(found.shift.astype(int))]))

@@ -1,0 +1,105 @@
+"""What the page says about predictions without target labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from genies.evaluation.jackknife import FEWEST_SHIFTS
+from genies.evaluation.metrics import CHANCE
+from genies.evaluation.prediction import (
+    BEATS_BOTH,
+    BEATS_MEAN,
+    BEATS_SOURCE,
+    CONFIDENT,
+    LINE,
+    REGRESSION,
+    TOO_FEW,
+    chosen,
+    smallest_batch,
+)
+from genies.report.tables import Tables
+from genies.report.words import counted, number, percent
+
+Row = Mapping[str, Any]
+NAMES = {
+    REGRESSION: "a regression on all unlabelled quantities",
+    LINE: "agreement-on-the-line",
+    CONFIDENT: "average thresholded confidence",
+}
+"""What the page calls the predictors."""
+NOT_BEATEN = {
+    BEATS_MEAN: "its accuracy on the source",
+    BEATS_SOURCE: "the method's mean on other shifts",
+}
+"""Which trivial predictor is not beaten, by verdict; neither under any other one."""
+
+
+def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
+    """Whether accuracy can be predicted without labels of the target, and how good the alarm is; None if not tried.
+
+    Args:
+        errors: rows of a model, columns as in ``genies.evaluation.tables.prediction_errors.TABLE``.
+        alarms: likewise of ``prediction_alarms.TABLE``.
+    """
+    of_all = errors.filter(pl.col("intervention").is_null())
+    ways = of_all["predictor"].n_unique()
+    of_all = of_all.filter(pl.col("predictor") == pl.lit(chosen(of_all.to_dicts()), pl.String))
+    found = of_all.filter(pl.col("pairs").is_null()).to_dicts()
+    if not found:
+        return None
+    row = found[0]
+    if row["verdict"] == TOO_FEW:
+        return _too_few(row)
+    text = (
+        f"Predicted without labels of the target, accuracies of {counted(row['cells'], 'cell')} are off by "
+        f"{number(row['error'])} in the mean, by {NAMES.get(row['predictor'], row['predictor'])}"
+        f"{f', the best of {ways} ways' if ways > 1 else ''}; the method's mean on other shifts is off by "
+        f"{number(row['error_of_mean'])}, its accuracy on the source by {number(row['error_of_source'])}."
+    )
+    if row["coverage"] is not None:
+        text += f" The 90 % intervals hold {percent(row['coverage'])} of the accuracies."
+    if row["verdict"] != BEATS_BOTH:
+        rivals = NOT_BEATEN.get(row["verdict"], "either of these trivial predictors")
+        return f"{text} The predictions are not shown to be better than {rivals}, so there is no alarm."
+    return f"{text} Both are worse by more than noise.{_alarm(of_all, alarms)}"
+
+
+def _too_few(row: Row) -> str:
+    if not row["cells"]:
+        return (
+            f"That is not known: a prediction needs {FEWEST_SHIFTS} other shifts that share no distribution with the "
+            "predicted one, and no shift of this run has so many. There is no alarm."
+        )
+    return (
+        f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, and "
+        "they have so few sources and targets that they cannot support a claim about new ones. There is no alarm."
+    )
+
+
+def _alarm(of_all: pl.DataFrame, alarms: pl.DataFrame) -> str:
+    """The rates of the alarm for accuracies below chance, and the smallest batch that it works on."""
+    rows = alarms.filter(pl.col("below") == CHANCE, pl.col("pairs").is_null()).to_dicts()
+    smallest = smallest_batch(of_all.to_dicts())
+    if not rows or smallest is None:
+        return ""
+    false, missed = (rows[0][f"{name}_rate"] for name in ("false_alarm", "miss"))
+    rates = [f"{percent(false)} of the cells at or above it"] if false is not None else []
+    rates += [f"misses {percent(missed)} of those below"] if missed is not None else []
+    return (
+        f" The alarm “accuracy is below {CHANCE:g}” is raised for {' and '.join(rates)}, and works on batches of "
+        f"{smallest} pairs or more."
+    )
+
+
+def prediction_boards(tables: Tables) -> list[dict[str, Any]]:
+    """By model: the sentence, the rows of errors, and those of alarms."""
+    boards = []
+    for (model,), own in tables["prediction_errors"].group_by("model", maintain_order=True):
+        alarms = tables["prediction_alarms"].filter(model=model)
+        rows = [{**row, "name": NAMES.get(row["predictor"], row["predictor"])} for row in own.to_dicts()]
+        says = without_labels(own, alarms)
+        boards.append({"model": model, "says": says, "rows": rows, "alarms": alarms.to_dicts()})
+    return boards

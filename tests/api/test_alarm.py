@@ -1,0 +1,107 @@
+"""The alarm of a fit for texts without labels, from a run's tables and evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from unlabelled_worlds import METHODS, world
+
+import genies
+from genies.errors import ConfigError, DataError
+from genies.evaluation.evaluations import PAIR_COLUMNS, write_evaluation
+from genies.evaluation.measurements import Measurements
+from genies.evaluation.tables import cells, prediction_alarms, prediction_errors, predictions
+
+NAMES = ("zero_shot", *METHODS)
+
+
+def write(folder: Path, follows: float, shifts: int = 16) -> Path:
+    """A run of a planted world, as far as the alarm reads it."""
+    metrics, scores = world(shifts, 60, follows, 3)
+    run = Measurements(pl.DataFrame(), metrics, scores)
+    for name, module in (("predictions", predictions), ("prediction_errors", prediction_errors),
+                         ("prediction_alarms", prediction_alarms)):  # fmt: skip
+        module.TABLE.write(run[name], folder)
+    rows = []
+    for (model, name, source, target), own in scores.items():
+        rows.append({"model": model, "intervention": name, "source": source, "target": target,
+                     "accuracy": own.correct.mean(), "test_pairs": 60})  # fmt: skip
+        if target == source:
+            frame = pl.DataFrame(
+                {"target": [source] * 60, "example": own.cluster, "pair": [0] * 60, "cluster": own.cluster,
+                 "probability": own.probability}
+            )  # fmt: skip
+            lacking = [pl.lit(None, kind).alias(n) for n, kind in PAIR_COLUMNS.items() if n not in frame.columns]
+            path = folder / "evaluations" / model / name / f"{source}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_evaluation(path, [frame.with_columns(lacking).select(*PAIR_COLUMNS)], {})
+    cells.TABLE.write(cells.TABLE.frame(rows), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("run"), 1.0)
+
+
+def verdicts(agree: float, pairs: int = 200) -> dict[str, np.ndarray]:
+    """Probabilities of pairs in any order; methods rank so many as zero_shot does."""
+    generator = np.random.default_rng(0)
+    base = generator.random(pairs)
+    same = generator.random((len(METHODS), pairs)) < agree
+    return {"zero_shot": base} | {n: np.where(row, base, 1 - base) for n, row in zip(METHODS, same, strict=True)}
+
+
+def test_the_alarm_is_raised_for_texts_on_which_the_probe_goes_against_the_cue(run: Path) -> None:
+    alarm = genies.load_alarm(run, "mms", "s0", below=0.6)
+    assert {*alarm.needs} == {*NAMES} and alarm.smallest_batch <= 60
+    bad, good = alarm.foresee(verdicts(0.02)), alarm.foresee(verdicts(0.98))
+    assert bad.predicted < 0.45 < 0.55 < good.predicted and bad.low <= bad.predicted <= bad.high
+    assert not bad.carries_over and not alarm.carries_over(verdicts(0.02)) and good.carries_over
+    assert str(bad).startswith("this probe does not carry over to these texts: predicted accuracy 0.")
+    assert 0 <= alarm.miss_rate <= 1 and alarm.false_alarm_rate <= 0.2
+
+
+def test_which_response_comes_first_plays_no_part(run: Path) -> None:
+    alarm = genies.load_alarm(run, "mms", "s0")
+    given = verdicts(0.5)
+    turned = np.random.default_rng(1).random(200) < 0.5
+    assert alarm.foresee(given) == alarm.foresee({name: np.where(turned, 1 - p, p) for name, p in given.items()})
+
+
+def test_what_it_cannot_judge_is_refused_with_the_remedy(run: Path) -> None:
+    alarm = genies.load_alarm(run, "mms", "s0")
+    given = verdicts(0.5)
+    with pytest.raises(DataError, match="no probabilities of lora; score the pairs with these, too"):
+        alarm.foresee({name: p for name, p in given.items() if name != "lora"})
+    with pytest.raises(DataError, match="different numbers of pairs"):
+        alarm.foresee({**given, "lora": given["lora"][:100]})
+    with pytest.raises(DataError, match="give the column probability"):
+        alarm.foresee({**given, "lora": given["lora"] + 1})
+    with pytest.raises(DataError, match="5 pairs are too few"):
+        alarm.foresee({name: p[:5] for name, p in given.items()})
+
+
+def test_unknown_names_are_refused(run: Path) -> None:
+    for arguments, said in (
+        (("ccs", "s0"), "has no rows of ccs; choose one of"),
+        (("mms", "elsewhere"), "no row of mms from elsewhere to itself"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            genies.load_alarm(run, *arguments)
+    with pytest.raises(ConfigError, match="give one of these as model: m"):
+        genies.load_alarm(run, "mms", "s0", model="other")
+
+
+@pytest.mark.parametrize(
+    ("follows", "shifts", "why"),
+    [(0.0, 16, "predictions without labels are not shown to be better"), (1.0, 8, "too few shifts can be predicted")],
+)
+def test_no_alarm_is_offered_where_predictions_are_no_better_than_trivial(
+    tmp_path: Path, follows: float, shifts: int, why: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"no alarm is offered for m: {why}"):
+        genies.load_alarm(write(tmp_path, follows, shifts), "mms", "s0")

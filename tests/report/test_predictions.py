@@ -1,0 +1,92 @@
+"""Predictions without target labels on the page: the sentence, the section with its folded figure, and the alarm."""
+
+from __future__ import annotations
+
+import re
+
+import altair as alt
+import polars as pl
+import pytest
+from test_checked import FULL, PREDICTION, PREDICTION_ALARM, PREDICTION_ERROR
+
+from genies.evaluation.tables import prediction_alarms, prediction_errors, predictions
+from genies.report.figures import draw
+from genies.report.page import render
+from genies.report.predicted import without_labels
+from genies.report.tables import Tables
+
+ERRORS, ALARMS = prediction_errors.TABLE, prediction_alarms.TABLE
+BATCHES = [{**PREDICTION_ERROR, "pairs": pairs, "verdict": verdict}
+           for pairs, verdict in ((10, "beats neither"), (25, "beats both"), (50, "beats both"))]  # fmt: skip
+
+
+def said(*errors: dict, alarms: list[dict] | None = None) -> str:
+    text = without_labels(ERRORS.frame(errors), ALARMS.frame([PREDICTION_ALARM] if alarms is None else alarms))
+    assert text is not None
+    return text
+
+
+def test_where_both_trivial_predictors_are_beaten_errors_and_rates_of_the_alarm_are_stated() -> None:
+    text = said(PREDICTION_ERROR, *BATCHES)
+    assert "accuracies of 24 cells are off by 0.100 in the mean, by a regression on all unlabelled" in text
+    assert "quantities; the method's mean on other shifts is off by 0.200, its accuracy on the source by 0.300." in text
+    assert "The 90 % intervals hold 90\u00a0% of the accuracies." in text
+    assert "raised for 5\u00a0% of the cells at or above it and misses 40\u00a0% of those below" in text
+    assert text.endswith("works on batches of 25 pairs or more.")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rivals"),
+    [
+        ("beats neither", "either of these trivial predictors"),
+        ("beats the mean alone", "its accuracy on the source"),
+        ("beats the source accuracy alone", "the method's mean on other shifts"),
+    ],
+)
+def test_where_a_trivial_predictor_is_as_good_the_page_says_so_and_offers_no_alarm(verdict: str, rivals: str) -> None:
+    text = said({**PREDICTION_ERROR, "verdict": verdict}, alarms=[])
+    assert text.endswith(f"The predictions are not shown to be better than {rivals}, so there is no alarm.")
+
+
+def test_too_few_shifts_are_said_to_be_too_few() -> None:
+    few = {**PREDICTION_ERROR, "verdict": "too few shifts"}
+    assert "only 12 shifts can be predicted from unrelated ones" in said(few, alarms=[])
+    assert "no shift of this run has so many. There is no alarm." in said({**few, "shifts": 0, "cells": 0}, alarms=[])
+    assert without_labels(ERRORS.frame(), ALARMS.frame()) is None
+
+
+def section(tables: Tables) -> str:
+    page = render("trial", tables, {})
+    return page[page.index('<section id="predictions"') :].split("</section>")[0]
+
+
+def test_the_section_shows_errors_rates_and_a_folded_figure() -> None:
+    shown = section(FULL)
+    assert "No method can do this without\nassumptions about the shift" in shown
+    words = re.sub(r"<[^>]+>", " ", shown)
+    assert "all methods" in words and "beats both" in words and "0.020 to 0.200" in words
+    assert shown.index("<details>") < shown.index('id="figure-predictions-0"') and "<details open" not in shown
+    bare = FULL.having(predictions=predictions.TABLE.frame([{**PREDICTION, "predicted": None}]))
+    assert "figure-predictions" not in section(bare)
+
+
+def test_a_run_without_predictions_has_no_such_section() -> None:
+    empty = {name: FULL[name].clear() for name in ("predictions", "prediction_errors", "prediction_alarms")}
+    page = render("trial", FULL.having(**empty), {})
+    assert 'id="predictions"' not in page and "#predictions" not in page
+
+
+def test_the_figure_has_a_dot_per_predicted_cell_with_its_interval() -> None:
+    unknown = {**PREDICTION, "target": "code", "predicted": None, "predicted_low": None, "predicted_high": None}
+    figures = draw(FULL.having(predictions=predictions.TABLE.frame([PREDICTION, unknown])))
+    (row,) = figures.data["predictions"]
+    assert (row["shift"], row["predicted"], row["predicted_high"], row["accuracy"]) == ("easy → hard", 0.5, 0.8, 0.4)
+    (figure,) = figures["predictions"]
+    alt.LayerChart.validate(figure.wide)
+
+
+def test_next_to_a_run_of_fewer_shifts_predictions_are_left_out() -> None:
+    """They rest on all shifts of their run."""
+    fewer = FULL.having(generalization_metrics=FULL.metrics.filter(pl.col("target") == "hard"))
+    joined = fewer.beside(FULL, "other")
+    assert len(joined["prediction_errors"]) == len(FULL["prediction_errors"])
