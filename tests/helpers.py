@@ -173,19 +173,14 @@ def write_evaluation(folder: Path, model: str, intervention: str, source: str, t
     frames = [
         pl.DataFrame(
             {
+                **dict.fromkeys(PAIR_COLUMNS, [None] * len(p)),
                 "target": [target] * len(p),
                 "example": np.arange(len(p)) // 2,
                 "pair": np.arange(len(p)) % 2,
                 "cluster": np.arange(len(p)) // 2,
-                "answer": [None] * len(p),
                 "probability": p,
                 "score_best": np.array(p) * 3,
                 "score_worse": np.zeros(len(p)),
-                "repeated_over": [None] * len(p),
-                "repeats": [None] * len(p),
-                "drawn_set": [None] * len(p),
-                "stated_accuracy": [None] * len(p),
-                "stated_RMS_calibration_error": [None] * len(p),
             },
             schema=PAIR_COLUMNS,
         )

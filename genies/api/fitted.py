@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from genies.data.texts import Text
 from genies.data.views import VIEWS
 from genies.engine.reads import declares
 from genies.errors import ConfigError, DataError, ModelError
-from genies.evaluation.judge import checked_prediction
+from genies.evaluation.judge import checked_prediction, checked_text_scores
 from genies.files import read_json
 from genies.interventions.base import Intervention
 from genies.interventions.registry import load, save
@@ -30,10 +31,13 @@ from genies.store.fits import fits_folder, read_origin
 if TYPE_CHECKING:
     from genies.engine.tokens import Tokens
     from genies.store.extraction import Extractor
+    from genies.store.pairs import StoredPairs
 
 SCORE_COLUMNS = dict.fromkeys(("probability", "score_first", "score_second"), pl.Float64)
 """Columns of ``FittedIntervention.score``: the probability that the first response is the better one, and raw scores of
 both, in the intervention's own unit (natural log-probabilities, rewards, cosines)."""
+TEXT_SCORE_COLUMNS = {"score": pl.Float64}
+"""Columns of ``FittedIntervention.score_texts``."""
 
 
 class FittedIntervention:
@@ -89,20 +93,51 @@ class FittedIntervention:
         Raises:
             DataError: there are no pairs, or not one for each prompt, or a text is longer than the model's context.
         """
-        given = _examples(prompts, responses)
-        shown = Presentation(self._reading.get("prompt_format", "published")).apply(self._tokenizer, given)
-        if isinstance(self.intervention, TextIntervention):
-            texts = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
-            prompt, first, second = texts
-            published = tuple(prompts) if self._reading.get("prompt_format") == "chat" else ()
-            pairs = TextPairs(prompt, first, second, np.arange(len(shown)), published=published)
-            predicted = checked_prediction(self.intervention, pairs, "new texts")
-        else:
-            predicted = self._from_features(shown)
-        probability, scores = predicted
+        with self._bound(_examples(prompts, responses)) as pairs:
+            probability, scores = checked_prediction(self.intervention, pairs, "new texts")
         return pl.DataFrame([probability, scores[:, 0], scores[:, 1]], schema=SCORE_COLUMNS)
 
-    def _from_features(self, examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
+    def score_texts(self, prompts: Sequence[str], responses: Sequence[str]) -> pl.DataFrame:
+        """Score single responses; a response's score depends on no other one.
+
+        ``intervention.text_scores_compare`` says whether scores compare "across prompts", or only "within a prompt".
+
+        Args:
+            prompts: n prompts, shown as ``score`` shows them.
+            responses: the response to each.
+
+        Returns:
+            A row per response, columns as in ``TEXT_SCORE_COLUMNS``; a direction probe's are standard scores of the
+            training texts, those of others in the intervention's own unit.
+
+        Raises:
+            ConfigError: the intervention has no scores of single texts.
+            DataError: as ``score``; or an earlier version made the fit.
+        """
+        if isinstance(responses, str) or len(prompts) != len(responses):
+            raise DataError("new texts: give at least one prompt, and a response for each")
+        with self._bound(_examples(prompts, [(text, text) for text in responses])) as pairs:
+            found = checked_text_scores(self.intervention, pairs, "new texts")
+        if found is None:
+            raise ConfigError(
+                f"{type(self.intervention).__name__}: has no scores of single texts: {self.intervention.no_text_scores}"
+            )
+        return pl.DataFrame([found[:, 0]], schema=TEXT_SCORE_COLUMNS)
+
+    @contextmanager
+    def _bound(self, given: Sequence[Example]) -> Iterator[TextPairs | StoredPairs]:
+        """Pairs, the first response of each example and the second, as the intervention reads them."""
+        shown = Presentation(self._reading.get("prompt_format", "published")).apply(self._tokenizer, given)
+        if isinstance(self.intervention, TextIntervention):
+            prompt, first, second = zip(*((example.prompt, *example.responses) for example in shown), strict=True)
+            published = tuple(e.prompt for e in given) if self._reading.get("prompt_format") == "chat" else ()
+            yield TextPairs(prompt, first, second, np.arange(len(shown)), published=published)
+        else:
+            with self._stored(shown) as stored:
+                yield stored
+
+    @contextmanager
+    def _stored(self, examples: Sequence[Example]) -> Iterator[StoredPairs]:
         from genies.engine.tokenization import tokenize
         from genies.store.activations import ActivationStore
         from genies.store.assembled import AssembledStore
@@ -124,8 +159,7 @@ class FittedIntervention:
             }
             pairs = [Pair(example, 0, 0, 1) for example in range(len(examples))]
             first = np.ones(len(pairs), bool)
-            stored = StoredPairs(pairs, stores, first, labelled=False, reads=reads, examples=examples)
-            return checked_prediction(self.intervention, stored, "new texts")
+            yield StoredPairs(pairs, stores, first, labelled=False, reads=reads, examples=examples)
 
     def _chosen_sites(self) -> tuple[Sequence[int] | None, Sequence[int] | None]:
         """Layers and heads that the configuration of the fit let be read; None for all."""

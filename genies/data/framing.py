@@ -41,6 +41,14 @@ class Framed:
         """Example in the file, and number within it, of a test pair: what results are counted by."""
         return (pair.example, pair.number) if self.origin is None else self.origin[pair.example]
 
+    def texts(self, pair: Pair) -> tuple[int, int]:
+        """Numbers of the good and of the worse text among those of the example in the file: equal ones are one text.
+
+        They are the responses' numbers, or of questions twice the number of the question, plus 1 for No.
+        """
+        before = 0 if self.origin is None else len(ANSWERS) * self.place(pair)[1]
+        return before + pair.best, before + pair.worse
+
     def answer(self, pair: Pair) -> str | None:
         """The right answer to the question that a pair is about; None where there is no question."""
         return None if self.origin is None else ANSWERS[pair.best]

@@ -18,6 +18,7 @@ import polars as pl
 from genies.data.pairs import text_seed
 from genies.evaluation.averages import CAPABILITY, DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
+from genies.evaluation.draws import ENDS, blocks, drawn_clusters, too_even
 from genies.evaluation.metrics import BASELINE, correctness
 from genies.evaluation.ratios import Estimate, difference, fieller, ratio_interval
 from genies.evaluation.scored import Key, Scored
@@ -25,11 +26,8 @@ from genies.evaluation.scored import Key, Scored
 RESAMPLES = 10_000
 MEAN_RESAMPLES = 2_000
 """Draws for means over shifts; those of every cell of a run are kept, of 500 cells 8 MB."""
-BLOCK = 2**22
-"""Counts that are drawn, or multiplied, at a time: as NumPy draws them, each has eight bytes."""
 ESTIMATED = ("elicitation", "differential_elicitation")
 ADJUSTED = "chance_adjusted_elicitation"
-ENDS = [0.025, 0.975]
 SAME = 1e-9
 """Accuracies that are nearer than this are equal: what is between is rounding."""
 OVER_SHIFTS = ("generalization_accuracy", *ESTIMATED, DIFFERENCE)
@@ -103,7 +101,7 @@ def _from_intervals(draws: _Draws, row: Mapping, name: str, baseline: str) -> tu
     drawn = [draws.elicited(row, intervention) for intervention in used]
     capability = _drawn_capability(draws, row)
     varied = [values for values in (*drawn, capability) if isinstance(values, np.ndarray)]
-    if not any(_too_even(values) for values in varied):
+    if not any(too_even(values) for values in varied):
         return None
     pairs = [draws.compared(row, intervention) for intervention in used]
     parts = [Estimate(m.accuracy, *m.interval(), d) for m, d in zip(pairs, drawn, strict=True) if m and d is not None]
@@ -112,15 +110,6 @@ def _from_intervals(draws: _Draws, row: Mapping, name: str, baseline: str) -> tu
     ends = measured.interval() if measured else (given, given)
     elicited = difference(*parts) if len(parts) > 1 else parts[0]
     return ratio_interval(elicited, Estimate(given, *ends, np.broadcast_to(capability, elicited.drawn.shape)))
-
-
-def _too_even(drawn: np.ndarray) -> bool:
-    """Whether one draw in 40 has no wrong pair, or no right one, or hardly any draw differs from the others.
-
-    Of 60 pairs that holds where at most three are wrong.
-    """
-    low, high = np.quantile(drawn, ENDS)
-    return bool(low <= 0 or high >= 1 or low == high)
 
 
 def _chance_adjusted(draws: _Draws, row: Mapping) -> tuple[float, float] | None:
@@ -266,20 +255,8 @@ class _Draws:
         self._capability = lru_cache(maxsize=kept)(self._of_capability)
 
     def _drawn(self, distribution: str, examples: int) -> np.ndarray:
-        """How often each example is drawn, uint8 (resamples, examples); even 20 times is one in 10¹⁸."""
-        generator = np.random.default_rng(text_seed(self._seed, distribution))
-        drawn = np.empty((self._resamples, examples), np.uint8)
-        for rows in self._blocks(2 * examples):  # the draws and their counts
-            count = len(drawn[rows])
-            # To draw single examples and count them takes a fraction of the time that NumPy's multinomial takes.
-            picked = generator.integers(examples, size=(count, examples))
-            picked += examples * np.arange(count)[:, None]
-            drawn[rows] = np.bincount(picked.ravel(), minlength=count * examples).reshape(count, examples)
-        return drawn
-
-    def _blocks(self, examples: int) -> list[slice]:
-        rows = max(1, BLOCK // examples)
-        return [slice(begin, begin + rows) for begin in range(0, self._resamples, rows)]
+        """How often each example is drawn, uint8 (resamples, examples)."""
+        return drawn_clusters(distribution, examples, self._seed, self._resamples)
 
     def elicited(self, row: Mapping, intervention: str) -> np.ndarray | None:
         """Accuracy on a shift's target, as it is compared with the capability, in each draw, float64 (resamples,)."""
@@ -337,7 +314,7 @@ class _Draws:
         correct = [scored.correct] if scored.by_seed is None else [correctness(drawn) for drawn in scored.by_seed]
         counted = [*(np.bincount(cluster, one * kept) for one in correct), np.bincount(cluster, kept)]
         sums = np.stack(counted, 1).astype(np.float32)
-        drawn = [weights[rows].astype(np.float32) @ sums for rows in self._blocks(weights.shape[1])]
+        drawn = [weights[rows].astype(np.float32) @ sums for rows in blocks(*weights.shape)]
         totals = np.concatenate(drawn).astype(np.float64)
         accuracies = totals[:, :-1] / totals[:, -1:]
         if len(correct) == 1:

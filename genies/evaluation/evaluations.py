@@ -13,6 +13,17 @@ import polars as pl
 from genies.errors import StoreError, first_line
 from genies.files import whole_file
 
+TEXT_COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(("best_text", "worse_text"), pl.Int64),
+    **dict.fromkeys(("best_text_score", "worse_text_score"), pl.Float64),
+    **dict.fromkeys(("text_scores_compare", "no_text_scores"), pl.String),
+}
+"""Columns of an evaluation that earlier versions lack.
+
+``best_text`` and ``worse_text`` number the pair's texts: equal numbers within an example are one text, which several
+pairs may share. Their scores depend on no other text. ``text_scores_compare`` says whether these compare "across
+prompts" or "within a prompt"; where there are none, it is null, and ``no_text_scores`` says why.
+"""
 PAIR_COLUMNS: dict[str, Any] = {
     "target": pl.String,
     "example": pl.Int64,
@@ -27,15 +38,17 @@ PAIR_COLUMNS: dict[str, Any] = {
     "drawn_set": pl.Int64,
     "stated_accuracy": pl.Float64,
     "stated_RMS_calibration_error": pl.Float64,
+    **TEXT_COLUMNS,
 }
 """Columns of an evaluation, a row per test pair.
 
 Pairs of one ``cluster`` are not independent (``genies.data.clusters``). ``answer`` is the right one, Yes or No, where
 the pair is a question. ``repeats`` holds the probabilities that a fit gives when what it drew is drawn again
 (``Intervention.repeated_over``); null where it draws nothing. ``drawn_set`` numbers the set of shots that a pair was
-judged after (``Intervention.drawn_sets``); null where all pairs are judged alike. The last two repeat, for every pair
-of a target, what the intervention itself states of it where it has a rule of its own (plug-ins, and ccs as published);
-null elsewhere. Probabilities and scores may be null where that is stated.
+judged after (``Intervention.drawn_sets``); null where all pairs are judged alike. ``stated_accuracy`` and
+``stated_RMS_calibration_error`` repeat, for every pair of a target, what the intervention itself states of it where it
+has a rule of its own (plug-ins, and ccs as published); null elsewhere. Probabilities and scores may be null where that
+is stated.
 """
 PLACE = ("model", "intervention", "source", "target")
 """Columns that name a cell, and an intervention on a shift."""
@@ -45,6 +58,8 @@ METADATA = "genies"
 
 def read_evaluation(path: Path) -> pl.DataFrame:
     """One evaluation, a row per test pair sorted by target, example and pair; columns as in ``PAIR_COLUMNS``.
+
+    Those of ``TEXT_COLUMNS`` are null where an earlier version made the file.
 
     Raises:
         StoreError: the file is not there or no parquet, its columns are others, or a pair occurs twice.
@@ -56,6 +71,8 @@ def read_evaluation(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise StoreError(f"{path}: cannot be read ({first_line(error)}); {remedy}") from None
+    if not TEXT_COLUMNS.keys() & frame.schema.keys():
+        frame = frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in TEXT_COLUMNS.items())
     if dict(frame.schema) != PAIR_COLUMNS:
         raise StoreError(f"{path}: has the columns {dict(frame.schema)}, not {PAIR_COLUMNS}; {remedy}")
     keys = ["target", "example", "pair"]
@@ -83,8 +100,8 @@ class Fits:
     absent: Collection[str] = ()
 
 
-def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
-    """The rows of every target that was evaluated, behind what names its cell.
+def by_fit(fits: Fits) -> Iterator[tuple[tuple[str, str, str], dict[str, pl.DataFrame]]]:
+    """The rows of every target that a fit was evaluated on, by target, behind (model, intervention, source).
 
     Raises:
         StoreError: a file is missing or damaged.
@@ -95,8 +112,19 @@ def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
                 continue
             for source in sorted(sources):
                 pairs = read_evaluation(fits.folder / model / intervention / f"{source}.parquet")
-                for (target,), rows in pairs.group_by("target", maintain_order=True):
-                    yield dict(zip(PLACE, (model, intervention, source, str(target)), strict=True)), rows
+                targets = pairs.group_by("target", maintain_order=True)
+                yield (model, intervention, source), {str(target): rows for (target,), rows in targets}
+
+
+def evaluated(fits: Fits) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """The rows of every target that was evaluated, behind what names its cell.
+
+    Raises:
+        StoreError: a file is missing or damaged.
+    """
+    for fit, targets in by_fit(fits):
+        for target, rows in targets.items():
+            yield dict(zip(PLACE, (*fit, target), strict=True)), rows
 
 
 def tabulate(

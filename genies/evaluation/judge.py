@@ -59,15 +59,42 @@ def checked_repeats(intervention: Intervention, pairs: Pairs | TextPairs, where:
     return repeats
 
 
+def checked_text_scores(
+    intervention: Intervention, pairs: Pairs | TextPairs, where: str, scores: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Scores of the single texts (first, second), float64 (n, 2); None where the intervention has none.
+
+    Args:
+        intervention: fitted.
+        pairs: n pairs.
+        where: what they are, for messages.
+        scores: what its ``decision_function`` gave of them, where that is known already.
+
+    Raises:
+        StoreError: the intervention gives something that is no score.
+    """
+    if intervention.no_text_scores:
+        return None
+    found = np.asarray(intervention.score_texts(pairs, scores), np.float64)
+    if found.shape != (len(pairs), 2) or np.isnan(found).any():
+        raise StoreError(
+            f"{type(intervention).__name__} on {where}: its scores of texts are no numbers of shape ({len(pairs)}, 2)"
+        )
+    return found
+
+
 def places(target: SplitPairs) -> dict[str, Any]:
-    """What says which pair a row is about: columns target, example, pair, cluster and answer of ``PAIR_COLUMNS``."""
+    """What says which pair a row is about: the columns of ``PAIR_COLUMNS`` up to answer, and the texts' numbers."""
     numbers = np.array([target.framed.place(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
+    texts = np.array([target.framed.texts(pair) for pair in target.pairs], np.int64).reshape(-1, 2)
     return {
         "target": [target.name] * len(numbers),
         "example": numbers[:, 0],
         "pair": numbers[:, 1],
         "cluster": target.cluster,
         "answer": [target.framed.answer(pair) for pair in target.pairs],
+        "best_text": texts[:, 0],
+        "worse_text": texts[:, 1],
     }
 
 
@@ -101,6 +128,7 @@ def judged(
     probability, scores = _checked(intervention, probability, scores, len(pairs), target.name)
     repeats = checked_repeats(intervention, pairs, target.name)
     sets = intervention.drawn_sets(pairs)
+    of_texts = checked_text_scores(intervention, pairs, target.name, scores)
     first, nothing = target.best_first, [None] * len(pairs)
     return pl.DataFrame(
         {
@@ -113,6 +141,20 @@ def judged(
             "drawn_set": nothing if sets is None else sets,
             "stated_accuracy": [intervention.published_accuracy(pairs)] * len(pairs),
             "stated_RMS_calibration_error": nothing,
+            **_of_texts(intervention, of_texts, first),
         },
         schema=PAIR_COLUMNS,
     )
+
+
+def _of_texts(intervention: Intervention, scores: np.ndarray | None, first: np.ndarray) -> dict[str, Any]:
+    """Columns of an evaluation that are about scores of texts, (n, 2) or None; ``first`` as in ``SplitPairs``."""
+    if scores is None:
+        nothing = dict.fromkeys(("best_text_score", "worse_text_score", "text_scores_compare"), [None] * len(first))
+        return {**nothing, "no_text_scores": [intervention.no_text_scores] * len(first)}
+    return {
+        "best_text_score": np.where(first, scores[:, 0], scores[:, 1]),
+        "worse_text_score": np.where(first, scores[:, 1], scores[:, 0]),
+        "text_scores_compare": [intervention.text_scores_compare] * len(first),
+        "no_text_scores": [None] * len(first),
+    }

@@ -10,6 +10,7 @@ import numpy as np
 
 from genies.data.pairs import PairTexts
 from genies.engine.reads import Declared, Reads
+from genies.errors import ConfigError
 from genies.interventions.parameters import Parameterized, checked
 from genies.options import NonNegativeInt
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Protocols = Literal["paper", "corrected"]
 RepeatedOver = Literal["seeds", "tie orders"]
+Comparable = Literal["across prompts", "within a prompt"]
 
 
 class Pairs(Protocol):
@@ -113,6 +115,10 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     hold the spread; over ``tie orders``, the spread is reported beside them."""
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
+    no_text_scores: str = "it declares no scores of single texts"
+    """Why there are no scores of single texts; empty where ``score_texts`` gives them."""
+    text_scores_compare: Comparable = "across prompts"
+    """Which texts' scores compare. Where a score has a free offset for each prompt, only those of one prompt's do."""
 
     out_of_fold_: float | None = None
     """What ``out_of_fold_accuracy`` returns."""
@@ -180,6 +186,22 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         A subclass whose probabilities follow from its scores may save itself reading the features twice.
         """
         return self.predict_proba(pairs), self.decision_function(pairs)
+
+    def score_texts(self, pairs: AnyPairs, scores: np.ndarray | None = None) -> np.ndarray:
+        """Scores of the single texts (first, second), float64 (n, 2); a text's depends on no other text.
+
+        Here those of ``decision_function``; an intervention whose ``decision_function`` compares two texts replaces it.
+
+        Args:
+            pairs: n pairs.
+            scores: what ``decision_function`` gave of them, where that is known already.
+
+        Raises:
+            ConfigError: there are none; ``no_text_scores`` says why.
+        """
+        if self.no_text_scores:
+            raise ConfigError(f"{type(self).__name__}: has no scores of single texts: {self.no_text_scores}")
+        return self.decision_function(pairs) if scores is None else scores
 
     def predict_repeats(self, pairs: AnyPairs) -> np.ndarray | None:
         """Probabilities as ``predict_proba`` gives them, for each of k further draws of what the fit drew.

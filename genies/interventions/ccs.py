@@ -14,6 +14,9 @@ from genies.interventions.steps.calibration import Calibrator, fit_calibrator, s
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
 from genies.options import PositiveInt
 
+SUREST = 1e6
+"""Largest log-odds of a text under one seed; a calibrator of advantages that are all but nothing has any slope."""
+
 
 class ContrastConsistentSearch(Intervention[Pairs]):
     """Score a text by ½(p_yes + 1 − p_no), p being a linear probe with sigmoid on the last hidden state.
@@ -52,6 +55,7 @@ class ContrastConsistentSearch(Intervention[Pairs]):
     features = ("residual_final",)
     fit_views = predict_views = ("yes", "no")
     repeated_over = "seeds"
+    no_text_scores = ""
 
     def __init__(
         self,
@@ -71,6 +75,8 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.published_examples = published_examples
+        if self.protocol == "paper":
+            self.no_text_scores = "as published, a text's score depends on the other test texts and on their labels"
 
     @property
     def reads_test_labels(self) -> bool:
@@ -115,6 +121,20 @@ class ContrastConsistentSearch(Intervention[Pairs]):
             scores = self._published_scores(pairs)[0]
             return 0.5 * (1 + scores[:, 0] - scores[:, 1])
         return self._probabilities(pairs).mean(axis=0)
+
+    def score_texts(self, pairs: Pairs, scores: np.ndarray | None = None) -> np.ndarray:
+        """Mean over seeds of slope · (score − ½) of (first, second), float64 (n, 2), in log-odds.
+
+        The slope is that of the seed's calibrator, so that the difference of two texts is the mean of their log-odds.
+
+        Raises:
+            ConfigError: under ``paper``.
+        """
+        if self.no_text_scores:
+            return super().score_texts(pairs, scores)
+        slopes = np.array([calibrator.slope for calibrator in self.calibrators_])[:, None, None]
+        with np.errstate(over="ignore"):
+            return np.clip(slopes * (self._scores(_read(pairs), self.means_) - 0.5), -SUREST, SUREST).mean(axis=0)
 
     def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
         """Probabilities under each seed, float64 (seeds, n); None under ``paper``, which has one."""

@@ -52,6 +52,8 @@ class FewShot(TextScoring):
     """
 
     spreads = True
+    no_text_scores = ""
+    text_scores_compare = "within a prompt"
     _loaded: tuple[Scorer, PreTrainedTokenizerBase] | None
 
     def __init__(

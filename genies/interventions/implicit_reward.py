@@ -33,6 +33,8 @@ class ImplicitReward(Intervention[Pairs]):
 
     features = ("log_probability", "reference_log_probability")
     drawn = False
+    no_text_scores = ""
+    text_scores_compare = "within a prompt"
     predict_views = ("plain",)
 
     def __init__(self, *, reference: str | None = None, beta: PositiveFloat = 0.1, **parameters: Any) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from genies.digests import value_digest
 from genies.errors import ConfigError, DataError
+from genies.interventions.base import Comparable
 from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.interventions.training.question import Question, check_output, check_read_at
 from genies.models.adapters import OtherModel
@@ -67,6 +68,8 @@ class RewardModel(TextScoring):
     """
 
     drawn = False
+    no_text_scores = ""
+    text_scores_compare: Comparable = "within a prompt"
     _scorer: FinishedScorer | JudgeScorer | None
 
     def __init__(
@@ -100,6 +103,10 @@ class RewardModel(TextScoring):
         self.template = template
         self.answers = answers
         self._check_format()
+        if format == "judge" and Question.of(template, answers).grades is None:
+            self.no_text_scores = "the judge compares two responses"
+        elif format == "judge":
+            self.text_scores_compare = "across prompts"
 
     def _check_format(self) -> None:
         """Raise ConfigError where parameters do not belong to the format, or are of no use."""

@@ -28,6 +28,8 @@ class ZeroShot(Intervention[Pairs]):
 
     features = ("log_probability",)
     drawn = False
+    no_text_scores = ""
+    text_scores_compare = "within a prompt"
     predict_views = ("plain",)
 
     def __init__(self, *, normalization: Normalization = "sum", **parameters: Any) -> None:

@@ -9,7 +9,9 @@ import polars as pl
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.report.words import counted, listed, number, span
 
-RANKED = ("generalization_metrics", "cells", "answers", "ties", "seeds", "sets")
+RANKED = (
+    "generalization_metrics", "cells", "answers", "ties", "seeds", "sets", "text_scores", "risk_coverage", "best_of_n",
+)  # fmt: skip
 """Tables with rows of all interventions, of which the page shows methods; baselines have a section of their own."""
 
 

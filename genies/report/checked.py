@@ -27,6 +27,7 @@ METHOD = ("model", "intervention")
 SHARES = (
     "generalization_accuracy", "baseline_accuracy", "source_ID_accuracy", "target_tuned_capability", "accuracy",
     "calibration_error", "brier", "confidence", "p_adjusted", "before", "after",
+    "auroc", "pair_accuracy", "recall_5", "recall_1", "false_positives_5", "false_positives_1", "area",
 )  # fmt: skip
 """Columns of any table that lie within 0 and 1, as do the ends of their intervals."""
 LONGEST = 60
@@ -88,6 +89,9 @@ RULES: Mapping[str, Rule] = {
         ("model", "pairs", "below"), ("model", "predictor", "below", "cells", "others", "alarms")
     ),
     "answers": Rule(PLACE, PLACE),
+    "text_scores": Rule(PLACE, PLACE),
+    "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),
+    "best_of_n": Rule((*PLACE, "responses", "n"), (*PLACE, "responses", "n", "examples", "accuracy")),
     "claims": Rule(
         ("claim", "model", "figure", "over"),
         ("claim", "stated_for", "stated", "model", "figure", "recomputed", "over"),

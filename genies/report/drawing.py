@@ -85,6 +85,7 @@ SECTIONS = (
     "categories",
     "correlations",
     "calibration",
+    "scores",
     "sites",
     "training",
 )

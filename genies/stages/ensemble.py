@@ -16,10 +16,14 @@ from genies.evaluation.evaluations import PAIR_COLUMNS, read_evaluation, write_e
 from genies.making import MADE_OF, made_of, member_roles
 from genies.stages.targets import targets_of
 
-PLACE = ("target", "example", "pair", "cluster", "answer")
+PLACE = ("target", "example", "pair", "cluster", "answer", "best_text", "worse_text")
 """Columns that say which pair a row is about."""
-NOT_OF_ENSEMBLES = ("repeated_over", "repeats", "drawn_set", "stated_accuracy", "stated_RMS_calibration_error")
-"""Columns of an evaluation that are null: they state what a single fit draws, or has a rule of its own for."""
+NOT_OF_ENSEMBLES = (
+    "repeated_over", "repeats", "drawn_set", "stated_accuracy", "stated_RMS_calibration_error",
+    "best_text_score", "worse_text_score", "text_scores_compare",
+)  # fmt: skip
+"""Columns of an evaluation that are null: what a single fit draws, has a rule of its own for, or scores alone."""
+WITHOUT_TEXTS = "an ensemble combines differences of scores"
 
 
 def combine_sources(
@@ -142,6 +146,7 @@ def _frame(pairs: pl.DataFrame, advantage: np.ndarray, probability: np.ndarray, 
         "score_best": advantage[rows] / 2,
         "score_worse": -advantage[rows] / 2,
         **dict.fromkeys(NOT_OF_ENSEMBLES, [None] * int(rows.sum())),
+        "no_text_scores": [WITHOUT_TEXTS] * int(rows.sum()),
     }
     columns = pairs.filter(rows).select(PLACE).to_dict(as_series=False)
     return pl.DataFrame({**columns, **judged}, schema=PAIR_COLUMNS)

@@ -229,7 +229,8 @@ def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
                 "%s: eval_accuracy is %s, its probabilities give %s; the former is used", result, accuracy, ranked[0]
             )
     rows = len(target.pairs)
-    unknown = dict.fromkeys(("score_best", "score_worse", "repeated_over", "repeats", "drawn_set"), [None] * rows)
+    own = {*places(target), "probability", "stated_accuracy", "stated_RMS_calibration_error", "no_text_scores"}
+    unknown = dict.fromkeys(PAIR_COLUMNS.keys() - own, [None] * rows)
     return pl.DataFrame(
         {
             **places(target),
@@ -237,6 +238,7 @@ def _frame(result: Path, target: SplitPairs) -> pl.DataFrame:
             "probability": [None] * rows if probability is None else probability,
             "stated_accuracy": [stated["accuracy"]] * rows,
             "stated_RMS_calibration_error": [stated["rms"]] * rows,
+            "no_text_scores": ["a plug-in states probabilities of pairs alone"] * rows,
         },
         schema=PAIR_COLUMNS,
     )

@@ -317,7 +317,7 @@ def kept_test_digest(target: SplitPairs, texts: TextPairs) -> tuple[str, dict[st
     """Name of a test of a fit, and the fields that it is the digest of: all that is judged and stated of the pairs."""
     fields = {
         "target": target.name,
-        "places": [target.framed.place(pair) for pair in target.pairs],
+        "places": [(*target.framed.place(pair), *target.framed.texts(pair)) for pair in target.pairs],
         "clusters": target.cluster.tolist(),
         "answers": [target.framed.answer(pair) for pair in target.pairs],
         "texts": value_digest(texts.content()),

@@ -54,6 +54,30 @@ def test_new_text_gets_the_scores_that_the_run_gave_to_it(name: str) -> None:
         assert scored["score_first"].n_unique() > 4
 
 
+@pytest.mark.parametrize("name", ["zero_shot", "mms", "cra", "lat_stim_1", "few_shot", "lora"])
+def test_new_single_texts_get_the_scores_that_the_run_gave_to_them(name: str) -> None:
+    prompts, responses = test_texts(read_split(Path("data/south/test.json")))
+    manifest = FITS / name / "north.json" if (FITS / name).is_dir() else FITS / f"{name}.json"
+    scorer = genies.load_intervention(manifest, "tiny", source="north")
+    expected = pl.read_parquet(EVALUATIONS / name / "north.parquet").filter(pl.col("target") == "south")
+    for side, number in (("best", 0), ("worse", 1)):
+        scored = scorer.score_texts(prompts, [pair[number] for pair in responses])["score"]
+        assert scored.to_numpy() == pytest.approx(expected[f"{side}_text_score"].to_numpy(), rel=1e-3, abs=1e-3)
+        assert scored.n_unique() > 4
+    within = name in ("zero_shot", "few_shot", "lora")
+    assert set(expected["text_scores_compare"]) == {"within a prompt" if within else "across prompts"}
+    assert expected.group_by("example", "worse_text").len()["len"].max() == 1
+
+
+def test_what_scores_no_single_texts_says_why() -> None:
+    for name, reason in (("random", "it prefers nothing"), ("own_probe", "it declares no scores of single texts")):
+        scorer = genies.load_intervention(FITS / f"{name}.json", "tiny", source="north")
+        with pytest.raises(ConfigError, match=f"has no scores of single texts: {reason}"):
+            scorer.score_texts(["who ?"], ["Rome ."])
+    with pytest.raises(DataError, match="a response for each"):
+        scorer.score_texts(["who ?"], ["Rome .", "Oslo ."])
+
+
 def test_a_fit_is_read_from_its_folder_too_and_the_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from genies.engine.decoder import Decoder
 

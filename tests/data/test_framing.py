@@ -33,6 +33,13 @@ def test_results_are_placed_by_the_example_in_the_file() -> None:
     assert [plain.answer(pair) for pair in pairs_of(plain.examples)] == [None] * 3
 
 
+def test_texts_are_numbered_so_that_equal_numbers_within_an_example_are_one_text() -> None:
+    plain = frame(EXAMPLES, "response", 0)
+    assert [plain.texts(pair) for pair in pairs_of(plain.examples)] == [(1, 0), (1, 2), (0, 1)]
+    framed = frame(EXAMPLES, "truthfulness_per_response", 0)
+    assert [framed.texts(pair) for pair in pairs_of(framed.examples)] == [(1, 0), (2, 3), (5, 4), (0, 1), (3, 2)]
+
+
 @st.composite
 def splits(draw: st.DrawFn) -> list[Example]:
     sizes = draw(st.lists(st.integers(2, 5), min_size=1, max_size=8))

@@ -99,6 +99,46 @@ def test_raw_scores_are_half_of_one_plus_the_mean_cosine_and_its_complement(trai
     assert scores.sum(axis=1) == pytest.approx(1, abs=1e-12)
 
 
+@pytest.mark.parametrize("protocol", ["corrected", "paper"])
+def test_a_text_is_scored_by_the_mean_projection_in_standard_scores_of_the_training_texts(protocol, training, held_out):
+    probe = MassMeanShift(kept=3, protocol=protocol).fit(training)
+    expected = np.zeros((len(held_out), 2))
+    for (layer, head), direction in zip(probe.sites_, probe.directions_, strict=True):
+        unit = direction / np.linalg.norm(direction)
+        known, new = (
+            pairs.heads("plain", layer)[:, :, head].astype(np.float64) @ unit for pairs in (training, held_out)
+        )
+        expected += (new - known.mean()) / known.std() / 3
+    assert probe.score_texts(held_out) == pytest.approx(expected, abs=1e-9)
+    assert probe.score_texts(training).mean() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [MassMeanShift, LatStim1])
+def test_single_texts_are_separated_as_well_as_theory_says(kind, training, held_out):
+    """Good and worse texts lie an effect apart along the planted axis: an AUROC of Φ(effect / √2)."""
+    scores = kind(kept=1).fit(training).score_texts(held_out)
+    good = np.stack([held_out.label, ~held_out.label], axis=1)
+    ahead = np.mean(scores[good][:, None] > scores[~good])
+    assert ahead == pytest.approx(norm.cdf(EFFECT / np.sqrt(2)), abs=0.02)
+
+
+def test_scores_of_texts_change_no_bit_of_decisions_and_a_fit_of_an_earlier_version_goes_without(training, held_out):
+    probe = MassMeanShift(kept=2).fit(training)
+    before = [probe.predict_proba(held_out), probe.decision_function(held_out)]
+    cosines = np.empty((len(held_out), 2))
+    for row, (layer, head) in enumerate(probe.sites_):
+        features = held_out.heads("plain", layer, [head])
+        cosines[:, [row]] = cosine(features[:, 0] - features[:, 1], probe.directions_[[row]])
+    assert np.array_equal(before[0], probe.calibrator_.probability(cosines.mean(axis=1)))
+    assert np.array_equal(before[1][:, 0], 0.5 * (1 + cosines.mean(axis=1)))
+    probe.score_texts(held_out)
+    arrays, values = probe.get_state()
+    earlier = MassMeanShift(kept=2).set_state({k: v for k, v in arrays.items() if k != "text_moments"}, values)
+    assert all(map(np.array_equal, before, [earlier.predict_proba(held_out), earlier.decision_function(held_out)]))
+    with pytest.raises(DataError, match="MassMeanShift: an earlier version fitted it.*fit again"):
+        earlier.score_texts(held_out)
+
+
 def test_lat_pca_points_from_worse_to_best_and_has_unit_length(planted):
     for seed in range(5):
         pairs = planted(60, effect=2.0, seed=seed)

@@ -19,6 +19,7 @@ from genies.files import read_sealed, write_sealed
 from genies.interventions import registry
 from genies.interventions.arrays import ArrayPairs
 from genies.interventions.mms import MassMeanShift
+from genies.interventions.steps.direction_probe import DirectionProbe
 from genies.interventions.steps.split import folds, split_pairs
 from genies.interventions.text import TextIntervention
 
@@ -78,6 +79,41 @@ def test_probabilities_and_scores_have_the_promised_shape_and_agree(name, small,
     assert (probability.shape, probability.dtype) == ((50,), np.float64)
     assert (scores.shape, scores.dtype) == ((50, 2), np.float64)
     assert np.array_equal(np.sign(scores[:, 0] - scores[:, 1]), np.sign(probability - 0.5))
+
+
+@ALL
+@PROTOCOLS
+def test_every_intervention_scores_single_texts_or_says_why_not(name, protocol, small, tests):
+    """A text's score is the same whichever text it is compared with, and says which of two is preferred."""
+    fitted = make(name, protocol=protocol).fit(small)
+    if fitted.no_text_scores:
+        with pytest.raises(ConfigError, match=rf"has no scores of single texts: {re.escape(fitted.no_text_scores)}"):
+            fitted.score_texts(tests)
+        return
+    scores = fitted.score_texts(tests)
+    assert (scores.shape, scores.dtype) == ((50, 2), np.float64) and len(np.unique(scores)) > 4
+    assert fitted.score_texts(tests.swapped())[:, ::-1] == pytest.approx(scores, rel=1e-9, abs=1e-9)
+    moved = np.roll(np.arange(50), 1)
+    assert fitted.score_texts(tests.take(moved)) == pytest.approx(scores[moved], rel=1e-9, abs=1e-9)
+    assert np.array_equal(fitted.score_texts(tests, fitted.decision_function(tests)), scores)
+    agree = np.mean(np.sign(scores[:, 0] - scores[:, 1]) == np.sign(fitted.predict_proba(tests) - 0.5))
+    # A published calibrator has an intercept, and a cosine divides the length of a difference out.
+    assert agree > 0.75 if protocol == "paper" or isinstance(fitted, DirectionProbe) else agree == 1
+
+
+def test_what_has_no_scores_of_texts_is_known():
+    without = {name for name in OF_FEATURES if make(name).no_text_scores}
+    within = {name for name in OF_FEATURES if make(name).text_scores_compare == "within a prompt"}
+    assert (without, within) == ({"random"}, {"zero_shot", "implicit_reward"})
+    for name in ("lora", "prompt_tuning", "full_finetune", "few_shot"):
+        kind = registry.load_class(name)
+        assert (kind.no_text_scores, kind.text_scores_compare) == ("", "within a prompt")
+    judges = {form: registry.make("reward_model", {"model": "m", "format": "judge", "template": form})
+              for form in ("pair", "grade")}  # fmt: skip
+    assert judges["pair"].no_text_scores == "the judge compares two responses"
+    assert (judges["grade"].no_text_scores, judges["grade"].text_scores_compare) == ("", "across prompts")
+    assert registry.make("reward_model", {"model": "m"}).text_scores_compare == "within a prompt"
+    assert "labels" in make("ccs", protocol="paper").no_text_scores
 
 
 @pytest.mark.parametrize("name", ["cra", "lat_pca", "lat_stim_1", "lat_stim_2", "mms"])

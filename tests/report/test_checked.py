@@ -16,6 +16,7 @@ from genies.evaluation.records import COSTS, JOBS, REWARD_MODELS
 from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import (
     answers,
+    best_of_n,
     claims,
     cues,
     moved,
@@ -24,8 +25,10 @@ from genies.evaluation.tables import (
     prediction_alarms,
     prediction_errors,
     predictions,
+    risk_coverage,
     sets,
     surface,
+    text_scores,
     ties,
 )
 from genies.files import write_json
@@ -78,11 +81,24 @@ PREDICTION_ERROR = {
 }  # fmt: skip
 PREDICTION_ALARM = {"model": "small", "predictor": "regression", "pairs": None, "below": 0.5,
                     "cells": 5, "others": 19, "alarms": 4, "false_alarm_rate": 0.05, "miss_rate": 0.4}  # fmt: skip
+TEXT_SCORES = {
+    **PLACED, "comparable_across_prompts": True, "good_texts": 20, "worse_texts": 60, "auroc": 0.7, "auroc_low": 0.6,
+    "auroc_high": 0.8, "pair_accuracy": 0.7, "source_worse_texts": 60, "threshold_5": 1.5, "recall_5": 0.2,
+    "recall_5_low": 0.1, "recall_5_high": 0.3, "false_positives_5": 0.1, "false_positives_5_low": 0.05,
+    "false_positives_5_high": 0.2,
+}  # fmt: skip
+COVERED = {**PLACED, "pairs": 60, **{f"accuracy_at_{tens}0": 0.9 - 0.02 * tens for tens in range(1, 11)},
+           "area": 0.8, "area_low": 0.7, "area_high": 0.9, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}  # fmt: skip
+OF_N = {**PLACED, "responses": 4, "n": 4, "examples": 20, "accuracy": 0.5, "accuracy_low": 0.3, "accuracy_high": 0.7,
+        "at_most": 1.0, "promised": 0.6, "gap": 0.1, "gap_low": -0.1, "gap_high": 0.3}  # fmt: skip
 FULL = TABLES.having(
     moved=moved.TABLE.frame([MOVED]),
     predictions=predictions.TABLE.frame([PREDICTION]),
     prediction_errors=prediction_errors.TABLE.frame([PREDICTION_ERROR, {**PREDICTION_ERROR, "intervention": "mms"}]),
     prediction_alarms=prediction_alarms.TABLE.frame([PREDICTION_ALARM]),
+    text_scores=text_scores.TABLE.frame([TEXT_SCORES]),
+    risk_coverage=risk_coverage.TABLE.frame([COVERED]),
+    best_of_n=best_of_n.TABLE.frame([OF_N]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),

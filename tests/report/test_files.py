@@ -11,8 +11,9 @@ import altair as alt
 import polars as pl
 import pytest
 from jsonschema import ValidationError
-from test_baselines import RUN
+from test_baselines import RUN as OF_BASELINES
 from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
+from test_scores import SCORED
 
 from genies.data.shifts import Shift
 from genies.evaluation.records import SITES
@@ -78,7 +79,10 @@ def test_a_method_named_capability_has_a_column_of_its_own() -> None:
 
 MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]
 HEADS = pl.DataFrame([("small", "mms", "easy", 2, 0, 0.7, 0, 0)], schema=SITES.columns, orient="row")
+RUN = OF_BASELINES.having(**SCORED)
+"""With figures in every section."""
 DRAWN = {
+    "every section": RUN,
     "hostile names": make_tables([*HOSTILE[:2]], [*HOSTILE[2:5]], [Shift(*HOSTILE[:5], 1)]),
     "sizes and many shifts": make_tables(["x-30b", "x-7b", "z"], ["random", "mms"], MANY).by_size(),
     "remarks, heads and the full matrix": planted(OF_MMS).having(cells=full_matrix(["a", "b", "c"]), sites=HEADS),

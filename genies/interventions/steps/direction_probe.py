@@ -5,11 +5,12 @@ Sources: Mass Mean Shift, Li et al. (arXiv 2306.03341), section 3; GENIES (arXiv
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from genies.errors import DataError
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
@@ -32,6 +33,17 @@ def cosine(differences: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.clip(np.divide(dot, length, out=np.zeros_like(dot), where=length > 0), -1.0, 1.0)
 
 
+def projection(texts: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Projection of each text (..., sites, dim) on its site's unit direction, float64 (..., sites).
+
+    That on a direction (sites, dim) of zero length is 0.
+    """
+    directions = directions.astype(np.float64)
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    unit = np.divide(directions, length, out=np.zeros_like(directions), where=length > 0)
+    return np.einsum("...sd,sd->...s", texts.astype(np.float64), unit)
+
+
 class DirectionProbe(Intervention[Pairs]):
     """Find the sites that tell best responses from worse ones, and a direction in each; compare texts along them.
 
@@ -47,6 +59,8 @@ class DirectionProbe(Intervention[Pairs]):
         sites_: layer and head (0 for the residual stream) of each kept site, most accurate first, int64 (kept, 2).
         accuracy_: validation accuracy of each kept site's logistic regression, float64 (kept,).
         directions_: direction of each kept site, float64 (kept, dim).
+        text_moments_: mean and standard deviation over the training texts of the projection on each kept site's unit
+            direction, float64 (2, kept); None in fits of earlier versions.
         calibrator_: maps the mean cosine to a probability.
         out_of_fold_: accuracy on training pairs of fits that had not seen them; None under ``paper``.
         ties_: how many sites tie at the edge of the kept ones, and how many of those are kept.
@@ -57,7 +71,9 @@ class DirectionProbe(Intervention[Pairs]):
     """
 
     repeated_over = "tie orders"
+    no_text_scores = ""
     ties_: tuple[int, int]
+    text_moments_: np.ndarray | None = None
 
     def __init__(self, *, kept: PositiveInt = 16, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -89,11 +105,11 @@ class DirectionProbe(Intervention[Pairs]):
 
         # The last part also fits the tied sites that it does not keep.
         wanted = [*chosen[:-1], np.concatenate([chosen[-1], np.setdiff1d(tied, chosen[-1])])]
-        directions, cosines = self._fit_directions(pairs, parts, [sites[rows] for rows in wanted])
+        directions, cosines, moments = self._fit_directions(pairs, parts, [sites[rows] for rows in wanted])
 
         count = len(chosen[-1])
         self.sites_, self.accuracy_ = sites[chosen[-1]], accuracies[-1][chosen[-1]]
-        self.directions_ = directions[-1][:count]
+        self.directions_, self.text_moments_ = directions[-1][:count], moments[:, :count]
         advantages = [*(values.mean(axis=1) for values in cosines[:-1]), cosines[-1][:, :count].mean(axis=1)]
         advantage = np.concatenate(advantages)
         self.calibrator_ = fit_calibrator(advantage, self.protocol, directed=True)
@@ -114,6 +130,24 @@ class DirectionProbe(Intervention[Pairs]):
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
         return self.calibrator_.probability(self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
 
+    def score_texts(self, pairs: Pairs, scores: np.ndarray | None = None) -> np.ndarray:
+        """Mean over sites of the projection on the unit direction, in standard scores, float64 (n, 2).
+
+        Each site's projection is centred and scaled by the training texts; a site where these do not differ says
+        nothing. ``decision_function`` scores the difference of two texts, whose length a cosine divides out, so the two
+        may rank a pair differently.
+
+        Raises:
+            DataError: an earlier version made the fit.
+        """
+        if self.text_moments_ is None:
+            raise DataError(f"{type(self).__name__}: an earlier version fitted it, without scores of texts; fit again")
+        total, (centre, spread) = np.zeros((len(pairs), 2)), self.text_moments_
+        for rows, features in self._at_sites(pairs, self.sites_, self.directions_):
+            found = projection(features, self.directions_[rows]) - centre[rows]
+            total += np.divide(found, spread[rows], out=np.zeros_like(found), where=spread[rows] > 0).sum(axis=2)
+        return self.calibrator_.sign * total / len(self.sites_)
+
     def predict_repeats(self, pairs: Pairs) -> np.ndarray | None:
         """Under ``paper``, probabilities with the sites that tie kept in each of 20 other orders, float64 (20, n)."""
         if self.protocol == "corrected" or not len(self.tied_sites_):
@@ -129,7 +163,7 @@ class DirectionProbe(Intervention[Pairs]):
         )
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        names = ["sites", "accuracy", "directions"]
+        names = ["sites", "accuracy", "directions", *([] if self.text_moments_ is None else ["text_moments"])]
         if self.protocol == "paper":
             names += ["tied_sites", "tied_directions", "tie_orders", "tie_calibrators"]
         arrays = {name: getattr(self, f"{name}_") for name in names}
@@ -174,10 +208,15 @@ class DirectionProbe(Intervention[Pairs]):
 
     def _fit_directions(
         self, pairs: Pairs, parts: Sequence[Part], sites: Sequence[np.ndarray]
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """For each part the directions of its sites, float64 (sites, dim), and cosines of what it scores (n, sites)."""
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """For each part the directions of its sites, float64 (sites, dim), and cosines of what it scores (n, sites).
+
+        Also the mean and standard deviation of the training texts' projections, float64 (2, sites), of the last part,
+        the fit that is kept.
+        """
         directions: list[dict[int, np.ndarray]] = [{} for _ in parts]
         cosines = [np.empty((len(part.scored), len(own))) for part, own in zip(parts, sites, strict=True)]
+        moments = np.empty((2, len(sites[-1])))
         for layer in np.unique(np.concatenate(sites)[:, 0]):
             heads = np.unique(np.concatenate([own[own[:, 0] == layer, 1] for own in sites]))
             features = self._read(pairs, int(layer), heads.tolist())
@@ -190,7 +229,10 @@ class DirectionProbe(Intervention[Pairs]):
                 found = self.direction(shown[:, 0], shown[:, 1])
                 fitted.update(zip(rows.tolist(), found, strict=True))
                 scored[:, rows] = cosine(texts[part.scored, 0] - texts[part.scored, 1], found)
-        return [np.stack([found[row] for row in range(len(found))]) for found in directions], cosines
+                if part is parts[-1]:
+                    projected = projection(shown, found).reshape(-1, len(rows))
+                    moments[:, rows] = projected.mean(axis=0), projected.std(axis=0)
+        return [np.stack([found[row] for row in range(len(found))]) for found in directions], cosines, moments
 
     def _fit_tie_orders(self, tied: np.ndarray, sites: np.ndarray, directions: np.ndarray, cosines: np.ndarray) -> None:
         """Calibrate under further orders of the tied sites, by their rows among all sites that were fitted."""
@@ -209,11 +251,17 @@ class DirectionProbe(Intervention[Pairs]):
     def _cosines(self, pairs: Pairs, sites: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Cosine of first − second with each site's direction, float64 (n, sites); odd in the two texts."""
         cosines = np.empty((len(pairs), len(sites)))
-        for layer in np.unique(sites[:, 0]):
-            rows = np.flatnonzero(sites[:, 0] == layer)
-            features = check_width(self._read(pairs, int(layer), sites[rows, 1].tolist()), directions)
+        for rows, features in self._at_sites(pairs, sites, directions):
             cosines[:, rows] = cosine(features[:, 0] - features[:, 1], directions[rows])
         return cosines
+
+    def _at_sites(
+        self, pairs: Pairs, sites: np.ndarray, directions: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Layer by layer, rows of its sites among ``sites``, and their features, float32 (n, 2, its sites, dim)."""
+        for layer in np.unique(sites[:, 0]):
+            rows = np.flatnonzero(sites[:, 0] == layer)
+            yield rows, check_width(self._read(pairs, int(layer), sites[rows, 1].tolist()), directions)
 
     def _read(self, pairs: Pairs, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Features of one layer's sites, or of some heads, in the order asked for; float32 (n, 2, sites, dim)."""

@@ -37,6 +37,7 @@ class LayerProbe(Intervention[Pairs]):
 
     features = ("residual",)
     fit_views = predict_views = ("plain",)
+    no_text_scores = ""
     ties_: tuple[int, int]
 
     def __init__(self, *, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:

@@ -39,6 +39,7 @@ class SurfaceProbe(Intervention[Pairs]):
     """
 
     features = ("texts",)
+    no_text_scores = ""
 
     def __init__(self, *, strength: PositiveFloat = 1.0, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)

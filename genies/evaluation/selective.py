@@ -1,0 +1,73 @@
+"""Selective prediction: how accurate an intervention is on the pairs of which it is sure.
+
+An intervention that may abstain does so where its probability is nearest ½. Coverage is the share of pairs that it
+decides, risk the share of those that it decides wrongly (El-Yaniv and Wiener, Journal of Machine Learning Research 11,
+2010). The area under the accuracy–coverage curve is the mean accuracy over all coverages; it is 1 minus the area under
+the risk–coverage curve (Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genies.evaluation.draws import IN_CACHE, blocks
+
+COVERAGES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
+
+
+def accuracy_at(correct: np.ndarray, confidence: np.ndarray, coverages: tuple[float, ...] = COVERAGES) -> np.ndarray:
+    """Accuracy on the surest pairs, for each share of pairs that is decided, float64 (coverages,).
+
+    Of equally sure pairs each is decided with the same probability. Where a share is no whole number of pairs, the last
+    one counts in part.
+
+    Args:
+        correct: how right each pair is ranked, float (n,).
+        confidence: how sure it is, float (n,).
+        coverages: shares above 0 and up to 1.
+    """
+    sizes, right = _by_confidence(correct, confidence, np.ones((1, len(correct))))
+    decided = len(correct) * np.asarray(coverages)
+    reached = np.interp(decided, np.append(0, np.cumsum(sizes[0])), np.append(0, np.cumsum(right[0])))
+    return reached / decided
+
+
+def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Mean accuracy over all coverages 1/n, 2/n, …, 1 in each draw of clusters, float64 (draws,).
+
+    Equally sure pairs count with its expectation over their orders.
+
+    Args:
+        correct: as ``accuracy_at`` takes it.
+        confidence: likewise.
+        cluster: number of each pair's cluster, from 0, int64 (n,).
+        drawn: how often each cluster is drawn, (draws, clusters).
+    """
+    found = np.empty(len(drawn))
+    for rows in blocks(len(drawn), len(correct), IN_CACHE):
+        sizes, right = _by_confidence(correct, confidence, drawn[rows][:, cluster].astype(np.float64))
+        until = np.cumsum(sizes, axis=1)
+        before, before_right = until - sizes, np.cumsum(right, axis=1) - right
+        harmonic = np.append(0, np.cumsum(1 / np.arange(1, until[:, -1].max() + 1)))
+        share = np.divide(right, sizes, out=np.zeros_like(right), where=sizes > 0)
+        # The sum over j = 1 … size of (right before + share · j) / (pairs before + j).
+        gaps = np.diff(harmonic[until.astype(np.int32)], axis=1, prepend=0)
+        found[rows] = (share * sizes + (before_right - share * before) * gaps).sum(axis=1) / until[:, -1]
+    return found
+
+
+def _by_confidence(correct: np.ndarray, confidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many pairs each level of confidence has, and how right they are, the surest first, (draws, levels) each.
+
+    Args:
+        correct: as ``accuracy_at`` takes it.
+        confidence: likewise.
+        counts: how often each pair counts, float64 (draws, n).
+    """
+    levels, place = np.unique(-confidence, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(levels)))
+    in_order = counts[:, order]
+    if len(levels) == len(order):
+        return in_order, in_order * correct[order]
+    return np.add.reduceat(in_order, starts, axis=1), np.add.reduceat(in_order * correct[order], starts, axis=1)

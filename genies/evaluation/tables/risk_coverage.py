@@ -1,0 +1,100 @@
+"""How accurate an intervention is where it is sure: accuracy by coverage, and the area under it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from genies.data.pairs import text_seed
+from genies.evaluation.draws import ENDS, drawn_clusters
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.metrics import correctness
+from genies.evaluation.scored import Key, Scored
+from genies.evaluation.selective import COVERAGES, accuracy_at, areas
+from genies.evaluation.table import Table
+from genies.evaluation.tables.text_scores import wanted
+from genies.evaluation.texts import once
+
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
+RESAMPLES = 1_000
+PERCENT = {coverage: round(100 * coverage) for coverage in COVERAGES}
+TABLE = Table(
+    "risk_coverage.csv",
+    {
+        **dict.fromkeys(PLACE, pl.String),
+        "pairs": pl.Int64,
+        **{f"accuracy_at_{percent}": pl.Float64 for percent in PERCENT.values()},
+        **dict.fromkeys(("area", "area_low", "area_high", "area_at_best"), pl.Float64),
+        **dict.fromkeys(("gain", "gain_low", "gain_high"), pl.Float64),
+    },
+    optional=True,
+)
+"""Columns of ``risk_coverage.csv``: a row per cell of a shift, or of a source on itself.
+
+``accuracy_at_30`` is the accuracy on the surest 30 % of the target's pairs, those whose probabilities are furthest from
+½; ``accuracy_at_100`` is that on all. ``area`` is the mean accuracy over all coverages, 1 minus the area under the
+risk–coverage curve (``genies.evaluation.selective``). ``area_at_best`` is what it would be if all pairs that are ranked
+right were surer than all others. ``gain`` is the area less the accuracy on all pairs: 0 in the mean where confidence
+says nothing, and below 0 where pairs are wrong of which the intervention is sure. Of several seeds all are means.
+Intervals of 95 % are over prompt clusters, and over seeds."""
+
+
+def rows(run: Measurements) -> pl.DataFrame:
+    places, drawn = wanted(run), lru_cache(maxsize=8)(drawn_clusters)
+    found: dict[Key, dict[str, Any]] = {key: {} for key in run.scores if key[2:] in places}
+    for key in sorted(found, key=lambda key: key[3]):  # by target, so that each is drawn once
+        scored = run.scores[key]
+        clusters = len(np.unique(scored.cluster))
+        weights = drawn(key[3], clusters, run.seed, RESAMPLES)
+        measured = _measured(scored, weights, _seeds(key, scored, run.seed))
+        found[key] = {**dict(zip(PLACE, key, strict=True)), **measured}
+    return TABLE.frame(found.values())
+
+
+def _measured(scored: Scored, drawn: np.ndarray, seeds: np.ndarray) -> dict[str, Any]:
+    """The columns of a cell.
+
+    Args:
+        scored: what is said of its pairs.
+        drawn: how often each cluster is drawn, (draws, clusters).
+        seeds: how often each seed is drawn, (draws, seeds).
+    """
+    cluster = np.unique(scored.cluster, return_inverse=True)[1]
+    by_seed = [(scored.correct, scored.probability)]
+    if scored.by_seed is not None:
+        by_seed = [(correctness(probability), probability) for probability in scored.by_seed]
+    sure = [(correct, np.abs(probability - 0.5)) for correct, probability in by_seed]
+    accuracies = np.mean([accuracy_at(*one) for one in sure], axis=0)
+    whole = once(int(cluster.max()) + 1)
+    area, best = (
+        float(np.mean([areas(correct, confidence, cluster, whole)[0] for correct, confidence in found]))
+        for found in (sure, [(correct, correct) for correct, _ in sure])
+    )
+    spread = np.stack([areas(*one, cluster, drawn) for one in sure], axis=1)
+    counts = np.stack([np.bincount(cluster, correct) for correct, _ in sure], axis=1)
+    accuracy = drawn @ counts / (drawn @ np.bincount(cluster))[:, None]
+    shares = seeds / seeds.sum(axis=1, keepdims=True)
+    ends = np.quantile([(spread * shares).sum(axis=1), ((spread - accuracy) * shares).sum(axis=1)], ENDS, axis=1)
+    return {
+        "pairs": len(cluster),
+        **{f"accuracy_at_{PERCENT[coverage]}": float(a) for coverage, a in zip(COVERAGES, accuracies, strict=True)},
+        "area": area,
+        "area_low": float(ends[0, 0]),
+        "area_high": float(ends[1, 0]),
+        "area_at_best": best,
+        "gain": area - float(accuracies[-1]),
+        "gain_low": float(ends[0, 1]),
+        "gain_high": float(ends[1, 1]),
+    }
+
+
+def _seeds(key: Key, scored: Scored, seed: int) -> np.ndarray:
+    """How often each seed is drawn, (draws, seeds): the same for every target of a fit, as in ``bootstrap``."""
+    count = len(scored.draws)
+    generator = np.random.default_rng(text_seed(seed, "seeds", *key[:3]))
+    return generator.multinomial(count, np.full(count, 1 / count), RESAMPLES)

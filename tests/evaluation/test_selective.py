@@ -1,0 +1,135 @@
+"""Risk–coverage and best of n on planted probabilities and scores."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from text_evaluations import pairs_of, row_of, run_of, scores_of
+
+from genies.evaluation.best_of_n import best_of, choices
+from genies.evaluation.draws import drawn_clusters
+from genies.evaluation.selective import COVERAGES, accuracy_at, areas
+from genies.evaluation.texts import once
+
+
+def area(correct: np.ndarray, confidence: np.ndarray) -> float:
+    return float(areas(correct, confidence, np.arange(len(correct)), once(len(correct)))[0])
+
+
+def test_the_area_is_the_mean_accuracy_of_the_k_surest_pairs():
+    rng = np.random.default_rng(0)
+    correct, confidence = rng.integers(0, 2, 50).astype(float), rng.random(50)
+    surest = correct[np.argsort(-confidence)]
+    by_hand = [surest[:k].mean() for k in range(1, 51)]
+    assert area(correct, confidence) == pytest.approx(np.mean(by_hand), abs=1e-12)
+    assert accuracy_at(correct, confidence) == pytest.approx([by_hand[round(50 * c) - 1] for c in COVERAGES])
+    assert accuracy_at(correct, confidence, (0.03,)) == pytest.approx((by_hand[0] + 0.5 * surest[1]) / 1.5)
+
+
+def test_equally_sure_pairs_count_with_the_mean_over_their_orders():
+    correct, confidence = np.array([1.0, 0.0, 1.0, 0.5, 0.0]), np.array([0.4, 0.4, 0.4, 0.2, 0.2])
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(4000):
+        drawn.append(area(correct, confidence + 1e-6 * rng.random(5)))
+    assert area(correct, confidence) == pytest.approx(np.mean(drawn), abs=4 * np.std(drawn) / np.sqrt(4000))
+    assert area(correct, np.zeros(5)) == pytest.approx(correct.mean())
+
+
+def test_a_draw_is_the_pairs_that_were_drawn():
+    rng = np.random.default_rng(1)
+    correct, confidence, cluster = rng.integers(0, 2, 40).astype(float), rng.random(40).round(1), np.arange(40) // 2
+    drawn = drawn_clusters("hard", 20, 0, 10)
+    for found, weights in zip(areas(correct, confidence, cluster, drawn), drawn, strict=True):
+        times = weights[cluster]
+        assert found == pytest.approx(area(np.repeat(correct, times), np.repeat(confidence, times)), abs=1e-12)
+
+
+def test_a_calibrated_confidence_gains_what_theory_says_and_a_random_one_nothing():
+    """Of probabilities uniform over [½, 1] the surest share c has the mean 1 − c/4, over all coverages ⅞."""
+    rng = np.random.default_rng(2)
+    probability = rng.uniform(0.5, 1, 20_000)
+    correct = (rng.random(20_000) < probability).astype(float)
+    expected = [1 - c / 4 for c in COVERAGES]
+    assert accuracy_at(correct, probability - 0.5) == pytest.approx(expected, abs=0.02)
+    assert area(correct, probability - 0.5) == pytest.approx(7 / 8, abs=0.01)
+    assert area(correct, rng.random(20_000)) == pytest.approx(correct.mean(), abs=0.015)
+
+
+def frames(probability: np.ndarray) -> list[pl.DataFrame]:
+    score = np.zeros((len(probability), 2))
+    return [pairs_of(name, score, None, probability) for name in ("easy", "hard")]
+
+
+def test_the_interval_of_the_gain_leaves_out_0_for_a_calibrated_confidence_alone(tmp_path: Path):
+    rng = np.random.default_rng(3)
+    stated = rng.uniform(0.5, 1, 300)
+    calibrated = np.where(rng.random(300) < stated, stated, 1 - stated)
+    right = rng.random(300) < 0.7
+    blind = np.where(right, 0.5, -0.5) * rng.random(300) + 0.5
+    contrary = np.where(right, 0.55, 0.05)
+    run = run_of(tmp_path, calibrated=frames(calibrated), blind=frames(blind), contrary=frames(contrary))
+    found = {name: row_of(run["risk_coverage"], name) for name in ("calibrated", "blind", "contrary")}
+    assert found["calibrated"]["gain_low"] > 0 > found["contrary"]["gain_high"]
+    assert found["blind"]["gain_low"] < 0 < found["blind"]["gain_high"]
+    for row in found.values():
+        assert row["area_low"] < row["area"] < row["area_high"] and row["area"] <= row["area_at_best"]
+        assert row["gain"] == pytest.approx(row["area"] - row["accuracy_at_100"])
+
+
+def test_the_best_of_n_is_the_mean_over_all_choices_of_n():
+    rng = np.random.default_rng(4)
+    score, value = rng.integers(0, 3, (6, 5)).astype(float), rng.random((6, 5))
+    for n in range(1, 6):
+        by_hand = [
+            np.mean(
+                [np.mean(v[list(some)][s[list(some)] == s[list(some)].max()]) for some in combinations(range(5), n)]
+            )
+            for s, v in zip(score, value, strict=True)
+        ]
+        assert best_of(score, value, n) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_scores_that_say_how_good_a_response_is_keep_their_promise_and_inflated_ones_do_not(tmp_path: Path):
+    """The good response is drawn by Luce's axiom from the scores: at the source twice as sure as on the target."""
+    rng = np.random.default_rng(5)
+
+    def drawn(examples: int, trust: float) -> np.ndarray:
+        score = rng.standard_normal((examples, 4)) * 2
+        good = np.argmax(trust * score + rng.gumbel(size=score.shape), axis=1)
+        rows = np.arange(examples)
+        score[rows, 0], score[rows, good] = score[rows, good], score[rows, 0]
+        return score
+
+    honest = [pairs_of("easy", drawn(800, 1.0)), pairs_of("hard", drawn(800, 1.0))]
+    inflated = [honest[0], pairs_of("hard", drawn(800, 0.1))]
+    table = run_of(tmp_path, honest=honest, inflated=inflated)["best_of_n"].filter(target="hard")
+    kept, broken = table.filter(intervention="honest"), table.filter(intervention="inflated")
+    assert kept["n"].to_list() == [2, 3, 4] and set(kept["responses"]) == {4} and set(kept["examples"]) == {800}
+    assert all(low < 0.02 and high > -0.02 for low, high in kept.select("gap_low", "gap_high").iter_rows())
+    assert (broken["gap_low"] > 0.1).all() and broken["gap"].is_sorted()
+    assert table["at_most"].to_list() == [0.5, 0.75, 1.0] * 2
+    assert (table["accuracy"] <= table["at_most"]).all()
+
+
+def test_where_there_are_no_scores_probabilities_of_pairs_choose_and_promise_nothing(tmp_path: Path):
+    score = scores_of(6, examples=30, responses=4)
+    with_scores = [pairs_of(name, score) for name in ("easy", "hard")]
+    without = [pairs_of(name, score, None) for name in ("easy", "hard")]
+    table = run_of(tmp_path, mms=with_scores, plugin=without)["best_of_n"].filter(target="hard")
+    one, other = (table.filter(intervention=name) for name in ("mms", "plugin"))
+    assert one["accuracy"].to_list() == pytest.approx(other["accuracy"].to_list())
+    assert one["accuracy"][-1] == np.mean(score.argmax(axis=1) == 0)
+    assert other["promised"].null_count() == other["gap"].null_count() == 3
+
+
+def test_two_responses_several_good_ones_and_questions_are_no_choice_of_n():
+    pairs = pairs_of("hard", scores_of(7, examples=20, responses=3))
+    assert not list(choices(pairs_of("hard", scores_of(7, examples=19, responses=3))))
+    assert [found.responses for found in choices(pairs)] == [3]
+    assert not list(choices(pairs_of("hard", scores_of(7, responses=2))))
+    assert not list(choices(pairs.with_columns(answer=pl.lit("Yes"))))
+    assert not list(choices(pairs.with_columns(best_text=pl.col("pair") + 5)))
