@@ -67,6 +67,12 @@ VERBS = {
     ),
     "surface": Verb("genies.stages.surface:surface_baselines", "fit and test chance and surface baselines", ""),
     "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
+    "learning-curves": Verb(
+        "genies.stages.curves:write_learning_curves", "say what probes reach with fewer training pairs"
+    ),
+    "few-labels": Verb(
+        "genies.stages.few_labels:write_few_labels", "say what probes reach with a few labelled pairs of the target"
+    ),
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
         "*/*/interventions/*/*/groups/*",

@@ -115,6 +115,9 @@ def _config(
 ) -> Config:
     if settings.get("sweep") is not None:
         raise ConfigError("sweep: is not part of evaluate_shifts; `snakemake sweep` computes it")
+    for key in ("learning_curves", "few_labels"):
+        if settings.get(key) is not None:
+            raise ConfigError(f"{key}: is not part of evaluate_shifts; snakemake computes it")
     specs, parameters = [], dict(settings.get("intervention_parameters", {}))
     listed: Sequence[OneIntervention] = (
         interventions if isinstance(interventions, Sequence) and not isinstance(interventions, str) else [interventions]

@@ -13,7 +13,16 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from genies.config.load import load_config
-from genies.config.sections import Config, Ensemble, Folders, Mixture, Sweep, TunedModel
+from genies.config.sections import (
+    Config,
+    Ensemble,
+    FewLabels,
+    Folders,
+    LearningCurves,
+    Mixture,
+    Sweep,
+    TunedModel,
+)
 from genies.data.options import Limit
 from genies.data.shifts import list_names
 from genies.engine.options import Extraction
@@ -108,6 +117,8 @@ SECTIONS: dict[str, type] = {
     "mixtures.<name>": Mixture,
     "tuned_models.<name>": TunedModel,
     "ensembles.<name>": Ensemble,
+    "learning_curves": LearningCurves,
+    "few_labels": FewLabels,
     "sweep": Sweep,
     "folders": Folders,
 }

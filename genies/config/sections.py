@@ -39,6 +39,10 @@ Flag = Annotated[bool, Strict()]
 Real = Annotated[float, BeforeValidator(a_number)]
 
 
+LEAST_PAIRS = 8
+"""Training pairs that probes are fitted on at least: folds, and splits of these, need some prompts."""
+
+
 class Section(BaseModel):
     """A block of the configuration; nothing unknown passes."""
 
@@ -69,6 +73,35 @@ class Mixture(Section):
     source: PlainName = Field(description="Distribution whose training examples are kept but for a share.")
     other: PlainName = Field(description="Distribution whose training examples come in.")
     percent: Real = Field(gt=0, le=100, description="Share of the training examples that is replaced.")
+
+
+class LearningCurves(Section):
+    """Fits of probes on fewer training pairs."""
+
+    sizes: tuple[Annotated[int, Whole(LEAST_PAIRS)], ...] = Field(
+        (10, 20, 40, 80, 160, 320),
+        min_length=1,
+        description="Numbers of training pairs; those that a source has no more of are left out, and all pairs come "
+        "last.",
+    )
+    draws: Annotated[int, Whole(2, 1_000)] = Field(5, description="How often pairs are drawn for each size.")
+
+
+class FewLabels(Section):
+    """Fits of probes on a source's training pairs and a few of the target's."""
+
+    counts: tuple[PositiveInt, ...] = Field(
+        (1, 8, 16, 32, 64),
+        min_length=1,
+        description="Numbers of target pairs; those that three quarters of the target's training split do not hold are "
+        "left out.",
+    )
+    draws: Annotated[int, Whole(2, 1_000)] = Field(5, description="How often pairs are drawn for each number.")
+    copies: PositiveInt = Field(
+        8,
+        description="How often each target pair is there, where each of the source's is there once; less often where "
+        "the target's would outnumber them.",
+    )
 
 
 class TunedModel(Section):
@@ -202,6 +235,16 @@ class Config(_Read):  # type: ignore[misc]
         0,
         description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
         "which accuracies it would reach if labels said nothing. 199 is usual; 0 leaves it out.",
+    )
+    learning_curves: LearningCurves | None = Field(
+        None,
+        description="Fits of every probe on fewer training pairs, for `learning_curves.csv`; `{}` for the defaults; "
+        "see below.",
+    )
+    few_labels: FewLabels | None = Field(
+        None,
+        description="Fits of every probe with a few labelled pairs of the target, for `few_labels.csv`; `{}` for the "
+        "defaults; see below.",
     )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(

@@ -106,7 +106,7 @@ class Jackknife:
 
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few shifts for one."""
-        predicted = np.array([one.predict(quantities) for one in self.without]).reshape(len(self.without), len(quantities))
+        predicted = np.array([one.predict(quantities) for one in self.without]).reshape(-1, len(quantities))
         return _ends(predicted, self.residuals, len(quantities))
 
 
@@ -162,8 +162,7 @@ class Jackknives:
         """What predicts a shift, by whether each observed one is related to it, bool (g,)."""
         chosen = ~related
         left_out = [*self._left_out(chosen)]
-        residuals = np.array([residual for _, residual in left_out])
-        residuals = residuals.reshape(len(left_out), self._observed.accuracy.shape[1])
+        residuals = np.array([residual for _, residual in left_out]).reshape(-1, self._observed.accuracy.shape[1])
         return Jackknife(self._fit(chosen), tuple(fit for fit, _ in left_out), residuals)
 
     def _left_out(self, chosen: np.ndarray) -> Iterator[tuple[Regression, np.ndarray]]:

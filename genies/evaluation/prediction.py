@@ -307,10 +307,12 @@ def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:
 def predictions_by_model(
     metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored], seed: int = 0
 ) -> dict[str, Predictions]:
-    """Predictions of every model of a run; arguments as of ``Cells.of``, of all models."""
+    """Predictions of every model of a run that a method was tested on; arguments as of ``Cells.of``, of all models."""
     unique = ["intervention", "source", "target"]
     found = {}
     for (model,), own in metrics.group_by("model", maintain_order=True):
         baselines = surface.filter(model=model).unique(unique, maintain_order=True) if len(surface) else surface
-        found[str(model)] = Predictions(Cells.of(own.unique(unique, maintain_order=True), baselines, scores), seed)
+        cells = Cells.of(own.unique(unique, maintain_order=True), baselines, scores)
+        if cells.methods:
+            found[str(model)] = Predictions(cells, seed)
     return found

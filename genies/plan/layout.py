@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from genies.config.sections import Config
@@ -97,10 +97,22 @@ class Layout:
     @property
     def nulls(self) -> list[Path]:
         """What the stage ``nulls`` writes for each model; none where the run asks for no permutations."""
-        if not self._config.permutations:
-            return []
-        chosen = [model for model in self._models if self._methods.on(model, self._methods.with_sites)]
-        return [self.results / "nulls" / f"{model}.csv" for model in chosen]
+        return self._of_models("nulls", self._methods.with_sites) if self._config.permutations else []
+
+    @property
+    def learning_curves(self) -> list[Path]:
+        """What the stage ``learning-curves`` writes for each model; none where the run asks for none."""
+        return self._of_models("learning_curves", self._methods.learning) if self._config.learning_curves else []
+
+    @property
+    def few_labels(self) -> list[Path]:
+        """What the stage ``few-labels`` writes for each model, likewise."""
+        return self._of_models("few_labels", self._methods.with_few_labels) if self._config.few_labels else []
+
+    def _of_models(self, folder: str, interventions: Sequence[str]) -> list[Path]:
+        """A table of each model that some of these interventions read."""
+        chosen = [model for model in self._models if self._methods.on(model, interventions)]
+        return [self.results / folder / f"{model}.csv" for model in chosen]
 
     @property
     def overlap(self) -> Path:

@@ -134,6 +134,17 @@ class Methods:
         kinds = {name: self.kind(name) for name in self.probes if name not in self.repeats}
         return [name for name, kind in kinds.items() if kind.site_layers is not Intervention.site_layers]
 
+    @cached_property
+    def learning(self) -> list[str]:
+        """Probes that learn from training pairs, repeats left out; those that are fitted on fewer or other pairs."""
+        own = (name for name in self.probes if name not in self.repeats)
+        return [name for name in own if self.kind(name).fit_views or name in self.surface]
+
+    @cached_property
+    def with_few_labels(self) -> list[str]:
+        """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
+        return [name for name in self.learning if {*self.kind(name).predict_views} <= {*self.kind(name).fit_views}]
+
     def as_json(self, names: Sequence[str]) -> str:
         """Interventions with their parameters, by name, as one JSON string with sorted keys."""
         found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in names}

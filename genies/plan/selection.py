@@ -65,9 +65,18 @@ class Selection:
 
     @cached_property
     def trained_on(self) -> list[str]:
-        """Distributions whose training split is tokenized: those fitted on, if any intervention learns from them."""
+        """Distributions whose training split is tokenized: those fitted on, if any intervention learns from them.
+
+        Targets as well where probes get a few of their labels.
+        """
         learns = self._methods.views["train"] or self._methods.texts or self._methods.plugins
-        return self.fitted_on if learns else []
+        return self.labelled if learns else []
+
+    @cached_property
+    def labelled(self) -> list[str]:
+        """Distributions whose training labels are read: those fitted on, and targets of which probes get some."""
+        targets = {shift.target for shift in self._shifts} if self._config.few_labels else set()
+        return sorted({*self.fitted_on, *targets})
 
     @cached_property
     def all(self) -> list[str]:
@@ -78,6 +87,11 @@ class Selection:
     def shift_pairs(self) -> list[str]:
         """``source:target`` of every shift."""
         return [f"{shift.source}:{shift.target}" for shift in self._shifts]
+
+    @property
+    def learning_pairs(self) -> list[str]:
+        """The same, and every source on itself: what probes are tested on that are fitted on fewer pairs."""
+        return pairs_of({source: self.targets[source] for source in self.sources})
 
     @property
     def sampled_pairs(self) -> list[str]:

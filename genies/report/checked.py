@@ -88,6 +88,11 @@ RULES: Mapping[str, Rule] = {
     "prediction_alarms": Rule(
         ("model", "pairs", "below"), ("model", "predictor", "below", "cells", "others", "alarms")
     ),
+    "learning_curves": Rule((*PLACE, "size"), (*PLACE, "size", "draws", "accuracy", "low", "high")),
+    "few_labels": Rule(
+        (*PLACE, "chosen", "examples"),
+        (*PLACE, "chosen", "examples", "copies", "draws", "accuracy", "low", "high"),
+    ),
     "answers": Rule(PLACE, PLACE),
     "text_scores": Rule(PLACE, PLACE),
     "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),

@@ -86,6 +86,7 @@ SECTIONS = (
     "correlations",
     "calibration",
     "scores",
+    "sensitivity",
     "sites",
     "training",
 )

@@ -20,6 +20,7 @@ from genies.report.cost import computing, costs, in_words
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.predicted import without_labels
 from genies.report.progress import readable
+from genies.report.sensitivity import labels_help, still_gaining
 from genies.report.tables import Tables
 from genies.report.words import ROUNDING, counted, listed, number, percent, span
 
@@ -76,6 +77,10 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     of_model = (tables[name].filter(model=model) for name in ("prediction_errors", "prediction_alarms"))
     if predicted := without_labels(*of_model):
         yield Finding("Known without target labels?", predicted, "predictions")
+    if gaining := still_gaining(tables["learning_curves"].filter(model=model)):
+        yield Finding("More training pairs?", gaining, "sensitivity")
+    if helped := labels_help(tables["few_labels"].filter(model=model)):
+        yield Finding("A few labels of the target?", helped, "sensitivity")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

@@ -17,7 +17,12 @@ from genies.store.fits import fits_folder
 MEBIBYTE = 2**20
 OF_METHODS = ("probe", "tune", "plugin", "ensemble", "ensemble_on_references", "sweep_source")
 """Rules of which each job is of a model and a method."""
-OF_MODELS = ("model", "merge", "merge_reward", "tokenize", "extract", "surface", "nulls", "gather", *OF_METHODS)
+SENSITIVITY = ("learning_curves", "few_labels")
+OF_MODELS = (
+    *("model", "merge", "merge_reward", "tokenize", "extract", "surface", "nulls", "gather"),
+    *SENSITIVITY,
+    *OF_METHODS,
+)
 
 Row = dict[str, Any]
 

@@ -44,6 +44,8 @@ def write_tables(
     absent: Sequence[str] = (),
     overlap: Path | None = None,
     nulls: Sequence[Path] = (),
+    learning_curves: Sequence[Path] = (),
+    few_labels: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
     seed: int = 0,
@@ -68,6 +70,8 @@ def write_tables(
         absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
         nulls: what ``genies nulls`` wrote, for each model.
+        learning_curves: what ``genies learning-curves`` wrote, for each model.
+        few_labels: what ``genies few-labels`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
         seed: of the bootstrap.
@@ -97,6 +101,8 @@ def write_tables(
         known,
         repeats=by_intervention(repeats),
         nulls=nulls,
+        learning_curves=learning_curves,
+        few_labels=few_labels,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
         tuned=tuned,

@@ -19,6 +19,8 @@ from genies.evaluation.tables import (
     best_of_n,
     claims,
     cues,
+    few_labels,
+    learning_curves,
     moved,
     nulls,
     own_scores,
@@ -91,6 +93,15 @@ COVERED = {**PLACED, "pairs": 60, **{f"accuracy_at_{tens}0": 0.9 - 0.02 * tens f
            "area": 0.8, "area_low": 0.7, "area_high": 0.9, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}  # fmt: skip
 OF_N = {**PLACED, "responses": 4, "n": 4, "examples": 20, "accuracy": 0.5, "accuracy_low": 0.3, "accuracy_high": 0.7,
         "at_most": 1.0, "promised": 0.6, "gap": 0.1, "gap_low": -0.1, "gap_high": 0.3}  # fmt: skip
+CURVE = [
+    {**PLACED, "size": size, "draws": draws, "accuracy": 0.6, "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for size, draws in ((10, 5), (40, 1))
+]
+LABELS = [
+    {**PLACED, "chosen": chosen, "examples": count, "copies": count and 4, "draws": 5, "accuracy": 0.6,
+     "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for chosen, count in (("none", 0), ("random", 8), ("uncertain", 8))
+]  # fmt: skip
 FULL = TABLES.having(
     moved=moved.TABLE.frame([MOVED]),
     predictions=predictions.TABLE.frame([PREDICTION]),
@@ -102,6 +113,8 @@ FULL = TABLES.having(
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),
+    learning_curves=learning_curves.TABLE.frame(CURVE),
+    few_labels=few_labels.TABLE.frame(LABELS),
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),

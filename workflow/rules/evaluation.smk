@@ -76,6 +76,8 @@ rule metrics:
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
         nulls=plan.files.nulls,
+        learning_curves=plan.files.learning_curves,
+        few_labels=plan.files.few_labels,
         own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
@@ -112,6 +114,8 @@ rule metrics:
             shifts="params.shifts",
             fits="input.fits",
             nulls="input.nulls",
+            learning_curves="input.learning_curves",
+            few_labels="input.few_labels",
             own_scores="input.own_scores",
         )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "

@@ -104,6 +104,70 @@ rule nulls:
         "--repeats={params.repeats:q} --cache={params.cache:q} --output={output:q}"
 
 
+rule learning_curves:
+    input:
+        train=rules.probe.input.train,
+        activations=rules.probe.input.activations,
+        test=plan.data.test(plan.selection.tested),
+    output:
+        results / "learning_curves" / "{model}.csv",
+    log:
+        results / "logs" / "learning_curves" / "{model}.log",
+    benchmark:
+        results / "benchmarks" / "learning_curves" / "{model}.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        pairs=plan.selection.learning_pairs,
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.learning)),
+        sizes=plan.config.learning_curves.sizes if plan.config.learning_curves else None,
+        draws=plan.config.learning_curves.draws if plan.config.learning_curves else None,
+        cache=cache,
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        code=lambda wildcards: [
+            plan.code("genies.stages.curves", intervention=name)
+            for name in plan.methods.on(wildcards.model, plan.methods.learning)
+        ],
+    shell:
+        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} learning-curves --probes={params.probes:q} --model={wildcards.model:q} "
+        "--sizes {params.sizes:q} --draws={params.draws:q} --cache={params.cache:q} --output={output:q}"
+
+
+rule few_labels:
+    input:
+        train=plan.data.train(plan.selection.labelled),
+        activations=rules.probe.input.activations,
+        test=plan.data.test(plan.selection.tested),
+    output:
+        results / "few_labels" / "{model}.csv",
+    log:
+        results / "logs" / "few_labels" / "{model}.log",
+    benchmark:
+        results / "benchmarks" / "few_labels" / "{model}.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        pairs=plan.selection.shift_pairs,
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_few_labels)),
+        counts=plan.config.few_labels.counts if plan.config.few_labels else None,
+        draws=plan.config.few_labels.draws if plan.config.few_labels else None,
+        copies=plan.config.few_labels.copies if plan.config.few_labels else None,
+        cache=cache,
+        data=[plan.data.digest("train", plan.selection.labelled), plan.data.digest("test", plan.selection.tested)],
+        code=lambda wildcards: [
+            plan.code("genies.stages.few_labels", intervention=name)
+            for name in plan.methods.on(wildcards.model, plan.methods.with_few_labels)
+        ],
+    shell:
+        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} few-labels --probes={params.probes:q} --model={wildcards.model:q} "
+        "--counts {params.counts:q} --draws={params.draws:q} --copies={params.copies:q} "
+        "--cache={params.cache:q} --output={output:q}"
+
+
 rule tune:
     input:
         model=described,

@@ -1,0 +1,31 @@
+"""What probes reach with fewer training pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.table import Table, read_csv
+
+if TYPE_CHECKING:
+    from genies.evaluation.measurements import Measurements
+
+TABLE = Table(
+    "learning_curves.csv",
+    {
+        **dict.fromkeys(PLACE, pl.String),
+        **dict.fromkeys(("size", "draws"), pl.Int64),
+        **dict.fromkeys(("accuracy", "accuracy_sd", "low", "high"), pl.Float64),
+    },
+    optional=True,
+)
+"""Columns of ``learning_curves.csv``: a row per probe, source, target (also the source itself) and number of training
+pairs, ``size`` (more where the last prompt has several). ``accuracy`` is the mean over ``draws`` of these pairs,
+``accuracy_sd`` the standard deviation over them; ``low`` to ``high`` holds 95 % of what other test examples and other
+draws give. The last row of a curve is the fit on all pairs, of which there is one draw."""
+
+
+def rows(run: Measurements) -> pl.DataFrame:
+    return pl.concat([TABLE.frame(), *(read_csv(path, TABLE.columns) for path in run.learning_curves)])

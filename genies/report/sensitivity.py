@@ -1,0 +1,124 @@
+"""What more training pairs, and a few labels of the target, change: sentences, and what their figures are drawn of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from genies.evaluation.tables.few_labels import NONE, RANDOM, UNCERTAIN
+from genies.evaluation.uncertainty import ClusteredMean, clustered_mean, supports_new_shifts
+from genies.report.intervals import TOO_FEW_SOURCES
+from genies.report.words import counted, listed, number, span
+
+EACH = ("intervention", "source", "target")
+ON_SOURCE = pl.col("source") == pl.col("target")
+
+
+def still_gaining(curves: pl.DataFrame) -> str | None:
+    """Which probes are more accurate with all training pairs than with fewer of them; None if not known.
+
+    Args:
+        curves: rows of a model, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
+    """
+    sizes = common_sizes(curves)
+    if not sizes:
+        return None
+    both = all_pairs(curves).join(curves.filter(size=sizes[-1]), on=EACH)
+    gains, own = _differences(both.filter(~ON_SOURCE)), _differences(both.filter(ON_SOURCE))
+    text = (
+        f"With all training pairs in place of {sizes[-1]}, {_largest(gains)}. {_shown(gains)} (95 % intervals for new "
+        f"shifts above 0, each judged alone)."
+    )
+    if own:
+        text += f" On the sources' own test pairs: {_shown(own)}."
+    return _supported(text, gains)
+
+
+def labels_help(labels: pl.DataFrame) -> str | None:
+    """Whether a few labelled pairs of the target help, and whether it matters which; None if not known.
+
+    Args:
+        labels: rows of a model, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
+    """
+    counts = common_counts(labels)
+    if not counts:
+        return None
+    drawn, uncertain = (labels.filter(chosen=chosen, examples=counts[-1]) for chosen in (RANDOM, UNCERTAIN))
+    gains = _differences(drawn.join(labels.filter(chosen=NONE), on=EACH))
+    choice = _differences(uncertain.join(drawn, on=EACH))
+    text = (
+        f"With {counted(counts[-1], 'labelled pair')} of the target, drawn at random, {_largest(gains)}. "
+        f"{_shown(gains)} (95 % intervals for new shifts above 0, each judged alone). "
+        f"With the pairs that the fit on the source is least sure of in place of random ones, {_largest(choice)}. "
+        f"{_shown(choice)}."
+    )
+    return _supported(text, gains)
+
+
+def common_sizes(curves: pl.DataFrame) -> list[int]:
+    """Numbers of training pairs, ascending, of which all cells of one model have a row and more pairs than that."""
+    whole = all_pairs(curves).select(*EACH, whole="size")
+    fewer = curves.join(whole, on=EACH).filter(pl.col("size") < pl.col("whole"))
+    return _common(fewer, "size", len(whole))
+
+
+def common_counts(labels: pl.DataFrame) -> list[int]:
+    """Numbers of target pairs, ascending, of which all cells of one model have a row."""
+    return _common(labels.filter(chosen=RANDOM), "examples", len(labels.filter(chosen=NONE)))
+
+
+def all_pairs(curves: pl.DataFrame) -> pl.DataFrame:
+    """The last row of each curve of one model: the fit on all training pairs."""
+    return curves.filter(pl.col("size") == pl.col("size").max().over(EACH))
+
+
+def _common(rows: pl.DataFrame, name: str, cells: int) -> list[int]:
+    return rows.group_by(name).len().filter(pl.col("len") == cells)[name].sort().to_list()
+
+
+class _Difference(NamedTuple):
+    """The mean difference of a probe's accuracy over shifts."""
+
+    intervention: str
+    shifts: int
+    mean: ClusteredMean
+
+    @property
+    def is_above(self) -> bool:
+        """Whether its interval lies above 0."""
+        ends = self.mean.interval()
+        return ends is not None and ends[0] > 0
+
+
+def _differences(both: pl.DataFrame) -> list[_Difference]:
+    """Accuracy minus ``accuracy_right``, the largest mean first."""
+    rows = both.with_columns(difference=pl.col("accuracy") - pl.col("accuracy_right"))
+    found = [
+        _Difference(str(name), len(own), clustered_mean(own["difference"].to_numpy(), own["source"].to_numpy()))
+        for (name,), own in rows.group_by("intervention", maintain_order=True)
+    ]
+    return sorted(found, key=lambda one: -one.mean.mean)
+
+
+def _largest(found: Sequence[_Difference]) -> str:
+    best = found[0]
+    shifts = counted(best.shifts, "shift")
+    ends = best.mean.interval()
+    interval = f" ({span(*ends)})" if ends else ""
+    sign = "+" if best.mean.mean > 0 else ""
+    of = f", the most of {counted(len(found), 'probe')}" if len(found) > 1 else ""
+    return (
+        f"mean accuracy over {shifts} changes by {sign}{number(best.mean.mean)}{interval} with {best.intervention}{of}"
+    )
+
+
+def _shown(found: Sequence[_Difference]) -> str:
+    gaining = [one.intervention for one in found if one.is_above]
+    names = f": {listed(gaining)}" if gaining else ""
+    return f"{len(gaining)} of {len(found)} {'gains' if len(gaining) == 1 else 'gain'} by more than noise{names}"
+
+
+def _supported(text: str, found: Sequence[_Difference]) -> str:
+    return text if supports_new_shifts(found[0].mean.degrees_of_freedom) else f"{text} {TOO_FEW_SOURCES}"

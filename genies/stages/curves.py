@@ -1,0 +1,91 @@
+"""The stage ``learning-curves``: what every probe reaches with fewer training pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.data.pairs import text_seed
+from genies.evaluation.table import write_csv
+from genies.evaluation.tables.learning_curves import TABLE
+from genies.interventions.base import Intervention, Pairs
+from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
+from genies.stages.refits import Probe, Splits, correct, summarized
+from genies.stages.targets import targets_of
+
+
+def write_learning_curves(
+    *pairs: str,
+    probes: Mapping[str, Any],
+    model: str,
+    sizes: Sequence[int],
+    draws: int,
+    train: Sequence[Path],
+    test: Sequence[Path],
+    activations: Sequence[Path] = (),
+    cache: Path = Path("cache"),
+    output: Path,
+) -> None:
+    """Fit probes on some of their training pairs, and test these fits; no text is read by a model.
+
+    Prompts are drawn in some orders, the same for every probe; a size takes the first training pairs of each order,
+    so that those of a smaller size are among those of a larger one. Pairs of one prompt stay together. The last row of
+    a curve is the fit on all pairs.
+
+    Args:
+        *pairs: ``SOURCE:TARGET`` of what is tested on what.
+        probes: by name of the run, ``intervention`` (name, or path of a Python file) and its ``parameters``.
+        model: name of the run's model.
+        sizes: numbers of training pairs; those that a source has no more of are left out.
+        draws: how many orders there are.
+        train: ``<distribution>/train.json`` of every source.
+        test: ``<distribution>/test.json`` of every target.
+        activations: manifests of ``genies extract``; they say how splits are read.
+        cache: the cache folder.
+        output: CSV to write, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
+    """
+    splits, rows = Splits(train, test, activations, cache), []
+    for source, targets in targets_of(pairs).items():
+        for probe in Probe.all_of(probes):
+            shown = splits.shown(probe.unfitted(), source, "train")
+            fits = {size: [*fitted] for size, fitted in curve_fits(probe, source, shown, sizes, draws)}
+            for target in targets:
+                tested, of_target = splits.shown(probe.unfitted(), target, "test"), splits(target, "test")
+                for size, of_size in fits.items():
+                    found = (correct(fitted, tested, of_target) for fitted in of_size)
+                    place = {"model": model, "intervention": probe.name, "source": source, "target": target}
+                    rows.append({**place, "size": size, **summarized(found, of_target.cluster)})
+    write_csv(TABLE.frame(rows), output)
+
+
+def curve_fits(
+    probe: Probe, source: str, shown: Pairs, sizes: Sequence[int], draws: int
+) -> Iterator[tuple[int, Iterator[Intervention]]]:
+    """The fits of each size below the number of pairs, and last that on all of them.
+
+    Args:
+        probe: what is fitted.
+        source: name of the source; draws depend on it.
+        shown: its training pairs.
+        sizes: numbers of training pairs.
+        draws: how many fits there are of each size.
+
+    Yields:
+        Size and fits, which are made one after the other.
+    """
+    seed = probe.unfitted().seed
+    orders = [
+        drawn_order(shown.cluster, text_seed(seed, "learning curves", source, str(draw))) for draw in range(draws)
+    ]
+    for size in sorted(set(sizes)):
+        if size < len(shown):
+            drawn = [whole_clusters(order, shown.cluster, size) for order in orders]
+            yield size, (probe.fitted(_rows(shown, rows), f"{size} training pairs of {source}") for rows in drawn)
+    yield len(shown), iter([probe.fitted(shown, f"training pairs of {source}")])
+
+
+def _rows(shown: Pairs, rows: np.ndarray) -> JoinedPairs:
+    return JoinedPairs([(shown, rows)], shown.cluster[rows])

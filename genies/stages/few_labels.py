@@ -1,0 +1,136 @@
+"""The stage ``few-labels``: what every probe reaches with a few labelled pairs of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genies.data.pairs import text_seed
+from genies.data.reading import SplitPairs
+from genies.evaluation.table import write_csv
+from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
+from genies.interventions.base import Intervention
+from genies.interventions.steps.joined import KeptPairs
+from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
+from genies.stages.refits import Probe, Splits, correct, summarized
+from genies.stages.targets import targets_of
+
+Row = dict[str, Any]
+
+
+def write_few_labels(
+    *pairs: str,
+    probes: Mapping[str, Any],
+    model: str,
+    counts: Sequence[int],
+    draws: int,
+    copies: int,
+    train: Sequence[Path],
+    test: Sequence[Path],
+    activations: Sequence[Path] = (),
+    cache: Path = Path("cache"),
+    output: Path,
+) -> None:
+    """Fit probes on the source's training pairs and a few of the target's, and test on the target.
+
+    The target's pairs come from its training split: at random, or those between which the fit on the source alone is
+    least sure, both from the same pools, drawn by seed. Pairs whose prompts are in the target's test split are left
+    out. No text is read by a model.
+
+    Args:
+        *pairs: ``SOURCE:TARGET`` of every shift.
+        probes: by name of the run, ``intervention`` (name, or path of a Python file) and its ``parameters``.
+        model: name of the run's model.
+        counts: numbers of target pairs; those that a pool does not hold are left out.
+        draws: how many pools there are.
+        copies: how often each target pair is there, at most.
+        train: ``<distribution>/train.json`` of every source and target.
+        test: ``<distribution>/test.json`` of every target.
+        activations: manifests of ``genies extract``; they say how splits are read.
+        cache: the cache folder.
+        output: CSV to write, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
+    """
+    splits, rows = Splits(train, test, activations, cache), []
+    asked = sorted(set(counts))
+    for source, targets in targets_of(pairs).items():
+        for probe in Probe.all_of(probes):
+            shown = splits.shown(probe.unfitted(), source, "train")
+            alone = probe.fitted(shown, f"training pairs of {source}")
+            for target in targets:
+                shift = _Shift.of(splits, probe, shown, source, target)
+                place = {"model": model, "intervention": probe.name, "source": source, "target": target}
+                rows += [{**place, **row} for row in shift.rows(alone, asked, draws, copies)]
+    write_csv(TABLE.frame(rows), output)
+
+
+@dataclass(frozen=True)
+class _Shift:
+    """A probe on a shift.
+
+    Attributes:
+        probe: the probe.
+        name: ``source → target``.
+        shown, others: training pairs of source and target.
+        clusters: of both.
+        free: rows of ``others`` that may be taken.
+        tested, target: the target's test pairs with and without features.
+    """
+
+    probe: Probe
+    name: str
+    shown: KeptPairs
+    others: KeptPairs
+    clusters: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+    tested: KeptPairs
+    target: SplitPairs
+
+    @classmethod
+    def of(cls, splits: Splits, probe: Probe, shown: KeptPairs, source: str, target: str) -> _Shift:
+        """Read what the target has."""
+        unfitted, test = probe.unfitted(), splits(target, "test")
+        first, second = (splits(name, "train") for name in (source, target))
+        prompts = _prompts(second)
+        return cls(
+            probe=probe,
+            name=f"{source} → {target}",
+            shown=shown,
+            others=splits.shown(unfitted, target, "train"),
+            clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, prompts)),
+            free=unseen(prompts, _prompts(test)),
+            tested=splits.shown(unfitted, target, "test"),
+            target=test,
+        )
+
+    def rows(self, alone: Intervention, counts: Sequence[int], draws: int, copies: int) -> Iterator[Row]:
+        """A row of the fit on the source alone, and one of each choice and count."""
+        none = {"chosen": NONE, "examples": 0, "copies": 0}
+        yield {**none, **summarized([correct(alone, self.tested, self.target)], self.target.cluster)}
+        scores = alone.decision_function(self.others)
+        advantage, seed = scores[:, 0] - scores[:, 1], self.probe.unfitted().seed
+        orders = [
+            chosen_rows(advantage, self.others.cluster, self.free, text_seed(seed, "labels", self.name, str(draw)))
+            for draw in range(draws)
+        ]
+        for count in counts:
+            times = copies_of(count, len(self.shown), copies)
+            for chosen, of_choice in zip(CHOICES, zip(*orders, strict=True), strict=True):
+                if count <= len(of_choice[0]):
+                    found = [self._correct(order[:count], times) for order in of_choice]
+                    stated = {"chosen": chosen, "examples": count, "copies": times}
+                    yield {**stated, **summarized(found, self.target.cluster)}
+
+    def _correct(self, rows: np.ndarray, copies: int) -> np.ndarray:
+        pairs = mixed(self.shown, self.others, rows, copies, self.clusters)
+        fitted = self.probe.fitted(pairs, f"{self.name}, {len(rows)} pairs of the target")
+        return correct(fitted, self.tested, self.target)
+
+
+def _prompts(split: SplitPairs) -> list[str]:
+    """The prompt in the file of each pair's example."""
+    framed = split.framed
+    return [framed.filed[framed.in_file(pair.example)].prompt for pair in split.pairs]

@@ -1,0 +1,112 @@
+"""A few labelled pairs of the target: choosing by uncertainty helps where it can, and not where it cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genies.interventions.arrays import ArrayPairs
+from genies.interventions.lat_stim_1 import LatStim1
+from genies.interventions.steps.split import folds
+from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
+
+DIM = 40
+COUNT, COPIES = 8, 8
+
+
+def pairs_of(difference: np.ndarray, seed: int) -> ArrayPairs:
+    """Pairs with these differences best − worse, (n, DIM), in the one layer that is read, and noise."""
+    rng = np.random.default_rng(seed)
+    residual = 0.1 * rng.standard_normal((len(difference), 2, 2, DIM))
+    residual[:, 0, 0] += difference
+    return ArrayPairs(residual={"plain": residual})
+
+
+def target(n: int, rare: float, unsure: bool, seed: int) -> tuple[ArrayPairs, np.ndarray]:
+    """Training or test pairs of a target, and which of them the source's rule says nothing of.
+
+    The source's rule is axis 0. Most pairs follow it. In the rest, a share ``rare``, another rule decides: axis 1.
+    Where ``unsure``, these are the pairs that do not differ along axis 0, so that the source's fit is not sure of them;
+    else they differ there as all pairs do, as often in favour of the worse response.
+    """
+    rng = np.random.default_rng(seed)
+    difference = 0.8 * rng.standard_normal((n, DIM))
+    silent = rng.random(n) < rare
+    difference[:, 0] = np.where(silent, 0.0 if unsure else rng.choice([-3.0, 3.0], n), 3.0)
+    difference[silent, 1] = 2.0 if unsure else 6.0
+    if not unsure:  # cosines depend on lengths, too: the other pairs are as long, along an axis that says nothing
+        difference[~silent, 2] = rng.choice([-6.0, 6.0], np.sum(~silent))
+    return pairs_of(difference, seed), silent
+
+
+def accuracies(unsure: bool, rare: float = 0.06, worlds: int = 6) -> tuple[float, float]:
+    """Mean accuracy, on the pairs that the source's rule says nothing of, of random and of uncertain choices."""
+    found = []
+    for seed in range(worlds):
+        rng = np.random.default_rng([seed, 9])
+        difference = 0.8 * rng.standard_normal((80, DIM))
+        difference[:, 0] = 3.0
+        source = pairs_of(difference, 100 + seed)
+        others, _ = target(300, rare, unsure, 200 + seed)
+        tested, silent = target(4000, rare, unsure, 300 + seed)
+        alone = LatStim1().fit(source)
+        scores = alone.decision_function(others)
+        for draw in range(3):
+            orders = chosen_rows(scores[:, 0] - scores[:, 1], others.cluster, np.arange(300), draw)
+            clusters = joint_clusters((source.cluster, [f"s{n}" for n in range(80)]), (others.cluster, ["t"] * 300))
+            fits = [LatStim1().fit(mixed(source, others, rows[:COUNT], COPIES, clusters)) for rows in orders]
+            found.append([np.mean(fit.predict_proba(tested)[silent] > 0.5) for fit in fits])
+    return tuple(np.mean(found, axis=0).tolist())
+
+
+def test_uncertainty_finds_the_few_pairs_that_teach_the_other_rule():
+    random, uncertain = accuracies(unsure=True)
+    assert uncertain > 0.9 and uncertain - random > 0.1
+
+
+def test_uncertainty_is_no_better_where_the_source_is_as_sure_of_those_pairs_as_of_others():
+    random, uncertain = accuracies(unsure=False, rare=0.3)
+    assert random > 0.6 and uncertain - random < 0.02
+
+
+def test_both_choices_come_from_one_pool_and_are_nested_and_the_least_sure_come_first():
+    rng = np.random.default_rng(1)
+    advantage, free = rng.standard_normal(100), np.arange(20, 100)
+    drawn, uncertain = chosen_rows(advantage, np.arange(100), free, 7)
+    assert set(drawn) == set(uncertain) < set(free) and len(drawn) == 60
+    assert np.all(np.diff(np.abs(advantage[uncertain])) >= 0) and not np.array_equal(drawn, uncertain)
+    others = chosen_rows(advantage, np.arange(100), free, 8)
+    assert set(others[0]) != set(drawn)
+
+
+def test_copies_of_a_pair_stay_on_one_side_of_every_split():
+    source, others = pairs_of(np.zeros((12, DIM)), 1), pairs_of(np.zeros((6, DIM)), 2)
+    joined = mixed(
+        source, others, np.array([1, 4]), 3, joint_clusters((source.cluster, ["a"] * 12), (others.cluster, ["b"] * 6))
+    )
+    assert len(joined) == 18 and len(np.unique(joined.example)) == 14
+    for rows in folds(joined.cluster, 0):
+        assert all(np.isin(np.flatnonzero(joined.example == joined.example[row]), rows).all() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("count", "source", "copies"), [(1, 600, 8), (64, 600, 8), (64, 100, 1), (16, 60, 3), (99, 9, 1)]
+)
+def test_target_pairs_never_outnumber_the_sources_by_their_copies(count, source, copies):
+    assert copies_of(count, source, 8) == copies
+
+
+def test_pairs_of_one_prompt_are_one_cluster_in_either_split_but_not_by_an_instruction():
+    source = np.array([0, 1, 0, 3]), ["a", "b", "a", "Answer."]
+    other = np.array([0, 1, 2]), ["b", "c", "a"]
+    of_source, of_target = joint_clusters(source, other)
+    assert of_source.tolist() == [0, 1, 0, 3]
+    assert of_target[0] == 1 and of_target[2] == 0 and of_target[1] > 3
+    often = ["Answer."] * 10
+    of_source, of_target = joint_clusters((np.arange(10), often), (np.arange(10), often))
+    assert not set(of_source) & set(of_target)
+
+
+def test_pairs_whose_prompts_are_tested_are_not_taken():
+    assert unseen(["a", "b", "c"], ["b", "d"]).tolist() == [0, 2]
+    assert unseen(["Answer."] * 10, ["Answer."] * 10).tolist() == list(range(10))

@@ -1,0 +1,111 @@
+"""What more training pairs and a few labels of the target change, in sentences and figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from test_page import TABLES, Page
+
+from genies.evaluation.tables.few_labels import TABLE as LABELS
+from genies.evaluation.tables.learning_curves import TABLE as CURVES
+from genies.report.intervals import TOO_FEW_SOURCES
+from genies.report.page import render
+from genies.report.sensitivity import common_counts, common_sizes, labels_help, still_gaining
+
+SHIFTS = [(f"source {n}", f"target {n}") for n in range(8)]
+
+
+def curves(gains: dict[str, float], shifts: list[tuple[str, str]] = SHIFTS) -> pl.DataFrame:
+    """Accuracies of 0.6 and of 0.6 + gain with all pairs, and on the sources themselves of 0.8 and 0.9."""
+    noise, rows = 0.004 * np.random.default_rng(1).standard_normal(len(shifts)), []
+    for name, gain in gains.items():
+        for (source, target), extra in zip(shifts, noise.tolist(), strict=True):
+            for place, ends in ((target, (0.6, 0.6 + gain + extra)), (source, (0.8, 0.9 + extra))):
+                for size, accuracy in zip((10, 40, 100), (0.55, *ends), strict=True):
+                    rows.append({"model": "small", "intervention": name, "source": source, "target": place,
+                                 "size": size, "draws": 5, "accuracy": accuracy, "low": 0.5, "high": 0.9})  # fmt: skip
+    return CURVES.frame(rows)
+
+
+def labels(gain: float, choice: float) -> pl.DataFrame:
+    rows = []
+    for number, (source, target) in enumerate(SHIFTS):
+        for chosen, count, accuracy in (
+            ("none", 0, 0.5), ("random", 8, 0.51), ("uncertain", 8, 0.51), ("random", 64, 0.5 + gain),
+            ("uncertain", 64, 0.5 + gain + choice),
+        ):  # fmt: skip
+            extra = 0.002 * (-1) ** number if count == 64 else 0
+            rows.append({"model": "small", "intervention": "mms", "source": source, "target": target, "chosen": chosen,
+                         "examples": count, "copies": 8 if count else 0, "draws": 5,
+                         "accuracy": accuracy + extra * (1 if chosen == "random" else 2), "low": 0.4,
+                         "high": 0.9})  # fmt: skip
+    return LABELS.frame(rows)
+
+
+def test_the_sentence_names_the_probes_that_still_gain_and_no_others():
+    text = still_gaining(curves({"flat": 0.0, "mms": 0.05}))
+    assert text is not None and TOO_FEW_SOURCES not in text
+    assert "With all training pairs in place of 40, mean accuracy over 8 shifts changes by +0.05" in text
+    assert "with mms, the most of 2 probes. 1 of 2 gains by more than noise: mms (95 %" in text
+    assert text.endswith("On the sources' own test pairs: 2 of 2 gain by more than noise: flat, mms.")
+    assert "0 of 1 gain by more than noise (" in str(still_gaining(curves({"flat": 0.0})))
+
+
+def test_too_few_sources_are_named_and_curves_without_fewer_pairs_say_nothing():
+    assert str(still_gaining(curves({"mms": 0.05}, SHIFTS[:3]))).endswith(TOO_FEW_SOURCES)
+    assert still_gaining(CURVES.frame()) is None
+    assert still_gaining(curves({"mms": 0.05}).filter(size=100)) is None
+
+
+def test_sizes_that_some_source_lacks_are_left_out():
+    table = curves({"mms": 0.05})
+    lacking = table.filter((pl.col("size") != 40) | (pl.col("source") != "source 3"))
+    assert common_sizes(table) == [10, 40] and common_sizes(lacking) == [10]
+    few = labels(0.1, 0.0)
+    assert common_counts(few) == [8, 64]
+    assert common_counts(few.filter((pl.col("examples") != 64) | (pl.col("source") != "source 3"))) == [8]
+
+
+def test_whether_labels_help_and_whether_it_matters_which():
+    text = str(labels_help(labels(gain=0.1, choice=0.0)))
+    assert (
+        "With 64 labelled pairs of the target, drawn at random, mean accuracy over 8 shifts changes by +0.100" in text
+    )
+    assert "1 of 1 gains by more than noise: mms (95 %" in text and text.endswith("0 of 1 gain by more than noise.")
+    assert str(labels_help(labels(gain=0.0, choice=0.05))).endswith("1 of 1 gains by more than noise: mms.")
+    assert labels_help(LABELS.frame()) is None
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    both = curves({"mms": 0.05, "zero_shot": 0.0}), labels(0.1, 0.0)
+    return render("trial", TABLES.having(learning_curves=both[0], few_labels=both[1]), {"configuration": {"seed": 3}})
+
+
+def test_a_panel_per_probe_has_means_over_shifts_and_over_sources(html):
+    data = Page(html).content()["data"]
+    ends = {
+        row["kind"]: row["accuracy"] for row in data["learning_curves"] if (row["index"], row["place"]) == (0, "all")
+    }
+    assert ends == pytest.approx({"targets of shifts": 0.65, "sources' own test pairs": 0.9}, abs=0.005)
+    assert {row["place"] for row in data["learning_curves"]} == {"10", "40", "all"}
+    assert all(
+        0 < row["low"] < row["accuracy"] < row["high"] < 1 for row in data["learning_curves"] if row["place"] == "all"
+    )
+    first = [row for row in data["few_labels"] if row["place"] == "0"]
+    assert [row["accuracy"] for row in first] == [0.5, 0.5] and {row["index"] for row in data["few_labels"]} == {0}
+
+
+def test_a_panel_has_no_intervals_for_new_shifts_where_sources_are_too_few():
+    tables = TABLES.having(learning_curves=curves({"mms": 0.05}, SHIFTS[:3]))
+    rows = Page(render("trial", tables, {"configuration": {"seed": 3}})).content()["data"]["learning_curves"]
+    assert rows and all(row["low"] is None and row["high"] is None for row in rows)
+
+
+def test_the_section_is_folded_and_both_questions_are_answered_in_front(html):
+    section = html[html.index('<section id="sensitivity">') :].partition("</section>")[0]
+    assert section.index("<details>") < section.index("figure-learning-curves-0") < section.index("figure-few-labels-0")
+    assert "More training pairs?" in html and "A few labels of the target?" in html
+    bare = render("trial", TABLES, {"configuration": {"seed": 3}})
+    assert 'id="sensitivity"' not in bare and "More training pairs?" not in bare

@@ -1,0 +1,77 @@
+"""Learning curves and a few labels of the target through the real workflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from helpers import write_distribution
+from project import Project
+
+from genies.config.load import load_config
+from genies.errors import ConfigError
+from genies.plan import Plan
+
+AGAIN = ("metrics", "provenance", "details", "report")
+
+
+def test_fits_on_fewer_and_other_pairs_need_no_other_job_and_change_no_result(project: Project) -> None:
+    """No fit and no store gets another name: nothing of them is made again."""
+    results = project.folder / "results/mini"
+    metrics = (results / "generalization_metrics.csv").read_bytes()
+    kept = [project.folder / "cache" / kind for kind in ("tokens", "activations", "interventions")]
+    cached = {path for folder in kept for path in folder.rglob("*")}
+    project.config |= {
+        "learning_curves": {"sizes": [8, 10, 999], "draws": 3},
+        "few_labels": {"counts": [1, 4], "draws": 2, "copies": 3},
+    }
+    assert project.jobs() == {"learning_curves": 1, "few_labels": 1, **dict.fromkeys(AGAIN, 1)}
+    assert (results / "generalization_metrics.csv").read_bytes() == metrics
+    assert {path for folder in kept for path in folder.rglob("*")} == cached
+    cells = pl.read_csv(results / "cells.csv").filter(intervention="mms", source="north")
+    own = dict(cells.select("target", "accuracy").iter_rows())
+
+    curves = pl.read_csv(results / "learning_curves.csv")
+    whole = curves.filter(draws=1)
+    assert curves["intervention"].unique().to_list() == ["mms"]
+    assert curves.group_by("target").agg(pl.col("size").sort()).sort("target").rows() == [
+        (target, [8, 10, whole["size"][0]]) for target in ("north", "south")
+    ]
+    assert dict(whole.select("target", "accuracy").iter_rows()) == {name: own[name] for name in ("north", "south")}
+    assert curves.filter(pl.col("draws") == 3)["accuracy_sd"].null_count() == 0
+
+    labels = pl.read_csv(results / "few_labels.csv")
+    assert labels.select("target", "chosen", "examples", "copies", "draws").rows() == [
+        ("south", "none", 0, 0, 1),
+        *(("south", chosen, count, 3, 2) for count in (1, 4) for chosen in ("random", "uncertain")),
+    ]
+    assert labels["accuracy"][0] == own["south"]
+    assert labels.filter(pl.col("low").is_between(0, pl.col("accuracy")), pl.col("high") >= pl.col("accuracy")).equals(
+        labels
+    )
+
+    assert project.jobs() == {}
+    project.config |= {"learning_curves": None, "few_labels": None}
+    assert project.jobs() == dict.fromkeys(AGAIN, 1)
+    assert not len(pl.read_csv(results / "learning_curves.csv")) + len(pl.read_csv(results / "few_labels.csv"))
+
+
+def test_training_splits_of_targets_are_read_only_where_their_labels_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / name, offset=31 * number)
+    (tmp_path / "tiny").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "tiny" / name).write_text("{}")
+    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
+    config = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
+              "interventions": ["mms"], "capability_interventions": []}  # fmt: skip
+    assert Plan(load_config(config)).selection.trained_on == ["north"]
+    with_labels = Plan(load_config(config | {"few_labels": {}}))
+    assert with_labels.selection.trained_on == ["north", "south"] and with_labels.selection.fitted_on == ["north"]
+    (tmp_path / "south/train.json").unlink()
+    with pytest.raises(ConfigError, match="few_labels: south, a target, has no train.json"):
+        Plan(load_config(config | {"few_labels": {}}))
