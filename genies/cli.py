@@ -66,6 +66,9 @@ VERBS = {
         "genies.stages.probe:probe_sources", "fit an intervention on features, and test it", "*/*/evaluations/*/*"
     ),
     "surface": Verb("genies.stages.surface:surface_baselines", "fit and test chance and surface baselines", ""),
+    "directions": Verb(
+        "genies.stages.directions:write_directions", "compare the directions of sources, and erase them"
+    ),
     "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
     "learning-curves": Verb(
         "genies.stages.curves:write_learning_curves", "say what probes reach with fewer training pairs"

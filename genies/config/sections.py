@@ -246,6 +246,12 @@ class Config(_Read):  # type: ignore[misc]
         description="Fits of every probe with a few labelled pairs of the target, for `few_labels.csv`; `{}` for the "
         "defaults; see below.",
     )
+    directions: Flag = Field(
+        False,
+        description="Whether the directions that sources and probes find in the residual stream are compared, layer by "
+        "layer, and erased: is there one direction for all sources? Needs an intervention that reads every layer under "
+        "the view `plain`, such as lat_stim_1.",
+    )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(
         8,

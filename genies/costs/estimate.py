@@ -256,8 +256,8 @@ def _other_jobs(plan: Plan, model: str) -> int:
     others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
     # What trainings made is put in its place by one job, gather; one makes all that reads no features.
     once = bool(on["texts"]) + bool(on["featureless"])
-    further = (*plan.files.nulls, *plan.files.learning_curves, *plan.files.few_labels)
-    once += sum(file.stem == model for file in further)
+    tables = (*plan.files.nulls, *plan.files.learning_curves, *plan.files.few_labels)
+    once += sum(file.stem == model for file in tables) + sum(folder.name == model for folder in plan.files.directions)
     return MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + others + once
 
 

@@ -121,6 +121,12 @@ def read_csv(path: Path, columns: Mapping[str, Any], may_lack: Collection[str] =
     return frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in lacking.items()).select(*columns)
 
 
+def gathered(table: Table, paths: Iterable[Path]) -> pl.DataFrame:
+    """The rows of those files that have the name of the table's, with its columns."""
+    found = [read_csv(path, table.columns) for path in paths if path.name == table.file]
+    return pl.concat(found) if found else table.frame()
+
+
 def _whole(texts: pl.Series, kind: Any, path: Path) -> pl.Series:
     """Whole numbers, be they written with a point and zeros."""
     texts = texts.replace("", None)

@@ -41,6 +41,7 @@ def check(plan: Plan) -> None:
         _beside,
         _ensembles,
         _capability,
+        _directions,
         _tuned,
         _judges,
         _models,
@@ -230,6 +231,15 @@ def _capability(plan: Plan) -> None:
                 f"capability_interventions: {name} under the protocol {plan.config.protocol} chooses its sign on "
                 "the test labels, so that its accuracy is no capability; leave it out"
             )
+
+
+def _directions(plan: Plan) -> None:
+    """Refuse to compare directions where no layers are stored."""
+    if plan.config.directions and not any(map(plan.methods.has_directions, plan.models)):
+        raise ConfigError(
+            "directions: no intervention of the run reads the layers of the residual stream under the view plain; add "
+            "lat_stim_1 to interventions, or leave directions out"
+        )
 
 
 def _tuned(plan: Plan) -> None:

@@ -13,6 +13,8 @@ from genies.plan.models import Models
 from genies.plan.selection import Selection
 
 METRICS_FILE = "generalization_metrics.csv"
+DIRECTION_TABLES = ("directions.csv", "direction_layers.csv", "transfer.csv", "erasure.csv")
+"""What the stage ``directions`` writes of a model."""
 
 
 class Layout:
@@ -113,6 +115,18 @@ class Layout:
         """A table of each model that some of these interventions read."""
         chosen = [model for model in self._models if self._methods.on(model, interventions)]
         return [self.results / folder / f"{model}.csv" for model in chosen]
+
+    @property
+    def directions(self) -> list[Path]:
+        """Folders of what the stage ``directions`` writes, one for each model; none where the run does not ask."""
+        if not self._config.directions:
+            return []
+        return [self.results / "directions" / model for model in self._models if self._methods.has_directions(model)]
+
+    @property
+    def direction_tables(self) -> list[Path]:
+        """The files in these folders."""
+        return [folder / name for folder in self.directions for name in DIRECTION_TABLES]
 
     @property
     def overlap(self) -> Path:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from genies.config.sections import Config
-from genies.data.options import Split
+from genies.data.options import SPLITS, Split
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
+from genies.interventions.steps.directions import MEAN_DIFFERENCE_VIEW, has_directions
 from genies.interventions.text import TextIntervention
 from genies.models.adapters import OtherModel
 from genies.plan.models import reward_manifest
@@ -90,6 +91,11 @@ class Methods:
         """What the interventions read of a model, by split and view: all that extraction stores of it."""
         return _reads(self.kind(name) for name in self.on(model, self.specs))
 
+    def has_directions(self, model: str) -> bool:
+        """Whether differences of means can be taken of a model's layers, by what is stored of it."""
+        reads = self.reads_on(model)
+        return all(reads[split].get(MEAN_DIFFERENCE_VIEW, Reads()).inner for split in SPLITS)
+
     @property
     def names(self) -> list[str]:
         """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
@@ -144,6 +150,11 @@ class Methods:
     def with_few_labels(self) -> list[str]:
         """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
         return [name for name in self.learning if {*self.kind(name).predict_views} <= {*self.kind(name).fit_views}]
+
+    @cached_property
+    def with_directions(self) -> list[str]:
+        """Probes with a direction in each layer, repeats left out; those that the stage ``directions`` compares."""
+        return [name for name in self.with_sites if has_directions(self.kind(name))]
 
     def as_json(self, names: Sequence[str]) -> str:
         """Interventions with their parameters, by name, as one JSON string with sorted keys."""

@@ -93,6 +93,27 @@ RULES: Mapping[str, Rule] = {
         (*PLACE, "chosen", "examples"),
         (*PLACE, "chosen", "examples", "copies", "draws", "accuracy", "low", "high"),
     ),
+    "directions": Rule(
+        ("model", "layer", "intervention", "source", "other", "other_source"),
+        ("model", "layer", "intervention", "source", "other", "other_source", "agreement", "ceiling"),
+    ),
+    "direction_layers": Rule(
+        (*METHOD, "layer"),
+        (
+            *METHOD,
+            "layer",
+            "sources",
+            "own_accuracy",
+            "effective",
+            "effective_if_shared",
+            "effective_if_unrelated",
+            "p_related",
+        ),
+    ),
+    "transfer": Rule((*PLACE, "layer"), (*PLACE, "layer", "predicted_accuracy", "accuracy", "remainder")),
+    "erasure": Rule(
+        PLACE, (*PLACE, "layer", "accuracy", "erased_accuracy", "loss", "random_loss", "random_loss_most", "draws", "p")
+    ),
     "answers": Rule(PLACE, PLACE),
     "text_scores": Rule(PLACE, PLACE),
     "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),

@@ -87,6 +87,7 @@ SECTIONS = (
     "calibration",
     "scores",
     "sensitivity",
+    "directions",
     "sites",
     "training",
 )

@@ -17,6 +17,7 @@ from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
 from genies.report.cost import computing, costs, in_words
+from genies.report.directions import one_or_several
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.predicted import without_labels
 from genies.report.progress import readable
@@ -81,6 +82,9 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("More training pairs?", gaining, "sensitivity")
     if helped := labels_help(tables["few_labels"].filter(model=model)):
         yield Finding("A few labels of the target?", helped, "sensitivity")
+    layers, erased = (tables[name].filter(model=model) for name in ("direction_layers", "erasure"))
+    if alike := one_or_several(layers, erased):
+        yield Finding("One direction, or several?", alike, "directions")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

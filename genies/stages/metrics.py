@@ -46,6 +46,7 @@ def write_tables(
     nulls: Sequence[Path] = (),
     learning_curves: Sequence[Path] = (),
     few_labels: Sequence[Path] = (),
+    directions: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
     seed: int = 0,
@@ -72,6 +73,7 @@ def write_tables(
         nulls: what ``genies nulls`` wrote, for each model.
         learning_curves: what ``genies learning-curves`` wrote, for each model.
         few_labels: what ``genies few-labels`` wrote, for each model.
+        directions: what ``genies directions`` wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
         seed: of the bootstrap.
@@ -103,6 +105,7 @@ def write_tables(
         nulls=nulls,
         learning_curves=learning_curves,
         few_labels=few_labels,
+        directions=directions,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
         tuned=tuned,

@@ -19,6 +19,9 @@ from genies.evaluation.tables import (
     best_of_n,
     claims,
     cues,
+    direction_layers,
+    directions,
+    erasure,
     few_labels,
     learning_curves,
     moved,
@@ -32,6 +35,7 @@ from genies.evaluation.tables import (
     surface,
     text_scores,
     ties,
+    transfer,
 )
 from genies.files import write_json
 from genies.report import tables as report_tables
@@ -102,6 +106,14 @@ LABELS = [
      "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
     for chosen, count in (("none", 0), ("random", 8), ("uncertain", 8))
 ]  # fmt: skip
+AGREES = {"model": "small", "layer": 3, "intervention": "mean_difference", "source": "easy",
+          "other": "mean_difference", "other_source": "hard", "agreement": 0.1, "ceiling": 0.8}  # fmt: skip
+OF_LAYER = {"model": "small", "intervention": "mean_difference", "layer": 3, "sources": 2, "own_accuracy": 0.9,
+            "agreement": 0.1, "ceiling": 0.8, "effective": 1.98, "effective_if_shared": 1.2,
+            "effective_if_unrelated": 1.9, "p_related": 0.9, "transfer_r": 0.4}  # fmt: skip
+TRANSFERRED = {**PLACED, "layer": 3, "predicted_accuracy": 0.7, "accuracy": 0.72, "remainder": 0.02}
+ERASED = {**PLACED, "layer": 3, "accuracy": 0.8, "erased_accuracy": 0.6, "loss": 0.2, "random_loss": 0.0,
+          "random_loss_most": 0.03, "draws": 19, "p": 0.05}  # fmt: skip
 FULL = TABLES.having(
     moved=moved.TABLE.frame([MOVED]),
     predictions=predictions.TABLE.frame([PREDICTION]),
@@ -110,6 +122,10 @@ FULL = TABLES.having(
     text_scores=text_scores.TABLE.frame([TEXT_SCORES]),
     risk_coverage=risk_coverage.TABLE.frame([COVERED]),
     best_of_n=best_of_n.TABLE.frame([OF_N]),
+    directions=directions.TABLE.frame([AGREES]),
+    direction_layers=direction_layers.TABLE.frame([OF_LAYER]),
+    transfer=transfer.TABLE.frame([TRANSFERRED]),
+    erasure=erasure.TABLE.frame([ERASED]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from jsonschema import ValidationError
 from test_baselines import RUN as OF_BASELINES
+from test_directions import DIRECTIONS
 from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 from test_scores import SCORED
 from test_sensitivity import curves, labels
@@ -80,7 +81,7 @@ def test_a_method_named_capability_has_a_column_of_its_own() -> None:
 
 MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]
 HEADS = pl.DataFrame([("small", "mms", "easy", 2, 0, 0.7, 0, 0)], schema=SITES.columns, orient="row")
-RUN = OF_BASELINES.having(**SCORED, learning_curves=curves({"mms": 0.05}), few_labels=labels(0.1, 0.05))
+RUN = OF_BASELINES.having(**SCORED, **DIRECTIONS, learning_curves=curves({"mms": 0.05}), few_labels=labels(0.1, 0.05))
 """With figures in every section."""
 DRAWN = {
     "every section": RUN,

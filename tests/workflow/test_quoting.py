@@ -88,6 +88,7 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
         "permutations": 3,
         "learning_curves": {"sizes": [8, 9], "draws": 2},
         "few_labels": {"counts": [1, 2], "draws": 2, "copies": 3},
+        "directions": False,
         "limit": {"train": 9, "test": 8, "distributions": {"north": {"train": 7, "test": None}}},
         "framing": "response",
         "prompt_format": "published",

@@ -78,6 +78,7 @@ rule metrics:
         nulls=plan.files.nulls,
         learning_curves=plan.files.learning_curves,
         few_labels=plan.files.few_labels,
+        directions=plan.files.direction_tables,
         own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
@@ -116,6 +117,7 @@ rule metrics:
             nulls="input.nulls",
             learning_curves="input.learning_curves",
             few_labels="input.few_labels",
+            directions="input.directions",
             own_scores="input.own_scores",
         )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "

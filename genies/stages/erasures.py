@@ -1,0 +1,82 @@
+"""What probes lose on a target once the direction of a source is erased from the features that they are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from genies.data.pairs import text_seed
+from genies.interventions.base import Intervention
+from genies.interventions.steps.directions import direct
+from genies.interventions.steps.erasure import Eraser, accuracy, erasers
+from genies.interventions.steps.permutations import chosen_sites, signs
+from genies.stages.layers import SplitLayers
+
+RANDOM_ERASURES = 19
+"""Random directions of each source; the fewest that can show p = 0.05."""
+SPLIT_SEED = 42
+"""Of the folds by which a layer is chosen, as of probes."""
+
+
+def erasures(
+    probes: Mapping[str, Intervention], splits: SplitLayers, targets: Mapping[str, Sequence[str]], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of ``erasure.csv`` but for the model: of each shift whose target is a source too, and of each source itself.
+
+    All probes of a target are fitted in one layer: that in which differences of means rank most of its held-out
+    training pairs right.
+
+    Args:
+        probes: by name; they read the same view.
+        splits: the run's.
+        targets: of shifts, by source.
+        seed: of random directions.
+    """
+    for target in splits.sources:
+        sources = [name for name in splits.sources if name == target or target in targets.get(name, ())]
+        layer = _layer(probes, splits, target)
+        probe = next(iter(probes.values()))
+        train, test = (splits.texts(probe, target, split, layer) for split in ("train", "test"))
+        own = {name: accuracy(train, test, direct(probe)) for name, probe in probes.items()}
+        for source in sources:
+            fitted = train if source == target else splits.texts(probe, source, "train", layer)
+            found = erasers(fitted, RANDOM_ERASURES, text_seed(seed, "erasure", source))
+            erased = _erased(probes, found, train, test)
+            for name, after in erased.items():
+                losses = own[name] - after
+                yield {
+                    "intervention": name, "source": source, "target": target, "layer": layer, "accuracy": own[name],
+                    "erased_accuracy": float(after[0]), "loss": float(losses[0]),
+                    "random_loss": float(np.median(losses[1:])), "random_loss_most": float(losses[1:].max()),
+                    "draws": RANDOM_ERASURES,
+                    "p": float((losses >= losses[0] - 1e-12).sum() / len(losses)),
+                }  # fmt: skip
+
+
+def _erased(
+    probes: Mapping[str, Intervention], found: Sequence[Eraser], train: np.ndarray, test: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Accuracies of probes fitted and tested after each eraser, by name."""
+    after: dict[str, list[float]] = {name: [] for name in probes}
+    for erase in found:
+        erased = erase(train), erase(test)
+        for name, probe in probes.items():
+            after[name].append(accuracy(*erased, direct(probe)))
+    return {name: np.array(accuracies) for name, accuracies in after.items()}
+
+
+def _layer(probes: Mapping[str, Intervention], splits: SplitLayers, target: str) -> int:
+    """The layer in which differences of means are most accurate out of fold, of those that all probes read."""
+    bound = {name: splits.bound(probe, target, "train") for name, probe in probes.items()}
+    layers = sorted(set.intersection(*(set(probe.site_layers(bound[name])) for name, probe in probes.items())))
+    probe = next(iter(probes.values()))
+    cluster = splits.sources[target].cluster
+    differences = ((layer, _differences(splits.texts(probe, target, "train", layer))) for layer in layers)
+    kept = chosen_sites(differences, signs(cluster, 0, 0), cluster, 1, SPLIT_SEED)
+    return layers[int(np.flatnonzero(kept[:, 0])[0])]
+
+
+def _differences(texts: np.ndarray) -> np.ndarray:
+    return (texts[:, 0] - texts[:, 1])[:, None].astype(np.float32)

@@ -1,0 +1,57 @@
+"""Features of the pairs of a run's splits, one layer at a time, with the best response first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from genies.data.options import Split
+from genies.data.reading import SplitPairs, read_test, read_training
+from genies.interventions.base import Intervention
+from genies.making import data_roles
+from genies.stages.stored import stored_pairs
+from genies.store.manifest import Activations
+from genies.store.pairs import StoredPairs
+
+
+@dataclass(frozen=True)
+class SplitLayers:
+    """The splits of a run by their names, and what probes read of them."""
+
+    extracted: Activations
+    train: Sequence[Path]
+    test: Sequence[Path]
+    _bound: dict[tuple[str, str, tuple[str, ...]], StoredPairs] = field(default_factory=dict)
+
+    @cached_property
+    def sources(self) -> dict[str, SplitPairs]:
+        files = data_roles(self.train).values()
+        return {f.parent.name: read_training(f, self.extracted.reading, self._left_out(f)) for f in files}
+
+    @cached_property
+    def targets(self) -> dict[str, SplitPairs]:
+        files = data_roles(self.test).values()
+        return {f.parent.name: read_test(f, self.extracted.reading, self._left_out(f)) for f in files}
+
+    def _left_out(self, file: Path) -> frozenset[int]:
+        return self.extracted.left_out(file.parent.name, file.stem)
+
+    def bound(self, probe: Intervention, name: str, split: Split) -> StoredPairs:
+        """The pairs of a split as a probe reads them."""
+        views = probe.fit_views if split == "train" else probe.predict_views
+        key = name, split, views
+        if key not in self._bound:
+            pairs = self.sources[name] if split == "train" else self.targets[name]
+            self._bound[key] = stored_pairs(probe, pairs, self.extracted.stores(name, split, views), labelled=False)
+        return self._bound[key]
+
+    def texts(self, probe: Intervention, name: str, split: Split, layer: int) -> np.ndarray:
+        """Features of a split's pairs in a layer, the best response first, float64 (n, 2, dim)."""
+        found = probe.site_features(self.bound(probe, name, split), layer)[:, :, 0].astype(np.float64)
+        if split == "train":
+            return found
+        return np.where(self.targets[name].best_first[:, None, None], found, found[:, ::-1])

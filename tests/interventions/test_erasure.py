@@ -1,0 +1,89 @@
+"""LEACE: its guarantee, a reference calculation, and planted directions that it takes or leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+from sklearn.covariance import ledoit_wolf
+
+from genies.interventions.lat_pca import LatPca
+from genies.interventions.lat_stim_1 import LatStim1
+from genies.interventions.logistic import Logistic
+from genies.interventions.mass_mean_whitened import MassMeanWhitened
+from genies.interventions.steps.directions import direct
+from genies.interventions.steps.erasure import accuracy, erasers
+
+DIM = 30
+
+
+def pairs(n: int, mean: np.ndarray, seed: int) -> np.ndarray:
+    """Pairs (n, 2, dim) of strongly anisotropic texts, whose differences have this mean."""
+    rng = np.random.default_rng(seed)
+    mix = np.random.default_rng(99).standard_normal((DIM, DIM)) * np.geomspace(10, 0.1, DIM)
+    noise = rng.standard_normal((n, 2, DIM)) @ (np.eye(DIM) + 0.05 * mix)
+    return 3 + noise + np.stack([mean / 2, -mean / 2])
+
+
+@pytest.mark.parametrize("n", [200, 10])
+def test_erased_features_have_no_covariance_with_the_label_and_least_squares_predicts_a_constant(n):
+    """Also with fewer texts than dimensions."""
+    train = pairs(n, 2 * np.eye(DIM)[0], 1)
+    texts, label = train.reshape(-1, DIM), np.tile([1.0, 0.0], n)
+    before = (texts - texts.mean(axis=0)).T @ (label - 0.5) / len(texts)
+    erased = erasers(train, 0, 0)[0](texts)
+    after = (erased - erased.mean(axis=0)).T @ (label - 0.5) / len(texts)
+    assert np.abs(before).max() > 0.2 and np.abs(after).max() < 1e-10
+    if n == 200:
+        columns = np.column_stack([erased, np.ones(len(erased))])
+        fitted = columns @ np.linalg.lstsq(columns, label, rcond=None)[0]
+        assert fitted == pytest.approx(np.full(len(label), 0.5), abs=1e-8)
+
+
+def test_it_is_the_published_formula():
+    """r(x) = x − W⁺ P W (x − μ), with W the whitening and P the projection on W Σ_xz (theorem 4.3)."""
+    train = pairs(100, np.eye(DIM)[0] + np.eye(DIM)[3], 2)
+    texts, label = train.reshape(-1, DIM), np.tile([1.0, 0.0], 100)
+    centred = texts - texts.mean(axis=0)
+    covariance, _ = ledoit_wolf(centred, assume_centered=True)
+    whiten = np.linalg.inv(sqrtm(covariance).real)
+    cross = (whiten @ centred.T @ (label - label.mean()) / len(texts))[:, None]
+    projection = cross @ np.linalg.pinv(cross)
+    expected = texts - centred @ (np.linalg.inv(whiten) @ projection @ whiten).T
+    assert erasers(train, 0, 0)[0](texts) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("probe", [LatStim1(), Logistic(), MassMeanWhitened(), LatPca()])
+def test_the_source_direction_is_taken_and_another_is_left(probe):
+    # Far longer than the features' noise, so that rules find them which know nothing of its covariance.
+    first, second = 12 * np.eye(DIM)[0], 12 * np.eye(DIM)[1]
+    source, alike, other = pairs(300, first, 1), pairs(300, first, 2), pairs(300, second, 3)
+    rule, erase = direct(probe), erasers(source, 0, 0)[0]
+    assert accuracy(alike, pairs(300, first, 4), rule) > 0.85
+    assert abs(accuracy(erase(alike), erase(pairs(300, first, 4)), rule) - 0.5) < 0.2
+    kept = accuracy(erase(other), erase(pairs(300, second, 5)), rule)
+    assert kept == pytest.approx(accuracy(other, pairs(300, second, 5), rule), abs=0.05) and kept > 0.8
+
+
+@pytest.mark.parametrize("probe", [LatStim1(), Logistic(), MassMeanWhitened(), LatPca()])
+def test_of_the_source_itself_nothing_is_left_not_even_rounding(probe):
+    source = pairs(100, 3 * np.eye(DIM)[0], 1).astype(np.float32).astype(np.float64) + 1e4
+    erase = erasers(source, 0, 0)[0]
+    assert accuracy(erase(source), erase(source), direct(probe)) == 0.5
+
+
+def test_random_directions_are_drawn_from_the_texts_and_take_little():
+    source, test = pairs(300, 3 * np.eye(DIM)[0], 1), pairs(300, 3 * np.eye(DIM)[0], 2)
+    found = erasers(source, 19, 0)
+    assert len(found) == 20
+    rule = direct(Logistic())
+    left = [accuracy(erase(source), erase(test), rule) for erase in found]
+    assert left[0] < 0.7 and min(left[1:]) > 0.8
+    drawn = np.stack([one.direction for one in erasers(source, 4000, 0)[1:]])
+    texts = source.reshape(-1, DIM)
+    assert np.cov(drawn.T) == pytest.approx(np.cov(texts.T), abs=0.15 * np.cov(texts.T).max())
+
+
+def test_texts_that_are_all_alike_have_nothing_to_erase():
+    alike = np.ones((6, 2, DIM))
+    assert (erasers(alike, 2, 0)[1](alike) == alike).all()

@@ -1,0 +1,74 @@
+"""What the page says of directions, and the heat map of a run that compares them."""
+
+from __future__ import annotations
+
+import pytest
+from test_page import TABLES, Page
+
+from genies.evaluation.tables import direction_layers, directions, erasure
+from genies.report.directions import main_layer, one_or_several, verdict
+from genies.report.page import render
+
+METHOD = "mean_difference"
+ROW = {
+    "model": "small", "intervention": METHOD, "layer": 3, "sources": 4, "own_accuracy": 0.9, "agreement": 0.1,
+    "ceiling": 0.8, "effective": 3.4, "effective_if_shared": 1.4, "effective_if_unrelated": 3.6, "p_related": 0.02,
+    "transfer_r": 0.83, "transfer_p": 0.04, "transfer_p_adjusted": 0.2,
+}  # fmt: skip
+LAYERS = direction_layers.TABLE.frame([{**ROW, "layer": 2, "own_accuracy": 0.7}, ROW, {**ROW, "intervention": "mms"}])
+ERASED = erasure.TABLE.frame(
+    {"model": "small", "intervention": METHOD, "source": "easy", "target": target, "loss": loss, "random_loss": 0.01}
+    for target, loss in (("easy", 0.4), ("hard", 0.05), ("code", 0.07))
+)
+PLACE = {"model": "small", "intervention": METHOD, "other": METHOD, "agreement": 0.1, "ceiling": 0.8}
+ALIKE = [
+    {**PLACE, "source": source, "other_source": other, "layer": layer}
+    for source, other, layer in (("easy", "hard", 3), ("easy", "code", 3), ("easy", "hard", 2))
+]
+DIRECTIONS = {
+    "directions": directions.TABLE.frame([*ALIKE, {**ALIKE[0], "other": "mms", "other_source": "easy"}]),
+    "direction_layers": LAYERS,
+    "erasure": ERASED,
+}
+
+
+def test_the_answer_names_the_layer_and_what_one_direction_would_give():
+    assert one_or_several(LAYERS, ERASED) == (
+        "Differences of means of 4 sources agree by 0.100 on average (correlation of their scores in layer 3, where "
+        "they are most accurate on their own source), and would by 0.800 if all shared one direction: in effect 3.4 "
+        "directions, between 1.4 for one that is shared and 3.6 for unrelated ones; nearly every source has a "
+        "direction of its own. Agreement goes with how well one source's direction ranks the other's pairs (r = 0.83, "
+        "p = 0.040). Erasing a source's direction takes 0.060 of accuracy from the target's own probe, over 2 shifts "
+        "(0.010 for random directions); erasing its own takes 0.400."
+    )
+    assert one_or_several(direction_layers.TABLE.frame(), ERASED) is None
+    untested = direction_layers.TABLE.frame([{**ROW, "transfer_p": None}])
+    assert one_or_several(untested, erasure.TABLE.frame()).endswith("agreement goes with transfer cannot be tested.")
+    assert main_layer(LAYERS)["layer"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"effective": 1.5, "agreement": 0.7}, "nearly one direction"),
+        ({"effective": 1.5, "agreement": 0.1}, "some sources point the other way"),
+        ({"effective": 2.5}, "share part"),
+        ({"p_related": 0.3}, "not shown to be more alike than unrelated"),
+        ({"effective_if_shared": 3.5}, "too uncertain"),
+    ],
+)
+def test_verdicts(changed, words):
+    assert words in verdict({**ROW, **changed})
+
+
+def test_a_heat_map_of_the_layer_has_every_two_sources_both_ways():
+    html = render("trial", TABLES.having(**DIRECTIONS), {"configuration": {"seed": 3}})
+    drawn = Page(html).content()["data"]["directions"]
+    assert {(row["source"], row["other_source"]) for row in drawn} == {
+        ("easy", "hard"), ("hard", "easy"), ("easy", "code"), ("code", "easy"),
+    }  # fmt: skip
+    assert len(drawn) == 4 and 'id="directions"' in html and "One direction, or several?" in html
+
+
+def test_without_directions_the_page_has_no_section():
+    assert 'id="directions"' not in render("trial", TABLES, {"configuration": {"seed": 3}})
