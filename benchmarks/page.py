@@ -100,7 +100,7 @@ def _of_names(
         "sites": SITES.frame(_sites(random, names, methods)),
         "overlap": COUNTS.frame(
             {"source": source, "target": target, "examples": 250, "seen": 20, "same_prompt": 20, "same_text": 5,
-             "other_label": 1, "complete": 1}
+             "other_label": 1, "complete": 1, "near": 8, "near_prompt": 8, "near_text": 2, "near_other_label": 0}
             for source, target in places
         ),
     }  # fmt: skip
@@ -118,7 +118,8 @@ def _cell(random: Random, intervention: str, source: str, target: str) -> dict[s
     accuracy = 0.5 if intervention == "random" else float(random.uniform(0.3, 1))
     known = {"model": MODEL, "intervention": intervention, "source": source, "target": target, "accuracy": accuracy}
     known |= {"low": accuracy - 0.05, "high": accuracy + 0.05, "test_pairs": TEST_PAIRS}
-    return _filled(random, CELLS.columns, known | {"clean_pairs": TEST_PAIRS - 20, "clean_clusters": TEST_PAIRS - 20})
+    without = {f"{kind}_{of}": TEST_PAIRS - 20 for kind in ("clean", "fresh") for of in ("pairs", "clusters")}
+    return _filled(random, CELLS.columns, known | without)
 
 
 def _training(random: Random, names: Sequence[str], methods: Sequence[str]) -> Iterator[dict[str, Any]]:

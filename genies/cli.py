@@ -101,6 +101,7 @@ VERBS = {
     "report": Verb("genies.commands.report:report", "draw the report page, and look at it"),
     "published": Verb("genies.commands.published:published", "recompute the paper's tables from its own results"),
     "compare": Verb("genies.commands.compare:compare", "list the cells of two runs that differ by more than noise"),
+    "select": Verb("genies.commands.select:select", "choose an intervention on other shifts than it is reported on"),
     "audit": Verb("genies.commands.audit:audit", "list the test pairs whose labels the methods doubt most"),
     "cache": Verb("genies.commands.cache:cache", "look after the cache: list, verify, explain, adopt or gc"),
 }  # fmt: skip

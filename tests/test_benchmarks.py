@@ -17,6 +17,7 @@ MODEL, DATA, SHIFTS, TOKENIZER = "tiny", "data", "shifts.yaml", "tokenizer"
 SIZES = {
     "extraction": [DATA, "--names", "north", "--kinds", "tiny", "--limit", "3"],
     "growth": ["grown", "--sizes", "60", "--plot", "growth.svg"],
+    "overlap": [DATA, SHIFTS],
     "page": ["--shifts", SHIFTS, "--probes", "mms", "--others", "zero_shot", "--widths", "400"],
     "precision": [MODEL, DATA, SHIFTS],
     "tokens": [DATA, TOKENIZER],
@@ -31,6 +32,7 @@ SIZES = {
 ROWS = {
     "extraction": ["as published", "one by one", "bucketed", "packed"],
     "growth": ["model", "tokenize", "extract", "fit", "evaluate", "overlap", "metrics"],
+    "overlap": ["north", "the 2 distributions"],
     "precision": ["zero_shot", "mms"],
     "tokens": ["every response", "those that a run reads"],
     "training": ["north"],
@@ -103,7 +105,7 @@ def test_the_script_for_gpus_says_what_is_missing(tmp_path: Path) -> None:
     assert "torch finds no GPU here" in result.stderr
 
 
-LONG = ("extraction", "growth", "precision", "training", "warm")
+LONG = ("extraction", "growth", "overlap", "precision", "training", "warm")
 
 
 @pytest.mark.parametrize("name", ["tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])

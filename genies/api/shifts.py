@@ -313,6 +313,7 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         overlap=plan.files.overlap,
         own_scores=plan.data.own_scores,
         tuned=plan.models.tuned_from_own,
+        saw=plan.methods.saw,
         seed=plan.config.seed,
         output=results,
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, crea
 from genies.data.options import Reading
 from genies.engine.options import Extraction
 from genies.evaluation.ensembles import Combine
+from genies.interventions.base import Saw
 from genies.interventions.registry import name_of
 from genies.models.find import model_name
 from genies.options import END, Matching, NonNegativeInt, PositiveInt, Whole, a_number, options_of
@@ -213,6 +214,12 @@ class Config(_Read):  # type: ignore[misc]
     )
     plugins: dict[PlainName, Place] = Field(
         {}, description="Further interventions by name: folders with train.py and eval.py after the published contract."
+    )
+    saw: dict[PlainName, tuple[Saw, ...]] = Field(
+        {},
+        description="What plug-ins saw, by name: a list of `source labels`, `target texts`, `target labels`, "
+        "`a judge`. Plug-ins that are not named here count as `unknown`; interventions declare it in their class. Only "
+        "methods that saw the same are ranked together.",
     )
     ensembles: dict[PlainName, Ensemble] = Field(
         {}, description="Further interventions by name: several of the run that judge together; see below."

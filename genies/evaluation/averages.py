@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
+from genies.evaluation.classes import UNKNOWN, Classes
 from genies.evaluation.uncertainty import ClusteredMean, clustered_mean
 
 AVERAGED = {
@@ -59,25 +61,31 @@ def within(metrics: pl.DataFrame, shifts: Collection[tuple[str, str]]) -> pl.Dat
     return metrics.join(wanted, on=["source", "target"], how="semi", maintain_order="left")
 
 
-def ranking(shifts: pl.DataFrame, weighted: bool) -> list[tuple[str, pl.DataFrame]]:
+def ranking(
+    shifts: pl.DataFrame, weighted: bool, classes: Classes = MappingProxyType({})
+) -> list[tuple[str, pl.DataFrame]]:
     """The interventions of a block, best mean accuracy first, each with its rows of metrics.
 
-    The rows have two more columns: ``difference_to_best`` in accuracy, null where the best intervention was not tested
-    on the shift, and in the rows of the best one; and ``best_intervention``.
+    The rows have two more columns: ``difference_to_best`` in accuracy to the best intervention of the same class, null
+    where that was not tested on the shift, and in its own rows; and ``best_intervention``.
 
     Args:
         shifts: rows of the metrics.
         weighted: whether a shift stands as often as the published list has it; else it stands once.
+        classes: of the interventions.
     """
     rows = shifts[np.repeat(np.arange(len(shifts)), shifts["published_entries"])] if weighted else shifts
     own = {str(name): of for (name,), of in rows.group_by("intervention", maintain_order=True)}
     order = sorted(own, key=lambda name: -own[name].select(pl.mean("generalization_accuracy")).item())
-    best = order[0]
-    # Joined by shift, not by position: what is paired must be the same shift.
+    first: dict[str, str] = {}
+    for name in order:
+        first.setdefault(classes.get(name, UNKNOWN), name)
     places = ["source", "target"]
-    of_best = own[best].unique(places).select(*places, best_accuracy="generalization_accuracy")
     ranked = []
     for name in order:
+        best = first[classes.get(name, UNKNOWN)]
+        # Joined by shift, not by position: what is paired must be the same shift.
+        of_best = own[best].unique(places).select(*places, best_accuracy="generalization_accuracy")
         joined = own[name].join(of_best, on=places, how="left", maintain_order="left")
         difference = pl.col("generalization_accuracy") - pl.col("best_accuracy")
         kept = pl.when(pl.lit(name != best)).then(difference).alias(DIFFERENCE)

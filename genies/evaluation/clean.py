@@ -1,9 +1,13 @@
-"""Accuracy on clean test pairs: those of which the source's training split shows nothing."""
+"""Accuracy on clean test pairs, of which the source's training split shows nothing, and on fresh ones.
+
+Fresh pairs are clean, and have no near duplicates there either.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +61,17 @@ def clean_figures(judged: Scored, seen: np.ndarray) -> Clean:
         return figures
     difference, low, high = _difference(judged.where(seen), clean)
     return replace(figures, seen_difference=difference, seen_difference_low=low, seen_difference_high=high)
+
+
+def fresh_figures(judged: Scored, known: np.ndarray) -> dict[str, Any]:
+    """The same figures by column of ``cells.csv``, near duplicates being set apart as well.
+
+    Args:
+        judged: what the intervention says of the pairs.
+        known: whether the training split shows something of a pair's example, or a near duplicate, bool (n,).
+    """
+    found = vars(clean_figures(judged, known))
+    return {name.replace("clean", "fresh").replace("seen", "near"): value for name, value in found.items()}
 
 
 def enough(clean: Scored) -> bool:

@@ -16,6 +16,7 @@ from genies.evaluation import tables
 from genies.evaluation.averages import Benchmarks
 from genies.evaluation.bootstrap import DrawnMeans
 from genies.evaluation.capability import CleanCapabilities
+from genies.evaluation.classes import Classes
 from genies.evaluation.evaluations import Fits, tabulate
 from genies.evaluation.prediction import Predictions, predictions_by_model
 from genies.evaluation.scored import Key, Scored
@@ -49,6 +50,7 @@ class Measurements:
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
         tuned: by model of the run that was tuned from another one of it, the name of that one.
+        classes: of the interventions, by what they saw.
     """
 
     cells: pl.DataFrame
@@ -66,6 +68,7 @@ class Measurements:
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     tuned: Mapping[str, str] = field(default_factory=dict)
+    classes: Classes = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Protocols = Literal["paper", "corrected"]
 RepeatedOver = Literal["seeds", "tie orders"]
+Saw = Literal["source labels", "target texts", "target labels", "a judge"]
+"""What an intervention may be shown beyond the source's texts and each test pair by itself: labels of the source; other
+texts of the target, or its labels; verdicts of a model that was finished before and was not trained by the method."""
 Comparable = Literal["across prompts", "within a prompt"]
 
 
@@ -113,6 +116,8 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     repeated_over: ClassVar[RepeatedOver | None] = None
     """What ``predict_repeats`` draws again. Over ``seeds``, results are means over the repeats, and their intervals
     hold the spread; over ``tie orders``, the spread is reported beside them."""
+    saw: ClassVar[tuple[Saw, ...] | None] = None
+    """What it is shown; None where it does not say so. Only interventions that saw the same are ranked together."""
     weights_file: ClassVar[str] = "weights.safetensors"
     """Name under which the arrays of a fit are kept."""
     no_text_scores: str = "it declares no scores of single texts"

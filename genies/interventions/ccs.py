@@ -53,6 +53,7 @@ class ContrastConsistentSearch(Intervention[Pairs]):
     """
 
     features = ("residual_final",)
+    saw = ("source labels",)
     fit_views = predict_views = ("yes", "no")
     repeated_over = "seeds"
     no_text_scores = ""

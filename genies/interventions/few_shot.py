@@ -52,6 +52,7 @@ class FewShot(TextScoring):
     """
 
     spreads = True
+    saw = ("source labels",)
     no_text_scores = ""
     text_scores_compare = "within a prompt"
     _loaded: tuple[Scorer, PreTrainedTokenizerBase] | None

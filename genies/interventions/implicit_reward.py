@@ -33,6 +33,7 @@ class ImplicitReward(Intervention[Pairs]):
 
     features = ("log_probability", "reference_log_probability")
     drawn = False
+    saw = ("a judge",)
     no_text_scores = ""
     text_scores_compare = "within a prompt"
     predict_views = ("plain",)

@@ -14,6 +14,7 @@ class Random(Intervention[Pairs]):
     """Gives every pair the probability ½, which counts as half right; reads nothing."""
 
     drawn = False
+    saw = ()
     no_text_scores = "it prefers nothing"
 
     def fit(self, pairs: Pairs) -> Self:

@@ -18,7 +18,7 @@ from genies.engine.reads import Declared, Feature
 from genies.errors import ConfigError, GeniesError, StoreError
 from genies.files import whole_file, write_json, write_sealed
 from genies.importing import import_file
-from genies.interventions.base import Intervention
+from genies.interventions.base import Intervention, Saw
 from genies.making import MADE_WITH, made_with
 from genies.store.fits import FORMAT, RECORD_FILE, check_files
 
@@ -95,6 +95,10 @@ def load_class(name_or_path: str) -> type[Intervention]:
                 f"{', '.join(VIEWS)}"
             )
     _check_features(name_or_path, kind.features)
+    if kind.saw is not None and (isinstance(kind.saw, str) or not set(kind.saw) <= {*get_args(Saw)}):
+        raise ConfigError(
+            f"{name_or_path}: saw is {kind.saw!r}, no tuple of some of {', '.join(map(repr, get_args(Saw)))}"
+        )
     return kind
 
 

@@ -68,6 +68,7 @@ class RewardModel(TextScoring):
     """
 
     drawn = False
+    saw = ("a judge",)
     no_text_scores = ""
     text_scores_compare: Comparable = "within a prompt"
     _scorer: FinishedScorer | JudgeScorer | None

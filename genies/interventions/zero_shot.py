@@ -28,6 +28,7 @@ class ZeroShot(Intervention[Pairs]):
 
     features = ("log_probability",)
     drawn = False
+    saw = ()
     no_text_scores = ""
     text_scores_compare = "within a prompt"
     predict_views = ("plain",)

@@ -40,6 +40,7 @@ def check(plan: Plan) -> None:
         _sweep,
         _beside,
         _ensembles,
+        _saw,
         _capability,
         _directions,
         _tuned,
@@ -220,6 +221,14 @@ def _no_member(plan: Plan, members: Sequence[str], member: str) -> str | None:
         hint = _nearest(member, methods.specs) or f"; there are {', '.join(methods.specs)}"
         return f"is no intervention of the run{hint}"
     return None
+
+
+def _saw(plan: Plan) -> None:
+    """Refuse what is said of anything but plug-ins, whose own classes cannot say it."""
+    for name in plan.config.saw:
+        if name not in plan.methods.plugins:
+            hint = _nearest(name, plan.methods.plugins) or "; an intervention declares in its class what it saw"
+            raise ConfigError(f"saw: {name} is no plug-in of the run{hint}")
 
 
 def _capability(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from genies.config.sections import Config
 from genies.data.options import SPLITS, Split
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
+from genies.evaluation.classes import class_of, saw_by, together
 from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
@@ -100,6 +101,20 @@ class Methods:
     def names(self) -> list[str]:
         """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
         return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
+
+    @cached_property
+    def saw(self) -> dict[str, str]:
+        """Class of each intervention, plug-in and ensemble by what it saw, by name; no repeats."""
+        own = [name for name in self.specs if name not in self.repeats]
+        found = {name: saw_by(self.kind(name)(**self.parameters(name))) for name in own}
+        found |= {name: self._config.saw.get(name) for name in self.plugins}
+        found |= {name: together(map(found.get, one.members)) for name, one in self.ensembles.items()}
+        return {name: class_of(saw) for name, saw in found.items()}
+
+    @property
+    def saw_json(self) -> str:
+        """The same as one JSON string."""
+        return json.dumps(self.saw)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -15,6 +15,7 @@ from genies.data.limits import printable
 from genies.data.shifts import Shift
 from genies.errors import DataError
 from genies.evaluation import metrics as metric
+from genies.evaluation.classes import UNKNOWN, class_of, saw_by
 from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE
 from genies.evaluation.scored import Key, Scored
@@ -22,7 +23,8 @@ from genies.evaluation.tables.cells import TABLE as CELLS
 from genies.evaluation.tables.cells import measures
 from genies.evaluation.tables.generalization_metrics import generalization_metrics
 from genies.evaluation.uncertainty import accuracy_interval
-from genies.published.results import Judged, Results, Row, method
+from genies.interventions.registry import available, make
+from genies.published.results import NAMES, Judged, Results, Row, method
 
 SAME = 1e-9
 """Figures that are nearer than this are equal: what is between is rounding."""
@@ -142,6 +144,16 @@ class Recomputed:
         yield from self.comparison.lines("figures")
         for name, compared in self.stated.items():
             yield from compared.lines(name)
+
+
+def published_classes(names: Iterable[str]) -> dict[str, str]:
+    """Class of each published method by what it saw: that of the intervention here under the protocol ``paper``."""
+    found = {}
+    for name in names:
+        known = next((group for group in NAMES if name in group), (name,))
+        own = next((one for one in known if one in available()), None)
+        found[name] = UNKNOWN if own is None else class_of(saw_by(make(own, {"protocol": "paper"})))
+    return found
 
 
 def recompute(results: Results, shifts: Sequence[Shift]) -> Recomputed:

@@ -52,6 +52,27 @@ def _judged(means: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("p_adjusted", pl.col("difference").abs() * -1, nulls_last=True, maintain_order=True)
 
 
+def leads(tables: Tables, model: str, label: str, averaged_over: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the methods of a leaderboard stand to the best one of their class.
+
+    Returns:
+        ``leads`` (what stands in place of a difference, by method), ``lacking`` (methods whose best one is not there,
+        as in filtered tables) and ``untested`` (those whose difference is not tested).
+    """
+    of_class: dict[str | None, list[dict[str, Any]]] = {}
+    for row in rows:
+        of_class.setdefault(row["saw"], []).append(row)
+    found: dict[str, Any] = {"leads": {}, "lacking": set(), "untested": set()}
+    for own in of_class.values():
+        names = [row["intervention"] for row in own]
+        alone = len(own) == 1 and len(of_class) > 1
+        found["leads"][names[0]] = "alone here" if alone else "best here"
+        if own[0]["difference_to_best"] is not None:
+            found["lacking"] |= {*names[1:]}
+        found["untested"] |= untested(tables, model, label, averaged_over, names[0]) & {*names}
+    return found
+
+
 def untested(tables: Tables, model: str, label: str, averaged_over: str, best: str) -> set[str]:
     """The interventions whose difference to the best one over a set of shifts is not tested."""
     own = tables["comparisons"].filter(

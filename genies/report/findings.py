@@ -8,14 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, PUBLISHED
+from genies.evaluation.classes import UNKNOWN
 from genies.evaluation.metrics import BASELINE, CHANCE, NULL
 from genies.evaluation.tables.claims import CORRELATION, OF_EXAMPLES
-from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
+from genies.report.best import best_method, equal, have
+from genies.report.classes import among, by_class, several
 from genies.report.cost import computing, costs, in_words
 from genies.report.directions import one_or_several
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
@@ -23,9 +25,8 @@ from genies.report.predicted import without_labels
 from genies.report.progress import readable
 from genies.report.sensitivity import labels_help, still_gaining
 from genies.report.tables import Tables
-from genies.report.words import ROUNDING, counted, listed, number, percent, span
+from genies.report.words import counted, listed, number, percent, span
 
-METRIC = "generalization_accuracy"
 ALL_MODELS = "All models"
 
 Row = Mapping[str, Any]
@@ -59,16 +60,11 @@ def findings(tables: Tables) -> dict[str, list[Finding]]:
 
 def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     board = tables["leaderboard"].filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    comparisons = tables["comparisons"].filter(model=model)
     metrics = tables.metrics.filter(pl.col("model") == model, pl.col("intervention") != NULL)
-    best: list[str] = []
-    over = ""
-    for label, averaged_over, benchmark in _sets(board, metrics):
-        block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
-        if block:
-            compared = comparisons.filter(label=label, averaged_over=averaged_over)
-            yield Finding(_about(label, benchmark), _best(block, compared), "differences")
-            best, over = best or [block[0]["intervention"]], over or _shifts_of(label, benchmark)
+    sets = [*_of_sets(tables, model, board, metrics)]
+    for one in sets:
+        yield one.finding
+    best, over = ([sets[0].best], sets[0].over) if sets else ([], "")
     if failures := _failures(metrics):
         yield Finding("Where all methods fail", failures, "shifts")
     if counting := beyond_counting(tables["surface"].filter(model=model)):
@@ -92,6 +88,35 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Can it be foreseen?", foreseen, "correlations")
     if calibrated := _calibrated(board, metrics, best, named):
         yield Finding("Calibration", calibrated, "calibration" if len(tables["reliability"]) else "leaderboard")
+
+
+@dataclass(frozen=True)
+class _Best:
+    """What is said of the best method of a set of shifts and of what it saw.
+
+    Attributes:
+        finding: the sentences.
+        best: the method.
+        over: the shifts, in words.
+    """
+
+    finding: Finding
+    best: str
+    over: str
+
+
+def _of_sets(tables: Tables, model: str, board: pl.DataFrame, metrics: pl.DataFrame) -> Iterator[_Best]:
+    first = True
+    for label, averaged_over, benchmark in _sets(board, metrics):
+        block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
+        compared = tables["comparisons"].filter(model=model, label=label, averaged_over=averaged_over)
+        base = [row for row in block if row["intervention"] == BASELINE]
+        for saw, rows in by_class(block).items():
+            of = among(saw) if several(block) else ""
+            about = _about(label, benchmark) + (f", {of}" if of and not first else "")
+            finding = Finding(about, best_method(rows, compared, of, base), "differences")
+            yield _Best(finding, rows[0]["intervention"], _shifts_of(label, benchmark))
+            first = False
 
 
 def _sets(board: pl.DataFrame, metrics: pl.DataFrame) -> list[tuple[str, str, str | None]]:
@@ -121,81 +146,6 @@ def _shifts_of(label: str, benchmark: str | None) -> str:
     if benchmark:
         return f"the shifts of {benchmark}"
     return "all shifts" if label == ALL_LABELS else f"the {label} shifts"
-
-
-def _best(block: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
-    """Which intervention has the highest mean accuracy, and whether its lead is noise."""
-    best, equal = block[0], _equal(block, METRIC)
-    name, shifts = best["intervention"], counted(best["shifts"], "shift")
-    accuracy = of_mean(best, METRIC, chance=True)
-    if len(block) == 1:
-        text = f"{name} is the only method. Its mean accuracy over {shifts} is {accuracy}."
-    else:
-        text = f"{_have(equal)} the highest mean accuracy over {shifts}: {accuracy}."
-    if not supports_new_shifts(best["degrees_of_freedom"]):
-        text += f" {TOO_FEW_SOURCES}"
-    over = sorted({row["shifts"] for row in block})
-    if len(over) > 1:
-        text += (
-            f" The methods were tested on different shifts, {over[0]} to {over[-1]} of them, so their means differ for "
-            "that reason, too."
-        )
-    behind = [row for row in block if row["intervention"] not in equal]
-    others = {row["intervention"]: row[METRIC] for row in behind}
-    whose = "its" if len(equal) == 1 else f"{name}'s"
-    runner_up = list(others)[:1]
-    for other in dict.fromkeys([*runner_up, *(one for one in others if one == BASELINE)]):
-        who = f"the runner-up, {other}" if other in runner_up else other
-        named = f"{who} (the untouched model, {number(others[other])})," if other == BASELINE else f"{who},"
-        text += f" {_lead(comparisons, name, other, named, whose)}"
-    return text + _equals(behind, comparisons)
-
-
-def _equal(rows: list[dict[str, Any]], name: str) -> list[str]:
-    """The methods that have the figure of the first row."""
-    return [row["intervention"] for row in rows if abs(row[name] - rows[0][name]) < ROUNDING]
-
-
-def _have(names: list[str]) -> str:
-    """Subject and verb: ``mms has``, ``mms and lora have``."""
-    return f"{names[0]} has" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} have"
-
-
-def _equals(others: list[dict[str, Any]], comparisons: pl.DataFrame) -> str:
-    """How many other methods may be the best one, too, where it is more than one; nothing where none was tested."""
-    tested = len(comparisons.filter(pl.col("verdict") != NOT_TESTED))
-    equals = sum(bool(row["may_be_best"]) for row in others) if tested else 0
-    if 1 < equals == len(others):
-        return f" None of the {len(others)} other methods is shown to be worse."
-    return f" {equals} of the {len(others)} other methods may be as good." if equals > 1 else ""
-
-
-def _lead(comparisons: pl.DataFrame, best: str, other: str, who: str, whose: str) -> str:
-    """Whether the lead of the best intervention over another one is more than noise.
-
-    On the shifts that both were tested on it may be behind.
-    """
-    either = pl.col("intervention").is_in([best, other]) & pl.col("other").is_in([best, other])
-    rows = comparisons.filter(either).to_dicts()
-    if not rows:
-        return f"It was not compared with {other}."
-    row = rows[0]
-    sign = 1 if rows[0]["intervention"] == best else -1
-    behind = sign * row["difference"] < -ROUNDING
-    sign = -sign if behind else sign
-    ends = ""
-    if row["low"] is not None and row["verdict"] != NOT_TESTED:
-        low, high = sorted((sign * row["low"], sign * row["high"]))
-        over = "for new examples of these shifts" if row["interval_over"] == EXAMPLES else "for new shifts"
-        ends = f" ({span(low, high)}, {over})"
-    gap = f"{number(sign * row['difference'])}{ends}"
-    shifts = f"on the {counted(row['shifts'], 'shift')} that both were tested on,"
-    what = f"distance of {gap} behind {who} {shifts}" if behind else f"lead of {gap} over {who}"
-    if row["verdict"] == NOT_TESTED:
-        why = f": {row['remark']}" if row["remark"] else ", and its table does not say why"
-        return f"Whether {whose} {what} is noise is not known{why}."
-    noise = "is more than noise" if row["verdict"] in (HIGHER, LOWER) else "may be noise"
-    return f"{'Its' if whose == 'its' else whose} {what} {noise}."
 
 
 def _failures(metrics: pl.DataFrame) -> str | None:
@@ -300,16 +250,21 @@ def _range(rows: pl.DataFrame) -> str:
 
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
-    overall = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    everything = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
+    classes = by_class(everything.to_dicts())
+    saw = next((saw for saw, rows in classes.items() if best and best[0] in [row["intervention"] for row in rows]), "")
+    apart = several(everything.to_dicts())
+    overall = everything.filter(pl.col("saw").fill_null(UNKNOWN) == saw) if apart else everything
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
     if not known:
         return None
-    error, nearest = of_mean(known[0], "calibration_error"), _equal(known, "calibration_error")
+    error, nearest = of_mean(known[0], "calibration_error"), equal(known, "calibration_error")
     if len(known) == 1:
         text = f"The mean calibration error of {nearest[0]} is {error}."
     else:
         of_these = f" of the {len(known)} methods that have one" if len(known) < len(overall) else ""
-        text = f"{_have(nearest)} the smallest calibration error{of_these}: {error}."
+        whose = f"Of the {among(saw)}, {have(nearest)}" if apart else have(nearest)
+        text = f"{whose} the smallest calibration error{of_these}: {error}."
         if others := len(known) - len(nearest):
             what = "method" if others == 1 else f"{others} methods"
             text += f" Whether the lead over the other {what} is noise is not tested."

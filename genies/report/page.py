@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, NEW_SHIFTS, PUBLISHED
+from genies.evaluation.classes import UNKNOWN
 from genies.evaluation.clean import FEWEST_CLUSTERS, FEWEST_PAIRS
 from genies.evaluation.tables.comparisons import NOT_TESTED
 from genies.evaluation.tables.correlations import correlations
@@ -29,7 +30,7 @@ from genies.evaluation.uncertainty import FEWEST_DEGREES, supports_new_shifts
 from genies.files import read_json, whole_file
 from genies.report import details, drawing
 from genies.report.cost import costs
-from genies.report.differences import differences, untested
+from genies.report.differences import differences, leads
 from genies.report.drawing import Figures
 from genies.report.figures import draw
 from genies.report.files import write_figures
@@ -203,9 +204,8 @@ def _boards(tables: Tables) -> list[dict[str, Any]]:
                     "rows": means,
                     "of_shifts": {name: of_shifts.get((model, label, averaged_over, name), {}) for name in names},
                     "seeds": known,
-                    # Filtered tables may lack the method that their differences are to.
-                    "untested": untested(tables, model, label, averaged_over, names[0]),
-                    "has_best": means[0]["difference_to_best"] is None,
+                    **leads(tables, model, label, averaged_over, means),
+                    "classes": {row["saw"] for row in means} - {None, UNKNOWN},
                     "freedom": freedom,
                     "supported": supports_new_shifts(freedom),
                 }
@@ -220,14 +220,16 @@ def _overlap(tables: Tables) -> dict[str, Any]:
     Returns:
         ``known`` (whether texts were compared), ``within`` and ``across`` (rows of ``overlap.csv`` that share
         anything, of distributions and of shifts), ``wide`` (those of the latter that share much, the most first) and
-        ``cells`` (rows of ``cells.csv`` with seen pairs).
+        ``cells`` (rows of ``cells.csv`` with pairs that are not fresh).
     """
     places = ["source", "target"]
-    shared = tables["overlap"].filter(pl.col("seen") > 0).with_columns(share=pl.col("seen") / pl.col("examples"))
+    examples = pl.col("examples")
+    shared = tables["overlap"].filter((pl.col("seen") > 0) | (pl.col("near") > 0).fill_null(False))
+    shared = shared.with_columns(share=pl.col("seen") / examples, near_share=pl.col("near") / examples)
     within = shared.filter(pl.col("source") == pl.col("target"))
     across = shared.join(tables.metrics.select(places).unique(), on=places, how="semi", maintain_order="left")
     shown = pl.concat([across, within]).select(places).unique()
-    cells = tables["cells"].filter(pl.col("clean_pairs") < pl.col("test_pairs"))
+    cells = tables["cells"].filter(pl.min_horizontal("clean_pairs", "fresh_pairs") < pl.col("test_pairs"))
     return {
         "known": bool(len(tables["overlap"])),
         "within": within.to_dicts(),

@@ -13,6 +13,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT
+from genies.evaluation.classes import UNKNOWN
 from genies.evaluation.records import COSTS, JOBS
 from genies.evaluation.table import read_csv
 from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
@@ -77,7 +78,9 @@ def _block(model: str, block: pl.DataFrame, file: Path) -> Iterator[str]:
     yield f"{'':20}" + "".join(f"{f'{label} ({shifts[label]} shifts)':>24}" for label in labels)
     for name in overall["intervention"].to_list()[:ROWS]:
         rows = [block.filter((pl.col("label") == label) & (pl.col("intervention") == name)) for label in labels]
-        yield f"{name:20}" + "".join(f"{_accuracy(row):>24}" for row in rows)
+        saw = overall.filter(intervention=name)["saw"][0]
+        shown = "" if saw in (None, UNKNOWN) else f"  saw {saw}"
+        yield f"{name:20}" + "".join(f"{_accuracy(row):>24}" for row in rows) + shown
     if len(overall) > ROWS:
         yield f"… and {len(overall) - ROWS} more in {file}"
     for name in (ALL_LABELS, *labels):

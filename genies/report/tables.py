@@ -81,6 +81,12 @@ class Tables:
         """A row per model, intervention and shift."""
         return self["generalization_metrics"]
 
+    @property
+    def classes(self) -> dict[str, str]:
+        """Class of each intervention by what it saw, where the leaderboard says so."""
+        known = self["leaderboard"].select("intervention", "saw").drop_nulls().unique(maintain_order=True)
+        return dict(known.iter_rows())
+
     def having(self, **frames: pl.DataFrame) -> Tables:
         """These tables with some others in place of their own, by name."""
         return replace(self, frames={**self.frames, **frames})
@@ -183,7 +189,7 @@ class Tables:
         comparisons = pl.concat([of_shifts["comparisons"], compare_means(chosen, {})])
         anew = {
             "cells": self["cells"],
-            "leaderboard": leaderboard(chosen, comparisons=comparisons),
+            "leaderboard": leaderboard(chosen, comparisons=comparisons, classes=self.classes),
             "elicitation_by_category": by_category(chosen, of_shifts["intervals"]),
             "comparisons": comparisons,
             **{name: TABLES[name].frame() for name in NOT_TAKEN_APART},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -24,7 +25,7 @@ from genies.evaluation.tables.generalization_metrics import generalization_metri
 from genies.files import read_json, whole_file
 from genies.interventions.base import Protocols
 from genies.interventions.registry import by_intervention, name_of
-from genies.published.recomputed import recompute
+from genies.published.recomputed import published_classes, recompute
 from genies.published.results import read_results
 
 
@@ -49,6 +50,7 @@ def write_tables(
     directions: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
+    saw: Mapping[str, str] = MappingProxyType({}),
     seed: int = 0,
     output: Path,
 ) -> None:
@@ -76,6 +78,7 @@ def write_tables(
         directions: what ``genies directions`` wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
+        saw: class of each intervention by what it saw, in the words of ``genies.evaluation.classes``.
         seed: of the bootstrap.
         output: folder of the tables.
     """
@@ -83,8 +86,8 @@ def write_tables(
     sources, references = ({getattr(shift, name) for shift in listed} for name in ("source", "target_reference"))
     fitted = {name: sources | references if name in on_references else sources for name in interventions}
     known = Fits(evaluations, models, fitted, absent)
-    seen = None if overlap is None else read_seen(overlap)
-    cells = measured_cells(known, seen)
+    seen, near = (None if overlap is None else read_seen(overlap, near) for near in (False, True))
+    cells = measured_cells(known, seen, near)
     scores = read_scores(evaluations, cells)
     clean = None
     if protocol == "corrected":
@@ -109,6 +112,7 @@ def write_tables(
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
         tuned=tuned,
+        classes=saw,
     )
     _write(measured, output)
 
@@ -144,7 +148,8 @@ def write_published_tables(source: Path, shifts: Sequence[Path], output: Path) -
     listed = read_shifts(*shifts)
     made = recompute(results, listed)
     metrics = made.metrics
-    run = Measurements(made.cells, metrics, made.scores, benchmarks(listed))
+    classes = published_classes(metrics["intervention"].unique().to_list())
+    run = Measurements(made.cells, metrics, made.scores, benchmarks(listed), classes=classes)
     _write(run, output)
     for (model,), rows in metrics.group_by("model", maintain_order=True):
         counts = rows.group_by("intervention").len().sort("intervention").iter_rows()

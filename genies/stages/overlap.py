@@ -1,4 +1,4 @@
-"""The stage ``overlap``: which test examples also appear in the training split that a fit has seen."""
+"""The stage ``overlap``: which test examples also appear, or nearly, in the training split that a fit has seen."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from genies.data.distributions import Example
+from genies.data.near_overlap import NearOverlap, Sketch, near_overlap
 from genies.data.options import Reading
 from genies.data.overlap import Overlap, TrainingTexts, overlap
 from genies.data.reading import read_drawn
 from genies.digests import code_digest
 from genies.errors import DataError
 from genies.evaluation.evaluations import METADATA
-from genies.evaluation.seen import COLUMNS, COUNTS, FILE, KINDS, Place
+from genies.evaluation.seen import COLUMNS, COUNTS, FILE, KINDS, NEAR_KINDS, Place
 from genies.files import whole_file
 from genies.making import MADE_OF, data_roles, made_of
 from genies.stages.targets import targets_of
@@ -26,7 +27,7 @@ from genies.stages.targets import targets_of
 def write_overlap(
     *pairs: str, train: Sequence[Path], test: Sequence[Path], reading: Reading = Reading(), output: Path
 ) -> None:
-    """Find the test examples that also appear in training splits.
+    """Find the test examples that also appear in training splits, as they are or with a few words changed.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of what is compared; default: every training with every test split.
@@ -42,7 +43,7 @@ def write_overlap(
     sources, names = ([file.parent.name for file in files] for files in (train, test))
     targets = targets_of(pairs, sources, names)
     compared = list(_compare(train, test, targets, reading))
-    seen = [_seen(place, found) for place, found in compared]
+    seen = [_seen(*one) for one in compared]
     stated = {
         MADE_OF: made_of(code_digest(__name__), data_roles([*train, *test])),
         "seed": reading.seed,
@@ -52,39 +53,55 @@ def write_overlap(
     with whole_file(output / FILE) as partial:
         frame = pl.concat([pl.DataFrame(schema=COLUMNS), *seen])
         frame.write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
-    counts = [_counts(place, found) for place, found in compared]
-    COUNTS.write(COUNTS.frame(counts), output)
+    COUNTS.write(COUNTS.frame(_counts(*one) for one in compared), output)
+
+
+class _Split(NamedTuple):
+    """All examples of a file, the indices of those that are read, and how near duplicates are found in them."""
+
+    examples: list[Example]
+    read: list[int]
+    sketch: Sketch
 
 
 def _compare(
     train: Sequence[Path], test: Sequence[Path], targets: Mapping[str, Sequence[str]], reading: Reading
-) -> Iterator[tuple[Place, Overlap]]:
+) -> Iterator[tuple[Place, Overlap, NearOverlap]]:
     trains = {file.parent.name: file for file in train}
     tests = {file.parent.name: _read(file, reading) for file in test}
     for source, names in targets.items():
         if source not in trains:
             raise DataError(f"{source}: is a source, but its train.json was not given; name it after --train")
-        known = TrainingTexts.of(*_read(trains[source], reading))
+        training = _read(trains[source], reading)
+        known = TrainingTexts.of(training.examples, training.read)
         for target in names:
             if target not in tests:
                 raise DataError(f"{target}: target of {source}, but its test.json was not given; name it after --test")
-            yield (source, target), overlap(*tests[target], known)
+            examples, read, sketch = tests[target]
+            found = overlap(examples, read, known)
+            yield (source, target), found, near_overlap(sketch, training.sketch, found)
 
 
-def _read(file: Path, reading: Reading) -> tuple[list[Example], list[int]]:
+def _read(file: Path, reading: Reading) -> _Split:
     framed, read = read_drawn(file, reading)
-    return framed.examples, read
+    return _Split(framed.examples, read, Sketch(framed.examples, read))
 
 
-def _seen(place: Place, found: Overlap) -> pl.DataFrame:
+def _seen(place: Place, found: Overlap, near: NearOverlap) -> pl.DataFrame:
     """Rows of ``overlap.parquet``."""
-    rows = {"example": found.example, **{kind: getattr(found, kind) for kind in KINDS}}
+    kinds = _kinds(found, near)
+    rows = {"example": found.example, **{kind: kinds[kind] for kind in (*KINDS, *NEAR_KINDS)}}
     source, target = (pl.lit(name).alias(column) for column, name in zip(("source", "target"), place, strict=True))
-    return pl.DataFrame(rows).filter(found.seen).select(source, target, *rows)
+    return pl.DataFrame(rows).filter(found.seen | near.near).select(source, target, *rows)
 
 
-def _counts(place: Place, found: Overlap) -> dict[str, Any]:
+def _counts(place: Place, found: Overlap, near: NearOverlap) -> dict[str, Any]:
     """A row of ``overlap.csv``."""
-    kinds = ("seen", *KINDS, "complete")
-    counts = {kind: int(getattr(found, kind).sum()) for kind in kinds}
+    counts = {kind: int(of.sum()) for kind, of in _kinds(found, near).items()}
     return {"source": place[0], "target": place[1], "examples": len(found.example), **counts}
+
+
+def _kinds(found: Overlap, near: NearOverlap) -> dict[str, Any]:
+    """Whether each example overlaps, by the names of the tables' columns, bool (n,) each."""
+    exact = {kind: getattr(found, kind) for kind in ("seen", *KINDS, "complete")}
+    return {**exact, "near": near.near & ~found.seen, **{kind: getattr(near, kind) for kind in NEAR_KINDS}}

@@ -15,6 +15,7 @@ from preference_sets import PKU, assistant, system, user, written
 from genies.cli import main
 from genies.commands.import_set import import_set
 from genies.data.distributions import read_split, validate_folder
+from genies.data.minhash import jaccard
 from genies.data.preferences import near
 from genies.errors import DataError
 
@@ -265,7 +266,7 @@ def test_clusters_of_near_duplicates_agree_with_all_pairs_compared(texts):
     parent = list(range(len(texts)))
     for a in range(len(texts)):
         for b in range(a):
-            if near._jaccard(pieces.of([texts[b], texts[a]])) >= near.JACCARD:
+            if jaccard(pieces.of([texts[b]]), pieces.of([texts[a]])).item() >= near.JACCARD:
                 low, high = sorted((parent[a], parent[b]))
                 parent = [low if p == high else p for p in parent]
     assert clusters.tolist() == parent

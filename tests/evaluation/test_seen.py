@@ -57,19 +57,51 @@ def test_every_way_is_planted_and_found(files: dict[str, list[Path]], tmp_path: 
     frame = pl.read_parquet(tmp_path / "overlap.parquet")
     assert dict(frame.schema) == COLUMNS
     assert frame.rows() == [
-        (NORTH, NORTH, 1, True, False, False),
-        (NORTH, NORTH, 2, True, True, False),
-        (NORTH, NORTH, 3, True, True, True),
-        (SOUTH, NORTH, 4, True, True, False),
+        (NORTH, NORTH, 1, True, False, False, False, False, False),
+        (NORTH, NORTH, 2, True, True, False, False, False, False),
+        (NORTH, NORTH, 3, True, True, True, False, False, False),
+        (SOUTH, NORTH, 4, True, True, False, False, False, False),
     ]
     assert read_csv(tmp_path / "overlap.csv", COUNTS.columns).rows() == [
-        (NORTH, NORTH, 5, 3, 3, 2, 1, 0),
-        (NORTH, f"'{SOUTH}", 1, 0, 0, 0, 0, 0),
-        (f"'{SOUTH}", NORTH, 5, 1, 1, 1, 0, 1),
+        (NORTH, NORTH, 5, 3, 3, 2, 1, 0, 0, 0, 0, 0),
+        (NORTH, f"'{SOUTH}", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        (f"'{SOUTH}", NORTH, 5, 1, 1, 1, 0, 1, 0, 0, 0, 0),
     ]
     assert read_seen(tmp_path / "overlap.parquet") == {
         (NORTH, NORTH): {1, 2, 3}, (NORTH, SOUTH): set(), (SOUTH, NORTH): {4},
     }  # fmt: skip
+
+
+def test_near_duplicates_are_counted_apart_and_no_clean_figure_knows_of_them(tmp_path: Path) -> None:
+    texts = [" ".join(f"{word}{number}{word * 2}" for word in "abcdefghij") for number in range(30)]
+    train = [(f"{text} ", f"yes {text}", "no") for text in texts]
+    near = f"{texts[0].rsplit(' ', 2)[0]} other words "
+    test = [(near, "certainly", "never"), (f"{texts[1]} ", "certainly", f"yes {texts[1]} indeed"), ("q ", "yes", "no")]
+    given = {"train": [split(tmp_path / NORTH, "train", train)], "test": [split(tmp_path / NORTH, "test", test)]}
+    write_overlap(**given, output=tmp_path)
+    assert pl.read_parquet(tmp_path / "overlap.parquet").rows() == [
+        (NORTH, NORTH, 0, False, False, False, True, False, False),
+        (NORTH, NORTH, 1, True, False, False, False, True, True),
+    ]
+    assert read_csv(tmp_path / "overlap.csv", COUNTS.columns).rows() == [(NORTH, NORTH, 3, 1, 1, 0, 0, 0, 1, 1, 1, 1)]
+    assert read_seen(tmp_path / "overlap.parquet") == {(NORTH, NORTH): {1}}
+    assert read_seen(tmp_path / "overlap.parquet", near=True) == {(NORTH, NORTH): {0, 1}}
+    assert read_kinds(tmp_path / "overlap.parquet")[NORTH, NORTH]["same_prompt"] == 1
+
+
+def test_cells_have_accuracy_with_and_without_near_duplicates(tmp_path: Path) -> None:
+    """Of 80 examples 10 are seen and 20 more are near; both kinds are always right, of the others one pair in two."""
+    write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 60 + [0.9, 0.2] * 50})
+    seen, near = {("a", "a"): set(range(10))}, {("a", "a"): set(range(30))}
+    (cell,) = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}), seen, near).iter_rows(named=True)
+    assert (cell["clean_pairs"], cell["fresh_pairs"], cell["fresh_clusters"]) == (140, 100, 50)
+    assert cell["clean_accuracy"] == pytest.approx(90 / 140)
+    assert (cell["fresh_accuracy"], cell["near_difference"]) == (0.5, 0.5)
+    assert cell["fresh_low"] < 0.5 < cell["fresh_high"] < cell["clean_high"]
+    assert 0 < cell["near_difference_low"] < 0.5 < cell["near_difference_high"]
+    (ordinary,) = measured_cells(Fits(tmp_path, ["m"], {"mms": ["a"]}), seen, seen).iter_rows(named=True)
+    assert ordinary["fresh_accuracy"] == ordinary["clean_accuracy"]
+    assert ordinary["near_difference"] == ordinary["seen_difference"]
 
 
 def test_only_examples_that_are_drawn_are_compared(files: dict[str, list[Path]], tmp_path: Path) -> None:

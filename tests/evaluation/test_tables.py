@@ -117,6 +117,8 @@ def test_cells_hold_the_metrics_of_each_target(tmp_path):
         **dict.fromkeys(("clean_accuracy", "clean_low", "clean_high", "clean_pairs", "clean_clusters")),
         **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high")),
         "calibration_error_by_chance": metric.calibration_error_by_chance(p),
+        **dict.fromkeys(("fresh_accuracy", "fresh_low", "fresh_high", "fresh_pairs", "fresh_clusters")),
+        **dict.fromkeys(("near_difference", "near_difference_low", "near_difference_high")),
     }
     # Ten pairs fill no bin of the published error.
     assert frame.row(by_predicate=pl.col("target") == "a", named=True)["RMS_calibration_error"] is None
@@ -184,7 +186,8 @@ def test_metrics_have_the_published_columns_in_order():
         "differential_elicitation,"
         "elicitation,calibration_error,brier,generalization_accuracy_low,generalization_accuracy_high,test_pairs,"
         "published_entries,clean_accuracy,clean_low,clean_high,clean_pairs,chance_adjusted_elicitation,"
-        "capability_low,capability_high,capability_chosen_by,capability_chosen_from,remarks,calibration_error_by_chance"
+        "capability_low,capability_high,capability_chosen_by,capability_chosen_from,remarks,calibration_error_by_chance,"
+        "fresh_accuracy,fresh_low,fresh_high,fresh_pairs"
     )
     assert len(frame) == 2 * len(SHIFTS)
 
@@ -226,6 +229,7 @@ def test_metrics_of_a_shift_come_from_the_right_cells():
         "clean_pairs": 7,
         "chance_adjusted_elicitation": pytest.approx((accuracy - 0.5) / (capability - 0.5)),
         **dict.fromkeys(("capability_low", "capability_high", "remarks", "calibration_error_by_chance")),
+        **dict.fromkeys(("fresh_accuracy", "fresh_low", "fresh_high", "fresh_pairs")),
         "capability_chosen_by": "accuracy on test pairs",
         "capability_chosen_from": "mms, lora",
     }

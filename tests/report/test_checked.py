@@ -139,7 +139,7 @@ FULL = TABLES.having(
     reward_models=REWARD_MODELS.frame([REWARDS]),
     answers=pl.DataFrame(ANSWERS, schema=answers.TABLE.columns, orient="row"),
     ties=pl.DataFrame(TIES, schema=ties.TABLE.columns, orient="row"),
-    overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2)], schema=COUNTS.columns, orient="row"),
+    overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2, 4, 3, 2, 1)], schema=COUNTS.columns, orient="row"),
 )
 """No table is empty."""
 NEVER_EMPTY = [(name, column) for name, rule in RULES.items() for column in (*rule.filled, *rule.own)]
@@ -460,8 +460,8 @@ def test_what_is_no_number_is_refused(edited: Callable[..., Tables], value: str)
 
 
 def test_other_columns_are_refused(edited: Callable[..., Tables]) -> None:
-    with pytest.raises(StoreError, match=r"leaderboard\.csv: has more: rank"):
-        edited(leaderboard=BOARD.with_columns(rank=pl.lit(1)))
+    with pytest.raises(StoreError, match=r"leaderboard\.csv: has more: place"):
+        edited(leaderboard=BOARD.with_columns(place=pl.lit(1)))
     with pytest.raises(StoreError, match=r"leaderboard\.csv: has its columns in another order"):
         edited(leaderboard=BOARD.select(reversed(BOARD.columns)))
 

@@ -647,7 +647,9 @@ def overlapping(rows: list[tuple], cells: dict[tuple[str, str], dict]) -> Tables
     clean = {
         place: {"clean_accuracy": 0.404, "clean_low": 0.303, "clean_high": 0.505, "clean_pairs": 31,
                 "clean_clusters": 30, "seen_difference": 0.212, "seen_difference_low": -0.011,
-                "seen_difference_high": 0.434} | own
+                "seen_difference_high": 0.434, "fresh_accuracy": 0.397, "fresh_low": 0.287, "fresh_high": 0.507,
+                "fresh_pairs": 28, "fresh_clusters": 27, "near_difference": 0.199, "near_difference_low": -0.015,
+                "near_difference_high": 0.411} | own
         for place, own in cells.items()
     }  # fmt: skip
     changed = [
@@ -660,8 +662,9 @@ def overlapping(rows: list[tuple], cells: dict[tuple[str, str], dict]) -> Tables
 
 def test_overlap_and_accuracy_without_it_are_shown():
     shared = [
-        ("easy", "easy", 40, 9, 8, 7, 0, 3), ("hard", "hard", 40, 0, 0, 0, 0, 0), ("easy", "hard", 40, 18, 17, 5, 1, 2),
-        ("easy", "code", 30, 1, 1, 0, 0, 0), ("hard", "plain", 40, 40, 40, 0, 0, 0),
+        ("easy", "easy", 40, 9, 8, 7, 0, 3, 5, 4, 2, 1), ("hard", "hard", 40, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        ("easy", "hard", 40, 18, 17, 5, 1, 2, 0, 0, 0, 0), ("easy", "code", 30, 0, 0, 0, 0, 0, 6, 6, 0, 0),
+        ("hard", "plain", 40, 40, 40, 0, 0, 0, 0, 0, 0, 0),
     ]  # fmt: skip
     few = {**dict.fromkeys(("clean_accuracy", "clean_low", "clean_high")), "clean_pairs": 12, "clean_clusters": 1}
     few |= dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"))
@@ -673,19 +676,23 @@ def test_overlap_and_accuracy_without_it_are_shown():
     section = page[page.index('<section id="overlap">') : page.index('<section id="texts">')]
     assert section.count("<details>") == 2 and "<details open" not in section
     within, across, clean = (Page(part) for part in section.split("<table ")[1:])
-    assert within.texts("th")[8:] == ["easy"]
-    assert within.texts("td") == ["easy", "40", "9", "8", "7", "0", "3"]
+    assert within.texts("th")[12:] == ["easy"]
+    assert within.texts("td") == ["easy", "40", "9", "8", "7", "0", "3", "5", "4", "2", "1"]
     # What is no shift of the page, as with matrix, is in the file alone.
-    assert across.texts("td") == ["hard", "40", "18", "17", "5", "1", "2", "code", "30", "1", "1", "0", "0", "0"]
+    assert across.texts("td") == [
+        *("hard", "40", "18", "17", "5", "1", "2", "0", "0", "0", "0"),
+        *("code", "30", "0", "0", "0", "0", "0", "6", "6", "0", "0"),
+    ]
     assert ">0.404<small>0.303 to 0.505</small>" in section and ">0.212<small>−0.011 to 0.434</small>" in section
+    assert ">0.397<small>0.287 to 0.507</small>" in section and ">0.199<small>−0.015 to 0.411</small>" in section
     assert "too few clean pairs\n<small>12 pairs in 1 cluster</small>" in section
-    assert clean.texts("th")[8:] == ["easy", "easy"] * len(TABLES.metrics["model"].unique())
+    assert clean.texts("th")[11:] == ["easy", "easy"] * len(TABLES.metrics["model"].unique())
 
 
 def test_overlap_that_is_small_is_not_named_in_front_and_none_is_said():
-    page = render("trial", overlapping([("easy", "hard", 40, 2, 2, 0, 0, 0)], {}), {})
+    page = render("trial", overlapping([("easy", "hard", 40, 2, 2, 0, 0, 0, 0, 0, 0, 0)], {}), {})
     assert "more than 5&nbsp;%" not in page[: page.index("<nav")] and 'href="#overlap"' in page
-    page = render("trial", overlapping([("easy", "hard", 40, 0, 0, 0, 0, 0)], {}), {})
+    page = render("trial", overlapping([("easy", "hard", 40, *[0] * 9)], {}), {})
     assert "No test example appears in a training split" in page
 
 
@@ -694,7 +701,7 @@ def test_where_texts_are_not_known_nothing_is_said_of_overlap(page):
 
 
 def test_overlap_is_that_of_this_run_whatever_is_beside_it():
-    run = overlapping([("easy", "hard", 40, 18, 17, 5, 1, 2)], {("easy", "hard"): {}})
+    run = overlapping([("easy", "hard", 40, 18, 17, 5, 1, 2, 0, 0, 0, 0)], {("easy", "hard"): {}})
     both = run.beside(TABLES.having(overlap=run["overlap"]), "published").by_size()
     assert both["overlap"].equals(run["overlap"])
     assert both["cells"].filter(pl.col("clean_pairs").is_not_null())["model"].unique(maintain_order=True).to_list() == [

@@ -96,6 +96,7 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
         "interventions": ["mms", f"{text}/own.py", "lora"],
         "intervention_parameters": {"own": {"word": text}},
         "plugins": {"plug": f"{text}/plug"},
+        "saw": {"plug": ["source labels", "target texts"]},
         "capability_interventions": ["mms"],
         "matrix": True,
         "protocol": "corrected",

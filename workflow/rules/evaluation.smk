@@ -107,6 +107,7 @@ rule metrics:
         surface=plan.methods.baselines,
         on_references=plan.jobs.on_references,
         tuned=json.dumps(plan.models.tuned_from_own),
+        saw=plan.methods.saw_json,
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:
@@ -124,4 +125,5 @@ rule metrics:
         "--protocol={params.protocol:q} --capability {params.capability:q} --trained {params.trained:q} "
         "--surface {params.surface:q} "
         "--on-references {params.on_references:q} --repeats {params.repeats:q} --absent {params.absent:q} "
-        "--overlap={input.overlap:q} --tuned={params.tuned:q} --seed={params.seed:q} --output={params.folder:q}"
+        "--overlap={input.overlap:q} --tuned={params.tuned:q} --saw={params.saw:q} "
+        "--seed={params.seed:q} --output={params.folder:q}"

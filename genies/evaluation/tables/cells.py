@@ -11,7 +11,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
-from genies.evaluation.clean import clean_figures
+from genies.evaluation.clean import clean_figures, fresh_figures
 from genies.evaluation.evaluations import Fits, evaluated
 from genies.evaluation.scored import scored
 from genies.evaluation.table import Table
@@ -39,12 +39,15 @@ TABLE = Table(
         **dict.fromkeys(("clean_pairs", "clean_clusters"), pl.Int64),
         **dict.fromkeys(("seen_difference", "seen_difference_low", "seen_difference_high"), pl.Float64),
         **NEWER_MEASURES,
+        **dict.fromkeys(("fresh_accuracy", "fresh_low", "fresh_high"), pl.Float64),
+        **dict.fromkeys(("fresh_pairs", "fresh_clusters"), pl.Int64),
+        **dict.fromkeys(("near_difference", "near_difference_low", "near_difference_high"), pl.Float64),
     },
 )
-"""Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high`` they are those of
-``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration error up to
-``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs. Cells of published results
-are made in ``genies.published.recomputed``."""
+"""Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high``, and from ``fresh_accuracy`` on, they
+are those of ``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration
+error up to ``calibration_error_by_chance`` is what 95 of 100 calibrated methods have on so many pairs. Cells of
+published results are made in ``genies.published.recomputed``."""
 
 Seen = Mapping[tuple[str, str], Collection[int]]
 """By (source, target), the target's examples of which the source's training split shows something."""
@@ -54,19 +57,23 @@ def rows(run: Measurements) -> pl.DataFrame:
     return run.cells
 
 
-def measured_cells(fits: Fits, seen: Seen | None = None) -> pl.DataFrame:
+def measured_cells(fits: Fits, seen: Seen | None = None, near: Seen | None = None) -> pl.DataFrame:
     """Metrics of every (model, intervention, source, target) that was evaluated; columns as in ``TABLE``.
 
     Args:
         fits: the evaluations to read.
         seen: see ``Seen``; without it nothing is known of clean pairs.
+        near: the same with near duplicates; without it nothing is known of fresh pairs.
 
     Raises:
         StoreError: a file is damaged, has other columns or a value that is no probability; what is asked for is
             not there; the overlap of a target is not known; or a model's interventions were tested on different
             pairs of one target.
     """
-    frame = TABLE.frame({**place, **_checked_cell(fits.folder, place, pairs, seen)} for place, pairs in evaluated(fits))
+    known = {"clean": seen, "fresh": near}
+    frame = TABLE.frame(
+        {**place, **_checked_cell(fits.folder, place, pairs, known)} for place, pairs in evaluated(fits)
+    )
     counts = frame.group_by("model", "target", maintain_order=True).agg(pl.col("test_pairs").unique().sort())
     for model, target, sizes in counts.filter(pl.col("test_pairs").list.len() > 1).iter_rows():
         raise StoreError(
@@ -77,22 +84,26 @@ def measured_cells(fits: Fits, seen: Seen | None = None) -> pl.DataFrame:
 
 
 def _checked_cell(
-    evaluations: Path, place: Mapping[str, str], pairs: pl.DataFrame, seen: Seen | None
+    evaluations: Path, place: Mapping[str, str], pairs: pl.DataFrame, known: Mapping[str, Seen | None]
 ) -> dict[str, Any]:
     source, target = place["source"], place["target"]
     path = evaluations / place["model"] / place["intervention"] / f"{source}.parquet"
-    if seen is not None and (source, target) not in seen:
-        raise StoreError(
-            f"{path}: nothing is known of the overlap of {target} with {source}; delete overlap.parquet in the run's "
-            "folder and run snakemake again"
-        )
+    examples: dict[str, Collection[int]] = {}
+    for kind, seen in known.items():
+        if seen is not None and (source, target) not in seen:
+            raise StoreError(
+                f"{path}: nothing is known of the overlap of {target} with {source}; delete overlap.parquet in the "
+                "run's folder and run snakemake again"
+            )
+        if seen is not None:
+            examples[kind] = seen[source, target]
     try:
-        return _cell(pairs, None if seen is None else seen[source, target])
+        return _cell(pairs, examples)
     except ValueError as error:
         raise StoreError(f"{path}: {target}: {error}; delete the file and run snakemake again") from None
 
 
-def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
+def _cell(pairs: pl.DataFrame, known: Mapping[str, Collection[int]]) -> dict[str, Any]:
     stated = {
         "accuracy": pairs["stated_accuracy"][0],
         "RMS_calibration_error": pairs["stated_RMS_calibration_error"][0],
@@ -102,21 +113,22 @@ def _cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
         unknown = dict.fromkeys(("low", "high", "calibration_error", "brier"))
         if pairs["probability"].null_count():
             return {**unknown, **stated, "test_pairs": len(pairs)}
-    cell = _judged_cell(pairs, seen if stated["accuracy"] is None else None)
+    cell = _judged_cell(pairs, known if stated["accuracy"] is None else {})
     # No interval belongs to an accuracy that follows another rule than the pairs.
     return cell if stated["accuracy"] is None else {**cell, "accuracy": stated["accuracy"], "low": None, "high": None}
 
 
-def _judged_cell(pairs: pl.DataFrame, seen: Collection[int] | None) -> dict[str, Any]:
+def _judged_cell(pairs: pl.DataFrame, known: Mapping[str, Collection[int]]) -> dict[str, Any]:
     judged = scored(pairs)
     low, high = judged.interval
-    clean = {} if seen is None else vars(clean_figures(judged, np.isin(pairs["example"], list(seen))))
+    of = {kind: np.isin(pairs["example"], list(examples)) for kind, examples in known.items()}
     return {
         "accuracy": float(judged.correct.mean()),
         "low": low,
         "high": high,
         **measures(judged.probability, judged.draws),
-        **clean,
+        **(vars(clean_figures(judged, of["clean"])) if "clean" in of else {}),
+        **(fresh_figures(judged, of["fresh"]) if "fresh" in of else {}),
     }
 
 

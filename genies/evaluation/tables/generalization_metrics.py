@@ -50,6 +50,8 @@ TABLE = Table(
         **dict.fromkeys(("capability_low", "capability_high"), pl.Float64),
         **dict.fromkeys(("capability_chosen_by", "capability_chosen_from", "remarks"), pl.String),
         **NEWER_MEASURES,
+        **dict.fromkeys(("fresh_accuracy", "fresh_low", "fresh_high"), pl.Float64),
+        "fresh_pairs": pl.Int64,
     },
 )
 """Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -19,6 +20,7 @@ from genies.evaluation.averages import (
     ranking,
     within_range,
 )
+from genies.evaluation.classes import UNKNOWN, Classes
 from genies.evaluation.metrics import CHANCE
 from genies.evaluation.table import Table
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
@@ -39,6 +41,8 @@ TABLE = Table(
         "degrees_of_freedom": pl.Float64,
         **{f"{name}{end}": pl.Float64 for name in (*AVERAGED, DIFFERENCE) for end in ("", "_low", "_high")},
         **{f"{name}_examples{end}": pl.Float64 for name in OVER_EXAMPLES for end in ("_low", "_high")},
+        "saw": pl.String,
+        "rank": pl.Int64,
     },
 )
 """Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
@@ -46,12 +50,15 @@ degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same sh
 ``shifts_at_chance`` counts shifts whose accuracy's interval contains 0.5; null where one has no interval. The interval
 of the difference to the best is that of ``comparisons.csv``, simultaneous for all comparisons of the block: for new
 shifts, or where these cannot support a claim about new ones, for new examples; where the two were not tested, there is
-none. ``may_be_best`` is false where any other
-intervention is shown to be better there."""
+none. ``saw`` is the class of the intervention (``genies.evaluation.classes``), and what is said of the best holds
+within it: ``rank``, differences, and ``may_be_best``, which is false where any other intervention of the class is shown
+to be better there, and null where it has no other."""
+ROUNDING = 1e-12
+"""Means that differ by less have one rank."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return leaderboard(run.metrics, run.benchmarks, run.examples, run["comparisons"])
+    return leaderboard(run.metrics, run.benchmarks, run.examples, run["comparisons"], run.classes)
 
 
 def leaderboard(
@@ -59,11 +66,12 @@ def leaderboard(
     benchmarks: Benchmarks | None = None,
     examples: DrawnMeans | None = None,
     comparisons: pl.DataFrame | None = None,
+    classes: Classes = MappingProxyType({}),
 ) -> pl.DataFrame:
     """Averages over shifts of every (model, intervention), best accuracy first, columns as in ``TABLE``.
 
-    ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block, paired by shift
-    (null for the best one itself). A metric that is null for one shift has no average, and an average over the
+    ``difference_to_best`` is the mean difference of accuracy to the best intervention of the block and class, paired
+    by shift (null for the best one itself). A metric that is null for one shift has no average, and an average over the
     shifts of one source has no interval for new shifts.
 
     Args:
@@ -72,11 +80,13 @@ def leaderboard(
         examples: knows what other examples would change; without it, intervals over examples are null.
         comparisons: of these interventions, columns as in ``genies.evaluation.tables.comparisons.TABLE``; without it,
             differences to the best have no intervals, and nothing is said of ``may_be_best``.
+        classes: of the interventions.
     """
-    compared = _Compared(comparisons)
+    compared = _Compared(comparisons, classes)
     rows = []
     for names, weighted, shifts in blocks(metrics, benchmarks):
-        ranked = ranking(shifts, weighted)
+        ranked = ranking(shifts, weighted, classes)
+        means = {name: float(own.select(pl.mean("generalization_accuracy")).item()) for name, own in ranked}
         for intervention, own in ranked:
             row: dict[str, Any] = {**names, "intervention": intervention, **_counts(own)}
             row["may_be_best"] = compared.may_be_best(tuple(names.values()), intervention)
@@ -87,16 +97,19 @@ def leaderboard(
                     row["degrees_of_freedom"] = mean.degrees_of_freedom
                 if name in OVER_EXAMPLES and examples:
                     row |= interval_columns(f"{name}_examples", examples.interval(used, name))
-            if intervention != ranked[0][0]:
-                row |= compared.intervals(tuple(names.values()), intervention, ranked[0][0])
+            best, saw = own["best_intervention"][0], classes.get(intervention, UNKNOWN)
+            if intervention != best:
+                row |= compared.intervals(tuple(names.values()), intervention, best)
+            others = [mean for name, mean in means.items() if classes.get(name, UNKNOWN) == saw]
+            row |= {"saw": saw, "rank": 1 + sum(mean > means[intervention] + ROUNDING for mean in others)}
             rows.append(row)
     return TABLE.frame(rows)
 
 
 class _Compared:
-    """Comparisons by what is averaged over."""
+    """Comparisons within classes by what is averaged over."""
 
-    def __init__(self, comparisons: pl.DataFrame | None) -> None:
+    def __init__(self, comparisons: pl.DataFrame | None, classes: Classes) -> None:
         self._ends: dict[tuple[str, ...], tuple[str | None, tuple[float, float] | None]] = {}
         self._untested: set[tuple[str, ...]] = set()
         self._worse: dict[tuple[str, ...], bool] = {}
@@ -106,6 +119,8 @@ class _Compared:
             block = tuple(row[name] for name in BLOCK)
             low, high, verdict = row["low"], row["high"], row["verdict"]
             both = row["intervention"], row["other"]
+            if classes.get(both[0], UNKNOWN) != classes.get(both[1], UNKNOWN):
+                continue
             over = row["interval_over"]
             if verdict == NOT_TESTED:
                 self._untested |= {(*block, *both), (*block, *reversed(both))}
@@ -128,7 +143,7 @@ class _Compared:
         return neither | interval_columns(f"{DIFFERENCE}_examples", ends)
 
     def may_be_best(self, block: tuple[str, ...], intervention: str) -> bool | None:
-        """Whether no other intervention of the block is shown to be better; None where nothing was compared."""
+        """Whether no other of the block and class is shown to be better; None where nothing was compared."""
         worse = self._worse.get((*block, intervention))
         return None if worse is None else not worse
 

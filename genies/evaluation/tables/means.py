@@ -8,6 +8,7 @@ and *new shifts and targets*, where those that share a target are alike as well 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -23,6 +24,7 @@ from genies.evaluation.averages import (
     within_range,
 )
 from genies.evaluation.bootstrap import OVER_SHIFTS, DrawnMeans
+from genies.evaluation.classes import Classes
 from genies.evaluation.table import Table
 from genies.evaluation.uncertainty import two_way_mean
 
@@ -47,21 +49,27 @@ for new shifts they stand in ``comparisons.csv``."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return means(run.metrics, run.examples, run.benchmarks)
+    return means(run.metrics, run.examples, run.benchmarks, run.classes)
 
 
-def means(metrics: pl.DataFrame, examples: DrawnMeans, benchmarks: Benchmarks | None = None) -> pl.DataFrame:
+def means(
+    metrics: pl.DataFrame,
+    examples: DrawnMeans,
+    benchmarks: Benchmarks | None = None,
+    classes: Classes = MappingProxyType({}),
+) -> pl.DataFrame:
     """Means over shifts, columns as in ``TABLE``, in the order of the leaderboard.
 
     Args:
         metrics: a row per model, intervention and shift, as in ``tables.generalization_metrics.TABLE``.
         examples: knows what other examples would change.
         benchmarks: sets of shifts to average over as well.
+        classes: of the interventions; differences are to the best one of the same class.
     """
     rows = [
         {**names, "intervention": intervention, "metric": metric, **row}
         for names, weighted, shifts in blocks(metrics, benchmarks)
-        for intervention, own in ranking(shifts, weighted)
+        for intervention, own in ranking(shifts, weighted, classes)
         for metric, used in averaged(own)
         for row in _rows(used, metric, examples)
     ]

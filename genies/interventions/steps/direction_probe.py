@@ -71,6 +71,7 @@ class DirectionProbe(Intervention[Pairs]):
     """
 
     repeated_over = "tie orders"
+    saw = ("source labels",)
     no_text_scores = ""
     ties_: tuple[int, int]
     text_moments_: np.ndarray | None = None

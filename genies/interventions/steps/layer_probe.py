@@ -36,6 +36,7 @@ class LayerProbe(Intervention[Pairs]):
     """
 
     features = ("residual",)
+    saw = ("source labels",)
     fit_views = predict_views = ("plain",)
     no_text_scores = ""
     ties_: tuple[int, int]

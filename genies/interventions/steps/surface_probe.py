@@ -39,6 +39,7 @@ class SurfaceProbe(Intervention[Pairs]):
     """
 
     features = ("texts",)
+    saw = ("source labels",)
     no_text_scores = ""
 
     def __init__(self, *, strength: PositiveFloat = 1.0, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:

@@ -51,6 +51,7 @@ class TunedReward(TextScoring):
         adapter_config_: what PEFT needs to know of the adapter, as JSON values; None without one.
     """
 
+    saw = ("source labels",)
     no_text_scores = ""
     text_scores_compare = "within a prompt"
     quantization: Quantization | None = None

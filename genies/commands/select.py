@@ -1,0 +1,77 @@
+"""The verb ``select``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genies.errors import ConfigError
+from genies.evaluation.choice import choices
+from genies.evaluation.table import write_csv
+from genies.evaluation.uncertainty import supports_new_shifts
+from genies.report.tables import Tables
+from genies.report.words import number, span
+
+
+def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -> None:
+    """Choose an intervention on shifts that have nothing in common with a benchmark, and report it on that.
+
+    Next to it stands the one that is best on the benchmark itself, and by how much its mean is too high. Interventions
+    are compared with those that saw the same. Several runs of one model, such as runs with other parameters, are
+    chosen from together.
+
+    Args:
+        *runs: folders of results, of runs over more shifts than the benchmark's, or of `genies published`.
+        benchmark: name of the shifts that are reported on.
+        output: CSV to write, with every figure.
+
+    Raises:
+        StoreError: a table is missing or damaged.
+        DataError: a run has no shift of the benchmark, or none apart from it.
+    """
+    if not runs:
+        raise ConfigError("select: name the folder of a run's results, such as results/published69")
+    tables = {folder: Tables.of_run(folder, earlier=True) for folder in runs}
+    names = Counter(place for own in tables.values() for place in _places(own.metrics))
+    metrics: list[pl.DataFrame] = []
+    classes: dict[str, str] = {}
+    for folder, own in tables.items():
+        twice = [name for model, name in _places(own.metrics) if names[model, name] > 1]
+        renamed = {name: f"{name} ({folder.name})" for name in twice}
+        metrics.append(own.metrics.with_columns(pl.col("intervention").replace(renamed)))
+        classes |= {renamed.get(name, name): saw for name, saw in own.classes.items()}
+    found = choices(pl.concat(metrics), classes, benchmark)
+    for row in found.iter_rows(named=True):
+        print(*_lines(row, benchmark), sep="\n")
+    if output:
+        write_csv(found, output)
+
+
+def _places(metrics: pl.DataFrame) -> set[tuple[str, str]]:
+    return {*metrics.select("model", "intervention").iter_rows()}
+
+
+def _lines(row: Mapping[str, Any], benchmark: str) -> Iterator[str]:
+    yield f"{row['model']}, interventions that saw {row['saw']}: {row['candidates']}"
+    if row["incomplete"]:
+        yield f"  not tested on all of the shifts, and left out: {row['incomplete']}"
+    if not row["candidates"]:
+        return
+    yield (
+        f"  chosen on {row['chosen_on']} other shifts ({row['dropped']} more share a distribution with {benchmark}): "
+        f"{row['chosen']}, {number(row['accuracy_there'])} there"
+    )
+    yield f"  on the {row['reported_on']} of {benchmark}: {_estimate(row, 'accuracy')}, 95 % interval for new shifts"
+    yield f"  chosen on these themselves: {row['naive']}, {_estimate(row, 'naive_accuracy')}"
+    yield f"  optimism: {_estimate(row, 'optimism')}"
+    if not supports_new_shifts(row["degrees_of_freedom"]):
+        yield "  the shifts have so few sources that their intervals support no claim about new ones"
+
+
+def _estimate(row: Mapping[str, Any], name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return number(row[name]) + ("" if low is None else f" ({span(low, high)})")
