@@ -21,7 +21,7 @@ from genies.report.classes import among, by_class, several
 from genies.report.cost import computing, costs, in_words
 from genies.report.directions import one_or_several
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
-from genies.report.predicted import without_labels
+from genies.report.predicted import worth_of_predictions
 from genies.report.progress import readable
 from genies.report.sensitivity import labels_help, still_gaining
 from genies.report.tables import Tables
@@ -72,7 +72,7 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     if by_chance := beyond_null(tables["nulls"].filter(model=model)):
         yield Finding("What labels add", by_chance, "shifts")
     of_model = (tables[name].filter(model=model) for name in ("prediction_errors", "prediction_alarms"))
-    if predicted := without_labels(*of_model):
+    if predicted := worth_of_predictions(*of_model):
         yield Finding("Known without target labels?", predicted, "predictions")
     if gaining := still_gaining(tables["learning_curves"].filter(model=model)):
         yield Finding("More training pairs?", gaining, "sensitivity")
@@ -106,17 +106,17 @@ class _Best:
 
 
 def _of_sets(tables: Tables, model: str, board: pl.DataFrame, metrics: pl.DataFrame) -> Iterator[_Best]:
-    first = True
     for label, averaged_over, benchmark in _sets(board, metrics):
         block = board.filter(label=label, averaged_over=averaged_over).to_dicts()
         compared = tables["comparisons"].filter(model=model, label=label, averaged_over=averaged_over)
         base = [row for row in block if row["intervention"] == BASELINE]
-        for saw, rows in by_class(block).items():
-            of = among(saw) if several(block) else ""
-            about = _about(label, benchmark) + (f", {of}" if of and not first else "")
+        for place, (saw, rows) in enumerate(by_class(block).items()):
+            about, of = _about(label, benchmark), among(saw) if several(block) else ""
+            if place and len(rows) == 1:
+                continue  # The only one of its kind is best of nothing; the leaderboard shows it.
+            about += f", {of}" if place else ""
             finding = Finding(about, best_method(rows, compared, of, base), "differences")
             yield _Best(finding, rows[0]["intervention"], _shifts_of(label, benchmark))
-            first = False
 
 
 def _sets(board: pl.DataFrame, metrics: pl.DataFrame) -> list[tuple[str, str, str | None]]:

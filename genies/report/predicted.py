@@ -67,6 +67,11 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
     return f"{text} Both are worse by more than noise.{_alarm(of_all, alarms)}"
 
 
+def worth_of_predictions(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
+    """The same; also None where there are too few shifts to know, which changes no conclusion."""
+    return without_labels(errors.filter(pl.col("verdict") != TOO_FEW), alarms)
+
+
 def _too_few(row: Row) -> str:
     if not row["cells"]:
         return (
