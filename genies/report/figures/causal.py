@@ -14,8 +14,8 @@ KIND = Kind(
     "directions",
     rank=1,
     heading="What directions change in the model",
-    text="How much more the untouched model prefers best responses (log-probability of the best response less that of "
-    "the worse one, in nats) when the direction of the source is erased from every layer, or added to one layer. "
+    text="By how much the model's own preference for best responses (log-probability of the best response less that of "
+    "the worse one, in nats) changes when the direction of the source is erased from every layer, or added to one. "
     "Intervals are for other examples; the bands span the effects of random directions.",
     panels=False,
 )
