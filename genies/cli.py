@@ -69,6 +69,7 @@ VERBS = {
     "directions": Verb(
         "genies.stages.directions:write_directions", "compare the directions of sources, and erase them"
     ),
+    "causal": Verb("genies.stages.causal:write_causal", "say what directions change in the model itself"),
     "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
     "learning-curves": Verb(
         "genies.stages.curves:write_learning_curves", "say what probes reach with fewer training pairs"

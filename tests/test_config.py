@@ -92,7 +92,8 @@ def test_any_values_are_a_configuration_or_one_line_of_refusal(values: dict) -> 
 
 def test_lists_and_mappings_of_the_command_line_mean_what_they_mean_in_a_file() -> None:
     entries = ["extraction={layers: [0, 4], heads: none}", "further_seeds=[1, 2]", "interventions=[mms, '7']",
-               "limit={train: 50, distributions: {north: {test: null}}}",
+               "limit={train: 50, distributions: {north: {test: null}}}", "causal={texts: 20, strengths: [0.5, 2]}",
+               "learning_curves={sizes: [10]}", "few_labels={counts: [4], copies: 2}",
                "intervention_parameters={lora: {learning_rate: 2.0e-4, steps: 10, quantization: null}}"]  # fmt: skip
     config = read_config([REPOSITORY / "config/config.yaml"], entries)
     assert config.extraction.layers == (0, 4) and config.extraction.heads == "none"
@@ -101,3 +102,6 @@ def test_lists_and_mappings_of_the_command_line_mean_what_they_mean_in_a_file() 
     assert config.limit.distributions == {"north": {"test": None}}
     lora = config.intervention_parameters["lora"]
     assert (lora["learning_rate"], lora["steps"], lora["quantization"]) == (2.0e-4, 10, None)
+    assert config.causal and (config.causal.texts, config.causal.strengths, config.causal.draws) == (20, (0.5, 2), 19)
+    assert config.learning_curves and config.learning_curves.sizes == (10,)
+    assert config.few_labels and (config.few_labels.counts, config.few_labels.copies) == ((4,), 2)

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from helpers import FAMILY_SIZES, save_model, save_tokenizer, write_distribution
@@ -23,8 +24,8 @@ from genies.costs.rates import UTILISATION, Rate
 from genies.costs.sketch import PUBLISHED_SHAPES, Sketch, published_config, read_config, trained_weights
 from genies.costs.table import render
 from genies.costs.trees import CHARACTERS_PER_TOKEN, Trees
-from genies.engine.decoder import Decoder
-from genies.engine.forest import build_tree
+from genies.engine.decoder import Decoder, Features
+from genies.engine.forest import PackedBatch, build_tree
 from genies.engine.options import Extraction
 from genies.engine.reads import to_flags
 from genies.engine.scoring import Scorer, lay_out
@@ -33,6 +34,7 @@ from genies.files import read_json, write_json
 from genies.interventions.registry import make
 from genies.models.describe import describe_model
 from genies.plan import Plan
+from genies.stages.causal import write_causal
 from genies.stages.extract import extract_distributions
 from genies.stages.tokenize import tokenize_splits
 from genies.stages.tune import tune_sources
@@ -200,6 +202,38 @@ def test_trainings_are_counted_by_what_their_steps_read(run: Run, monkeypatch: p
         assert file.stat().st_size - header == trained
     probes = 8 * 16 * 32 * 2 * 2  # mms and cra on two sources: 16 vectors, at most 32 wide
     assert costs.models[0].disk["fits"] == 2 * trained + probes
+
+
+def test_passes_with_a_direction_changed_are_counted_as_they_are_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = ("causal={texts: 200, strengths: [1, 2], draws: 19}", "interventions=[lat_stim_1]")
+    costs = run.costs(*entries)
+    part = next(part for part in costs.models[0].parts if part.name == "causal")
+    assert (part.jobs, part.loads) == (1, 1) and part.operations > 0
+    run.make(Extraction(device="cpu"), *entries)
+    passed = 0
+
+    def counting(decoder: Decoder, batch: PackedBatch) -> Features:
+        nonlocal passed
+        row, column = np.divmod(batch.last, batch.tokens.shape[1])
+        filled = np.zeros(len(batch.tokens), np.int64)
+        np.maximum.at(filled, row, column + 1)
+        passed += int(filled.sum())
+        return read(decoder, batch)
+
+    read = Decoder.read
+    monkeypatch.setattr(Decoder, "read", counting)
+    monkeypatch.setattr(Scorer, "may_pack", lambda *_: True)  # the self-test's passes are not counted
+    plan = run.plan(*entries)
+    write_causal(
+        *plan.selection.learning_pairs, model=plan.files.model("tiny"), train=plan.data.train(plan.selection.sources),
+        test=plan.data.test(plan.selection.tested), activations=[plan.files.results / "activations.json"], texts=200,
+        strengths=[1, 2], draws=19, extraction=Extraction(device="cpu"), output=Path("causal.csv"),
+    )  # fmt: skip
+    # Of examples with three responses, which are a third, it passes two.
+    assert passed <= part.tokens < 1.2 * passed
+    assert run.costs(*entries).jobs == run.costs(*entries[1:]).jobs + 1
 
 
 def test_operations_are_those_of_torchs_own_counter() -> None:

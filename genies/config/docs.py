@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from genies.config.load import load_config
 from genies.config.sections import (
+    Causal,
     Config,
     Ensemble,
     FewLabels,
@@ -119,6 +120,7 @@ SECTIONS: dict[str, type] = {
     "ensembles.<name>": Ensemble,
     "learning_curves": LearningCurves,
     "few_labels": FewLabels,
+    "causal": Causal,
     "sweep": Sweep,
     "folders": Folders,
 }

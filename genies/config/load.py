@@ -15,7 +15,10 @@ from genies.config.sections import Config
 from genies.errors import ConfigError
 
 WITH_NUMBERS = frozenset(
-    {"ensembles", "extraction", "further_seeds", "intervention_parameters", "limit", "mixtures", "sweep"}
+    {
+        *("causal", "ensembles", "extraction", "few_labels", "further_seeds", "intervention_parameters"),
+        *("learning_curves", "limit", "mixtures", "sweep"),
+    }
 )
 """Keys whose lists and mappings hold numbers."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")

@@ -105,6 +105,22 @@ class FewLabels(Section):
     )
 
 
+class Causal(Section):
+    """Passes in which directions are erased or added."""
+
+    texts: Annotated[int, Whole(2, 200)] = Field(
+        200, description="Test texts of each target that are passed, at most; a pair has two."
+    )
+    strengths: tuple[Annotated[Real, Field(gt=0, le=1_000)], ...] = Field(
+        (1.0, 2.0, 4.0),
+        min_length=1,
+        description="How long an added direction is, in distances between the means of best and worse responses.",
+    )
+    draws: Annotated[int, Whole(19, 999)] = Field(
+        19, description="Random directions that each is compared with. With 19 of them, no p-value is below 0.05."
+    )
+
+
 class TunedModel(Section):
     """A reward model that the run trains, as a model of its own."""
 
@@ -258,6 +274,11 @@ class Config(_Read):  # type: ignore[misc]
         description="Whether the directions that sources and probes find in the residual stream are compared, layer by "
         "layer, and erased: is there one direction for all sources? Needs an intervention that reads every layer under "
         "the view `plain`, such as lat_stim_1.",
+    )
+    causal: Causal | None = Field(
+        None,
+        description="Passes in which the direction of a source is erased, or added, for `causal.csv`: does the model "
+        "use it itself? `{}` for the defaults; see below. It needs what `directions` needs, and passes of its own.",
     )
     extraction: Extraction = Field(default_factory=Extraction, description="How activations are extracted.")
     trainings_per_job: PositiveInt = Field(

@@ -225,6 +225,7 @@ def _model_costs(
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     found = [
         parts.extraction(plan, sketch, splits, here),
+        *parts.causal(plan, model.name, sketch, splits, here),
         *(_reading(plan, name, model, sketch, splits, here) for name in parts.counted_texts(plan)),
     ]
     conversion = {"model": CONVERTED_BYTES * sketch.parameters} if model.is_converted else {}

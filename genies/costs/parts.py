@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 EXTRACTION = "extraction"
 """Name of the part that reads every view of every text once."""
+CAUSAL = "causal"
+"""Name of the part that passes some texts with a direction erased or added."""
 SELF_TEST_TEXTS = 3 * (2 + 2)
 """How often a self-test reads what comes before prompts: of three examples, twice packed and once per response."""
 SELF_TEST_TEXTS_APART = 2 * 2
@@ -28,8 +30,8 @@ SELF_TEST_TEXTS_APART = 2 * 2
 
 
 def timed(part: Part, sketch: Sketch, rate: Rate, here: Here) -> Part:
-    """The part with its hours. On CPUs a job of an extraction takes all cores, one of an intervention takes one."""
-    side_by_side = part.name != EXTRACTION and here.device.type == "cpu"
+    """The part with its hours. On CPUs a job of an intervention takes one core, any other that passes texts all."""
+    side_by_side = part.name not in (EXTRACTION, CAUSAL) and here.device.type == "cpu"
     computing = here.hours(part.reading, part.training, sketch.shape.hidden, part.dtype_here)
     starting = here.job_hours(part.jobs, part.loads * sketch.parameters, side_by_side)
     return replace(part, hours=rate.hours(part.operations, part.dtype), hours_here=computing + starting)
@@ -43,6 +45,30 @@ def extraction(plan: Plan, sketch: Sketch, splits: Sequence[SplitCounts], here: 
     dtype = plan.config.extraction.dtype
     jobs = sum(bool(plan.jobs.batch(batch)) for batch in plan.jobs.batches)
     return Part(EXTRACTION, trees.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))
+
+
+def causal(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts], here: Here) -> list[Part]:
+    """What trying directions passes of a model; nothing on one whose layers are not stored, and no part if not asked.
+
+    A split's examples count with all of their responses, of which two are passed.
+    """
+    asked, dtype = plan.config.causal, plan.config.extraction.dtype
+    if asked is None:
+        return []
+    found = {split.distribution: split for split in splits if split.split == "test"}
+    targets = [target for source in plan.selection.sources for target in plan.selection.targets[source]]
+    changed = (1 + len(set(asked.strengths))) * (1 + asked.draws)
+    passed, scored, tests = Trees(), 0.0, 0.0
+    for target in dict.fromkeys(targets) if plan.methods.has_directions(name) else ():
+        # Once as it is, and then for each source with its direction and the random ones.
+        split, count = found[target], 1 + changed * targets.count(target)
+        share = min(1.0, asked.texts // 2 / max(1, split.examples))
+        passed += split.plain.times(share * count)
+        scored += value_of(split.scored) * share * count
+        tests += split.plain_self_test
+    reading = operations(sketch, passed) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
+    jobs = int(plan.methods.has_directions(name))
+    return [Part(CAUSAL, passed.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))]
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:

@@ -47,6 +47,7 @@ class Measurements:
         nulls: files of the stage ``nulls``, one for each model.
         learning_curves, few_labels: files of the stages of these names, likewise.
         directions: files of the stage ``directions``, each a table of one model.
+        causal: files of the stage ``causal``, one for each model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
         tuned: by model of the run that was tuned from another one of it, the name of that one.
@@ -65,6 +66,7 @@ class Measurements:
     learning_curves: Sequence[Path] = ()
     few_labels: Sequence[Path] = ()
     directions: Sequence[Path] = ()
+    causal: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     tuned: Mapping[str, str] = field(default_factory=dict)

@@ -96,4 +96,4 @@ class Jobs:
             return 0
         if rule == "tune" and intervention is not None:
             device = self.device(intervention)
-        return gpus_of_job(device, local) if rule in ("extract", "tune") else 1
+        return gpus_of_job(device, local) if rule in ("extract", "causal", "tune") else 1

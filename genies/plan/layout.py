@@ -129,6 +129,13 @@ class Layout:
         return [folder / name for folder in self.directions for name in DIRECTION_TABLES]
 
     @property
+    def causal(self) -> list[Path]:
+        """What the stage ``causal`` writes for each model, likewise."""
+        if not self._config.causal:
+            return []
+        return [self.results / "causal" / f"{name}.csv" for name in self._models if self._methods.has_directions(name)]
+
+    @property
     def overlap(self) -> Path:
         """Which test examples also appear in training splits."""
         return self.results / "overlap.parquet"

@@ -114,6 +114,25 @@ RULES: Mapping[str, Rule] = {
     "erasure": Rule(
         PLACE, (*PLACE, "layer", "accuracy", "erased_accuracy", "loss", "random_loss", "random_loss_most", "draws", "p")
     ),
+    "causal": Rule(
+        ("model", "source", "target", "change", "strength"),
+        (
+            "model",
+            "source",
+            "target",
+            "layer",
+            "change",
+            "texts",
+            "lead",
+            "effect",
+            "random_effect",
+            "random_low",
+            "random_high",
+            "draws",
+            "p",
+            "p_adjusted",
+        ),
+    ),
     "answers": Rule(PLACE, PLACE),
     "text_scores": Rule(PLACE, PLACE),
     "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),

@@ -17,6 +17,7 @@ from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
 from genies.report.baselines import beyond_counting, beyond_null
 from genies.report.best import best_method, equal, have
+from genies.report.causal import used
 from genies.report.classes import among, by_class, several
 from genies.report.cost import computing, costs, in_words
 from genies.report.directions import one_or_several
@@ -81,6 +82,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
     layers, erased = (tables[name].filter(model=model) for name in ("direction_layers", "erasure"))
     if alike := one_or_several(layers, erased):
         yield Finding("One direction, or several?", alike, "directions")
+    if caused := used(tables["causal"].filter(model=model)):
+        yield Finding("Does the model use it?", caused, "directions")
     if stated := _stated(tables["claims"].filter(model=model)):
         yield Finding("Next to the paper", stated, "claims")
     named = f"the method with the highest mean accuracy over {over},"

@@ -27,7 +27,7 @@ ROWS = 12
 """Interventions that a model's table shows at most; the rest is in the file."""
 LABELS = 3
 """Labels that it shows at most, each with an interval."""
-ON_GPU = ("extract", "tune", "plugin", "sweep_source")
+ON_GPU = ("extract", "causal", "tune", "plugin", "sweep_source")
 """Rules whose jobs compute with the model."""
 
 GpusHeld = Callable[[str, str | None], int]

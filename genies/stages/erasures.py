@@ -11,13 +11,10 @@ from genies.data.pairs import text_seed
 from genies.interventions.base import Intervention
 from genies.interventions.steps.directions import direct
 from genies.interventions.steps.erasure import Eraser, accuracy, erasers
-from genies.interventions.steps.permutations import chosen_sites, signs
-from genies.stages.layers import SplitLayers
+from genies.stages.layers import SplitLayers, most_accurate_layer
 
 RANDOM_ERASURES = 19
 """Random directions of each source; the fewest that can show p = 0.05."""
-SPLIT_SEED = 42
-"""Of the folds by which a layer is chosen, as of probes."""
 
 
 def erasures(
@@ -36,7 +33,7 @@ def erasures(
     """
     for target in splits.sources:
         sources = [name for name in splits.sources if name == target or target in targets.get(name, ())]
-        layer = _layer(probes, splits, target)
+        layer = most_accurate_layer(probes, splits, target)
         probe = next(iter(probes.values()))
         train, test = (splits.texts(probe, target, split, layer) for split in ("train", "test"))
         own = {name: accuracy(train, test, direct(probe)) for name, probe in probes.items()}
@@ -65,18 +62,3 @@ def _erased(
         for name, probe in probes.items():
             after[name].append(accuracy(*erased, direct(probe)))
     return {name: np.array(accuracies) for name, accuracies in after.items()}
-
-
-def _layer(probes: Mapping[str, Intervention], splits: SplitLayers, target: str) -> int:
-    """The layer in which differences of means are most accurate out of fold, of those that all probes read."""
-    bound = {name: splits.bound(probe, target, "train") for name, probe in probes.items()}
-    layers = sorted(set.intersection(*(set(probe.site_layers(bound[name])) for name, probe in probes.items())))
-    probe = next(iter(probes.values()))
-    cluster = splits.sources[target].cluster
-    differences = ((layer, _differences(splits.texts(probe, target, "train", layer))) for layer in layers)
-    kept = chosen_sites(differences, signs(cluster, 0, 0), cluster, 1, SPLIT_SEED)
-    return layers[int(np.flatnonzero(kept[:, 0])[0])]
-
-
-def _differences(texts: np.ndarray) -> np.ndarray:
-    return (texts[:, 0] - texts[:, 1])[:, None].astype(np.float32)

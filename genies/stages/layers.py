@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,14 @@ import numpy as np
 from genies.data.options import Split
 from genies.data.reading import SplitPairs, read_test, read_training
 from genies.interventions.base import Intervention
+from genies.interventions.steps.permutations import chosen_sites, signs
 from genies.making import data_roles
 from genies.stages.stored import stored_pairs
 from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
+
+SPLIT_SEED = 42
+"""Of the folds by which a layer is chosen, as of probes."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,24 @@ class SplitLayers:
         if split == "train":
             return found
         return np.where(self.targets[name].best_first[:, None, None], found, found[:, ::-1])
+
+
+def most_accurate_layer(probes: Mapping[str, Intervention], splits: SplitLayers, source: str) -> int:
+    """The layer in which differences of means rank most training pairs right out of fold, of those all probes read.
+
+    Args:
+        probes: by name; they read the same view.
+        splits: the run's.
+        source: whose training pairs.
+    """
+    bound = {name: splits.bound(probe, source, "train") for name, probe in probes.items()}
+    layers = sorted(set.intersection(*(set(probe.site_layers(bound[name])) for name, probe in probes.items())))
+    probe = next(iter(probes.values()))
+    cluster = splits.sources[source].cluster
+    differences = ((layer, _differences(splits.texts(probe, source, "train", layer))) for layer in layers)
+    kept = chosen_sites(differences, signs(cluster, 0, 0), cluster, 1, SPLIT_SEED)
+    return layers[int(np.flatnonzero(kept[:, 0])[0])]
+
+
+def _differences(texts: np.ndarray) -> np.ndarray:
+    return (texts[:, 0] - texts[:, 1])[:, None].astype(np.float32)

@@ -48,6 +48,7 @@ def write_tables(
     learning_curves: Sequence[Path] = (),
     few_labels: Sequence[Path] = (),
     directions: Sequence[Path] = (),
+    causal: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
     saw: Mapping[str, str] = MappingProxyType({}),
@@ -76,6 +77,7 @@ def write_tables(
         learning_curves: what ``genies learning-curves`` wrote, for each model.
         few_labels: what ``genies few-labels`` wrote, for each model.
         directions: what ``genies directions`` wrote, all tables of each model.
+        causal: what ``genies causal`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
         saw: class of each intervention by what it saw, in the words of ``genies.evaluation.classes``.
@@ -109,6 +111,7 @@ def write_tables(
         learning_curves=learning_curves,
         few_labels=few_labels,
         directions=directions,
+        causal=causal,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
         tuned=tuned,

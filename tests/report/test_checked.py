@@ -17,6 +17,7 @@ from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import (
     answers,
     best_of_n,
+    causal,
     claims,
     cues,
     direction_layers,
@@ -114,6 +115,9 @@ OF_LAYER = {"model": "small", "intervention": "mean_difference", "layer": 3, "so
 TRANSFERRED = {**PLACED, "layer": 3, "predicted_accuracy": 0.7, "accuracy": 0.72, "remainder": 0.02}
 ERASED = {**PLACED, "layer": 3, "accuracy": 0.8, "erased_accuracy": 0.6, "loss": 0.2, "random_loss": 0.0,
           "random_loss_most": 0.03, "draws": 19, "p": 0.05}  # fmt: skip
+CAUSED = {"model": "small", "source": "easy", "target": "hard", "layer": 3, "change": "erased", "texts": 200,
+          "lead": 1.5, "effect": -0.4, "low": -0.6, "high": -0.2, "random_effect": 0.01, "random_low": -0.1,
+          "random_high": 0.1, "draws": 19, "p": 0.05, "p_adjusted": 0.05}  # fmt: skip
 FULL = TABLES.having(
     moved=moved.TABLE.frame([MOVED]),
     predictions=predictions.TABLE.frame([PREDICTION]),
@@ -126,6 +130,7 @@ FULL = TABLES.having(
     direction_layers=direction_layers.TABLE.frame([OF_LAYER]),
     transfer=transfer.TABLE.frame([TRANSFERRED]),
     erasure=erasure.TABLE.frame([ERASED]),
+    causal=causal.TABLE.frame([CAUSED, {**CAUSED, "change": "added", "strength": 1.0}]),
     surface=surface.TABLE.frame([LENGTH]),
     cues=cues.TABLE.frame([CUE]),
     nulls=nulls.TABLE.frame([BY_CHANCE]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from test_page import TABLES, Page
 
-from genies.evaluation.tables import direction_layers, directions, erasure
+from genies.evaluation.tables import causal, direction_layers, directions, erasure
+from genies.report.causal import used
 from genies.report.directions import main_layer, one_or_several, verdict
 from genies.report.page import render
 
@@ -25,7 +26,20 @@ ALIKE = [
     {**PLACE, "source": source, "other_source": other, "layer": layer}
     for source, other, layer in (("easy", "hard", 3), ("easy", "code", 3), ("easy", "hard", 2))
 ]
+CHANGE = {
+    "model": "small", "source": "easy", "layer": 3, "texts": 200, "lead": 1.5, "random_effect": 0.01,
+    "random_low": -0.1, "random_high": 0.1, "draws": 19, "p": 0.05,
+}  # fmt: skip
+CAUSED = causal.TABLE.frame(
+    {**CHANGE, "target": target, "change": change, "strength": strength, "effect": effect, "low": effect - 0.1,
+     "high": effect + 0.1, "p_adjusted": p}
+    for target, change, strength, effect, p in (
+        ("easy", "erased", None, -0.4, 0.05), ("easy", "added", 1.0, 0.2, 0.3), ("easy", "added", 2.0, 0.5, 0.05),
+        ("hard", "erased", None, -0.2, 0.6), ("hard", "added", 1.0, 0.1, 0.6), ("hard", "added", 2.0, 0.3, 0.05),
+    )
+)  # fmt: skip
 DIRECTIONS = {
+    "causal": CAUSED,
     "directions": directions.TABLE.frame([*ALIKE, {**ALIKE[0], "other": "mms", "other_source": "easy"}]),
     "direction_layers": LAYERS,
     "erasure": ERASED,
@@ -72,3 +86,25 @@ def test_a_heat_map_of_the_layer_has_every_two_sources_both_ways():
 
 def test_without_directions_the_page_has_no_section():
     assert 'id="directions"' not in render("trial", TABLES, {"configuration": {"seed": 3}})
+
+
+def test_what_directions_change_is_said_and_drawn():
+    assert used(CAUSED) == (
+        "Erasing the direction of the source from every layer changes the model's own preference for best responses, "
+        "1.500 nats on average, by −0.300 (random directions by 0.010; more than chance on 1 of 2 targets). Adding it "
+        "to one layer changes it, with 1 times its length, by 0.150 (random directions by 0.010; more than chance on "
+        "0 of 2 targets); with 2 times its length, by 0.400 (random directions by 0.010; more than chance on 2 of 2 "
+        "targets)."
+    )
+    assert used(causal.TABLE.frame()) is None
+    assert used(CAUSED.filter(change="erased")).endswith("on 1 of 2 targets).")
+    html = render("trial", TABLES.having(causal=CAUSED), {"configuration": {"seed": 3}})
+    page = Page(html).content()
+    rows = page["data"]["causal"]
+    assert {(row["place"], row["kind"]) for row in rows} == {
+        (f"easy → {target}", kind) for target in ("easy", "hard") for kind in ("erased", "added 1×", "added 2×")
+    }
+    assert all((row["random_low"], row["random_high"]) == (-0.1, 0.1) for row in rows)
+    assert "Does the model use it?" in html and 'id="figure-causal-0"' in html
+    # Nothing is said of agreement, which this run did not look at.
+    assert "Two directions" not in html and 'id="figure-directions-0"' not in html

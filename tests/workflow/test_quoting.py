@@ -89,11 +89,12 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
         "learning_curves": {"sizes": [8, 9], "draws": 2},
         "few_labels": {"counts": [1, 2], "draws": 2, "copies": 3},
         "directions": False,
+        "causal": {"texts": 4, "strengths": [1.0], "draws": 19},
         "limit": {"train": 9, "test": 8, "distributions": {"north": {"train": 7, "test": None}}},
         "framing": "response",
         "prompt_format": "published",
         "overlong": "leave_out",
-        "interventions": ["mms", f"{text}/own.py", "lora"],
+        "interventions": ["mms", "lat_stim_1", f"{text}/own.py", "lora"],
         "intervention_parameters": {"own": {"word": text}},
         "plugins": {"plug": f"{text}/plug"},
         "saw": {"plug": ["source labels", "target texts"]},
@@ -218,6 +219,7 @@ def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(tex
     stated = values("provenance", "config")[0]
     assert stated["folders"] == config["folders"] and stated["revisions"] == config["revisions"]
     assert str(Path(text, "own.py")) in values("provenance", "config")[0]["interventions"]
+    assert values("causal", "strengths") == [[1.0]] * len(called["causal"])
     assert {"tune", "gather", "sweep_source", "sweep", "extract", "overlap", "details"} <= set(called)
 
 

@@ -117,5 +117,6 @@ wildcard_constraints:
 include: "data.smk"
 include: "activations.smk"
 include: "interventions.smk"
+include: "directions.smk"
 include: "evaluation.smk"
 include: "report.smk"

@@ -79,6 +79,7 @@ rule metrics:
         learning_curves=plan.files.learning_curves,
         few_labels=plan.files.few_labels,
         directions=plan.files.direction_tables,
+        causal=plan.files.causal,
         own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
@@ -119,6 +120,7 @@ rule metrics:
             learning_curves="input.learning_curves",
             few_labels="input.few_labels",
             directions="input.directions",
+            causal="input.causal",
             own_scores="input.own_scores",
         )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "

@@ -168,37 +168,6 @@ rule few_labels:
         "--cache={params.cache:q} --output={output:q}"
 
 
-rule directions:
-    input:
-        train=rules.probe.input.train,
-        activations=rules.probe.input.activations,
-        test=plan.data.test(plan.selection.tested),
-    output:
-        [results / "directions" / "{model}" / name for name in DIRECTION_TABLES],
-    log:
-        results / "logs" / "directions" / "{model}.log",
-    benchmark:
-        results / "benchmarks" / "directions" / "{model}.tsv"
-    threads: 1
-    resources:
-        mem_mb=4000,
-    params:
-        pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_directions)),
-        seed=plan.config.seed,
-        cache=cache,
-        folder=subpath(output[0], parent=True),
-        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
-        code=[
-            plan.code("genies.stages.directions"),
-            *(plan.code("genies.stages.directions", intervention=name) for name in plan.methods.with_directions),
-        ],
-    shell:
-        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
-        + "genies --stdin --log={log:q} directions --probes={params.probes:q} --model={wildcards.model:q} "
-        "--seed={params.seed:q} --cache={params.cache:q} --output={params.folder:q}"
-
-
 rule tune:
     input:
         model=described,
