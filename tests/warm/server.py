@@ -23,8 +23,8 @@ import collector
 import compiled
 import disk
 import drawings
-import pages
 import huggingface_hub.constants
+import pages
 
 LIBRARIES = (
     "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
@@ -52,7 +52,7 @@ def find_plugins() -> None:
 
 
 def serve(place: str, until: int, made: Path) -> None:
-    """Run what clients ask for, until a process and those that run by then have ended; what is made goes to a folder."""
+    """Run what clients ask for, until a process and their programs have ended; what is made goes into a folder."""
     import_libraries()
     find_plugins()
     drawings.remember(made)
