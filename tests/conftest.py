@@ -13,7 +13,7 @@ import vl_convert
 from helpers import FAMILIES, save_model
 from hypothesis import settings
 from project import SHARED, begin_server, drawn
-from warm import collector, disk, drawings
+from warm import collector, compiled, disk, drawings
 
 # Small models are slower with several threads, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,6 +63,7 @@ def logging_as_in_a_new_process() -> None:
 def quick() -> None:
     """What one test has drawn is taken by all others (but see ``drawn_anew``), and no test waits for the disk."""
     drawings.remember(drawn())
+    compiled.remember_templates(drawn())
     disk.leave_unflushed()
     collector.look_rarely()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -60,11 +62,12 @@ class Opened:
         # Not with an expression: the page's policy forbids to evaluate one while figures are still being drawn.
         self.page.locator(".figure:not([data-drawn])").first.wait_for(state="detached")
 
-    def check(self) -> None:
+    def check(self, close: bool = True) -> None:
         """Nothing was complained of, and nothing but the file itself was asked for."""
         assert self.complaints == []
         assert [url for url in self.requests if not url.startswith(("file:", "blob:", "data:"))] == []
-        self.context.close()
+        if close:
+            self.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +75,18 @@ def html() -> str:
     return render("trial", TABLES, {"configuration": {"seed": 3}})
 
 
+@pytest.fixture(scope="module")
+def shared(browser: Browser, html: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Opened]:
+    """The page in a tab of a width, which tests share that use different parts of it: to draw it takes long."""
+    return cache(lambda width, scheme="light": Opened(browser, html, tmp_path_factory.mktemp("page"), width, scheme))
+
+
 @pytest.mark.parametrize(("scheme", "width"), SCREENS)
-def test_every_figure_is_drawn_within_the_window(
-    browser: Browser, html: str, tmp_path: Path, scheme: str, width: int
-) -> None:
-    opened = Opened(browser, html, tmp_path, width, scheme)
+def test_every_figure_is_drawn_within_the_window(shared: Callable[..., Opened], scheme: str, width: int) -> None:
+    opened = shared(width) if scheme == "light" else shared(width, scheme)
     assert opened.page.locator(".figure svg").count() >= opened.page.locator(".figure").count() > 5
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    opened.check()
+    opened.check(close=False)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -109,24 +116,8 @@ def test_a_large_matrix_scrolls_on_a_phone(browser: Browser, tmp_path: Path, wid
     opened.check()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_press_on_a_heading_sorts_and_another_reverses(
-    browser: Browser, html: str, tmp_path: Path, width: int
-) -> None:
-    opened = Opened(browser, html, tmp_path, width)
-    table = opened.page.locator("#leaderboard table").first
-    heading = table.locator("thead th").nth(1)
-    for order in ("ascending", "descending"):
-        heading.locator("button").click()
-        assert heading.get_attribute("aria-sort") == order
-        texts = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
-        values = [float(text.split("\n")[0].replace("−", "-")) for text in texts]
-        assert values == sorted(values, reverse=order == "descending") and len(set(values)) > 1
-    opened.check()
-
-
-def test_a_table_is_taken_along_as_csv(browser: Browser, html: str, tmp_path: Path) -> None:
-    opened = Opened(browser, html, tmp_path, 1400)
+def test_a_table_is_taken_along_as_csv(shared: Callable[..., Opened]) -> None:
+    opened = shared(1400)
     with opened.page.expect_download() as download:
         opened.page.locator("#leaderboard .download").first.click()
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
@@ -142,12 +133,26 @@ def test_a_table_is_taken_along_as_csv(browser: Browser, html: str, tmp_path: Pa
         for name in own[1:]:
             assert (row[name] and float(row[name])) == (expected[name] and float(expected[name])), name
     assert [row["accuracy_sd"] for row in rows if row["intervention"] == "mms"] == ["0.012"]
-    opened.check()
+    opened.check(close=False)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: Path, width: int) -> None:
-    opened = Opened(browser, html, tmp_path, width)
+def test_a_press_on_a_heading_sorts_and_another_reverses(shared: Callable[..., Opened], width: int) -> None:
+    opened = shared(width)
+    table = opened.page.locator("#leaderboard table").first
+    heading = table.locator("thead th").nth(1)
+    for order in ("ascending", "descending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == order
+        texts = table.locator("tbody tr > :nth-child(2)").all_inner_texts()
+        values = [float(text.split("\n")[0].replace("−", "-")) for text in texts]
+        assert values == sorted(values, reverse=order == "descending") and len(set(values)) > 1
+    opened.check(close=False)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_samples_are_chosen_and_searched(shared: Callable[..., Opened], width: int) -> None:
+    opened = shared(width)
     page = opened.page
     page.select_option("#sample-target", "code")
     cards = page.locator("#sample-list article")
@@ -162,7 +167,7 @@ def test_samples_are_chosen_and_searched(browser: Browser, html: str, tmp_path: 
     page.select_option("#sample-target", "")
     page.fill("#sample-search", "plain")
     assert {text.split(":")[0] for text in cards.all_inner_texts()} == {"hard", "code", "persona"}
-    opened.check()
+    opened.check(close=False)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -247,8 +252,8 @@ def test_samples_open_with_the_distribution_on_which_most_is_lost() -> None:
     assert details.by_loss(run) == ["code", "hard", "persona", "a_reference"]
 
 
-def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(browser: Browser, html: str, tmp_path: Path) -> None:
-    opened = Opened(browser, html, tmp_path, 400)
+def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(shared: Callable[..., Opened]) -> None:
+    opened = shared(400)
     figure = opened.page.locator("#figure-heatmap-0")
 
     def numbers() -> list[str]:
@@ -265,18 +270,18 @@ def test_on_a_phone_the_heatmap_shows_one_intervention_at_a_time(browser: Browse
     figure.locator("select").select_option("capability")
     known = TABLES.metrics.filter(model="small", intervention=first)["target_tuned_capability"]
     assert sorted(numbers()) == sorted(f"{value:.2f}" for value in [known.mean(), *known])
-    opened.check()
+    opened.check(close=False)
 
 
-def test_pointing_at_a_cell_tells_its_details(browser: Browser, html: str, tmp_path: Path) -> None:
-    opened = Opened(browser, html, tmp_path, 1400)
+def test_pointing_at_a_cell_tells_its_details(shared: Callable[..., Opened]) -> None:
+    opened = shared(1400)
     # The first rectangles are means and capabilities.
     opened.page.locator("#figure-heatmap-0 .mark-rect").nth(1).locator("path").first.hover(force=True)
     tooltip = opened.page.locator("#vg-tooltip-element.visible")
     tooltip.wait_for()
     told = tooltip.inner_text()
     assert "source" in told and "95 % from" in told and "elicitation, 95 % from" in told and "0.111" in told
-    opened.check()
+    opened.check(close=False)
 
 
 def test_names_that_would_be_formulas_are_taken_along_as_texts(browser: Browser, tmp_path: Path) -> None:
@@ -311,8 +316,8 @@ def test_what_the_tests_watch_for_would_be_seen(browser: Browser, tmp_path: Path
     assert "http://outside.invalid/i" in opened.requests
 
 
-def test_pressing_a_name_brings_out_its_line_in_the_radar(browser: Browser, html: str, tmp_path: Path) -> None:
-    opened = Opened(browser, html, tmp_path, 1400)
+def test_pressing_a_name_brings_out_its_line_in_the_radar(shared: Callable[..., Opened]) -> None:
+    opened = shared(1400)
     figure = opened.page.locator("#figure-radar")
 
     def opacities() -> dict[str, float]:
@@ -333,11 +338,11 @@ def test_pressing_a_name_brings_out_its_line_in_the_radar(browser: Browser, html
     assert opacities() == before  # both are brought out
     names.nth(0).click(force=True)
     assert opacities() == chosen
-    opened.check()
+    opened.check(close=False)
 
 
-def test_a_choice_of_model_changes_ellipses_and_radar(browser: Browser, html: str, tmp_path: Path) -> None:
-    opened = Opened(browser, html, tmp_path, 1400)
+def test_a_choice_of_model_changes_ellipses_and_radar(shared: Callable[..., Opened]) -> None:
+    opened = shared(1400)
 
     def drawn(name: str) -> str:
         marks = opened.page.locator(f"{name} .mark-symbol path").all()
@@ -353,4 +358,4 @@ def test_a_choice_of_model_changes_ellipses_and_radar(browser: Browser, html: st
         select.select_option("small")
         opened.page.wait_for_timeout(200)
         assert drawn(name) == small
-    opened.check()
+    opened.check(close=False)

@@ -16,12 +16,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import collector
+import compiled
 import disk
 import drawings
 import huggingface_hub.constants
+import pages
 
 LIBRARIES = (
     "altair", "cyclopts", "docstring_parser", "h5py", "jinja2", "peft", "polars", "pydantic.dataclasses",
@@ -41,59 +44,96 @@ def import_libraries() -> None:
         importlib.import_module(name)
 
 
-def serve(place: str, until: int, drawn: Path) -> None:
-    """Run what clients ask for, until a process has ended; what they draw is kept in a folder."""
+def find_plugins() -> None:
+    """Let Snakemake look for its plugins, which it does once in a process."""
+    import snakemake.cli
+
+    snakemake.cli.get_argument_parser()
+
+
+def serve(place: str, until: int, made: Path) -> None:
+    """Run what clients ask for, until a process and their programs have ended; what is made goes into a folder."""
     import_libraries()
-    drawings.remember(drawn)
+    find_plugins()
+    drawings.remember(made)
+    compiled.remember_templates(made)
+    compiled.remember_snakefiles(made)
     disk.leave_unflushed()
     collector.look_rarely()
+    pages.use_large()
     ended = os.pidfd_open(until)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{place}.new")
         listening.listen(64)
         os.rename(f"{place}.new", place)  # noqa: PTH104  (clients find it once it listens)
-        while True:
-            ready, _, _ = select.select([listening, ended], [], [], 1)
+        forks: list[Fork] = []
+        while ended is not None or forks:
+            own = [] if ended is None else [listening, ended]
+            ready, _, _ = select.select([*own, *(file for fork in forks for file in (fork.client, fork.ended))], [], [])
             if ended in ready:
-                return
-            if listening in ready:
-                connection, _ = listening.accept()
-                if os.fork() == 0:
-                    listening.close()
-                    attend(connection)
-                    return
-                connection.close()
-            reap()
+                ended = None
+            for fork in forks:
+                if fork.ended in ready or fork.client in ready:
+                    fork.finish(told=fork.ended in ready)
+            forks = [fork for fork in forks if fork.client.fileno() >= 0]
+            if listening in ready and (fork := begun(listening, forks)):
+                forks.append(fork)
 
 
-def reap() -> None:
-    """Take note of forks that have ended."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+@dataclass
+class Fork:
+    """A program that runs for a client.
+
+    Attributes:
+        process: its id.
+        ended: file that can be read once it has ended.
+        client: connection that is closed, and can be read, once the client has ended.
+    """
+
+    process: int
+    ended: int
+    client: socket.socket
+
+    def finish(self, told: bool) -> None:
+        """Tell the client how the program ended; without the client, kill it."""
+        if not told:
+            os.kill(self.process, signal.SIGKILL)
+        _, status = os.waitpid(self.process, 0)
+        if told:
+            with suppress(OSError):  # the client has ended as well
+                self.client.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "little", signed=True))
+        self.close()
+
+    def close(self) -> None:
+        os.close(self.ended)
+        self.client.close()
 
 
-def attend(connection: socket.socket) -> None:
-    """Run what one client asks for in a fork, and tell how it ended; without the client, it is killed."""
-    head, streams, _, _ = socket.recv_fds(connection, 8, 3)
+def begun(listening: socket.socket, forks: list[Fork]) -> Fork | None:
+    """Begin what a client asks for; None if the client has ended before it had asked."""
+    client, _ = listening.accept()
+    head, streams, _, _ = socket.recv_fds(client, 8, 3)
     content = b""
     while len(content) < int.from_bytes(head, "little"):
-        content += connection.recv(2**20)
-    fork = os.fork()
-    if fork == 0:
-        connection.close()
-        become(json.loads(content.decode("utf-8", "surrogateescape")), streams)
-    connection.sendall(fork.to_bytes(8, "little"))
-    ended = os.pidfd_open(fork)
-    ready, _, _ = select.select([ended, connection], [], [])
-    if ended not in ready:
-        os.kill(fork, signal.SIGKILL)
-    _, status = os.waitpid(fork, 0)
-    if ended in ready:
-        connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "little", signed=True))
-    os._exit(0)
+        if not (more := client.recv(2**20)):
+            break
+        content += more
+    asked = json.loads(content.decode("utf-8", "surrogateescape")) if content.endswith(b"}") else None
+    process = os.fork() if asked else 0
+    if asked and process == 0:
+        for fork in forks:
+            fork.close()
+        listening.close()
+        client.close()
+        become(asked, streams)
+    for stream in streams:
+        os.close(stream)
+    if not asked:
+        client.close()
+        return None
+    with suppress(OSError):  # the client has ended; this is seen next
+        client.sendall(process.to_bytes(8, "little"))
+    return Fork(process, os.pidfd_open(process), client)
 
 
 def become(asked: dict, streams: list[int]) -> None:

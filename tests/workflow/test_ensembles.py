@@ -70,18 +70,22 @@ def test_ensembles_are_in_the_tables_and_only_what_depends_on_an_edit_runs_again
 
     # A key of one ensemble: that ensemble, and the tables.
     project.config["ensembles"]["both"]["penalty"] = 0.25
-    assert project.jobs() == {"ensemble:both": 1, **dict.fromkeys(LAST, 1)}
+    assert project.planned() == {"ensemble:both": 1, **dict.fromkeys(LAST, 1)}
+    assert project.jobs("--until", "ensemble") == {"ensemble:both": 1}
     file = results / "evaluations/tiny-llama/both/north.parquet"
     assert json.loads(pl.read_parquet_metadata(file)[METADATA])["penalty"] == 0.25
     # A further ensemble: that one.
     project.config["ensembles"]["all"] = {"members": ["mms", "lora", "zero_shot"], "combine": "minimum"}
-    assert project.jobs() == {"ensemble:all": 1, **dict.fromkeys(LAST, 1)}
+    assert project.planned() == {"ensemble:all": 1, **dict.fromkeys(LAST, 1)}
+    assert project.jobs("--until", "metrics") == {"ensemble:all": 1, "metrics": 1}
+    assert "all" in pl.read_csv(results / "generalization_metrics.csv")["intervention"].to_list()
     # A member: it, and the ensembles that it is of.
     project.config["intervention_parameters"]["lora"] = {**TRAINED, "steps": 3}
-    executed = project.jobs()
+    executed = project.planned()
     assert ran(executed, "ensemble") == {"ensemble:both": 1, "ensemble:all": 1}
     assert ran(executed, "tune") == {"tune:lora": 1, "tune:lora@1": 1}
     assert not ran(executed, "probe") and "extract" not in executed
+    project.config["intervention_parameters"]["lora"] = TRAINED
     # The code of what combines.
     code = project.folder / "genies/evaluation/ensembles.py"
     code.write_text(code.read_text() + "\nEDITED = True\n")

@@ -21,6 +21,8 @@ from genies.store.manifest import Activations
 
 NAMES = ("north", "south")
 MANIFEST = "results/mini/activations/tiny-llama/0.json"
+TO_TABLES = ("--until", "metrics")
+"""These tests read no page; that of a limit that was raised is tested in ``test_limit.py``."""
 RELATIVE, CLOSE = 1e-5, 1e-4
 
 
@@ -76,14 +78,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def states(project: Project) -> Iterator[tuple[State, State, State, list, list]]:
     """At the limit 40; at 60 for ``south``; with ``ccs`` as well. And what the last two extractions said."""
-    executed(project.run())
+    executed(project.run(*TO_TABLES))
     first = State.of(project)
     project.config["limit"] |= {"distributions": {"south": {"train": 60, "test": 60}}}
-    executed(project.run())
+    executed(project.run(*TO_TABLES))
     second, grown = State.of(project), said(project)
     project.config["interventions"].append("ccs")
     project.config["intervention_parameters"] = {"ccs": {"epochs": 50, "seeds": 2}}
-    executed(project.run())
+    executed(project.run(*TO_TABLES))
     return first, second, State.of(project), grown, said(project)
 
 
@@ -124,7 +126,7 @@ def test_what_grew_gives_the_tables_of_a_fresh_run(
     fresh = Project.__new__(Project)
     fresh.folder, fresh.config, fresh.shifts = tmp_path / "fresh", project.config, project.shifts
     shutil.copytree(project.folder, fresh.folder, ignore=shutil.ignore_patterns("cache", "results", ".snakemake"))
-    executed(fresh.run())
+    executed(fresh.run(*TO_TABLES))
     assert compare_features(project, fresh) > 0
     close = compare_decisions(project, fresh)
     print(f"{close} pairs with |p − 0.5| < {CLOSE} were not compared")
@@ -194,7 +196,7 @@ def test_a_damaged_part_is_found_and_it_alone_is_computed_again(
         [sys.executable, "-m", "genies", "cache", "verify", "--repair"], project.folder, project.environment
     )
     assert result.returncode == 2 and name[:12] in result.stdout + result.stderr
-    executed(project.run())
+    executed(project.run(*TO_TABLES))
     after = State.of(project)
     assert after.parts.keys() == before.parts.keys()
     changed = {Path(file).parts for file in after.times if after.times[file] != before.times.get(file)}

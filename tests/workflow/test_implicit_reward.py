@@ -17,6 +17,7 @@ from helpers import save_model
 from project import Project
 
 BETA = 0.3
+TO_TABLES = ("--until", "metrics")
 
 
 def save_policy(folder: Path, noise: float = 0.02) -> Path:
@@ -87,7 +88,7 @@ def evaluation(project: Project, run: str = "mini", model: str = "policy") -> pl
 
 
 def test_rewards_are_those_of_direct_preference_optimization_and_no_text_is_read_twice(project: Project) -> None:
-    executed = project.jobs()
+    executed = project.jobs(*TO_TABLES)
     assert executed["model"] == executed["tokenize"] == executed["extract"] == 2
     found, checked = evaluation(project), 0
     for target in ("north", "south"):
@@ -115,13 +116,13 @@ def test_rewards_are_those_of_direct_preference_optimization_and_no_text_is_read
     ]
     assert all(set(shape) == {"log_probability", "scored_tokens"} for shape in shapes)
     assert passes(project, "tiny-llama") > 0
-    assert project.jobs() == {}
+    assert project.jobs(*TO_TABLES) == {}
 
 
 def test_where_both_models_have_stores_no_text_passes_through_a_model(project: Project) -> None:
     project.config["models"] = ["policy", "tiny-llama"]
     project.config["intervention_parameters"]["implicit_reward"]["reference"] = "tiny-llama"
-    executed = project.jobs()
+    executed = project.jobs(*TO_TABLES)
     # The reference is a model of the run: its own extraction serves, and it is compared with itself.
     assert executed["model"] == executed["tokenize"] == executed["extract"] == 2
     assert passes(project, "policy") > 0 and passes(project, "tiny-llama") > 0

@@ -82,7 +82,7 @@ def test_what_does_not_concern_it_runs_nothing_of_it_again(project: Project) -> 
 def test_another_training_parameter_trains_merges_and_extracts_again(project: Project) -> None:
     before = manifest(project, "models/north_lora.json")
     project.config["intervention_parameters"]["lora"]["steps"] = 3
-    jobs = project.jobs()
+    jobs = project.jobs("--omit-from", "report")
     assert {name: jobs[name] for name in ONCE} == dict.fromkeys(ONCE, 1)
     assert not {"model", "surface"} & set(jobs)
     after = manifest(project, "models/north_lora.json")
