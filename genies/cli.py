@@ -81,7 +81,7 @@ VERBS = {
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
         "*/*/interventions/*/*/groups/*",
     ),
-    "gather": Verb("genies.stages.tune:gather_sources", "write the evaluations of what `tune` fitted", ""),
+    "gather": Verb("genies.stages.gather:gather_sources", "write the evaluations of what `tune` fitted", ""),
     "plugin": Verb("genies.stages.plugin:run_plugin", "run a plug-in on one source and its targets"),
     "sweep": Verb("genies.stages.sweep:sweep_source", "try hyper-parameters on a source's training split"),
     "join-sweeps": Verb("genies.stages.sweep:join_sweeps", "join the tables of sweeps"),

@@ -233,7 +233,8 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
 
 def _evaluate_text_interventions(plan: Plan, name: str) -> None:
     from genies.interventions.training.loaded import LoadedModel
-    from genies.stages.tune import gather_sources, tune_sources
+    from genies.stages.gather import gather_sources
+    from genies.stages.tune import tune_sources
 
     made = {str(manifest): tuned for tuned, manifest in plan.models.rewards.items()}
 

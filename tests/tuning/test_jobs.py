@@ -27,9 +27,10 @@ from genies.interventions.text import TextIntervention, TextPairs
 from genies.interventions.training.loaded import LoadedModel
 from genies.models.describe import describe_model
 from genies.spent import SPENT_FILE
+from genies.stages.gather import gather_sources
 from genies.stages.records import write_records
 from genies.stages.tokenize import tokenize_splits
-from genies.stages.tune import gather_sources, tune_sources
+from genies.stages.tune import tune_sources
 
 SOURCES = tuple("abcde")
 STEPS = 3

@@ -222,7 +222,7 @@ if plan.methods.texts:
         params:
             cache=cache,
             folder=results,
-            code=plan.code("genies.stages.tune"),
+            code=plan.code("genies.stages.gather"),
         shell:
             further("input") + "genies --stdin --log={log:q} gather --cache={params.cache:q} --output={params.folder:q}"
 
