@@ -220,9 +220,10 @@ def test_an_edit_runs_exactly_what_depends_on_it(project: Project, name: str) ->
         project.jobs()
     stores_before, fits_before = known_stores(project), known_fits(project)
     row.edit(project)
-    # What is planned has the report, which says nothing of stores and fits.
-    executed = project.jobs("--omit-from", "report")
-    assert executed == dict.fromkeys([job for job in (*row.jobs, *row.rest) if job != "report"], 1)
+    # Of these, the test above has the report in the plan; to draw it takes longer than the other jobs.
+    left_out = ("report",) if name in EXECUTED else ()
+    executed = project.jobs(*(("--omit-from", *left_out) if left_out else ()))
+    assert executed == dict.fromkeys([job for job in (*row.jobs, *row.rest) if job not in left_out], 1)
     after = known_stores(project)
     assert set(stores_before) <= set(after)
     assert {after[store] for store in set(after) - set(stores_before)} == row.stores
