@@ -17,7 +17,6 @@ from genies.data.clusters import INSTRUCTION_LEAST, INSTRUCTION_SHARE
 
 PIECES = 2**20
 """Numbers that pieces are hashed to."""
-_PRIME = 2**31 - 1
 _VECTORIZER = HashingVectorizer(
     analyzer="char",
     ngram_range=(5, 5),
@@ -70,18 +69,19 @@ def signatures(pieces: csr_matrix, bands: int, rows: int) -> np.ndarray:
     Two texts with a Jaccard index of J have the number of at least one band in common with a probability of
     1 − (1 − J^rows)^bands.
     """
-    generator = np.random.default_rng(0)
-    slopes, offsets = generator.integers(1, _PRIME, (2, bands * rows), np.uint64)
+    from datasketch import MinHash  # takes longer to import than most jobs take to do their work
+
     filled = np.flatnonzero(np.diff(pieces.indptr))
     found = np.zeros((pieces.shape[0], bands), np.uint64)
     if not len(filled):
         return found
-    numbers, starts = pieces.indices.astype(np.uint64), pieces.indptr[filled]
-    for row, (slope, offset) in enumerate(zip(slopes, offsets, strict=True)):
-        least = np.minimum.reduceat((slope * numbers + offset) % np.uint64(_PRIME), starts)
+    sets = (pieces.indices[pieces.indptr[row] : pieces.indptr[row + 1]].tolist() for row in filled)
+    hashed = MinHash.generator(sets, num_perm=bands * rows, seed=1, hashfunc=int)
+    least = np.stack([signature.hashvalues for signature in hashed]).astype(np.uint64)
+    for row, column in enumerate(least.T):
         # Numbers of a band are joined modulo 2**64 by an odd factor.
         band = row // rows
-        found[filled, band] = found[filled, band] * np.uint64(0x9E3779B97F4A7C15) + least + np.uint64(1)
+        found[filled, band] = found[filled, band] * np.uint64(0x9E3779B97F4A7C15) + column + np.uint64(1)
     return found
 
 
