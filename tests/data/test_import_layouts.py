@@ -191,6 +191,36 @@ BROKEN = {
     "fewer scores": ({"prompt": "q", "responses": ["a", "b"], "scores": [1]}, "more or fewer scores"),
     "preference": ({**SINGLE["HelpSteer3, first is better"], "overall_preference": "-1"}, "preference is no number"),
     "winner": ({**SINGLE["Chatbot Arena"], "winner": "<b>model_a</b>"}, "neither of the two"),
+    "messages as text": ({"prompt": json.dumps(HISTORY), "chosen": "a", "rejected": "b"}, "as JSON in a text"),
+    "conversations as text": (
+        {"prompt": "q", **{key: json.dumps([user("q"), assistant(key)]) for key in ("chosen", "rejected")}},
+        "as JSON in a text",
+    ),
+    "Arena, 55k": (
+        {"prompt": '["q"]', "response_a": '["a"]', "response_b": '["b"]', "winner": "model_a"},
+        "as JSON in a text",
+    ),
+    "scores of two kinds": (
+        {"prompt": "q", "responses": [{"text": "a", "score": 0.9}, {"text": "b", "score": None, "rating": 5}]},
+        "lacks the score that others have",
+    ),
+    "a rank and a score": (
+        {"prompt": "q", "responses": [{"text": "a", "rank": 1}, {"text": "b", "score": 5}]},
+        "lacks the score that others have",
+    ),
+    "system": ({"system": ["s"], "prompt": "q", "chosen": "a", "rejected": "b"}, "a system prompt is no text"),
+    "two systems": (
+        {"system": "s", "prompt": [system("t"), user("q")], "chosen": "a", "rejected": "b"},
+        "two different system",
+    ),
+    "two systems of conversations": (
+        {
+            "system": "s",
+            "prompt": "q",
+            **{key: [system("t"), user("q"), assistant(key)] for key in ("chosen", "rejected")},
+        },
+        "two different system",
+    ),
     "surrogate": ({"prompt": "q\ud800", "chosen": "a", "rejected": "b"}, "lone surrogate"),
 }
 
@@ -255,6 +285,38 @@ def test_columns_by_other_names_are_named_by_role():
     with pytest.raises(DataError, match=r"no layout fits its columns q, yes, no; pairs needs prompt, chosen, rejected"):
         record(row)
     assert responses(record(row, prompt="q", chosen="yes", rejected="no")) == (["a"], ["b"])
+
+
+@pytest.mark.parametrize(
+    ("row", "role"),
+    [
+        ({"instruction": "Translate.", "input": "Haus", "chosen": "house", "rejected": "mouse"}, "prompt"),
+        ({"prompt": "q", "context": "a document", "chosen": "a", "rejected": "b"}, "prompt"),
+        ({"prompt": "q", "chosen": "a", "chosen_response": "c", "rejected": "b"}, "chosen"),
+        ({"prompt": "q", "system": "s", "system_prompt": "t", "chosen": "a", "rejected": "b"}, "system"),
+    ],
+)
+def test_columns_that_may_each_have_a_role_are_chosen_by_the_user(row, role):
+    with pytest.raises(DataError, match=f"has several columns that can be the {role}; choose --columns"):
+        record(row)
+
+
+def test_an_instruction_and_its_input_are_read_as_they_are_named():
+    row = {"instruction": "Translate.", "input": "Haus", "chosen": "house", "rejected": "mouse"}
+    assert record(row, prompt="input", system="instruction")["conversation"] == [system("Translate."), user("Haus")]
+
+
+def test_a_response_that_is_a_list_in_json_stays_a_text():
+    assert responses(record({"prompt": "List two.", "chosen": '["a", "b"]', "rejected": "[1]"})) == (
+        ['["a", "b"]'], ["[1]"],
+    )  # fmt: skip
+
+
+def test_files_of_different_layouts_are_refused(tmp_path, capsys):
+    written(tmp_path / "set/test.jsonl", [{"prompt": "q", "completion": "a", "label": True}])
+    written(tmp_path / "set/train.jsonl", [SINGLE["margin"]])
+    with pytest.raises(DataError, match=r"train.jsonl: its layout is pairs, and unpaired that of another file"):
+        import_set(str(tmp_path / "set"), output=tmp_path / "made")
 
 
 def test_a_layout_that_is_not_clear_is_chosen_by_the_user():

@@ -126,13 +126,9 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
 def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Reader:
     own = _own_splits(source, options)
     read: Reader | None = None
-    unsigned: Reader | None = None
     negative = False
     for name, path in source.files.items():
-        columns = columns_of(path)
-        read = reader(shown_path(path), columns, options.layout, options.columns, options.keep)
-        if read.layout == "preference" and options.layout is None:
-            unsigned = read
+        read = _reader_of(path, options, read)
         for row in rows_of(path):
             counts.rows += 1
             try:
@@ -152,8 +148,19 @@ def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Rea
     if read is None or not counts.rows:
         raise DataError(f"{printable(source.name)}: holds no rows")
     _check_broken(source, counts)
-    if unsigned is not None and not negative:
-        raise DataError(f"{printable(source.name)}: {_unsigned(unsigned.columns)}")
+    if read.layout == "preference" and options.layout is None and not negative:
+        raise DataError(f"{printable(source.name)}: {_unsigned(read.columns)}")
+    return read
+
+
+def _reader_of(path: Path, options: Options, before: Reader | None) -> Reader:
+    """How a file is read: in the layout of the file before it."""
+    read = reader(shown_path(path), columns_of(path), options.layout, options.columns, options.keep)
+    if before is not None and read.layout != before.layout:
+        raise DataError(
+            f"{shown_path(path)}: its layout is {read.layout}, and {before.layout} that of another file of the set; "
+            "import them apart, or name one layout with --layout"
+        )
     return read
 
 

@@ -33,7 +33,6 @@ class Layout:
         read: what makes of a row, by roles, what it says.
         columns: for each role that it needs the names that its column may have, the first one that is there.
         optional: likewise for roles that a set may lack.
-        chosen_by_user: roles that are not guessed where a set has several of their columns.
         settings: names by which the user says more, such as the key of a score; they are no columns.
         named_only: whether a set is only read in it where the user names it, since its columns do not show it.
     """
@@ -41,7 +40,6 @@ class Layout:
     read: Callable[[Row], Parsed]
     columns: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"system": SYSTEM})
-    chosen_by_user: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
     named_only: bool = False
 
@@ -75,7 +73,6 @@ LAYOUTS = {
             "second": ("response_1",),
             "label": ("better_response_id", "safer_response_id"),
         },
-        chosen_by_user=frozenset({"label"}),
     ),
     "first-is-better": Layout(
         reading.first_is_better,
@@ -161,15 +158,24 @@ def reader(
     if len(fits) > 1:
         raise DataError(f"{place}: the layout may be {' or '.join(fits)}; name one with --layout")
     [name] = fits
-    for role in LAYOUTS[name].chosen_by_user - named.keys():
-        if len(there := [column for column in LAYOUTS[name].columns[role] if column in columns]) > 1:
-            choices = " or ".join(f'--columns {{"{role}": "{column}"}}' for column in there)
-            raise DataError(f"{place}: has several columns that can be the {role}; choose {choices}")
+    _check_chosen(place, LAYOUTS[name], columns, named)
     if absent := [column for column in keep if column not in columns]:
         raise DataError(f"{place}: has no column {printable(absent[0])} to keep; it has {_listed(columns)}")
     used = set(found[name].values())
     kept = tuple(dict.fromkeys(c for c in (*KEPT, *keep) if c in columns and c not in used))
     return Reader(name, found[name], {k: v for k, v in named.items() if k in LAYOUTS[name].settings}, kept)
+
+
+def _check_chosen(place: str, layout: Layout, columns: Collection[str], named: Mapping[str, str]) -> None:
+    """Raise DataError where a set has several columns for a role, of which the user has named none.
+
+    One of them may be a part of what is meant, such as the ``input`` of an ``instruction``, or another judgement.
+    """
+    for role, names in {**layout.columns, **layout.optional}.items():
+        there = [name for name in names if name in columns and name not in named.values()]
+        if role not in named and len(there) > 1:
+            choices = " or ".join(f'--columns {{"{role}": "{column}"}}' for column in there)
+            raise DataError(f"{place}: has several columns that can be the {role}; choose {choices} (no other is read)")
 
 
 def _check_named(place: str, columns: Collection[str], role: str, column: str, layout: str | None) -> None:
