@@ -239,7 +239,7 @@ def _sides(spool: Spool, groups: list[list[int]], options: Options, counts: Coun
     _, first, prompt = np.unique(keys, return_index=True, return_inverse=True)
     if (sides == NO_SPLIT).all():
         threshold = options.test_share * 2.0**64
-        drawn = [text_seed(options.seed, "import", spool.prompt(row)) < threshold for row in rows[first].tolist()]
+        drawn = [text_seed(options.seed, "import", spool.asked(row)) < threshold for row in rows[first].tolist()]
         sides = np.array(drawn, bool).astype(np.int8)[prompt]
     if not (sides == TRAIN).any():
         return sides
@@ -248,7 +248,7 @@ def _sides(spool: Spool, groups: list[list[int]], options: Options, counts: Coun
     sides = _moved(sides, trained[prompt], SAME_PROMPT, counts)
     order = rows[first].tolist()
     clusters = near.near_duplicates(
-        lambda: (spool.prompt(row) for row in order), len(order), lambda n: spool.prompt(order[n])
+        lambda: (spool.asked(row) for row in order), len(order), lambda n: spool.asked(order[n])
     )
     near_trained = np.zeros(len(first), bool)
     near_trained[clusters[trained]] = True

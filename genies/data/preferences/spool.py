@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -73,9 +74,14 @@ class Spool:
         prompt: Turns = tuple(Turn(role, content) for role, content in turns)
         return Parsed(prompt, tuple(good), tuple(worse)), kept
 
-    def prompt(self, number: int) -> str:
-        """The prompt of a row as one text."""
-        return plain(self.row(number)[0].prompt)
+    def asked(self, number: int) -> str:
+        """The prompt of a row as one text, by which it is given a side.
+
+        It is without a system prompt, since the same question to another persona is no new one, and equal characters
+        are written alike (NFKC).
+        """
+        turns = self.row(number)[0].prompt
+        return unicodedata.normalize("NFKC", plain(turns[1:] if turns[0].role == "system" else turns))
 
 
 def _number(value: Any) -> int:
