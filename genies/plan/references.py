@@ -44,8 +44,8 @@ class References:
 def _exchanged(intervention: str, reference: str, policy: str) -> ConfigError:
     """The error where policy and reference are exchanged, which would turn the sign of every reward."""
     return ConfigError(
-        f"intervention_parameters: {intervention}: reference {reference} is an adapter on {policy}, so that the two are "
-        f"exchanged; name {reference} under models, and leave {policy} out of them or name it as the reference"
+        f"intervention_parameters: {intervention}: reference {reference} is an adapter on {policy}, so that the two "
+        f"are exchanged; name {reference} under models, and leave {policy} out of them or name it as the reference"
     )
 
 
