@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +19,8 @@ from preference_sets import (
     TRANSCRIPT,
     ULTRAFEEDBACK,
     assistant,
+    record,
+    responses,
     system,
     user,
     written,
@@ -32,16 +33,6 @@ from genies.data.preferences.reading import record_of_row
 from genies.data.preferences.turns import Broken, LeftOut, Turn, turns_of
 from genies.data.records import problems
 from genies.errors import DataError
-
-
-def record(row: dict[str, Any], layout: str | None = None, **columns: str) -> dict[str, Any]:
-    """The record that a row alone makes."""
-    return record_of_row(reader("set", row, layout, columns, ())(row), {})
-
-
-def responses(made: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Good and worse responses."""
-    return tuple([text for text, label in made["responses"].items() if label == value] for value in (1, 0))
 
 
 @pytest.mark.parametrize("row", SINGLE.values(), ids=SINGLE)
@@ -159,78 +150,6 @@ def test_the_user_chooses_which_label_of_two_is_meant(tmp_path):
     assert responses(record(PKU, label="safer_response_id")) == (["Borum"], ["Aris"])
 
 
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({**SINGLE["HelpSteer3, first is better"], "overall_preference": 0}, "ties: no response"),
-        ({**SINGLE["Chatbot Arena"], "winner": "tie"}, "ties: no response"),
-        ({**SINGLE["Chatbot Arena"], "winner": "tie (bothbad)"}, "ties: both responses are called bad"),
-        ({"prompt": "q", "responses": ["a", "b"], "scores": [1, 1.0]}, "ties: no response"),
-        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "both responses are the same"),
-        ({"chosen": [*HISTORY, assistant("a")], "rejected": [user("q"), assistant("a")]}, "conversations that differ"),
-    ],
-)
-def test_rows_that_prefer_nothing_are_left_out(row, reason):
-    with pytest.raises(LeftOut, match=reason):
-        record(row)
-
-
-BROKEN = {
-    "no prompt": ({"prompt": None, "chosen": "a", "rejected": "b"}, "no prompt"),
-    "number": ({"prompt": "q", "chosen": 3, "rejected": "b"}, "neither a text nor a list"),
-    "role": ({"prompt": [{"role": "tool", "content": "x"}], "chosen": "a", "rejected": "b"}, "another role"),
-    "parts": ({"prompt": [{"role": "user", "content": [1]}], "chosen": "a", "rejected": "b"}, "no text"),
-    "ends with an answer": ({"prompt": HISTORY[:2], "chosen": "a", "rejected": "b"}, "does not end with the user"),
-    "late system": ({"prompt": [user("q"), system("s"), user("q")], "chosen": "a", "rejected": "b"}, "in the middle"),
-    "another prompt": (
-        {"prompt": "z", "chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
-        "do not hold their prompt",
-    ),
-    "both": ({"prompt": "q", "chosen": ["a", "b"], "rejected": ["b"]}, "both good and worse"),
-    "NaN score": ({"prompt": "q", "responses": ["a", "b"], "scores": [1.0, float("nan")]}, "a score is no number"),
-    "fewer scores": ({"prompt": "q", "responses": ["a", "b"], "scores": [1]}, "more or fewer scores"),
-    "preference": ({**SINGLE["HelpSteer3, first is better"], "overall_preference": "-1"}, "preference is no number"),
-    "winner": ({**SINGLE["Chatbot Arena"], "winner": "<b>model_a</b>"}, "neither of the two"),
-    "messages as text": ({"prompt": json.dumps(HISTORY), "chosen": "a", "rejected": "b"}, "as JSON in a text"),
-    "conversations as text": (
-        {"prompt": "q", **{key: json.dumps([user("q"), assistant(key)]) for key in ("chosen", "rejected")}},
-        "as JSON in a text",
-    ),
-    "Arena, 55k": (
-        {"prompt": '["q"]', "response_a": '["a"]', "response_b": '["b"]', "winner": "model_a"},
-        "as JSON in a text",
-    ),
-    "scores of two kinds": (
-        {"prompt": "q", "responses": [{"text": "a", "score": 0.9}, {"text": "b", "score": None, "rating": 5}]},
-        "lacks the score that others have",
-    ),
-    "a rank and a score": (
-        {"prompt": "q", "responses": [{"text": "a", "rank": 1}, {"text": "b", "score": 5}]},
-        "lacks the score that others have",
-    ),
-    "system": ({"system": ["s"], "prompt": "q", "chosen": "a", "rejected": "b"}, "a system prompt is no text"),
-    "two systems": (
-        {"system": "s", "prompt": [system("t"), user("q")], "chosen": "a", "rejected": "b"},
-        "two different system",
-    ),
-    "two systems of conversations": (
-        {
-            "system": "s",
-            "prompt": "q",
-            **{key: [system("t"), user("q"), assistant(key)] for key in ("chosen", "rejected")},
-        },
-        "two different system",
-    ),
-    "surrogate": ({"prompt": "q\ud800", "chosen": "a", "rejected": "b"}, "lone surrogate"),
-}
-
-
-@pytest.mark.parametrize(("row", "reason"), BROKEN.values(), ids=BROKEN)
-def test_rows_that_break_their_layout_are_counted_by_reason(row, reason):
-    with pytest.raises(Broken, match=reason):
-        record(row)
-
-
 def test_rows_of_one_prompt_are_joined_where_each_has_one_response(tmp_path):
     rows = [
         {"prompt": "q", "completion": "a", "label": True},
@@ -285,60 +204,6 @@ def test_columns_by_other_names_are_named_by_role():
     with pytest.raises(DataError, match=r"no layout fits its columns q, yes, no; pairs needs prompt, chosen, rejected"):
         record(row)
     assert responses(record(row, prompt="q", chosen="yes", rejected="no")) == (["a"], ["b"])
-
-
-@pytest.mark.parametrize(
-    ("row", "role"),
-    [
-        ({"instruction": "Translate.", "input": "Haus", "chosen": "house", "rejected": "mouse"}, "prompt"),
-        ({"prompt": "q", "context": "a document", "chosen": "a", "rejected": "b"}, "prompt"),
-        ({"prompt": "q", "chosen": "a", "chosen_response": "c", "rejected": "b"}, "chosen"),
-        ({"prompt": "q", "system": "s", "system_prompt": "t", "chosen": "a", "rejected": "b"}, "system"),
-    ],
-)
-def test_columns_that_may_each_have_a_role_are_chosen_by_the_user(row, role):
-    with pytest.raises(DataError, match=f"has several columns that can be the {role}; choose --columns"):
-        record(row)
-
-
-def test_an_instruction_and_its_input_are_read_as_they_are_named():
-    row = {"instruction": "Translate.", "input": "Haus", "chosen": "house", "rejected": "mouse"}
-    assert record(row, prompt="input", system="instruction")["conversation"] == [system("Translate."), user("Haus")]
-
-
-def test_a_response_that_is_a_list_in_json_stays_a_text():
-    assert responses(record({"prompt": "List two.", "chosen": '["a", "b"]', "rejected": "[1]"})) == (
-        ['["a", "b"]'], ["[1]"],
-    )  # fmt: skip
-
-
-def test_files_of_different_layouts_are_refused(tmp_path, capsys):
-    written(tmp_path / "set/test.jsonl", [{"prompt": "q", "completion": "a", "label": True}])
-    written(tmp_path / "set/train.jsonl", [SINGLE["margin"]])
-    with pytest.raises(DataError, match=r"train.jsonl: its layout is pairs, and unpaired that of another file"):
-        import_set(str(tmp_path / "set"), output=tmp_path / "made")
-
-
-def test_a_layout_that_is_not_clear_is_chosen_by_the_user():
-    row = {**SINGLE["SHP"], "chosen": "a", "rejected": "b"}
-    with pytest.raises(DataError, match="the layout may be pairs or first-is-better; name one with --layout"):
-        record(row)
-    assert responses(record(row, "first-is-better")) == (["Aris"], ["Borum"])
-
-
-@pytest.mark.parametrize(
-    ("layout", "columns", "message"),
-    [
-        ("pears", {}, "no layout is called pears; there are pairs,"),
-        ("scores", {}, "no layout fits its columns prompt, chosen, rejected; scores needs prompt, completions"),
-        (None, {"promt": "prompt"}, "promt is no role of a column; there are chosen,"),
-        (None, {"prompt": "p"}, "has no column p; it has prompt, chosen, rejected"),
-    ],
-)
-def test_what_the_user_names_wrongly_is_answered_in_one_line(layout, columns, message):
-    with pytest.raises(DataError, match=message) as caught:
-        record({"prompt": "q", "chosen": "a", "rejected": "b"}, layout, **columns)
-    assert "\n" not in str(caught.value)
 
 
 def test_rewardbench_2_is_recognized_and_only_a_target(tmp_path, capsys):

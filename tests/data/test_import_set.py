@@ -157,6 +157,14 @@ def test_one_text_in_two_forms_of_unicode_is_on_one_side(tmp_path):
     assert len(train | test) == 100 and not train & test
 
 
+def test_examples_that_contradict_each_other_are_kept_and_counted(tmp_path, capsys):
+    rows = [row(n) for n in range(60)] + [row(n, overall_preference=1 + n % 3) for n in range(20)]
+    rows += [row(n, response2=f"another worse {n}") for n in range(40, 50)] + [row(50)]
+    import_set(str(written(tmp_path / "set.jsonl", rows)), output=tmp_path / "made")
+    assert "kept 40 that contradict another example of the same prompt and responses" in capsys.readouterr().out
+    assert json.loads((tmp_path / "made" / "metadata.json").read_text())["counts"]["contradicted"] == 40
+
+
 def test_order_of_rows_plays_no_part_in_who_goes_where(tmp_path):
     rows = [row(n) for n in range(60)] + [row(n, context=nearly(n)) for n in range(20)]
     written(tmp_path / "a.jsonl", rows)

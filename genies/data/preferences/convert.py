@@ -69,6 +69,7 @@ class Counts:
         examples: written, by split.
         broken, dropped: rows without an example, by reason.
         moved: examples that went from the test side to the training side, by reason.
+        contradicted: examples that rank the same responses to the same prompt otherwise than another one.
         several_best: whether an example of the test split has more than one good response.
         named: whether every example of the test split has the names that RewardBench 2's score needs.
     """
@@ -78,6 +79,7 @@ class Counts:
     broken: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    contradicted: int = 0
     several_best: bool = False
     named: bool = False
 
@@ -90,7 +92,11 @@ class Counts:
             for word, counter in (("dropped", self.dropped + self.broken), ("moved to train.json", self.moved))
             if counter
         ]
-        return [*lines, "; ".join(parts)] if parts else lines
+        if parts:
+            lines.append("; ".join(parts))
+        if self.contradicted:
+            lines.append(f"kept {self.contradicted:,} that contradict another example of the same prompt and responses")
+        return lines
 
 
 def _listed(counter: Counter[str]) -> str:
@@ -115,6 +121,7 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
         with closing(Spool(path)) as spool:
             read = _read(source, options, spool, counts)
             groups = _kept(spool, options, read.layout in JOINED, counts)
+            counts.contradicted = spool.contradicted([group[0] for group in groups])
             sides = _sides(spool, groups, options, counts)
             _write(folder, spool, groups, sides, counts)
         path.unlink()
@@ -307,6 +314,7 @@ def _metadata(
             "examples": counts.examples,
             "dropped": dict(counts.dropped + counts.broken),
             "moved_to_train": dict(counts.moved),
+            "contradicted": counts.contradicted,
         },
         "options": {
             "split": options.split,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
@@ -152,7 +153,7 @@ def record_of_row(parsed: Parsed, kept: Mapping[str, Any]) -> dict[str, Any]:
     good, worse = tuple(dict.fromkeys(parsed.good)), tuple(dict.fromkeys(parsed.worse))
     if not good or not worse:
         raise LeftOut("no worse response" if good else "no good response")
-    if set(good) & set(worse):
+    if set(map(_read_alike, good)) & set(map(_read_alike, worse)):
         same = len(good) == len(worse) == 1
         raise LeftOut("both responses are the same") if same else Broken("a response is both good and worse")
     text = plain(parsed.prompt)
@@ -165,6 +166,11 @@ def record_of_row(parsed: Parsed, kept: Mapping[str, Any]) -> dict[str, Any]:
     if not is_unicode(json.dumps(record, ensure_ascii=False)):
         raise Broken("a text holds a lone surrogate")
     return record
+
+
+def _read_alike(text: str) -> str:
+    """What is left of a response without white space around it and the form of Unicode that it is written in."""
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def _several(value: Any) -> list[Any]:

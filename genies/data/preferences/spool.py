@@ -22,7 +22,7 @@ NO_SPLIT, TRAIN, TEST = -1, 0, 1
 
 
 class Spool:
-    """Rows on the disk, and 25 bytes of memory for each.
+    """Rows on the disk, and 33 bytes of memory for each.
 
     Attributes:
         key: of each row the digest of its prompt, uint64.
@@ -34,6 +34,7 @@ class Spool:
         self._file: IO[bytes] = path.open("w+b")
         self._offset = array("q")
         self._digest = array("Q")
+        self._texts = array("Q")
         self.key = array("Q")
         self.side = array("b")
 
@@ -57,6 +58,7 @@ class Spool:
         self._offset.append(self._file.tell())
         self.key.append(_number(turns))
         self._digest.append(_number(said))
+        self._texts.append(_number([turns, sorted([*parsed.good, *parsed.worse])]))
         self.side.append(side)
         self._file.write(line + b"\n")
 
@@ -66,6 +68,11 @@ class Spool:
         later = np.ones(len(digests), bool)
         later[np.unique(digests, return_index=True)[1]] = False
         return later
+
+    def contradicted(self, rows: Sequence[int]) -> int:
+        """How many of some rows, none of which repeats another, rank the responses of another one otherwise."""
+        _, times = np.unique(np.array(self._texts, np.uint64)[list(rows)], return_counts=True)
+        return int(times[times > 1].sum())
 
     def row(self, number: int) -> tuple[Parsed, dict[str, Any]]:
         """What was written of a row, and what is kept of it."""
