@@ -217,6 +217,13 @@ def test_rewardbench_2_is_recognized_and_only_a_target(tmp_path, capsys):
     assert validate_folder(tmp_path / "rb2").train.examples == 0
 
 
+@pytest.mark.parametrize(("examples", "own"), [(3, "rewardbench-2"), (2, None)])
+def test_a_part_of_rewardbench_2_has_no_score_of_its_own(tmp_path, examples, own):
+    rows = [{**REWARDBENCH, "id": str(n), "prompt": f"{QUESTION} {n}"} for n in range(3)]
+    import_set(str(written(tmp_path / "test.jsonl", rows)), output=tmp_path / "rb2", examples=examples)
+    assert json.loads((tmp_path / "rb2" / "metadata.json").read_text()).get("own_score") == own
+
+
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 messages = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool"]),
                                            "content": texts | st.none()}), max_size=4)  # fmt: skip

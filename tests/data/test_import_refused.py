@@ -100,6 +100,12 @@ def test_columns_that_may_each_have_a_role_are_chosen_by_the_user(row, role):
         record(row)
 
 
+@pytest.mark.parametrize("named", [{"chosen": "rejected"}, {"chosen": "prompt"}, {"system": "prompt"}])
+def test_one_column_has_one_role(named):
+    with pytest.raises(DataError, match=r"columns: \w+ and \w+ are the same column; name one for each"):
+        record(SINGLE["margin"], **named)
+
+
 def test_an_instruction_and_its_input_are_read_as_they_are_named():
     row = {"instruction": "Translate.", "input": "Haus", "chosen": "house", "rejected": "mouse"}
     assert record(row, prompt="input", system="instruction")["conversation"] == [system("Translate."), user("Haus")]

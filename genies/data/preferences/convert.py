@@ -34,6 +34,7 @@ from genies.files import filled_folder
 Splitting = Literal["auto", "prompt", "test"]
 REPEATED = "repeats of an earlier row"
 SAME_PROMPT = "prompts of train.json that the set's test split has as well"
+BEYOND = "rows beyond --examples"
 NEAR = "near-duplicates of a prompt of train.json"
 BROKEN_SHARE = 0.5
 """A set with more broken rows than this is refused: it is then read in the wrong way."""
@@ -225,7 +226,7 @@ def _kept(spool: Spool, options: Options, joined: bool, counts: Counts) -> list[
     ranks = [_rank(spool, group, options.seed, joined) for group in groups]
     drawn = np.sort(np.argsort(np.array(ranks, np.uint64), kind="stable")[: options.examples])
     kept = [groups[n] for n in drawn.tolist()]
-    counts.dropped["rows beyond --examples"] += sum(map(len, groups)) - sum(map(len, kept))
+    counts.dropped[BEYOND] += sum(map(len, groups)) - sum(map(len, kept))
     return kept
 
 
@@ -330,4 +331,4 @@ def _metadata(
 def _is_rewardbench(read: Reader, counts: Counts) -> bool:
     """Whether the set has the columns by which RewardBench 2 is scored, filled, and is whole: a target alone."""
     has_columns = read.layout == "pairs" and {"id", "subset", "num_correct"} <= set(read.keep)
-    return has_columns and counts.named and not counts.examples["train"]
+    return has_columns and counts.named and not counts.examples["train"] and not counts.dropped[BEYOND]

@@ -162,6 +162,8 @@ def reader(
     if absent := [column for column in keep if column not in columns]:
         raise DataError(f"{place}: has no column {printable(absent[0])} to keep; it has {_listed(columns)}")
     used = set(found[name].values())
+    if len(used) < len(found[name]):
+        raise DataError(f"columns: {_twice(found[name])} the same column; name one for each")
     kept = tuple(dict.fromkeys(c for c in (*KEPT, *keep) if c in columns and c not in used))
     return Reader(name, found[name], {k: v for k, v in named.items() if k in LAYOUTS[name].settings}, kept)
 
@@ -176,6 +178,12 @@ def _check_chosen(place: str, layout: Layout, columns: Collection[str], named: M
         if role not in named and len(there) > 1:
             choices = " or ".join(f'--columns {{"{role}": "{column}"}}' for column in there)
             raise DataError(f"{place}: has several columns that can be the {role}; choose {choices} (no other is read)")
+
+
+def _twice(roles: Mapping[str, str]) -> str:
+    """Roles that have a column in common, and the verb."""
+    columns = list(roles.values())
+    return " and ".join(role for role, column in roles.items() if columns.count(column) > 1) + " are"
 
 
 def _check_named(place: str, columns: Collection[str], role: str, column: str, layout: str | None) -> None:
