@@ -268,6 +268,7 @@ TUNED = {"tuned": {"intervention": "lora", "source": "north"}}
         ({"model": "tiny-llama", "format": "judge", "template": 5}, "parameter template: 5 is no text"),
         ({"model": "tiny-llama", "format": "judge", "template": ["pair"]}, "parameter template: ['pair'] is no text"),
         ({"model": "tiny-llama", "format": "judge", "template": "{prompt}{response}?", "answers": 5}, "answers: 5"),
+        ({"model": "tuned", "base": "tiny-llama"}, "reward_model: base: tuned is tuned by the run and has none"),
         ({"model": "tuned", "format": "judge"}, "reward_model: format: judge asks a language model, and tuned is"),
     ],
 )
