@@ -8,6 +8,7 @@ import pytest
 from preference_sets import HISTORY, SINGLE, assistant, record, responses, system, user, written
 
 from genies.commands.import_set import import_set
+from genies.data.preferences.source import split_of
 from genies.data.preferences.turns import Broken, LeftOut
 from genies.errors import DataError
 
@@ -104,6 +105,32 @@ def test_columns_that_may_each_have_a_role_are_chosen_by_the_user(row, role):
 def test_one_column_has_one_role(named):
     with pytest.raises(DataError, match=r"columns: \w+ and \w+ are the same column; name one for each"):
         record(SINGLE["margin"], **named)
+
+
+@pytest.mark.parametrize("named", [{"label": "margin"}, {"score": "margin"}])
+def test_a_role_that_the_layout_lacks_is_refused(named):
+    with pytest.raises(DataError, match=f"its layout is pairs, in which no column is the {next(iter(named))}"):
+        record(SINGLE["margin"], **named)
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "nowhere"])
+def test_a_place_that_can_be_no_folder_is_refused(tmp_path, place):
+    source = written(tmp_path / "test.jsonl", [SINGLE["margin"]])
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"output: .* is no folder; name another place"):
+        import_set(str(source), output=tmp_path / place)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("training.jsonl", "train"), ("data/evaluation-00000.parquet", "test"), ("testing.jsonl", "test"),
+        ("train_val.jsonl", "test"), ("constrained.jsonl", None), ("latest.jsonl", None),
+    ],
+)  # fmt: skip
+def test_files_name_their_split(name, split):
+    assert split_of(name) == split
 
 
 def test_an_instruction_and_its_input_are_read_as_they_are_named():

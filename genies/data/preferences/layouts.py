@@ -158,21 +158,26 @@ def reader(
     if len(fits) > 1:
         raise DataError(f"{place}: the layout may be {' or '.join(fits)}; name one with --layout")
     [name] = fits
-    _check_chosen(place, LAYOUTS[name], columns, named)
+    _check_roles(place, name, columns, named)
     if absent := [column for column in keep if column not in columns]:
         raise DataError(f"{place}: has no column {printable(absent[0])} to keep; it has {_listed(columns)}")
-    used = set(found[name].values())
-    if len(used) < len(found[name]):
+    if len(used := set(found[name].values())) < len(found[name]):
         raise DataError(f"columns: {_twice(found[name])} the same column; name one for each")
     kept = tuple(dict.fromkeys(c for c in (*KEPT, *keep) if c in columns and c not in used))
     return Reader(name, found[name], {k: v for k, v in named.items() if k in LAYOUTS[name].settings}, kept)
 
 
-def _check_chosen(place: str, layout: Layout, columns: Collection[str], named: Mapping[str, str]) -> None:
-    """Raise DataError where a set has several columns for a role, of which the user has named none.
+def _check_roles(place: str, name: str, columns: Collection[str], named: Mapping[str, str]) -> None:
+    """Raise DataError where the user names a role that the layout lacks, or none of several columns for one.
 
-    One of them may be a part of what is meant, such as the ``input`` of an ``instruction``, or another judgement.
+    One of these may be a part of what is meant, such as the ``input`` of an ``instruction``, or another judgement.
     """
+    layout = LAYOUTS[name]
+    if unread := sorted(named.keys() - layout.columns.keys() - layout.optional.keys() - layout.settings):
+        raise DataError(
+            f"{place}: its layout is {name}, in which no column is the {unread[0]}; name another one with --layout, or "
+            f"leave {unread[0]} out"
+        )
     for role, names in {**layout.columns, **layout.optional}.items():
         there = [name for name in names if name in columns and name not in named.values()]
         if role not in named and len(there) > 1:
