@@ -20,6 +20,8 @@ from genies.errors import DataError
         ({**SINGLE["Chatbot Arena"], "winner": "tie"}, "ties: no response"),
         ({**SINGLE["Chatbot Arena"], "winner": "tie (bothbad)"}, "ties: both responses are called bad"),
         ({"prompt": "q", "responses": ["a", "b"], "scores": [1, 1.0]}, "ties: no response"),
+        ({**SINGLE["UltraFeedback, binarized"], "score_chosen": 2.0}, "ties: no response"),
+        ({**SINGLE["implicit prompt"], "chosen_score": 1, "rejected_score": 2}, "the rejected response has the higher"),
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "both responses are the same"),
         ({"prompt": "q", "chosen": "a", "rejected": "a\n"}, "both responses are the same"),
         ({"prompt": "q", "chosen": "caf\u00e9", "rejected": "cafe\u0301"}, "both responses are the same"),
@@ -171,3 +173,10 @@ def test_what_the_user_names_wrongly_is_answered_in_one_line(layout, columns, me
     with pytest.raises(DataError, match=message) as caught:
         record({"prompt": "q", "chosen": "a", "rejected": "b"}, layout, **columns)
     assert "\n" not in str(caught.value)
+
+
+def test_scores_that_are_no_numbers_say_nothing_of_a_pair():
+    row = SINGLE["UltraFeedback, binarized"]
+    assert record(row)["strength"] == 6.0
+    for score in (None, "9", float("nan"), [9.0]):
+        assert "strength" not in record({**row, "score_rejected": score})

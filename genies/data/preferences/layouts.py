@@ -18,6 +18,11 @@ _REJECTED = ("rejected", "rejected_response", "response_rejected", "rejected_res
 _FIRST, _SECOND = ("response1", "response_1"), ("response2", "response_2")
 _PREFERENCE = ("overall_preference", "preference")
 SYSTEM = ("system", "system_prompt")
+_OWN_SCORES = {
+    "system": SYSTEM,
+    "chosen_score": ("chosen_score", "score_chosen", "chosen_rating"),
+    "rejected_score": ("rejected_score", "score_rejected", "rejected_rating"),
+}
 KEPT = (
     "id", "prompt_id", "subset", "domain", "language", "source", "category", "margin", "strength", "num_correct",
     "individual_preference", "tools", "chat_template_kwargs",
@@ -45,8 +50,8 @@ class Layout:
 
 
 LAYOUTS = {
-    "pairs": Layout(reading.pairs, {"prompt": PROMPT, "chosen": _CHOSEN, "rejected": _REJECTED}),
-    "implicit": Layout(reading.implicit, {"chosen": _CHOSEN, "rejected": _REJECTED}),
+    "pairs": Layout(reading.pairs, {"prompt": PROMPT, "chosen": _CHOSEN, "rejected": _REJECTED}, _OWN_SCORES),
+    "implicit": Layout(reading.implicit, {"chosen": _CHOSEN, "rejected": _REJECTED}, _OWN_SCORES),
     "preference": Layout(
         reading.preference,
         {"prompt": PROMPT, "first": _FIRST, "second": _SECOND, "preference": _PREFERENCE},

@@ -58,7 +58,7 @@ def pairs(row: Row) -> Parsed:
     """A prompt with chosen and rejected responses, one or a list of each; or whole conversations."""
     chosen, rejected = _several(row["chosen"]), _several(row["rejected"])
     prompt, texts = _responses([*chosen, *rejected], row["prompt"], row.get("system"))
-    return Parsed(prompt, texts[: len(chosen)], texts[len(chosen) :])
+    return Parsed(prompt, texts[: len(chosen)], texts[len(chosen) :], _lead(row))
 
 
 def implicit(row: Row) -> Parsed:
@@ -67,7 +67,17 @@ def implicit(row: Row) -> Parsed:
     if not all(is_messages(value) or is_transcript(value) for value in (*chosen, *rejected)):
         raise Broken("chosen and rejected are no conversations, and there is no prompt")
     prompt, texts = cut([turns_of(value) for value in (*chosen, *rejected)])
-    return Parsed(checked_prompt(prompt), tuple(texts[: len(chosen)]), tuple(texts[len(chosen) :]))
+    return Parsed(checked_prompt(prompt), tuple(texts[: len(chosen)]), tuple(texts[len(chosen) :]), _lead(row))
+
+
+def _lead(row: Row) -> dict[str, float]:
+    """By how much the chosen response leads in scores that the row has as well; nothing where it has none."""
+    chosen, rejected = row.get("chosen_score"), row.get("rejected_score")
+    if not (is_number(chosen) and is_number(rejected)):
+        return {}
+    if chosen <= rejected:
+        raise LeftOut(TIE if chosen == rejected else "the rejected response has the higher score")
+    return {"strength": _number(chosen - rejected, FAR_APART)}
 
 
 def preference(row: Row) -> Parsed:
