@@ -49,6 +49,10 @@ BROKEN = {
     "fewer scores": ({"prompt": "q", "responses": ["a", "b"], "scores": [1]}, "more or fewer scores"),
     "preference": ({**SINGLE["HelpSteer3, first is better"], "overall_preference": "-1"}, "preference is no number"),
     "winner": ({**SINGLE["Chatbot Arena"], "winner": "<b>model_a</b>"}, "neither of the two"),
+    "tool call": (
+        {"prompt": "q", "chosen": [{**assistant("a"), "tool_calls": [{"name": "f"}]}], "rejected": [assistant("b")]},
+        "a message calls a tool",
+    ),
     "messages as text": ({"prompt": json.dumps(HISTORY), "chosen": "a", "rejected": "b"}, "as JSON in a text"),
     "conversations as text": (
         {"prompt": "q", **{key: json.dumps([user("q"), assistant(key)]) for key in ("chosen", "rejected")}},

@@ -90,6 +90,8 @@ def _turn(message: Mapping[str, Any]) -> Turn:
         raise Broken("a message is of another role than system, user and assistant")
     if not isinstance(content, str):
         raise Broken("the content of a message is no text")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise Broken("a message calls a tool, which a text does not show")
     return Turn(_ROLES[role.lower()], content)
 
 
