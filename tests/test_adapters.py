@@ -20,6 +20,7 @@ from genies.engine.forest import build_tree, pack, plan_batches
 from genies.errors import DataError, ModelError
 from genies.interventions import registry
 from genies.interventions.text import TextPairs
+from genies.models.adapters import OtherModel, reward_folder
 from genies.models.describe import describe_model, read_model
 from genies.models.files import hashes_file
 from genies.models.load import load_tokenizer
@@ -350,6 +351,17 @@ def test_what_is_broken_is_refused_in_one_line_that_names_the_file(
     assert "\n" not in str(refused.value) and str(tmp_path) in str(refused.value)
     left = remembered.parent.iterdir() if remembered.parent.exists() else []
     assert not [folder for folder in left if folder.is_dir() and len(folder.name) == 32]
+
+
+def test_a_base_of_another_name_than_the_adapter_was_trained_on_is_said(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = save_adapter(tmp_path / "adapter", base, "lora", "SEQ_CLS")
+    other, copied = save_model(tmp_path / "other", "llama"), save_model(tmp_path / "copies" / base.name, "llama")
+    for given, warned in ((copied, False), (other, True)):
+        caplog.clear()
+        reward_folder(OtherModel(str(adapter), base=str(given)), hashes_file(tmp_path / f"cache_{given.name}"))
+        assert (f"trained on {base}, and put on {given}" in caplog.text) == warned
 
 
 def test_adapters_of_adapters_and_bases_of_models_are_refused(base: Path, tmp_path: Path, remembered: Path) -> None:

@@ -223,6 +223,8 @@ def test_a_reference_is_a_model_of_the_run_another_one_or_refused(folder: Path) 
         planned = plan(**referring(reference=own))
         assert planned.models.references == []
         assert list(planned.references.of("tiny-llama", "implicit_reward")) == ["tiny-llama"]
+    save_adapter(folder / "dpo", folder / "tiny-llama", "lora")
+    assert "is an adapter on tiny-llama, so that the two are exchanged" in refusal(**referring(reference="./dpo"))
 
 
 def test_surface_baselines_may_be_members_and_an_ensemble_of_them_alone_is_one(folder: Path) -> None:
@@ -266,6 +268,7 @@ TUNED = {"tuned": {"intervention": "lora", "source": "north"}}
         ({"model": "tiny-llama", "format": "judge", "template": 5}, "parameter template: 5 is no text"),
         ({"model": "tiny-llama", "format": "judge", "template": ["pair"]}, "parameter template: ['pair'] is no text"),
         ({"model": "tiny-llama", "format": "judge", "template": "{prompt}{response}?", "answers": 5}, "answers: 5"),
+        ({"model": "tuned", "base": "tiny-llama"}, "reward_model: base: tuned is tuned by the run and has none"),
         ({"model": "tuned", "format": "judge"}, "reward_model: format: judge asks a language model, and tuned is"),
     ],
 )

@@ -50,6 +50,9 @@ def import_set(
         raise DataError(f"test-share: {test_share} is no share; give a number between 0 and 1")
     if examples is not None and examples < 2:
         raise DataError(f"examples: {examples} is too few; give a number above 1")
+    there = next(place for place in (output, *output.absolute().parents) if place.exists() or place.is_symlink())
+    if not there.is_dir():
+        raise DataError(f"output: {there} is no folder; name another place")
     if any((output / f"{name}.json").exists() for name in ("train", "test", "metadata")):
         raise DataError(f"{output}: holds a distribution already; delete it, or name another folder")
     options = Options(layout, columns, tuple(keep), split, test_share, examples, seed)

@@ -7,11 +7,12 @@ is combined is the difference of a pair's two scores, divided by its root mean s
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
 
-from genies.errors import DataError
+from genies.errors import ConfigError, DataError
 from genies.interventions.steps.calibration import FAINTEST, Calibrator, fit_calibrator
 from genies.interventions.steps.split import folds
 
@@ -56,7 +57,14 @@ def combined(differences: np.ndarray, combine: Combine, penalty: float) -> np.nd
         differences: scaled, float64 (members, n).
         combine: how.
         penalty: λ.
+
+    Raises:
+        ConfigError: there is no such combination, or λ is below 0 or no number.
     """
+    if combine not in COMBINATIONS:
+        raise ConfigError(f"combine: {combine!r} is none; there are {', '.join(COMBINATIONS)}")
+    if not 0 <= penalty < math.inf:
+        raise ConfigError(f"penalty: {penalty} is no λ; give a number from 0 on")
     if combine == "mean":
         return differences.mean(axis=0)
     return _lower(differences, combine, penalty) - _lower(-differences, combine, penalty)

@@ -67,7 +67,7 @@ def ties_score(examples: Sequence[Ranked]) -> float | None:
     counts as 0. Both are as in the published code.
 
     Returns:
-        The score; None where an example has no scores, or no pair of ref and tied is whole.
+        The score; None where an example has no scores, two have one name, or no pair of ref and tied is whole.
     """
     gaps: dict[str, dict[int, float]] = {"ref": {}, "tied": {}}
     spread: dict[int, float] = {}
@@ -76,6 +76,8 @@ def ties_score(examples: Sequence[Ranked]) -> float | None:
         if found is None or example.good is None or example.worse is None:
             return None
         kind, number = found[1], int(found[2])
+        if number in gaps[kind]:
+            return None
         gaps[kind][number] = float(example.good.min() - example.worse.max())
         if kind == "tied":
             spread[number] = float(example.good.max() - example.good.min())

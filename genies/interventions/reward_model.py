@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from genies.digests import value_digest
-from genies.errors import ConfigError, DataError
+from genies.errors import ConfigError, DataError, ModelError
 from genies.interventions.base import Comparable
 from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.interventions.training.question import Question, check_output, check_read_at
@@ -134,11 +134,17 @@ class RewardModel(TextScoring):
         """Learn nothing, but compare scores of some texts with those of the model's own pass.
 
         Raises:
-            ModelError: as ``grouped``; or they differ by more than rounding.
+            ModelError: as ``grouped``; they differ by more than rounding; or all responses are read as the same tokens.
         """
         from genies.engine.pipeline import check_pipeline
 
-        reader, texts = self._reader(), self._some_texts(pairs)
+        reader, groups = self._reader(), self._some_groups(pairs)
+        if groups and all(len(group) == 2 and np.array_equal(*group) for group in groups):
+            raise ModelError(
+                f"{self.model}: both responses of {len(groups)} examples are the same tokens up to where the reward is "
+                "read, so that every pair would be a tie; name another format or read_at, or mend its chat template"
+            )
+        texts = [group[0] for group in groups]
         check = check_pipeline(reader.reader, texts, self.model)
         form = "judge" if self.format == "judge" else reader.written
         tokens = value_digest([text.tolist() for text in texts])
@@ -195,14 +201,14 @@ class RewardModel(TextScoring):
         form, shorten = "prompt_response" if own else self.format, self.overlong == "shorten"
         return FinishedScorer.of(reader, folder, self.batch_tokens, shorten, form, self.read_at)
 
-    def _some_texts(self, pairs: TextPairs) -> list[np.ndarray]:
-        """Tokens of a short, a usual and a long text that the model can hold."""
+    def _some_groups(self, pairs: TextPairs) -> list[tuple[np.ndarray, ...]]:
+        """Tokens of both texts of a short, a usual and a long pair that the model can hold."""
         length = [len(prompt) + len(first) for prompt, first in zip(pairs.prompt, pairs.first, strict=True)]
         order = sorted(range(len(pairs)), key=length.__getitem__)
-        texts = []
+        groups = []
         for row in {order[rank * (len(order) - 1) // max(1, COMPARED - 1)] for rank in range(COMPARED) if order}:
             try:
-                texts.append(self._reader().grouped(pairs.rows([row])).groups[0].tokens[0])
+                groups.append(tuple(self._reader().grouped(pairs.rows([row])).groups[0].tokens))
             except DataError:  # it is said where the text is to be scored
                 continue
-        return texts
+        return groups

@@ -6,6 +6,7 @@ sequence classifier with the adapter's head), of the versions of what merges the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +30,8 @@ from genies.models.find import fetch
 from genies.models.gguf import is_gguf
 from genies.models.load import refuse_layers
 from genies.models.merging import DTYPE, Form, load_merged, read_config
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of what a merged folder holds."""
@@ -112,9 +115,16 @@ class Adapted:
         """
 
         def load() -> Callable[[Path], None]:
+            self._warn_of_another_base()
             return load_merged(self.folder, self.base, form, root / REMEMBERED)
 
         return conversions.converted_folder(root, self._fields(form), name, self.folder, load)
+
+    def _warn_of_another_base(self) -> None:
+        """Say so where the base has another name than the one trained on: shapes alone may fit by chance."""
+        own, given = read_config(self.folder).get("base_model_name_or_path"), self.named[0]
+        if isinstance(own, str) and own and Path(own).name.lower() != Path(given).name.lower():
+            log.warning("%s: trained on %s, and put on %s, which has to have the same weights", self.folder, own, given)
 
     def _fields(self, form: Form) -> dict[str, Any]:
         versions = {name: version(name) for name in ("transformers", "peft")}

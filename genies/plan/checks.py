@@ -44,7 +44,7 @@ def check(plan: Plan) -> None:
         _capability,
         _directions,
         _tuned,
-        _judges,
+        _tuned_rewards,
         _models,
     ):
         of(plan)
@@ -277,16 +277,21 @@ def _tuned(plan: Plan) -> None:
             raise ConfigError(f"bases: {adapter} is no model of the run{_nearest(adapter, plan.config.chosen_models)}")
 
 
-def _judges(plan: Plan) -> None:
-    """Refuse judges that are models which the run tunes."""
+def _tuned_rewards(plan: Plan) -> None:
+    """Refuse parameters that a reward model which the run tunes cannot have: it is no judge, and pinned as it is."""
     rewards = {str(manifest): name for name, manifest in plan.models.rewards.items()}
     for name in plan.methods.texts:
         parameters = plan.methods.parameters(name)
-        if parameters.get("format") == "judge" and parameters.get("model") in rewards:
+        if (tuned := rewards.get(str(parameters.get("model")))) is None:
+            continue
+        where = f"intervention_parameters: {name}:"
+        if parameters.get("format") == "judge":
             raise ConfigError(
-                f"intervention_parameters: {name}: format: judge asks a language model, and "
-                f"{rewards[parameters['model']]} is tuned as a reward model; leave format out"
+                f"{where} format: judge asks a language model, and {tuned} is tuned as a reward model; leave format out"
             )
+        for key in ("revision", "base", "base_revision"):
+            if parameters.get(key) is not None:
+                raise ConfigError(f"{where} {key}: {tuned} is tuned by the run and has none; leave {key} out")
 
 
 def _models(plan: Plan) -> None:

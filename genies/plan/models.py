@@ -80,6 +80,11 @@ class Models:
             return base
         return base_of(Path(identifier).expanduser(), None)
 
+    def is_tuned_from(self, name: str, model: str) -> bool:
+        """Whether a model is known to be tuned from one of the run."""
+        base = self.untuned(name)
+        return base is not None and (base == model or _same(base, self.identifiers.get(model, model)))
+
     def untuned_revision(self, model: str) -> str | None:
         """The hub revision of the base of a local adapter, as it is configured or the adapter names it; else None."""
         base = None if model in self.tuned else self.untuned(model)

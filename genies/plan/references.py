@@ -18,7 +18,8 @@ class References:
         """Look them up.
 
         Raises:
-            ConfigError: an intervention reads a reference, and nothing says which; or two models have one name.
+            ConfigError: an intervention reads a reference, and nothing says which; two models have one name; or the
+                reference is an adapter on the policy.
         """
         self._names: dict[tuple[str, str], str] = {}
         for intervention in methods.probes:
@@ -29,12 +30,23 @@ class References:
                     if identifier is None:
                         raise _unknown(intervention, models.identifiers[model])
                     revision = None if given else models.untuned_revision(model)
-                    self._names[model, intervention] = models.add_reference(identifier, revision)
+                    name = models.add_reference(identifier, revision)
+                    if models.is_tuned_from(name, model):
+                        raise _exchanged(intervention, identifier, model)
+                    self._names[model, intervention] = name
 
     def of(self, model: str, intervention: str) -> Sequence[str]:
         """Name of the reference of a model, in a list that is empty where the intervention reads none."""
         name = self._names.get((model, intervention))
         return [] if name is None else [name]
+
+
+def _exchanged(intervention: str, reference: str, policy: str) -> ConfigError:
+    """The error where policy and reference are exchanged, which would turn the sign of every reward."""
+    return ConfigError(
+        f"intervention_parameters: {intervention}: reference {reference} is an adapter on {policy}, so that the two "
+        f"are exchanged; name {reference} under models, and leave {policy} out of them or name it as the reference"
+    )
 
 
 def _unknown(intervention: str, model: str) -> ConfigError:

@@ -45,10 +45,13 @@ def combine_sources(
         output: folder of the evaluations, a parquet file for each source.
 
     Raises:
-        StoreError: as of ``combine_evaluations``.
+        StoreError: as of ``combine_evaluations``, or a member lacks a source.
     """
+    every = {file.parent.name for file in members}
     for source, targets in targets_of(pairs).items():
         of_source = [file for file in members if file.stem == source]
+        if absent := sorted(every - {file.parent.name for file in of_source}):
+            raise StoreError(f"members: no {absent[0]}/{source}.parquet is given; give each member's, or leave it out")
         file = output / f"{source}.parquet"
         combine_evaluations(*targets, members=of_source, combine=combine, penalty=penalty, seed=seed, output=file)
 
@@ -76,9 +79,12 @@ def combine_evaluations(
 
     Raises:
         StoreError: an evaluation is missing or damaged, was made of other pairs than the first one, lacks scores, or
-            has no scale.
+            has no scale; two are of one member, or there are not two; or the source is not among the targets.
     """
     source = output.stem
+    _check_members(members)
+    if source not in targets:
+        raise StoreError(f"{output}: {source} is not among its targets, so that nothing has a scale; add it to them")
     read = {file.parent.name: _scored(file, targets) for file in members}
     first = next(iter(read.values()))
     for file in members[1:]:
@@ -106,6 +112,15 @@ def combine_evaluations(
         "calibrator": calibrator.to_json(),
     }
     write_evaluation(output, frames, stated)
+
+
+def _check_members(members: Sequence[Path]) -> None:
+    names = [file.parent.name for file in members]
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise StoreError(f"members: {name} is given twice; give each member once, in a folder with its own name")
+    if len(names) < 2:
+        raise StoreError(f"members: {', '.join(map(str, members)) or 'none'} given; an ensemble has two at least")
 
 
 def _scored(file: Path, targets: Sequence[str]) -> pl.DataFrame:

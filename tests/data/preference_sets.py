@@ -8,6 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from genies.data.preferences.layouts import reader
+from genies.data.preferences.reading import record_of_row
+
 
 def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
@@ -100,3 +103,13 @@ def written(path: Path, rows: list[Any]) -> Path:
     else:
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path
+
+
+def record(row: dict[str, Any], layout: str | None = None, **columns: str) -> dict[str, Any]:
+    """The record that a row alone makes."""
+    return record_of_row(reader("set", row, layout, columns, ())(row), {})
+
+
+def responses(made: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Good and worse responses."""
+    return tuple([text for text, label in made["responses"].items() if label == value] for value in (1, 0))

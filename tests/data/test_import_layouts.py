@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +19,8 @@ from preference_sets import (
     TRANSCRIPT,
     ULTRAFEEDBACK,
     assistant,
+    record,
+    responses,
     system,
     user,
     written,
@@ -32,16 +33,6 @@ from genies.data.preferences.reading import record_of_row
 from genies.data.preferences.turns import Broken, LeftOut, Turn, turns_of
 from genies.data.records import problems
 from genies.errors import DataError
-
-
-def record(row: dict[str, Any], layout: str | None = None, **columns: str) -> dict[str, Any]:
-    """The record that a row alone makes."""
-    return record_of_row(reader("set", row, layout, columns, ())(row), {})
-
-
-def responses(made: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Good and worse responses."""
-    return tuple([text for text, label in made["responses"].items() if label == value] for value in (1, 0))
 
 
 @pytest.mark.parametrize("row", SINGLE.values(), ids=SINGLE)
@@ -159,48 +150,6 @@ def test_the_user_chooses_which_label_of_two_is_meant(tmp_path):
     assert responses(record(PKU, label="safer_response_id")) == (["Borum"], ["Aris"])
 
 
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({**SINGLE["HelpSteer3, first is better"], "overall_preference": 0}, "ties: no response"),
-        ({**SINGLE["Chatbot Arena"], "winner": "tie"}, "ties: no response"),
-        ({**SINGLE["Chatbot Arena"], "winner": "tie (bothbad)"}, "ties: both responses are called bad"),
-        ({"prompt": "q", "responses": ["a", "b"], "scores": [1, 1.0]}, "ties: no response"),
-        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "both responses are the same"),
-        ({"chosen": [*HISTORY, assistant("a")], "rejected": [user("q"), assistant("a")]}, "conversations that differ"),
-    ],
-)
-def test_rows_that_prefer_nothing_are_left_out(row, reason):
-    with pytest.raises(LeftOut, match=reason):
-        record(row)
-
-
-BROKEN = {
-    "no prompt": ({"prompt": None, "chosen": "a", "rejected": "b"}, "no prompt"),
-    "number": ({"prompt": "q", "chosen": 3, "rejected": "b"}, "neither a text nor a list"),
-    "role": ({"prompt": [{"role": "tool", "content": "x"}], "chosen": "a", "rejected": "b"}, "another role"),
-    "parts": ({"prompt": [{"role": "user", "content": [1]}], "chosen": "a", "rejected": "b"}, "no text"),
-    "ends with an answer": ({"prompt": HISTORY[:2], "chosen": "a", "rejected": "b"}, "does not end with the user"),
-    "late system": ({"prompt": [user("q"), system("s"), user("q")], "chosen": "a", "rejected": "b"}, "in the middle"),
-    "another prompt": (
-        {"prompt": "z", "chosen": [user("q"), assistant("a")], "rejected": [user("q"), assistant("b")]},
-        "do not hold their prompt",
-    ),
-    "both": ({"prompt": "q", "chosen": ["a", "b"], "rejected": ["b"]}, "both good and worse"),
-    "NaN score": ({"prompt": "q", "responses": ["a", "b"], "scores": [1.0, float("nan")]}, "a score is no number"),
-    "fewer scores": ({"prompt": "q", "responses": ["a", "b"], "scores": [1]}, "more or fewer scores"),
-    "preference": ({**SINGLE["HelpSteer3, first is better"], "overall_preference": "-1"}, "preference is no number"),
-    "winner": ({**SINGLE["Chatbot Arena"], "winner": "<b>model_a</b>"}, "neither of the two"),
-    "surrogate": ({"prompt": "q\ud800", "chosen": "a", "rejected": "b"}, "lone surrogate"),
-}
-
-
-@pytest.mark.parametrize(("row", "reason"), BROKEN.values(), ids=BROKEN)
-def test_rows_that_break_their_layout_are_counted_by_reason(row, reason):
-    with pytest.raises(Broken, match=reason):
-        record(row)
-
-
 def test_rows_of_one_prompt_are_joined_where_each_has_one_response(tmp_path):
     rows = [
         {"prompt": "q", "completion": "a", "label": True},
@@ -257,28 +206,6 @@ def test_columns_by_other_names_are_named_by_role():
     assert responses(record(row, prompt="q", chosen="yes", rejected="no")) == (["a"], ["b"])
 
 
-def test_a_layout_that_is_not_clear_is_chosen_by_the_user():
-    row = {**SINGLE["SHP"], "chosen": "a", "rejected": "b"}
-    with pytest.raises(DataError, match="the layout may be pairs or first-is-better; name one with --layout"):
-        record(row)
-    assert responses(record(row, "first-is-better")) == (["Aris"], ["Borum"])
-
-
-@pytest.mark.parametrize(
-    ("layout", "columns", "message"),
-    [
-        ("pears", {}, "no layout is called pears; there are pairs,"),
-        ("scores", {}, "no layout fits its columns prompt, chosen, rejected; scores needs prompt, completions"),
-        (None, {"promt": "prompt"}, "promt is no role of a column; there are chosen,"),
-        (None, {"prompt": "p"}, "has no column p; it has prompt, chosen, rejected"),
-    ],
-)
-def test_what_the_user_names_wrongly_is_answered_in_one_line(layout, columns, message):
-    with pytest.raises(DataError, match=message) as caught:
-        record({"prompt": "q", "chosen": "a", "rejected": "b"}, layout, **columns)
-    assert "\n" not in str(caught.value)
-
-
 def test_rewardbench_2_is_recognized_and_only_a_target(tmp_path, capsys):
     source = written(tmp_path / "set" / "test-00000-of-00001.parquet", [REWARDBENCH])
     import_set(str(source), output=tmp_path / "rb2")
@@ -288,6 +215,13 @@ def test_rewardbench_2_is_recognized_and_only_a_target(tmp_path, capsys):
     assert json.loads((tmp_path / "rb2" / "metadata.json").read_text())["own_score"] == "rewardbench-2"
     assert "it can be a target, not a source" in capsys.readouterr().out
     assert validate_folder(tmp_path / "rb2").train.examples == 0
+
+
+@pytest.mark.parametrize(("examples", "own"), [(3, "rewardbench-2"), (2, None)])
+def test_a_part_of_rewardbench_2_has_no_score_of_its_own(tmp_path, examples, own):
+    rows = [{**REWARDBENCH, "id": str(n), "prompt": f"{QUESTION} {n}"} for n in range(3)]
+    import_set(str(written(tmp_path / "test.jsonl", rows)), output=tmp_path / "rb2", examples=examples)
+    assert json.loads((tmp_path / "rb2" / "metadata.json").read_text()).get("own_score") == own
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,48 @@ def test_near_duplicates_are_on_one_side_and_those_moved_are_counted(tmp_path):
     moved = json.loads((tmp_path / "made" / "metadata.json").read_text())["counts"]["moved_to_train"]
     # Half of the 400 pairs were drawn to two sides, with a standard deviation of 10.
     assert 150 < moved["near-duplicates of a prompt of train.json"] < 250
+
+
+@pytest.mark.parametrize("split", ["prompt", "auto"])
+def test_a_question_under_another_system_prompt_is_on_the_same_side(tmp_path, split):
+    rows = [row(n // 2, context=[system(sentence(-n)), user(sentence(n // 2))]) for n in range(300)]
+    folder = tmp_path / "set"
+    written(folder / "train.jsonl", rows[:200] + rows[200:240:2])
+    written(folder / "test.jsonl", rows[201:240:2] + rows[240:])
+    import_set(str(folder), output=tmp_path / "made", split=split)
+    asked = [
+        {example.conversation[-1].content for example in read_split(tmp_path / "made" / f"{name}.json")}
+        for name in ("train", "test")
+    ]
+    assert len(asked[1]) >= 15 and not asked[0] & asked[1]
+
+
+def test_a_long_system_prompt_that_some_prompts_share_makes_no_near_duplicates(tmp_path):
+    personas = [" ".join(sentence(-n - k) for k in range(20)) for n in range(0, 800, 20)]
+    rows = [row(n, context=[system(personas[n % 40]), user(sentence(n))]) for n in range(200)]
+    import_set(str(written(tmp_path / "set.jsonl", rows)), output=tmp_path / "made", test_share=0.5)
+    assert json.loads((tmp_path / "made" / "metadata.json").read_text())["counts"]["moved_to_train"] == {}
+
+
+def test_one_text_in_two_forms_of_unicode_is_on_one_side(tmp_path):
+    texts = [f"Où est né {n} ?" for n in range(100)]
+    rows = [
+        row(n, context=[user(unicodedata.normalize(form, texts[n]))]) for n in range(100) for form in ("NFC", "NFD")
+    ]
+    import_set(str(written(tmp_path / "set.jsonl", rows)), output=tmp_path / "made", test_share=0.5)
+    train, test = (
+        {unicodedata.normalize("NFC", e.prompt) for e in read_split(tmp_path / "made" / f"{name}.json")}
+        for name in ("train", "test")
+    )
+    assert len(train | test) == 100 and not train & test
+
+
+def test_examples_that_contradict_each_other_are_kept_and_counted(tmp_path, capsys):
+    rows = [row(n) for n in range(60)] + [row(n, overall_preference=1 + n % 3) for n in range(20)]
+    rows += [row(n, response2=f"another worse {n}") for n in range(40, 50)] + [row(50)]
+    import_set(str(written(tmp_path / "set.jsonl", rows)), output=tmp_path / "made")
+    assert "kept 40 that contradict another example of the same prompt and responses" in capsys.readouterr().out
+    assert json.loads((tmp_path / "made" / "metadata.json").read_text())["counts"]["contradicted"] == 40
 
 
 def test_order_of_rows_plays_no_part_in_who_goes_where(tmp_path):

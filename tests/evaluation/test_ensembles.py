@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from genies.errors import DataError, StoreError
+from genies.errors import ConfigError, DataError, StoreError
 from genies.evaluation.ensembles import (
     COMBINATIONS,
     combined,
@@ -22,7 +23,7 @@ from genies.evaluation.ensembles import (
 )
 from genies.evaluation.evaluations import METADATA, PAIR_COLUMNS, read_evaluation
 from genies.interventions.steps.calibration import fit_calibrator
-from genies.stages.ensemble import combine_evaluations
+from genies.stages.ensemble import combine_evaluations, combine_sources
 
 SOURCE, TARGET = [3.0, -1.0, 2.0, 4.0, 1.0, -2.0, 5.0], [1.0, -1.0, 2.0]
 OTHER_SOURCE, OTHER_TARGET = [1.0, 1.0, -1.0, 1.0, 2.0, 1.0, 1.0], [4.0, 3.0, -2.0]
@@ -206,3 +207,28 @@ def test_members_that_cannot_be_combined_are_one_clear_line(tmp_path: Path) -> N
         with pytest.raises(StoreError, match=told) as error:
             ensemble(tmp_path, [one, other])
         assert "\n" not in str(error.value)
+
+
+def test_no_member_is_left_out_in_silence(tmp_path: Path) -> None:
+    one = write_member(tmp_path, "one", SOURCE, TARGET)
+    other = write_member(tmp_path, "other", OTHER_SOURCE, OTHER_TARGET)
+    namesake = write_member(tmp_path / "elsewhere", "one", OTHER_SOURCE, OTHER_TARGET)
+    south = one.with_name("south.parquet")
+    shutil.copy(one, south)
+    pairs = ("source:source", "source:target")
+    for members, asked, told in (
+        ([one, namesake], pairs, "one is given twice; give each member once, in a folder with its own name"),
+        ([one, other, south], (*pairs, "south:south"), "no other/south.parquet is given"),
+        ([one], pairs, "an ensemble has two at least"),
+        ([], pairs, "members: none given"),
+        ([one, other], ("source:target",), "source is not among its targets"),
+    ):
+        with pytest.raises(StoreError, match=told):
+            combine_sources(*asked, members=members, output=tmp_path / "made")
+
+
+@pytest.mark.parametrize("keys", [{"combine": "median"}, {"penalty": -1.0}, {"penalty": float("nan")}])
+def test_what_is_no_combination_is_refused(tmp_path: Path, keys: dict) -> None:
+    members = [write_member(tmp_path, name, SOURCE, TARGET) for name in ("one", "other")]
+    with pytest.raises(ConfigError, match="^" + next(iter(keys))):
+        ensemble(tmp_path, members, **keys)

@@ -195,6 +195,16 @@ def test_equal_good_scores_count_by_the_sign_of_their_gap():
     assert ties_score(level) == 0
 
 
+def test_two_examples_of_one_name_have_no_score_of_ties():
+    pair = np.array([[0.9]])
+    names = ("ref:0", "tied:0", "tied:0")
+    examples = [
+        Ranked(name, pair, np.array([good]), np.array([0.5])) for name, good in zip(names, (1, 1, 0), strict=True)
+    ]
+    assert ties_score(examples[:2]) is not None
+    assert ties_score(examples) is None
+
+
 def renamed(folder: Path, change: Any, name: str = "test.jsonl") -> Path:
     """The rows of a benchmark after a change of each, imported."""
     rows = [

@@ -74,6 +74,20 @@ def test_models_that_give_no_reward_are_refused(finished, model_folders, held_ou
         make(two).decision_function(held_out)
 
 
+def test_responses_that_make_no_difference_to_what_is_read_are_refused(held_out, tmp_path):
+    folder = save_reward_model(tmp_path / "deaf")
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.content if m.role == 'user' }}{% endfor %}"
+    )
+    with pytest.raises(ModelError, match="deaf: both responses of 3 examples are the same tokens") as error:
+        make(folder).fit(held_out)
+    assert "\n" not in str(error.value)
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}What {{ m.content }}{{ eos_token }}{% endfor %}"
+    )
+    assert make(folder).fit(held_out).read_as_["texts"] == 3
+
+
 def test_training_on_a_finished_reward_model_starts_with_a_new_head(finished):
     from genies.engine.classifier import new_reader
     from genies.engine.finished import finished_reader

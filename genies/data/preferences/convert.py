@@ -34,6 +34,7 @@ from genies.files import filled_folder
 Splitting = Literal["auto", "prompt", "test"]
 REPEATED = "repeats of an earlier row"
 SAME_PROMPT = "prompts of train.json that the set's test split has as well"
+BEYOND = "rows beyond --examples"
 NEAR = "near-duplicates of a prompt of train.json"
 BROKEN_SHARE = 0.5
 """A set with more broken rows than this is refused: it is then read in the wrong way."""
@@ -69,6 +70,7 @@ class Counts:
         examples: written, by split.
         broken, dropped: rows without an example, by reason.
         moved: examples that went from the test side to the training side, by reason.
+        contradicted: examples that rank the same responses to the same prompt otherwise than another one.
         several_best: whether an example of the test split has more than one good response.
         named: whether every example of the test split has the names that RewardBench 2's score needs.
     """
@@ -78,6 +80,7 @@ class Counts:
     broken: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    contradicted: int = 0
     several_best: bool = False
     named: bool = False
 
@@ -90,7 +93,11 @@ class Counts:
             for word, counter in (("dropped", self.dropped + self.broken), ("moved to train.json", self.moved))
             if counter
         ]
-        return [*lines, "; ".join(parts)] if parts else lines
+        if parts:
+            lines.append("; ".join(parts))
+        if self.contradicted:
+            lines.append(f"kept {self.contradicted:,} that contradict another example of the same prompt and responses")
+        return lines
 
 
 def _listed(counter: Counter[str]) -> str:
@@ -115,6 +122,7 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
         with closing(Spool(path)) as spool:
             read = _read(source, options, spool, counts)
             groups = _kept(spool, options, read.layout in JOINED, counts)
+            counts.contradicted = spool.contradicted([group[0] for group in groups])
             sides = _sides(spool, groups, options, counts)
             _write(folder, spool, groups, sides, counts)
         path.unlink()
@@ -126,13 +134,9 @@ def convert(source: Source, output: Path, options: Options, licence: str | None)
 def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Reader:
     own = _own_splits(source, options)
     read: Reader | None = None
-    unsigned: Reader | None = None
     negative = False
     for name, path in source.files.items():
-        columns = columns_of(path)
-        read = reader(shown_path(path), columns, options.layout, options.columns, options.keep)
-        if read.layout == "preference" and options.layout is None:
-            unsigned = read
+        read = _reader_of(path, options, read)
         for row in rows_of(path):
             counts.rows += 1
             try:
@@ -152,8 +156,19 @@ def _read(source: Source, options: Options, spool: Spool, counts: Counts) -> Rea
     if read is None or not counts.rows:
         raise DataError(f"{printable(source.name)}: holds no rows")
     _check_broken(source, counts)
-    if unsigned is not None and not negative:
-        raise DataError(f"{printable(source.name)}: {_unsigned(unsigned.columns)}")
+    if read.layout == "preference" and options.layout is None and not negative:
+        raise DataError(f"{printable(source.name)}: {_unsigned(read.columns)}")
+    return read
+
+
+def _reader_of(path: Path, options: Options, before: Reader | None) -> Reader:
+    """How a file is read: in the layout of the file before it."""
+    read = reader(shown_path(path), columns_of(path), options.layout, options.columns, options.keep)
+    if before is not None and read.layout != before.layout:
+        raise DataError(
+            f"{shown_path(path)}: its layout is {read.layout}, and {before.layout} that of another file of the set; "
+            "import them apart, or name one layout with --layout"
+        )
     return read
 
 
@@ -211,7 +226,7 @@ def _kept(spool: Spool, options: Options, joined: bool, counts: Counts) -> list[
     ranks = [_rank(spool, group, options.seed, joined) for group in groups]
     drawn = np.sort(np.argsort(np.array(ranks, np.uint64), kind="stable")[: options.examples])
     kept = [groups[n] for n in drawn.tolist()]
-    counts.dropped["rows beyond --examples"] += sum(map(len, groups)) - sum(map(len, kept))
+    counts.dropped[BEYOND] += sum(map(len, groups)) - sum(map(len, kept))
     return kept
 
 
@@ -232,7 +247,7 @@ def _sides(spool: Spool, groups: list[list[int]], options: Options, counts: Coun
     _, first, prompt = np.unique(keys, return_index=True, return_inverse=True)
     if (sides == NO_SPLIT).all():
         threshold = options.test_share * 2.0**64
-        drawn = [text_seed(options.seed, "import", spool.prompt(row)) < threshold for row in rows[first].tolist()]
+        drawn = [text_seed(options.seed, "import", spool.asked(row)) < threshold for row in rows[first].tolist()]
         sides = np.array(drawn, bool).astype(np.int8)[prompt]
     if not (sides == TRAIN).any():
         return sides
@@ -241,7 +256,7 @@ def _sides(spool: Spool, groups: list[list[int]], options: Options, counts: Coun
     sides = _moved(sides, trained[prompt], SAME_PROMPT, counts)
     order = rows[first].tolist()
     clusters = near.near_duplicates(
-        lambda: (spool.prompt(row) for row in order), len(order), lambda n: spool.prompt(order[n])
+        lambda: (spool.asked(row) for row in order), len(order), lambda n: spool.asked(order[n])
     )
     near_trained = np.zeros(len(first), bool)
     near_trained[clusters[trained]] = True
@@ -300,6 +315,7 @@ def _metadata(
             "examples": counts.examples,
             "dropped": dict(counts.dropped + counts.broken),
             "moved_to_train": dict(counts.moved),
+            "contradicted": counts.contradicted,
         },
         "options": {
             "split": options.split,
@@ -315,4 +331,4 @@ def _metadata(
 def _is_rewardbench(read: Reader, counts: Counts) -> bool:
     """Whether the set has the columns by which RewardBench 2 is scored, filled, and is whole: a target alone."""
     has_columns = read.layout == "pairs" and {"id", "subset", "num_correct"} <= set(read.keep)
-    return has_columns and counts.named and not counts.examples["train"]
+    return has_columns and counts.named and not counts.examples["train"] and not counts.dropped[BEYOND]

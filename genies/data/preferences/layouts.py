@@ -18,6 +18,11 @@ _REJECTED = ("rejected", "rejected_response", "response_rejected", "rejected_res
 _FIRST, _SECOND = ("response1", "response_1"), ("response2", "response_2")
 _PREFERENCE = ("overall_preference", "preference")
 SYSTEM = ("system", "system_prompt")
+_OWN_SCORES = {
+    "system": SYSTEM,
+    "chosen_score": ("chosen_score", "score_chosen", "chosen_rating"),
+    "rejected_score": ("rejected_score", "score_rejected", "rejected_rating"),
+}
 KEPT = (
     "id", "prompt_id", "subset", "domain", "language", "source", "category", "margin", "strength", "num_correct",
     "individual_preference", "tools", "chat_template_kwargs",
@@ -33,7 +38,6 @@ class Layout:
         read: what makes of a row, by roles, what it says.
         columns: for each role that it needs the names that its column may have, the first one that is there.
         optional: likewise for roles that a set may lack.
-        chosen_by_user: roles that are not guessed where a set has several of their columns.
         settings: names by which the user says more, such as the key of a score; they are no columns.
         named_only: whether a set is only read in it where the user names it, since its columns do not show it.
     """
@@ -41,14 +45,13 @@ class Layout:
     read: Callable[[Row], Parsed]
     columns: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"system": SYSTEM})
-    chosen_by_user: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
     named_only: bool = False
 
 
 LAYOUTS = {
-    "pairs": Layout(reading.pairs, {"prompt": PROMPT, "chosen": _CHOSEN, "rejected": _REJECTED}),
-    "implicit": Layout(reading.implicit, {"chosen": _CHOSEN, "rejected": _REJECTED}),
+    "pairs": Layout(reading.pairs, {"prompt": PROMPT, "chosen": _CHOSEN, "rejected": _REJECTED}, _OWN_SCORES),
+    "implicit": Layout(reading.implicit, {"chosen": _CHOSEN, "rejected": _REJECTED}, _OWN_SCORES),
     "preference": Layout(
         reading.preference,
         {"prompt": PROMPT, "first": _FIRST, "second": _SECOND, "preference": _PREFERENCE},
@@ -75,7 +78,6 @@ LAYOUTS = {
             "second": ("response_1",),
             "label": ("better_response_id", "safer_response_id"),
         },
-        chosen_by_user=frozenset({"label"}),
     ),
     "first-is-better": Layout(
         reading.first_is_better,
@@ -161,15 +163,37 @@ def reader(
     if len(fits) > 1:
         raise DataError(f"{place}: the layout may be {' or '.join(fits)}; name one with --layout")
     [name] = fits
-    for role in LAYOUTS[name].chosen_by_user - named.keys():
-        if len(there := [column for column in LAYOUTS[name].columns[role] if column in columns]) > 1:
-            choices = " or ".join(f'--columns {{"{role}": "{column}"}}' for column in there)
-            raise DataError(f"{place}: has several columns that can be the {role}; choose {choices}")
+    _check_roles(place, name, columns, named)
     if absent := [column for column in keep if column not in columns]:
         raise DataError(f"{place}: has no column {printable(absent[0])} to keep; it has {_listed(columns)}")
-    used = set(found[name].values())
+    if len(used := set(found[name].values())) < len(found[name]):
+        raise DataError(f"columns: {_twice(found[name])} the same column; name one for each")
     kept = tuple(dict.fromkeys(c for c in (*KEPT, *keep) if c in columns and c not in used))
     return Reader(name, found[name], {k: v for k, v in named.items() if k in LAYOUTS[name].settings}, kept)
+
+
+def _check_roles(place: str, name: str, columns: Collection[str], named: Mapping[str, str]) -> None:
+    """Raise DataError where the user names a role that the layout lacks, or none of several columns for one.
+
+    One of these may be a part of what is meant, such as the ``input`` of an ``instruction``, or another judgement.
+    """
+    layout = LAYOUTS[name]
+    if unread := sorted(named.keys() - layout.columns.keys() - layout.optional.keys() - layout.settings):
+        raise DataError(
+            f"{place}: its layout is {name}, in which no column is the {unread[0]}; name another one with --layout, or "
+            f"leave {unread[0]} out"
+        )
+    for role, names in {**layout.columns, **layout.optional}.items():
+        there = [name for name in names if name in columns and name not in named.values()]
+        if role not in named and len(there) > 1:
+            choices = " or ".join(f'--columns {{"{role}": "{column}"}}' for column in there)
+            raise DataError(f"{place}: has several columns that can be the {role}; choose {choices} (no other is read)")
+
+
+def _twice(roles: Mapping[str, str]) -> str:
+    """Roles that have a column in common, and the verb."""
+    columns = list(roles.values())
+    return " and ".join(role for role, column in roles.items() if columns.count(column) > 1) + " are"
 
 
 def _check_named(place: str, columns: Collection[str], role: str, column: str, layout: str | None) -> None:

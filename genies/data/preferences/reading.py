@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from genies.data.preferences.turns import (
+    AS_JSON,
     Broken,
     LeftOut,
     Turns,
     checked_prompt,
     cut,
+    is_list_as_text,
     is_messages,
+    is_messages_as_text,
     is_transcript,
     plain,
     prompt_turns,
@@ -54,7 +58,7 @@ def pairs(row: Row) -> Parsed:
     """A prompt with chosen and rejected responses, one or a list of each; or whole conversations."""
     chosen, rejected = _several(row["chosen"]), _several(row["rejected"])
     prompt, texts = _responses([*chosen, *rejected], row["prompt"], row.get("system"))
-    return Parsed(prompt, texts[: len(chosen)], texts[len(chosen) :])
+    return Parsed(prompt, texts[: len(chosen)], texts[len(chosen) :], _lead(row))
 
 
 def implicit(row: Row) -> Parsed:
@@ -63,7 +67,17 @@ def implicit(row: Row) -> Parsed:
     if not all(is_messages(value) or is_transcript(value) for value in (*chosen, *rejected)):
         raise Broken("chosen and rejected are no conversations, and there is no prompt")
     prompt, texts = cut([turns_of(value) for value in (*chosen, *rejected)])
-    return Parsed(checked_prompt(prompt), tuple(texts[: len(chosen)]), tuple(texts[len(chosen) :]))
+    return Parsed(checked_prompt(prompt), tuple(texts[: len(chosen)]), tuple(texts[len(chosen) :]), _lead(row))
+
+
+def _lead(row: Row) -> dict[str, float]:
+    """By how much the chosen response leads in scores that the row has as well; nothing where it has none."""
+    chosen, rejected = row.get("chosen_score"), row.get("rejected_score")
+    if not (is_number(chosen) and is_number(rejected)):
+        return {}
+    if chosen <= rejected:
+        raise LeftOut(TIE if chosen == rejected else "the rejected response has the higher score")
+    return {"strength": _number(chosen - rejected, FAR_APART)}
 
 
 def preference(row: Row) -> Parsed:
@@ -118,7 +132,7 @@ def scored(row: Row) -> Parsed:
         raise Broken("there are more or fewer scores than responses")
     if len(items) < 2:
         raise LeftOut("fewer than two responses")
-    values = [_number(value, "a score is no number") for value in given or [_score(i, row.get("score")) for i in items]]
+    values = [_number(value, "a score is no number") for value in given or _scores(items, row.get("score"))]
     if min(values) == max(values):
         raise LeftOut(TIE)
     prompt, texts = _responses([_text(item) for item in items], row["prompt"], row.get("system"))
@@ -149,7 +163,7 @@ def record_of_row(parsed: Parsed, kept: Mapping[str, Any]) -> dict[str, Any]:
     good, worse = tuple(dict.fromkeys(parsed.good)), tuple(dict.fromkeys(parsed.worse))
     if not good or not worse:
         raise LeftOut("no worse response" if good else "no good response")
-    if set(good) & set(worse):
+    if set(map(_read_alike, good)) & set(map(_read_alike, worse)):
         same = len(good) == len(worse) == 1
         raise LeftOut("both responses are the same") if same else Broken("a response is both good and worse")
     text = plain(parsed.prompt)
@@ -164,6 +178,11 @@ def record_of_row(parsed: Parsed, kept: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
+def _read_alike(text: str) -> str:
+    """What is left of a response without white space around it and the form of Unicode that it is written in."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def _several(value: Any) -> list[Any]:
     """The responses of a column that has one response or a list of them."""
     alone = not isinstance(value, list) or is_messages(value)
@@ -175,9 +194,9 @@ def _several(value: Any) -> list[Any]:
 
 def _responses(values: Sequence[Any], prompt: Any, system: Any) -> tuple[Turns, tuple[str, ...]]:
     """The prompt and the texts of responses that are texts, the assistant's turns, or whole conversations."""
-    before = prompt_turns(prompt)
-    if isinstance(system, str) and system and before and before[0].role != "system":
-        before = (Turn("system", system), *before)
+    if all(map(is_list_as_text, values)) and (is_list_as_text(prompt) or all(map(is_messages_as_text, values))):
+        raise Broken(AS_JSON)
+    before = _after_system(prompt_turns(prompt), system)
     if all(isinstance(value, str) and not _continues(value, prompt, before) for value in values):
         return checked_prompt(before), tuple(values)
     turns = [turns_of(value) for value in values]
@@ -185,6 +204,19 @@ def _responses(values: Sequence[Any], prompt: Any, system: Any) -> tuple[Turns, 
         return checked_prompt(before), tuple(one[0].content for one in turns)
     shared, texts = cut(turns)
     return checked_prompt(_with_system(before, shared)), tuple(texts)
+
+
+def _after_system(before: Turns, system: Any) -> Turns:
+    """A prompt after the system prompt of a column of its own, if it has any."""
+    if system is None or system == "" or not before:
+        return before
+    if not isinstance(system, str):
+        raise Broken("a system prompt is no text")
+    if before[0].role != "system":
+        return (Turn("system", system), *before)
+    if before[0].content.strip() != system.strip():
+        raise Broken("two different system prompts")
+    return before
 
 
 def _continues(value: str, prompt: Any, before: Turns) -> bool:
@@ -202,7 +234,11 @@ def _with_system(before: Turns, shared: Turns) -> Turns:
     """The prompt of whole conversations, which hold it already; only a system's turn may lie outside of them."""
     if not _hold(shared, before):
         raise Broken("conversations do not hold their prompt")
-    return (before[0], *shared) if before[0].role == "system" and shared[0].role != "system" else shared
+    if before[0].role != "system":
+        return shared
+    if shared[0].role == "system":
+        return _after_system(shared, before[0].content)
+    return (before[0], *shared)
 
 
 def _of_two(row: Row, first_wins: bool | None, further: Mapping[str, Any] | None = None) -> Parsed:
@@ -232,12 +268,17 @@ def _text(item: Any) -> Any:
     raise Broken("a response is neither a text nor a list of messages")
 
 
-def _score(item: Any, named: str | None) -> Any:
-    if not isinstance(item, dict):
+def _scores(items: Sequence[Any], named: str | None) -> list[Any]:
+    """The scores of a list of responses, all by the same name, since each name has a scale of its own."""
+    if not all(isinstance(item, dict) for item in items):
         raise Broken("a response has no score")
-    if named is None and isinstance(item.get("rank"), int | float):
-        return -item["rank"]
-    return next((item[key] for key in ((named,) if named else SCORES) if item.get(key) is not None), None)
+    if named is None and all(isinstance(item.get("rank"), int | float) for item in items):
+        return [-item["rank"] for item in items]
+    keys = [named] if named else [key for key in SCORES if any(item.get(key) is not None for item in items)]
+    whole = next((key for key in keys if all(item.get(key) is not None for item in items)), None)
+    if whole is None:
+        raise Broken("a response lacks the score that others have" if keys else "a response has no score")
+    return [item[whole] for item in items]
 
 
 def _number(value: Any, problem: str) -> float:

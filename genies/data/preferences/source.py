@@ -16,7 +16,7 @@ from genies.errors import DataError, disk_full, first_line
 
 LOG_IN = "give the hub a token that may read it (`hf auth login`, or HF_TOKEN)"
 CARD_BYTES = 2**20
-_SPLIT = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev|eval)(?=$|[^a-z])")
+_SPLIT = re.compile(r"(?:^|[^a-z])(train|training|test|testing|validation|valid|val|dev|eval|evaluation)(?=$|[^a-z])")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Source:
 def split_of(name: str) -> str | None:
     """The split that a file's path names, "train" or "test"; validation sets are tests. None if it names none."""
     found = _SPLIT.findall(name.lower())
-    return None if not found else "train" if found[-1] == "train" else "test"
+    return None if not found else "train" if found[-1].startswith("train") else "test"
 
 
 def find(name: str, revision: str | None) -> Source:

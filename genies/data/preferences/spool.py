@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ NO_SPLIT, TRAIN, TEST = -1, 0, 1
 
 
 class Spool:
-    """Rows on the disk, and 25 bytes of memory for each.
+    """Rows on the disk, and 33 bytes of memory for each.
 
     Attributes:
         key: of each row the digest of its prompt, uint64.
@@ -33,6 +34,7 @@ class Spool:
         self._file: IO[bytes] = path.open("w+b")
         self._offset = array("q")
         self._digest = array("Q")
+        self._texts = array("Q")
         self.key = array("Q")
         self.side = array("b")
 
@@ -56,6 +58,7 @@ class Spool:
         self._offset.append(self._file.tell())
         self.key.append(_number(turns))
         self._digest.append(_number(said))
+        self._texts.append(_number([turns, sorted([*parsed.good, *parsed.worse])]))
         self.side.append(side)
         self._file.write(line + b"\n")
 
@@ -66,6 +69,11 @@ class Spool:
         later[np.unique(digests, return_index=True)[1]] = False
         return later
 
+    def contradicted(self, rows: Sequence[int]) -> int:
+        """How many of some rows, none of which repeats another, rank the responses of another one otherwise."""
+        _, times = np.unique(np.array(self._texts, np.uint64)[list(rows)], return_counts=True)
+        return int(times[times > 1].sum())
+
     def row(self, number: int) -> tuple[Parsed, dict[str, Any]]:
         """What was written of a row, and what is kept of it."""
         self._file.seek(self._offset[number])
@@ -73,9 +81,14 @@ class Spool:
         prompt: Turns = tuple(Turn(role, content) for role, content in turns)
         return Parsed(prompt, tuple(good), tuple(worse)), kept
 
-    def prompt(self, number: int) -> str:
-        """The prompt of a row as one text."""
-        return plain(self.row(number)[0].prompt)
+    def asked(self, number: int) -> str:
+        """The prompt of a row as one text, by which it is given a side.
+
+        It is without a system prompt, since the same question to another persona is no new one, and equal characters
+        are written alike (NFKC).
+        """
+        turns = self.row(number)[0].prompt
+        return unicodedata.normalize("NFKC", plain(turns[1:] if turns[0].role == "system" else turns))
 
 
 def _number(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,9 @@ _MARKER = re.compile(r"(?:\A|\n\n)(Human|Assistant):[ ]?")
 """Begins a turn in a transcript of Anthropic's."""
 _SPEAKERS: dict[str, Role] = {"Human": "user", "Assistant": "assistant"}
 _LABELS: dict[Role, str] = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+AS_JSON = "lists are written as JSON in a text"
 
 
 class Unusable(Exception):
@@ -47,6 +51,21 @@ def is_messages(value: Any) -> bool:
     return all(isinstance(turn, dict) and any(who in turn and what in turn for who, what in _KEYS) for turn in value)
 
 
+def is_list_as_text(value: Any) -> bool:
+    """Whether a text is a list in JSON, as sets write conversations whose format has only texts."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return False
+    try:
+        return bool(json.loads(value))
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_messages_as_text(value: Any) -> bool:
+    """Whether that list is one of messages."""
+    return is_list_as_text(value) and is_messages(json.loads(value))
+
+
 def turns_of(value: Any) -> Turns:
     """The turns of a list of messages, a transcript, or a text, which is a turn of the user's.
 
@@ -56,6 +75,8 @@ def turns_of(value: Any) -> Turns:
     if is_transcript(value):
         return _of_transcript(value.lstrip("\n"))
     if isinstance(value, str):
+        if is_messages_as_text(value):
+            raise Broken(AS_JSON)
         return (Turn("user", value),)
     if not is_messages(value):
         raise Broken("a conversation is neither a text nor a list of messages")
@@ -69,6 +90,8 @@ def _turn(message: Mapping[str, Any]) -> Turn:
         raise Broken("a message is of another role than system, user and assistant")
     if not isinstance(content, str):
         raise Broken("the content of a message is no text")
+    if message.get("tool_calls") or message.get("function_call"):
+        raise Broken("a message calls a tool, which a text does not show")
     return Turn(_ROLES[role.lower()], content)
 
 
