@@ -41,7 +41,9 @@ rule merge:
         results / "benchmarks" / "merge" / "{model}.tsv"
     wildcard_constraints:
         model=one_of(plan.models.tuned),
-    threads: 2
+    # Much of a run waits for a merged model: with one core, and first, it need not wait for both to be free.
+    priority: 2
+    threads: 1
     params:
         source=lambda wildcards: plan.models.fit_of(wildcards.model).source,
         form="language model",
