@@ -37,7 +37,6 @@ from genies.models.describe import read_model
 from genies.models.files import PinnedFiles
 from genies.stages.layers import SplitLayers, most_accurate_layer
 from genies.stages.targets import targets_of
-from genies.store.manifest import Activations
 from genies.store.settled import settled
 from genies.store.tokens import read_tokens
 
@@ -79,7 +78,7 @@ def write_causal(
     """
     claim_gpus(extraction.device)
     described, targets = read_model(model), targets_of(pairs)
-    splits = SplitLayers(Activations(activations, cache), train, test)
+    splits = SplitLayers(train, test, activations, cache)
     directions = {source: _Directions.of(splits, source, draws, seed) for source in targets}
     files = PinnedFiles.of(described)
     files.check()

@@ -13,7 +13,8 @@ from genies.evaluation.table import write_csv
 from genies.evaluation.tables.learning_curves import TABLE
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
-from genies.stages.refits import Probe, Splits, correct, summarized
+from genies.stages.refits import Probe, correct, shown, summarized
+from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
 
 
@@ -50,10 +51,10 @@ def write_learning_curves(
     splits, rows = Splits(train, test, activations, cache), []
     for source, targets in targets_of(pairs).items():
         for probe in Probe.all_of(probes):
-            shown = splits.shown(probe.unfitted(), source, "train")
-            fits = {size: [*fitted] for size, fitted in curve_fits(probe, source, shown, sizes, draws)}
+            training = shown(splits, probe.unfitted(), source, "train")
+            fits = {size: [*fitted] for size, fitted in curve_fits(probe, source, training, sizes, draws)}
             for target in targets:
-                tested, of_target = splits.shown(probe.unfitted(), target, "test"), splits(target, "test")
+                tested, of_target = shown(splits, probe.unfitted(), target, "test"), splits(target, "test")
                 for size, of_size in fits.items():
                     found = (correct(fitted, tested, of_target) for fitted in of_size)
                     place = {"model": model, "intervention": probe.name, "source": source, "target": target}
@@ -62,14 +63,14 @@ def write_learning_curves(
 
 
 def curve_fits(
-    probe: Probe, source: str, shown: Pairs, sizes: Sequence[int], draws: int
+    probe: Probe, source: str, training: Pairs, sizes: Sequence[int], draws: int
 ) -> Iterator[tuple[int, Iterator[Intervention]]]:
     """The fits of each size below the number of pairs, and last that on all of them.
 
     Args:
         probe: what is fitted.
         source: name of the source; draws depend on it.
-        shown: its training pairs.
+        training: its training pairs.
         sizes: numbers of training pairs.
         draws: how many fits there are of each size.
 
@@ -78,14 +79,14 @@ def curve_fits(
     """
     seed = probe.unfitted().seed
     orders = [
-        drawn_order(shown.cluster, text_seed(seed, "learning curves", source, str(draw))) for draw in range(draws)
+        drawn_order(training.cluster, text_seed(seed, "learning curves", source, str(draw))) for draw in range(draws)
     ]
     for size in sorted(set(sizes)):
-        if size < len(shown):
-            drawn = [whole_clusters(order, shown.cluster, size) for order in orders]
-            yield size, (probe.fitted(_rows(shown, rows), f"{size} training pairs of {source}") for rows in drawn)
-    yield len(shown), iter([probe.fitted(shown, f"training pairs of {source}")])
+        if size < len(training):
+            drawn = [whole_clusters(order, training.cluster, size) for order in orders]
+            yield size, (probe.fitted(_rows(training, rows), f"{size} training pairs of {source}") for rows in drawn)
+    yield len(training), iter([probe.fitted(training, f"training pairs of {source}")])
 
 
-def _rows(shown: Pairs, rows: np.ndarray) -> JoinedPairs:
-    return JoinedPairs([(shown, rows)], shown.cluster[rows])
+def _rows(training: Pairs, rows: np.ndarray) -> JoinedPairs:
+    return JoinedPairs([(training, rows)], training.cluster[rows])

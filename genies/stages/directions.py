@@ -25,7 +25,6 @@ from genies.interventions.steps.directions import Agreement, Reached, direct, dr
 from genies.stages.erasures import erasures
 from genies.stages.layers import SplitLayers
 from genies.stages.targets import targets_of
-from genies.store.manifest import Activations
 
 MEAN_DIFFERENCE = "mean_difference"
 HALVINGS = {MEAN_DIFFERENCE: 10}
@@ -64,7 +63,7 @@ def write_directions(
     """
     made: dict[str, Intervention] = {MEAN_DIFFERENCE: LatStim1(seed=seed)}
     made |= {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
-    splits = SplitLayers(Activations(activations, cache), train, test)
+    splits = SplitLayers(train, test, activations, cache)
     run = _Run(model, seed, made, splits, targets_of(pairs))
     tables = (directions.TABLE, direction_layers.TABLE, transfer.TABLE, erasure.TABLE)
     rows: dict[str, list[dict[str, Any]]] = {table.file: [] for table in tables}

@@ -16,7 +16,8 @@ from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
 from genies.interventions.base import Intervention
 from genies.interventions.steps.joined import KeptPairs
 from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
-from genies.stages.refits import Probe, Splits, correct, summarized
+from genies.stages.refits import Probe, correct, shown, summarized
+from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
 
 Row = dict[str, Any]
@@ -58,10 +59,10 @@ def write_few_labels(
     asked = sorted(set(counts))
     for source, targets in targets_of(pairs).items():
         for probe in Probe.all_of(probes):
-            shown = splits.shown(probe.unfitted(), source, "train")
-            alone = probe.fitted(shown, f"training pairs of {source}")
+            training = shown(splits, probe.unfitted(), source, "train")
+            alone = probe.fitted(training, f"training pairs of {source}")
             for target in targets:
-                shift = _Shift.of(splits, probe, shown, source, target)
+                shift = _Shift.of(splits, probe, training, source, target)
                 place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                 rows += [{**place, **row} for row in shift.rows(alone, asked, draws, copies)]
     write_csv(TABLE.frame(rows), output)
@@ -74,7 +75,7 @@ class _Shift:
     Attributes:
         probe: the probe.
         name: ``source → target``.
-        shown, others: training pairs of source and target.
+        training, others: training pairs of source and target.
         clusters: of both.
         free: rows of ``others`` that may be taken.
         tested, target: the target's test pairs with and without features.
@@ -82,7 +83,7 @@ class _Shift:
 
     probe: Probe
     name: str
-    shown: KeptPairs
+    training: KeptPairs
     others: KeptPairs
     clusters: tuple[np.ndarray, np.ndarray]
     free: np.ndarray
@@ -90,7 +91,7 @@ class _Shift:
     target: SplitPairs
 
     @classmethod
-    def of(cls, splits: Splits, probe: Probe, shown: KeptPairs, source: str, target: str) -> _Shift:
+    def of(cls, splits: Splits, probe: Probe, training: KeptPairs, source: str, target: str) -> _Shift:
         """Read what the target has."""
         unfitted, test = probe.unfitted(), splits(target, "test")
         first, second = (splits(name, "train") for name in (source, target))
@@ -98,11 +99,11 @@ class _Shift:
         return cls(
             probe=probe,
             name=f"{source} → {target}",
-            shown=shown,
-            others=splits.shown(unfitted, target, "train"),
+            training=training,
+            others=shown(splits, unfitted, target, "train"),
             clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, prompts)),
             free=unseen(prompts, _prompts(test)),
-            tested=splits.shown(unfitted, target, "test"),
+            tested=shown(splits, unfitted, target, "test"),
             target=test,
         )
 
@@ -117,7 +118,7 @@ class _Shift:
             for draw in range(draws)
         ]
         for count in counts:
-            times = copies_of(count, len(self.shown), copies)
+            times = copies_of(count, len(self.training), copies)
             for chosen, of_choice in zip(CHOICES, zip(*orders, strict=True), strict=True):
                 if count <= len(of_choice[0]):
                     found = [self._correct(order[:count], times) for order in of_choice]
@@ -125,7 +126,7 @@ class _Shift:
                     yield {**stated, **summarized(found, self.target.cluster)}
 
     def _correct(self, rows: np.ndarray, copies: int) -> np.ndarray:
-        pairs = mixed(self.shown, self.others, rows, copies, self.clusters)
+        pairs = mixed(self.training, self.others, rows, copies, self.clusters)
         fitted = self.probe.fitted(pairs, f"{self.name}, {len(rows)} pairs of the target")
         return correct(fitted, self.tested, self.target)
 

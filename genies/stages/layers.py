@@ -2,55 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from genies.data.options import Split
-from genies.data.reading import SplitPairs, read_test, read_training
+from genies.data.reading import SplitPairs
 from genies.interventions.base import Intervention
 from genies.interventions.steps.permutations import chosen_sites, signs
-from genies.making import data_roles
-from genies.stages.stored import stored_pairs
-from genies.store.manifest import Activations
+from genies.stages.splits import Splits
 from genies.store.pairs import StoredPairs
 
 SPLIT_SEED = 42
 """Of the folds by which a layer is chosen, as of probes."""
 
 
-@dataclass(frozen=True)
-class SplitLayers:
-    """The splits of a run by their names, and what probes read of them."""
-
-    extracted: Activations
-    train: Sequence[Path]
-    test: Sequence[Path]
-    _bound: dict[tuple[str, str, tuple[str, ...]], StoredPairs] = field(default_factory=dict)
+class SplitLayers(Splits):
+    """Splits of a run, and single layers of them."""
 
     @cached_property
     def sources(self) -> dict[str, SplitPairs]:
-        files = data_roles(self.train).values()
-        return {f.parent.name: read_training(f, self.extracted.reading, self._left_out(f)) for f in files}
+        """The training splits by name."""
+        return {name: self(name, "train") for name in self.names("train")}
 
     @cached_property
     def targets(self) -> dict[str, SplitPairs]:
-        files = data_roles(self.test).values()
-        return {f.parent.name: read_test(f, self.extracted.reading, self._left_out(f)) for f in files}
+        """The test splits by name."""
+        return {name: self(name, "test") for name in self.names("test")}
 
-    def _left_out(self, file: Path) -> frozenset[int]:
-        return self.extracted.left_out(file.parent.name, file.stem)
+    @cached_property
+    def _bound(self) -> dict[tuple[str, Split, tuple[str, ...]], StoredPairs]:
+        return {}
 
     def bound(self, probe: Intervention, name: str, split: Split) -> StoredPairs:
-        """The pairs of a split as a probe reads them."""
-        views = probe.fit_views if split == "train" else probe.predict_views
-        key = name, split, views
+        """The pairs of a split as a probe reads them, without labels."""
+        key = name, split, probe.fit_views if split == "train" else probe.predict_views
         if key not in self._bound:
-            pairs = self.sources[name] if split == "train" else self.targets[name]
-            self._bound[key] = stored_pairs(probe, pairs, self.extracted.stores(name, split, views), labelled=False)
+            self._bound[key] = self.stored(probe, name, split)
         return self._bound[key]
 
     def texts(self, probe: Intervention, name: str, split: Split, layer: int) -> np.ndarray:

@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 
 from genies.data.pairs import text_seed
-from genies.data.reading import SplitPairs, read_test, read_training
 from genies.evaluation.table import write_csv
 from genies.evaluation.tables.nulls import OF_MODEL
 from genies.interventions.base import Intervention
 from genies.interventions.registry import make
 from genies.interventions.steps.permutations import Nulls, chosen_sites, nulls, signs
-from genies.making import data_roles
-from genies.stages.stored import stored_pairs
+from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
-from genies.store.manifest import Activations
 from genies.store.pairs import StoredPairs
 
 LOW, MIDDLE, HIGH = 0.025, 0.5, 0.975
@@ -49,45 +46,32 @@ def write_nulls(
         cache: the cache folder.
         output: CSV to write, columns as in ``genies.evaluation.tables.nulls.OF_MODEL``.
     """
-    sources, targets = ({f.parent.name: f for f in data_roles(files).values()} for files in (train, test))
-    extracted = Activations(activations, cache)
+    splits = Splits(train, test, activations, cache)
     made = {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
-    tested: dict[str, SplitPairs] = {}
     rows = []
-    for source, names in targets_of(pairs, sources, targets).items():
-        training = read_training(sources[source], extracted.reading, extracted.left_out(source, "train"))
-        for name in names:
-            if name not in tested:
-                tested[name] = read_test(targets[name], extracted.reading, extracted.left_out(name, "test"))
+    for source, targets in targets_of(pairs, splits.names("train"), splits.names("test")).items():
         for name, probe in made.items():
-            found = _nulls(probe, training, [tested[target] for target in names], extracted, repeats)
+            found = _nulls(probe, splits, source, targets, repeats)
             rows += [_row(model, name, source, target, null) for target, null in found.items()]
     write_csv(OF_MODEL.frame(rows), output)
 
 
-def _nulls(
-    probe: Intervention, training: SplitPairs, tested: Sequence[SplitPairs], extracted: Activations, repeats: int
-) -> dict[str, Nulls]:
+def _nulls(probe: Intervention, splits: Splits, source: str, targets: Sequence[str], repeats: int) -> dict[str, Nulls]:
     """The nulls of one probe on each target; one layer of the source, and of one target, is in memory at a time."""
-    shown = stored_pairs(probe, training, extracted.stores(training.name, "train", probe.fit_views), labelled=False)
-    read = {
-        target.name: stored_pairs(
-            probe, target, extracted.stores(target.name, "test", probe.predict_views), labelled=False
-        )
-        for target in tested
-    }
+    cluster, shown = splits(source, "train").cluster, splits.stored(probe, source, "train")
+    read = {target: splits.stored(probe, target, "test") for target in targets}
 
     def layers() -> Iterator[tuple[int, np.ndarray]]:
         for layer in probe.site_layers(shown):
             yield layer, _differences(probe, shown, layer)
 
     # The same signs for every probe of a source, so that their nulls compare.
-    turned = signs(training.cluster, repeats, text_seed(probe.seed, "nulls", training.name))
+    turned = signs(cluster, repeats, text_seed(probe.seed, "nulls", source))
     split_seed = getattr(probe, "split_seed", probe.seed)
-    keeps = chosen_sites(layers(), turned, training.cluster, probe.sites_kept, split_seed)
+    keeps = chosen_sites(layers(), turned, cluster, probe.sites_kept, split_seed)
     of_targets = [
-        (target.name, lambda layer, name=target.name: _differences(probe, read[name], layer), target.best_first)
-        for target in tested
+        (target, lambda layer, name=target: _differences(probe, read[name], layer), splits(target, "test").best_first)
+        for target in targets
     ]
     return nulls(layers, of_targets, turned, keeps)
 

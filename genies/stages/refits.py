@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genies.data.options import Split
-from genies.data.reading import SplitPairs, read_test, read_training
+from genies.data.reading import SplitPairs
 from genies.errors import DataError
 from genies.evaluation.judge import judge
 from genies.evaluation.scored import scored
@@ -18,9 +17,7 @@ from genies.evaluation.uncertainty import accuracy_interval
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.registry import make
 from genies.interventions.steps.joined import KeptPairs
-from genies.making import data_roles
-from genies.stages.stored import stored_pairs
-from genies.store.manifest import Activations
+from genies.stages.splits import Splits
 
 
 @dataclass(frozen=True)
@@ -62,39 +59,9 @@ class Probe:
             raise DataError(f"{what}: {self.name} cannot be fitted: {error}") from None
 
 
-class Splits:
-    """Splits of a run, each read once, and their pairs as a probe reads them."""
-
-    def __init__(self, train: Sequence[Path], test: Sequence[Path], activations: Sequence[Path], cache: Path) -> None:
-        """Remember where they are.
-
-        Args:
-            train: ``<distribution>/train.json`` files.
-            test: ``<distribution>/test.json`` files.
-            activations: manifests of ``genies extract``.
-            cache: the cache folder.
-        """
-        self._files: dict[Split, dict[str, Path]] = {
-            "train": {file.parent.name: file for file in data_roles(train).values()},
-            "test": {file.parent.name: file for file in data_roles(test).values()},
-        }
-        self._extracted = Activations(activations, cache)
-        self._read: dict[tuple[str, Split], SplitPairs] = {}
-
-    def __call__(self, name: str, split: Split) -> SplitPairs:
-        """The pairs of a split."""
-        if (name, split) not in self._read:
-            read = read_training if split == "train" else read_test
-            left_out = self._extracted.left_out(name, split)
-            self._read[name, split] = read(self._files[split][name], self._extracted.reading, left_out)
-        return self._read[name, split]
-
-    def shown(self, probe: Intervention, name: str, split: Split) -> KeptPairs:
-        """The same with their features, which are kept in memory once read."""
-        views = probe.fit_views if split == "train" else probe.predict_views
-        labelled = split == "train" or probe.reads_test_labels
-        stores = self._extracted.stores(name, split, views)
-        return KeptPairs(stored_pairs(probe, self(name, split), stores, labelled))
+def shown(splits: Splits, probe: Intervention, name: str, split: Split) -> KeptPairs:
+    """The pairs of a split as a probe reads them; their features are kept in memory once read."""
+    return KeptPairs(splits.stored(probe, name, split, labelled=split == "train" or probe.reads_test_labels))
 
 
 def correct(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
