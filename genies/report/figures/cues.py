@@ -8,6 +8,7 @@ import altair as alt
 import polars as pl
 
 from genies.report.drawing import ACCURACY_STEPS, Figure, Figures, Kind, colored_cells, rows_of, sized, tip, words
+from genies.report.figures._cells import of_shifts
 from genies.report.subject import Subject
 
 KIND = Kind("cues", rank=0, panels=False)
@@ -48,15 +49,11 @@ def _places(rows: pl.DataFrame) -> list[tuple[str, str]]:
 
 
 def _layers(index: int, shifts: list[str], methods: list[str]) -> dict[str, Any]:
-    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=180)
-    base = rows_of("cues", index).encode(
-        x=alt.X("intervention:N", sort=None, scale=alt.Scale(domain=methods), axis=across, title=None),
-        y=alt.Y("shift:N", sort=None, scale=alt.Scale(domain=shifts), title=None, axis=alt.Axis(labelLimit=330)),
-        tooltip=[
-            *words("intervention", "shift"),
-            *(tip(name, title) for name, title in TIPS.items()),
-            alt.Tooltip("agree_pairs:Q", title="pairs on which it is right"),
-            alt.Tooltip("conflict_pairs:Q", title="pairs on which it is wrong"),
-        ],
-    )
+    tooltip = [
+        *words("intervention", "shift"),
+        *(tip(name, title) for name, title in TIPS.items()),
+        alt.Tooltip("agree_pairs:Q", title="pairs on which it is right"),
+        alt.Tooltip("conflict_pairs:Q", title="pairs on which it is wrong"),
+    ]
+    base = of_shifts(rows_of("cues", index), "intervention", methods, shifts, tooltip)
     return sized(colored_cells(base, "conflict_accuracy", ACCURACY_STEPS), 20 * len(shifts), independent=["color"])

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
 import polars as pl
 
 from genies.report.directions import MEAN_DIFFERENCE, main_layer
-from genies.report.drawing import (
-    CORRELATION_STEPS,
-    Figure,
-    Figures,
-    Kind,
-    colored_cells,
-    rows_of,
-    sized,
-    tip,
-    words,
-)
+from genies.report.drawing import CORRELATION_STEPS, Figure, Figures, Kind, rows_of, tip, words
+from genies.report.figures._cells import matrix
 from genies.report.subject import Subject
 
 KIND = Kind(
@@ -29,10 +19,6 @@ KIND = Kind(
     text="Agreement of every two sources' differences of means, in the layer where they are most accurate on their own "
     "source.",
 )
-CELL = 26
-"""Pixels of a column on narrow screens, where the matrix scrolls."""
-MOST_NUMBERS = 24
-"""Columns beyond which numbers would overlap."""
 
 
 def draw(figures: Figures, subject: Subject) -> None:
@@ -49,27 +35,18 @@ def draw(figures: Figures, subject: Subject) -> None:
         mirrored = [{**one, "source": one["other_source"], "other_source": one["source"]} for one in found]
         figures.data["directions"] += [{**one, "index": index} for one in (*found, *mirrored)]
         sources = sorted({*pairs["source"], *pairs["other_source"]})
-        wide = _matrix(index, sources)
         figures.add(
             "directions",
             Figure(
                 f"figure-directions-{index}",
                 f"{model}, layer {row['layer']}",
                 "A row and a column per source; colour and number are the correlation of their directions' scores.",
-                wide,
-                wide | {"width": CELL * len(sources)},
+                *_matrix(index, sources),
             ),
         )
 
 
-def _matrix(index: int, sources: list[str]) -> dict[str, Any]:
-    scale = alt.Scale(domain=sources)
-    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=110)
-    down = alt.Axis(domain=False, ticks=False, labelLimit=160)
-    base = rows_of("directions", index).encode(
-        x=alt.X("other_source:N", sort=None, scale=scale, axis=across, title=None),
-        y=alt.Y("source:N", sort=None, scale=scale, title=None, axis=down),
-        tooltip=[*words("source", "other_source"), tip("agreement"), tip("ceiling", "if they shared one direction")],
-    )
-    layers = colored_cells(base, "agreement", CORRELATION_STEPS, numbers=len(sources) <= MOST_NUMBERS)
-    return sized(layers, 20 * len(sources) + 10, independent=["color"])
+def _matrix(index: int, sources: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    tooltip = [*words("source", "other_source"), tip("agreement"), tip("ceiling", "if they shared one direction")]
+    base = rows_of("directions", index)
+    return matrix(base, "other_source", sources, sources, "agreement", CORRELATION_STEPS, tooltip)

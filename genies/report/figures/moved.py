@@ -19,6 +19,7 @@ from genies.report.drawing import (
     tip,
     words,
 )
+from genies.report.figures._cells import of_shifts
 from genies.report.subject import Subject
 
 KIND = Kind(
@@ -61,15 +62,8 @@ def draw(figures: Figures, subject: Subject) -> None:
 
 
 def _layers(index: int, shifts: list[str], rules: list[str]) -> dict[str, Any]:
-    across = alt.Axis(orient="top", labelAngle=-40, labelAlign="left", domain=False, ticks=False, labelLimit=180)
-    base = rows_of("moved", index).encode(
-        x=alt.X("rule:N", sort=None, scale=alt.Scale(domain=rules), axis=across, title=None),
-        y=alt.Y("shift:N", sort=None, scale=alt.Scale(domain=shifts), title=None, axis=alt.Axis(labelLimit=330)),
-        tooltip=[
-            *words("intervention", "shift", "rule"),
-            *(tip(name, title) for name, title in TIPS.items()),
-            alt.Tooltip("pairs:Q"),
-        ],
-    )
+    tips = (tip(name, title) for name, title in TIPS.items())
+    tooltip = [*words("intervention", "shift", "rule"), *tips, alt.Tooltip("pairs:Q")]
+    base = of_shifts(rows_of("moved", index), "rule", rules, shifts, tooltip)
     cells = colored_cells(base, "difference", CORRELATION_STEPS, mark="star")
     return sized(cells, 20 * len(shifts), independent=["color"])
