@@ -14,14 +14,14 @@ from genies.evaluation.choice import choices
 from genies.evaluation.table import write_csv
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report.tables import Tables
-from genies.report.words import number, span
+from genies.report.words import counted, number, span
 
 
 def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -> None:
     """Choose an intervention on shifts that have nothing in common with a benchmark, and report it on that.
 
-    Next to it stands the one that is best on the benchmark itself, and by how much its mean is too high. Interventions
-    are compared with those that saw the same. Several runs of one model, such as runs with other parameters, are
+    Also says which one is best on the benchmark itself, and by how much that mean is too high for having been chosen
+    there (optimism). Interventions are compared with those that saw the same. Several runs of one model, such as runs with other parameters, are
     chosen from together.
 
     Args:
@@ -56,18 +56,19 @@ def _places(metrics: pl.DataFrame) -> set[tuple[str, str]]:
 
 
 def _lines(row: Mapping[str, Any], benchmark: str) -> Iterator[str]:
-    yield f"{row['model']}, interventions that saw {row['saw']}: {row['candidates']}"
+    yield f"{row['model']}, {counted(row['candidates'], 'intervention')} that saw {row['saw']}"
     if row["incomplete"]:
         yield f"  not tested on all of the shifts, and left out: {row['incomplete']}"
     if not row["candidates"]:
         return
     yield (
-        f"  chosen on {row['chosen_on']} other shifts ({row['dropped']} more share a distribution with {benchmark}): "
-        f"{row['chosen']}, {number(row['accuracy_there'])} there"
+        f"  best on {counted(row['chosen_on'], 'shift')} without a distribution of {benchmark} ({row['dropped']} more "
+        f"share one, and are left out): {row['chosen']}, mean accuracy {number(row['accuracy_there'])} there"
     )
-    yield f"  on the {row['reported_on']} of {benchmark}: {_estimate(row, 'accuracy')}, 95 % interval for new shifts"
-    yield f"  chosen on these themselves: {row['naive']}, {_estimate(row, 'naive_accuracy')}"
-    yield f"  optimism: {_estimate(row, 'optimism')}"
+    reported = f"the {counted(row['reported_on'], 'shift')} of {benchmark}"
+    yield f"  its mean accuracy on {reported}: {_estimate(row, 'accuracy')}, 95 % interval for new shifts"
+    yield f"  best on {reported}: {row['naive']}, {_estimate(row, 'naive_accuracy')}"
+    yield f"  optimism, how much higher that is for having been chosen there: {_estimate(row, 'optimism')}"
     if not supports_new_shifts(row["degrees_of_freedom"]):
         yield "  the shifts have so few sources that their intervals support no claim about new ones"
 

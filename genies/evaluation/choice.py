@@ -66,9 +66,10 @@ def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str) -> pl.DataF
         others = {*own.select("source", "target").iter_rows()} - {*reported}
         there = apart(others, reported)
         if not there:
+            beyond = f"none of the {len(others)} shifts beyond {benchmark} has distributions of its own"
             raise DataError(
-                f"{model}: none of the {len(others)} shifts beyond {benchmark} has distributions of its own, so there "
-                "is nothing to choose by; run config/published69.yaml"
+                f"{model}: {beyond if others else f'all of its shifts are of {benchmark}'}, so there is nothing to "
+                "choose by; run config/published69.yaml"
             )
         accuracy: dict[str, dict[Place, float]] = {}
         for name, source, target, value in own.select(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,7 +12,11 @@ from genies.interventions.base import Intervention, Pairs
 from genies.interventions.parameters import NonNegativeFloat, PositiveFloat
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator, sigmoid
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
+from genies.interventions.steps.newton import distinct
 from genies.options import PositiveInt
+
+if TYPE_CHECKING:
+    import torch
 
 SUREST = 1e6
 """Largest log-odds of a text under one seed; a calibrator of advantages that are all but nothing has any slope."""
@@ -168,28 +172,27 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         """Fit every restart of every seed at once on centred texts, float32 (2 views, texts, hidden).
 
         AdamW acts on each parameter alone, so the restarts, which share nothing but the sum of their losses, are fitted
-        as if one after the other.
+        as if one after the other. Texts that are there several times are computed once, with their weight. Gradients
+        are written out, since recording them takes longer than their arithmetic.
         """
         import torch
 
-        yes, no = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
-        start = torch.cat([_start(self.seed, number, yes.shape[1], self.restarts) for number in range(seeds)], dim=1)
-        weights, bias = start[:-1].clone().requires_grad_(), start[-1].clone().requires_grad_()
-        optimizer = torch.optim.AdamW([weights, bias], lr=self.learning_rate, weight_decay=self.weight_decay)
-
-        def losses() -> torch.Tensor:
-            p_yes, p_no = torch.sigmoid(yes @ weights + bias), torch.sigmoid(no @ weights + bias)
-            return (torch.minimum(p_yes, p_no) ** 2).mean(0) + ((p_yes - (1 - p_no)) ** 2).mean(0)
-
-        for _ in range(self.epochs):
-            optimizer.zero_grad()
-            losses().sum().backward()
-            optimizer.step()
+        first, numbers = distinct(np.moveaxis(texts, 0, 1))
+        both = texts[:, first].reshape(-1, texts.shape[2]).astype(np.float32)
+        columns = torch.from_numpy(np.column_stack([both, np.ones(len(both), np.float32)]))
+        share = torch.from_numpy((np.bincount(numbers) / len(numbers)).astype(np.float32))[:, None]
+        start = [_start(self.seed, number, texts.shape[2], self.restarts) for number in range(seeds)]
+        weights = torch.cat(start, dim=1).contiguous()
+        weights.grad = torch.empty_like(weights)
+        optimizer = torch.optim.AdamW([weights], lr=self.learning_rate, weight_decay=self.weight_decay)
         with torch.no_grad():
-            final = losses()
-        best = final.numpy().reshape(seeds, -1).argmin(axis=1) + np.arange(seeds) * self.restarts
-        self.weights_ = np.ascontiguousarray(weights.detach().numpy()[:, best].T)
-        self.bias_, self.loss_ = bias.detach().numpy()[best], final.numpy()[best]
+            for _ in range(self.epochs):
+                torch.mm(columns.T, _slopes(torch.sigmoid(columns @ weights), share), out=weights.grad)
+                optimizer.step()
+            final = (share * _losses(*torch.sigmoid(columns @ weights).chunk(2))).sum(0).numpy()
+        best = final.reshape(seeds, -1).argmin(axis=1) + np.arange(seeds) * self.restarts
+        self.weights_ = np.ascontiguousarray(weights.numpy()[:-1, best].T)
+        self.bias_, self.loss_ = weights.numpy()[-1, best], final[best]
 
     def _advantages(self, contrast: np.ndarray) -> np.ndarray:
         """Score of the first text minus that of the second under each seed, float64 (seeds, n)."""
@@ -241,6 +244,26 @@ def _start(seed: int, number: int, hidden: int, restarts: int) -> Any:
     drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     uniform = torch.rand((hidden + 1, restarts), generator=torch.Generator().manual_seed(drawn))
     return (2 * uniform - 1) / hidden**0.5
+
+
+def _losses(p_yes: torch.Tensor, p_no: torch.Tensor) -> torch.Tensor:
+    """Of each text under each probe: min(p_yes, p_no)² + (p_yes − (1 − p_no))²."""
+    return p_yes.minimum(p_no) ** 2 + (p_yes - (1 - p_no)) ** 2
+
+
+def _slopes(probability: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Derivatives of the mean loss by the logits, float32 (2 views · n, probes).
+
+    Args:
+        probability: p_yes of each of n texts, then p_no, likewise.
+        share: of each text in the mean, float32 (n, 1).
+    """
+    p_yes, p_no = probability.chunk(2)
+    apart, yes_is_less = p_yes + p_no - 1, p_yes < p_no
+    slopes = probability * (1 - probability)
+    for of_view, own, less in zip(slopes.chunk(2), (p_yes, p_no), (yes_is_less, ~yes_is_less), strict=True):
+        of_view.mul_(apart + own * less).mul_(2 * share)
+    return slopes
 
 
 def _read(pairs: Pairs) -> np.ndarray:

@@ -20,7 +20,13 @@ class LatPca(DirectionProbe):
         responses lie ahead of worse ones, on average, over the pairs given. Differences that are all zero give zero.
         """
         differences = (best - worse).transpose(1, 0, 2)
-        component = np.linalg.svd(differences, full_matrices=False).Vh[:, 0]
+        # The first eigenvector of the pairs' products or of the numbers', whichever are fewer.
+        few = differences.shape[1] < differences.shape[2]
+        rows = differences if few else differences.swapaxes(1, 2)
+        vector = np.linalg.eigh(rows @ rows.swapaxes(1, 2)).eigenvectors[:, :, -1]
+        component = (vector[:, None] @ rows)[:, 0] if few else vector
+        length = np.linalg.norm(component, axis=1, keepdims=True)
+        component = np.divide(component, length, out=np.zeros_like(component), where=length > 0)
         lead = np.einsum("snd,sd->s", differences, component)
         sign = np.where(lead < 0, -1.0, 1.0) * differences.any(axis=(1, 2))
         return component * sign[:, None]

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from genies.data.pairs import text_seed
 from genies.evaluation.table import write_csv
 from genies.evaluation.tables.learning_curves import TABLE
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
-from genies.stages.refits import Probe, correct, shown, summarized
+from genies.stages.refits import Probe, correct, on_sources, shown, summarized
 from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
 
@@ -48,9 +49,11 @@ def write_learning_curves(
         cache: the cache folder.
         output: CSV to write, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
     """
-    splits, rows = Splits(train, test, activations, cache), []
-    for source, targets in targets_of(pairs).items():
-        for probe in Probe.all_of(probes):
+    splits, rows, made = Splits(train, test, activations, cache), [], Probe.all_of(probes)
+    total = len(made) * len(targets_of(pairs))
+    with tqdm(total=total, desc=model, unit="curve", mininterval=2, dynamic_ncols=True) as progress:
+        for source, probe, targets in on_sources(pairs, made):
+            progress.set_description(f"{model}, {probe.name} on {source}")
             training = shown(splits, probe.unfitted(), source, "train")
             fits = {size: [*fitted] for size, fitted in curve_fits(probe, source, training, sizes, draws)}
             for target in targets:
@@ -59,6 +62,7 @@ def write_learning_curves(
                     found = (correct(fitted, tested, of_target) for fitted in of_size)
                     place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                     rows.append({**place, "size": size, **summarized(found, of_target.cluster)})
+            progress.update()
     write_csv(TABLE.frame(rows), output)
 
 

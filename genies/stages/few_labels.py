@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs
@@ -16,9 +17,8 @@ from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
 from genies.interventions.base import Intervention
 from genies.interventions.steps.joined import KeptPairs
 from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
-from genies.stages.refits import Probe, correct, shown, summarized
+from genies.stages.refits import Probe, correct, on_sources, shown, summarized
 from genies.stages.splits import Splits
-from genies.stages.targets import targets_of
 
 Row = dict[str, Any]
 
@@ -55,16 +55,18 @@ def write_few_labels(
         cache: the cache folder.
         output: CSV to write, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
     """
-    splits, rows = Splits(train, test, activations, cache), []
+    splits, rows, made = Splits(train, test, activations, cache), [], Probe.all_of(probes)
     asked = sorted(set(counts))
-    for source, targets in targets_of(pairs).items():
-        for probe in Probe.all_of(probes):
+    with tqdm(total=len(pairs) * len(made), desc=model, unit="shift", mininterval=2, dynamic_ncols=True) as progress:
+        for source, probe, targets in on_sources(pairs, made):
             training = shown(splits, probe.unfitted(), source, "train")
             alone = probe.fitted(training, f"training pairs of {source}")
             for target in targets:
+                progress.set_description(f"{model}, {probe.name}, {source} → {target}")
                 shift = _Shift.of(splits, probe, training, source, target)
                 place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                 rows += [{**place, **row} for row in shift.rows(alone, asked, draws, copies)]
+                progress.update()
     write_csv(TABLE.frame(rows), output)
 
 
@@ -79,6 +81,8 @@ class _Shift:
         clusters: of both.
         free: rows of ``others`` that may be taken.
         tested, target: the target's test pairs with and without features.
+        known: what fits were right on, by how often each pair of the target was there and which ones: other draws, and
+            other choices, may come to the same ones.
     """
 
     probe: Probe
@@ -89,6 +93,7 @@ class _Shift:
     free: np.ndarray
     tested: KeptPairs
     target: SplitPairs
+    known: dict[tuple[int, bytes], np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, splits: Splits, probe: Probe, training: KeptPairs, source: str, target: str) -> _Shift:
@@ -126,9 +131,12 @@ class _Shift:
                     yield {**stated, **summarized(found, self.target.cluster)}
 
     def _correct(self, rows: np.ndarray, copies: int) -> np.ndarray:
-        pairs = mixed(self.training, self.others, rows, copies, self.clusters)
-        fitted = self.probe.fitted(pairs, f"{self.name}, {len(rows)} pairs of the target")
-        return correct(fitted, self.tested, self.target)
+        key = copies, np.sort(rows).tobytes()
+        if key not in self.known:
+            pairs = mixed(self.training, self.others, rows, copies, self.clusters)
+            fitted = self.probe.fitted(pairs, f"{self.name}, {len(rows)} pairs of the target")
+            self.known[key] = correct(fitted, self.tested, self.target)
+        return self.known[key]
 
 
 def _prompts(split: SplitPairs) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 from genies.data.options import Split
 from genies.data.reading import SplitPairs
 from genies.errors import DataError
-from genies.evaluation.judge import judge
-from genies.evaluation.scored import scored
+from genies.evaluation.judge import checked_prediction, checked_repeats
+from genies.evaluation.metrics import correctness
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.registry import make
 from genies.interventions.steps.joined import KeptPairs
+from genies.interventions.steps.selection import accuracies_kept
 from genies.stages.splits import Splits
+from genies.stages.targets import targets_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,19 @@ class Probe:
             raise DataError(f"{what}: {self.name} cannot be fitted: {error}") from None
 
 
+def on_sources(pairs: Sequence[str], probes: Sequence[Probe]) -> Iterator[tuple[str, Probe, list[str]]]:
+    """Each source with each probe, and the source's targets; probes of a source share what they compute alike.
+
+    Args:
+        pairs: ``SOURCE:TARGET`` each.
+        probes: of the run.
+    """
+    for source, targets in targets_of(pairs).items():
+        with accuracies_kept():
+            for probe in probes:
+                yield source, probe, targets
+
+
 def shown(splits: Splits, probe: Intervention, name: str, split: Split) -> KeptPairs:
     """The pairs of a split as a probe reads them; their features are kept in memory once read."""
     return KeptPairs(splits.stored(probe, name, split, labelled=split == "train" or probe.reads_test_labels))
@@ -66,7 +81,11 @@ def shown(splits: Splits, probe: Intervention, name: str, split: Split) -> KeptP
 
 def correct(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
     """How right a fit ranks each test pair of a target: 1, 0, or ½ for a tie; a mean over its seeds; float64 (n,)."""
-    return scored(judge(fitted, pairs, target)).correct
+    first = target.best_first
+    repeats = checked_repeats(fitted, pairs, target.name) if fitted.repeated_over == "seeds" else None
+    if repeats is None:
+        repeats = checked_prediction(fitted, pairs, target.name)[0][None]
+    return np.mean([correctness(np.where(first, drawn, 1 - drawn)) for drawn in repeats], axis=0)
 
 
 def summarized(draws: Iterable[np.ndarray], cluster: np.ndarray) -> dict[str, Any]:

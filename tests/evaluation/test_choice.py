@@ -86,7 +86,7 @@ def test_a_method_that_is_better_everywhere_is_chosen_within_its_class_alone() -
 
 def test_without_shifts_to_choose_by_or_to_report_on_nothing_is_chosen() -> None:
     accuracy = {"mms": dict.fromkeys(REPORTED, 0.6)}
-    with pytest.raises(DataError, match="nothing to choose by; run config/published69"):
+    with pytest.raises(DataError, match="m: all of its shifts are of GENIES, so there is nothing to choose by; run config/published69"):
         choices(metrics(accuracy), {}, "GENIES")
     with pytest.raises(DataError, match="no shift of its results is of the benchmark OTHER"):
         choices(metrics(accuracy), {}, "OTHER")

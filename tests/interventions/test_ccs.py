@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 from scipy.stats import norm
 
 from genies.errors import DataError
 from genies.interventions.arrays import ArrayPairs
-from genies.interventions.ccs import ContrastConsistentSearch, _start
+from genies.interventions.ccs import ContrastConsistentSearch, _losses, _slopes, _start
 
 EFFECT = 1.5
 
@@ -106,6 +107,25 @@ def test_paper_chooses_its_sign_on_the_test_labels_and_corrected_never_sees_them
     else:
         assert np.array_equal(fitted.predict_proba(contrary), fitted.predict_proba(pairs))
         assert np.array_equal(fitted.predict_proba(unlabelled), fitted.predict_proba(pairs))
+
+
+def test_the_gradient_that_is_written_out_is_that_of_the_loss():
+    torch.manual_seed(1)
+    logits = (3 * torch.randn(8, 5, dtype=torch.float64)).requires_grad_()
+    share = torch.rand(4, 1, dtype=torch.float64)
+    (share * _losses(*torch.sigmoid(logits).chunk(2))).sum().backward()
+    found = _slopes(torch.sigmoid(logits.detach()), share)
+    assert torch.allclose(found, logits.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_copies_of_pairs_weigh_as_much_as_there_are_of_them():
+    """Fits on pairs that are all there twice are those on the pairs; where some are there more often, they are not."""
+    settings = {"epochs": 50, "restarts": 2, "seeds": 2}
+    once = contrast(40, EFFECT, seed=6)
+    twice, skewed = (once.take(rows) for rows in (np.tile(np.arange(40), 2), np.r_[np.arange(40), np.repeat(3, 40)]))
+    own, same, other = (ContrastConsistentSearch(**settings).fit(pairs).weights_ for pairs in (once, twice, skewed))
+    assert own == pytest.approx(same, abs=1e-4)
+    assert np.abs(own - other).max() > 0.01
 
 
 def test_the_sign_rests_on_the_sources_labels():

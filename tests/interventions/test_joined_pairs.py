@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -14,7 +15,7 @@ from genies.interventions.arrays import ArrayPairs
 from genies.interventions.registry import make
 from genies.interventions.steps.joined import JoinedPairs, KeptPairs, drawn_order, whole_clusters
 from genies.stages.curves import curve_fits
-from genies.stages.refits import Probe
+from genies.stages.refits import Probe, correct
 
 PROBES = ("mms", "lat_stim_2", "cra", "lat_pca", "logistic", "mass_mean_whitened", "bag_of_words")
 
@@ -100,3 +101,16 @@ def test_the_last_fit_of_a_curve_is_the_probes_own(training, held_out):
     (last,) = fits
     assert size == 400
     assert np.array_equal(last.predict_proba(held_out), probe.unfitted().fit(training).predict_proba(held_out))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("mms", {"protocol": "paper"}), ("ccs", {"epochs": 30, "restarts": 2, "seeds": 3})]
+)
+def test_test_pairs_are_right_as_evaluations_say(name, parameters, planted):
+    """Means over seeds where results are means over seeds; orders of ties are no seeds."""
+    fitted = make(name, parameters).fit(planted(60, 1.0, 5))
+    tested = planted(80, 1.0, 6, shuffled=True)
+    shares = fitted.predict_repeats(tested) if name == "ccs" else fitted.predict_proba(tested)[None]
+    expected = np.mean((shares > 0.5) == tested.label, axis=0)
+    found = correct(fitted, tested, SimpleNamespace(name="other", best_first=tested.label))
+    assert found.tolist() == expected.tolist() and 0.5 < found.mean() < 1

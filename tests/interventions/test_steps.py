@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,18 @@ from sklearn.linear_model import LogisticRegression
 
 from genies.errors import DataError
 from genies.interventions.mms import MassMeanShift
+from genies.interventions.steps import selection
 from genies.interventions.steps.calibration import fit_calibrator, sigmoid
-from genies.interventions.steps.selection import LARGEST_HESSIAN, keep_best, logistic_regression, site_accuracy
-from genies.interventions.steps.split import split_pairs
+from genies.interventions.steps.selection import (
+    LARGEST_HESSIAN,
+    accuracies_kept,
+    accuracies_of_layers,
+    keep_best,
+    logistic_regression,
+    logistic_regressions,
+    site_accuracy,
+)
+from genies.interventions.steps.split import Part, split_pairs
 
 
 def test_the_split_is_the_published_draw():
@@ -85,6 +96,56 @@ def test_corrected_finds_the_optimum_of_the_regression_where_texts_are_unscaled(
     centred = texts - texts.mean(axis=0)
     assert np.abs(centred.T @ residual + weights / 0.5).max() < 1e-6
     assert abs(residual.sum()) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(60, 400), (400, 60)])
+def test_texts_that_are_there_several_times_count_as_often(shape):
+    draw = np.random.default_rng(2)
+    texts, labels = draw.normal(size=shape), np.arange(shape[0]) % 2
+    texts[1] = texts[0]  # alike, but of the other label
+    rows = np.concatenate([np.arange(shape[0]), np.repeat(np.arange(9), 7)])
+    weights, intercept = logistic_regression(texts[rows], labels[rows], 0.5, "corrected")
+    residual = expit(texts[rows] @ weights + intercept) - labels[rows]
+    assert np.abs(texts[rows].T @ residual + weights / 0.5).max() < 1e-5
+    assert abs(residual.sum()) < 1e-5
+    once, _ = logistic_regression(texts, labels, 0.5, "corrected")
+    assert np.abs(once - weights).max() > 0.01
+
+
+def test_texts_that_are_alike_at_one_site_alone_are_different_texts():
+    draw = np.random.default_rng(3)
+    texts, labels = draw.normal(size=(2, 40, 60)), np.arange(40) % 2
+    texts[1, 20:] = texts[1, :20]
+    weights, _ = logistic_regressions(texts, labels, 1.0, "corrected")
+    for of_site, found in zip(texts, weights, strict=True):
+        assert found == pytest.approx(logistic_regression(of_site, labels, 1.0, "corrected")[0], abs=1e-6)
+
+
+def test_accuracies_that_are_kept_are_computed_once_for_the_same_features_and_splits(training, monkeypatch):
+    solver = Mock(wraps=selection.logistic_regressions)
+    monkeypatch.setattr(selection, "logistic_regressions", solver)
+    fit, validation = split_pairs(training.example, 42)
+    part, *others = (Part(*rows, fit[:0], fit[:0]) for rows in ((fit, validation), (fit[1:], validation), (fit, fit)))
+    layers = [training.heads("plain", layer) for layer in range(3)]
+
+    def found(chosen: list[int], parts: list[Part], protocol: str = "corrected") -> list[list[float]]:
+        return accuracies_of_layers(lambda layer: layers[layer].copy(), chosen, parts, protocol).tolist()
+
+    def solved() -> list[int]:
+        """Sites of each call so far."""
+        return [len(call.args[0]) for call in solver.call_args_list]
+
+    with accuracies_kept():
+        kept = [found([0, 1], [part]), found([0, 2, 1], [part]), found([2], others)]
+        assert solved() == [4, 2, 2, 2]
+        found([0], [part], "paper")
+        assert solved() == [4, 2, 2, 2, 2]
+    assert kept == [found([0, 1], [part]), found([0, 2, 1], [part]), found([2], others)]
+    assert solved()[5:] == [4, 6, 2, 2]
+    monkeypatch.setattr(selection, "TOGETHER", layers[0].nbytes)
+    assert found([0, 2, 1], [part]) == kept[1]
+    assert solved()[9:] == [2, 2, 2]
+    assert kept[1] == [[x for layer in (0, 2, 1) for x in site_accuracy(layers[layer], fit, validation, "corrected")]]
 
 
 def test_selection_works_on_activations_of_any_size(training):

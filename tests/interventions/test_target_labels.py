@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
+from genies.evaluation.tables.few_labels import NONE, RANDOM, UNCERTAIN
 from genies.interventions.arrays import ArrayPairs
+from genies.interventions.base import Intervention, Pairs
 from genies.interventions.lat_stim_1 import LatStim1
+from genies.interventions.steps.joined import KeptPairs
 from genies.interventions.steps.split import folds
 from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
+from genies.stages.few_labels import _Shift
+from genies.stages.refits import Probe
 
 DIM = 40
 COUNT, COPIES = 8, 8
@@ -87,6 +95,39 @@ def test_copies_of_a_pair_stay_on_one_side_of_every_split():
     assert len(joined) == 18 and len(np.unique(joined.example)) == 14
     for rows in folds(joined.cluster, 0):
         assert all(np.isin(np.flatnonzero(joined.example == joined.example[row]), rows).all() for row in rows)
+
+
+class Counted(Probe):
+    """A probe that counts its fits."""
+
+    made: ClassVar[list[str]] = []
+
+    def fitted(self, pairs: Pairs, what: str) -> Intervention:
+        self.made.append(what)
+        return super().fitted(pairs, what)
+
+
+def test_choices_that_come_to_the_same_pairs_are_fitted_once():
+    rng = np.random.default_rng(4)
+    source, others, tested = (pairs_of(rng.standard_normal((n, DIM)), seed) for seed, n in enumerate((20, 4, 30)))
+    shift = _Shift(
+        probe=Counted("lat_stim_1", "lat_stim_1", {}),
+        name="one → other",
+        training=KeptPairs(source),
+        others=KeptPairs(others),
+        clusters=joint_clusters((source.cluster, [f"s{n}" for n in range(20)]), (others.cluster, list("abcd"))),
+        free=np.arange(4),
+        tested=KeptPairs(tested),
+        target=SimpleNamespace(name="other", best_first=np.arange(30) % 3 > 0, cluster=np.arange(30)),
+    )
+    rows = list(shift.rows(LatStim1().fit(source), [1, 3, 4], draws=8, copies=2))
+    # A pool has three of the four pairs: there are 4 pools, and as many single pairs.
+    assert len(Counted.made) <= 8
+    assert [(row["chosen"], row["examples"]) for row in rows] == [
+        (NONE, 0), (RANDOM, 1), (UNCERTAIN, 1), (RANDOM, 3), (UNCERTAIN, 3)
+    ]  # fmt: skip
+    random, uncertain = ({**row, "chosen": None} for row in rows[3:])
+    assert random == uncertain and rows[1]["accuracy"] != rows[0]["accuracy"]
 
 
 @pytest.mark.parametrize(

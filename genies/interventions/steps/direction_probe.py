@@ -14,7 +14,7 @@ from genies.errors import DataError
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
-from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
+from genies.interventions.steps.selection import accuracies_of_layers, keep_best, tied_at_edge
 from genies.interventions.steps.split import Part, training_parts
 from genies.options import NonNegativeInt, PositiveInt
 
@@ -200,12 +200,7 @@ class DirectionProbe(Intervention[Pairs]):
         layers = _layers(pairs, self.features)
         numbers = pairs.head_numbers if "heads" in self.features else [0]
         sites = np.array([(layer, number) for layer in layers for number in numbers])
-        found: list[list[np.ndarray]] = [[] for _ in parts]
-        for layer in layers:
-            features = self._read(pairs, layer)
-            for part, accuracies in zip(parts, found, strict=True):
-                accuracies.append(site_accuracy(features, part.fit, part.validation, self.protocol))
-        return sites, [np.concatenate(accuracies) for accuracies in found]
+        return sites, [*accuracies_of_layers(lambda layer: self._read(pairs, layer), layers, parts, self.protocol)]
 
     def _fit_directions(
         self, pairs: Pairs, parts: Sequence[Part], sites: Sequence[np.ndarray]

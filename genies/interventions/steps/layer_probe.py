@@ -11,7 +11,7 @@ import numpy as np
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
-from genies.interventions.steps.selection import keep_best, site_accuracy, tied_at_edge
+from genies.interventions.steps.selection import accuracies_of_layers, keep_best, tied_at_edge
 from genies.interventions.steps.split import training_parts
 from genies.options import NonNegativeInt
 
@@ -58,12 +58,9 @@ class LayerProbe(Intervention[Pairs]):
         check_training_pairs(pairs)
         parts = training_parts(pairs, self.split_seed, self.protocol)
         layers = pairs.layers("residual")
-        accuracies = np.empty((len(parts), len(layers)))
-        for column, layer in enumerate(layers):
-            features = self._read(pairs, layer)[:, :, None]
-            for row, part in enumerate(parts):
-                accuracies[row, column] = site_accuracy(features, part.fit, part.validation, self.protocol)[0]
-
+        accuracies = accuracies_of_layers(
+            lambda layer: self._read(pairs, layer)[:, :, None], layers, parts, self.protocol
+        )
         chosen = [layers[int(keep_best(accuracy, 1, self.protocol)[0])] for accuracy in accuracies]
         scores = [np.empty((0, 2))] * len(parts)
         # The layer that is kept, that of the last part, comes last; each is read once.

@@ -2,29 +2,101 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genies.interventions.base import Protocols
-from genies.interventions.steps.calibration import sigmoid
+from genies.interventions.steps.newton import regressions
+from genies.interventions.steps.split import Part
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 LARGEST_HESSIAN = 1024
 """Numbers of a text, or texts, up to which Newton's method takes less time than steps without a Hessian."""
-NEWTON_TOLERANCE = 1e-8
-"""Largest gradient of the mean loss at which it ends."""
-NEWTON_STEPS, HALVINGS = 100, 30
-"""At most how many steps it takes, and how often a step that raises the loss is halved."""
+TOGETHER = 2**25
+"""Bytes of the features of several layers that are solved for together, at most; a layer by itself may have more."""
+_known: ContextVar[dict[bytes, np.ndarray] | None] = ContextVar("accuracies of sites", default=None)
+
+
+@contextmanager
+def accuracies_kept() -> Iterator[None]:
+    """Within it, accuracies of sites are computed once for the same features and splits.
+
+    Probes that choose among the same layers by the same splits then share them.
+    """
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
 
 
 def texts_of(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Single texts (2n, …) of pairs (n, 2, …), best response first, and their labels (2n,): best 1, worse 0."""
     return features.reshape(-1, *features.shape[2:]), np.tile([1, 0], len(features))
+
+
+def accuracies_of_layers(
+    read: Callable[[int], np.ndarray], layers: Sequence[int], parts: Sequence[Part], protocol: Protocols
+) -> np.ndarray:
+    """``site_accuracy`` of the sites of all layers, float64 (parts, sites).
+
+    Args:
+        read: gives the features of a layer, float32 (n, 2, sites, dim); each is read once, in order.
+        layers: their numbers.
+        parts: which pairs are fitted on, and which accuracy is measured on.
+        protocol: as ``logistic_regression`` takes it.
+    """
+    found: list[list[np.ndarray]] = [[] for _ in parts]
+    for together in _small_together(map(read, layers)):
+        contents = [*map(_digest, together)]
+        for part, accuracies in zip(parts, found, strict=True):
+            accuracies += _accuracies(together, contents, part, protocol)
+    return np.stack([np.concatenate(accuracies) for accuracies in found])
+
+
+def _small_together(features: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Layers that are solved for together."""
+    held: list[np.ndarray] = []
+    for of_layer in features:
+        if held and sum(one.nbytes for one in held) + of_layer.nbytes > TOGETHER:
+            yield held
+            held = []
+        held.append(of_layer)
+    if held:
+        yield held
+
+
+def _accuracies(
+    layers: Sequence[np.ndarray], contents: Sequence[bytes], part: Part, protocol: Protocols
+) -> list[np.ndarray]:
+    """Of each layer those of its sites, float64 (sites,); those that are known are not computed again."""
+    if (known := _known.get()) is None:
+        known = {}
+    split = _digest(part.fit, part.validation, protocol=protocol)
+    keys = [split + content for content in contents]
+    new = {key: of_layer for key, of_layer in zip(keys, layers, strict=True) if key not in known}
+    if new:
+        features = np.concatenate([*new.values()], axis=2) if len(new) > 1 else next(iter(new.values()))
+        ends = np.cumsum([of_layer.shape[2] for of_layer in new.values()])
+        accuracies = site_accuracy(features, part.fit, part.validation, protocol)
+        known.update(zip(new, np.split(accuracies, ends[:-1]), strict=True))
+    return [known[key] for key in keys]
+
+
+def _digest(*arrays: np.ndarray, protocol: str = "") -> bytes:
+    digest = hashlib.sha1(f"{protocol} {[array.shape for array in arrays]}".encode(), usedforsecurity=False)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.digest()
 
 
 def site_accuracy(features: np.ndarray, fit: np.ndarray, validation: np.ndarray, protocol: Protocols) -> np.ndarray:
@@ -84,7 +156,7 @@ def logistic_regressions(
         Weights, float64 (sites, dim), and intercepts, float64 (sites,).
     """
     if protocol == "corrected" and min(texts.shape[1:]) <= LARGEST_HESSIAN:
-        return _by_newton(texts.astype(np.float64), labels, strength)
+        return regressions(texts, labels, strength)
     found = [_by_scikit_learn(of_site, labels, strength) for of_site in texts]
     return np.stack([weights for weights, _ in found]), np.array([intercept for _, intercept in found])
 
@@ -100,54 +172,6 @@ def _by_scikit_learn(texts: np.ndarray, labels: np.ndarray, strength: float) -> 
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(texts.astype(np.float64), labels)
     return model.coef_[0], float(model.intercept_[0])
-
-
-def _by_newton(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    # The intercept is free, so centred texts have the same optimum; a number that is large in all of them, as residual
-    # streams have some, would spoil the Hessian.
-    mean = texts.mean(axis=1, keepdims=True)
-    centred = texts - mean
-    # With fewer texts than numbers the optimum is a sum of texts: it is sought among those alone.
-    few = texts.shape[1] < texts.shape[2]
-    basis, coordinates = np.linalg.qr(centred.swapaxes(1, 2)) if few else (None, centred.swapaxes(1, 2))
-    found = _newton(coordinates.swapaxes(1, 2), labels, 1 / (strength * len(labels)))
-    weights = found[:, :-1] if basis is None else np.einsum("sdk,sk->sd", basis, found[:, :-1])
-    return weights, found[:, -1] - np.einsum("sd,sd->s", mean[:, 0], weights)
-
-
-def _newton(texts: np.ndarray, labels: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights and intercept of each site, float64 (sites, dim + 1): minima of mean loss + penalty / 2 · |weights|²."""
-    sites, n, dim = texts.shape
-    columns = np.concatenate([texts, np.ones((sites, n, 1))], axis=2)
-    ridge = penalty * np.append(np.ones(dim), 0.0)
-    sign = np.where(labels, 1.0, -1.0)
-    found = np.zeros((sites, dim + 1))
-
-    def losses(chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        margins = sign * np.einsum("snd,sd->sn", columns[chosen], weights)
-        return np.logaddexp(0, -margins).mean(axis=1) + weights**2 @ ridge / 2
-
-    open_sites = np.arange(sites)
-    for _ in range(NEWTON_STEPS):
-        probability = sigmoid(np.einsum("snd,sd->sn", columns[open_sites], found[open_sites]))
-        gradient = np.einsum("sn,snd->sd", probability - labels, columns[open_sites]) / n + ridge * found[open_sites]
-        steep = np.abs(gradient).max(axis=1) > NEWTON_TOLERANCE
-        open_sites, probability, gradient = open_sites[steep], probability[steep], gradient[steep]
-        if not len(open_sites):
-            break
-        weighted = (probability * (1 - probability) / n)[:, :, None] * columns[open_sites]
-        hessian = weighted.swapaxes(1, 2) @ columns[open_sites]
-        # Where the regression is sure of every text, the intercept's curvature vanishes; what is added is far below it.
-        hessian[:, range(dim + 1), range(dim + 1)] += ridge + np.finfo(np.float64).tiny
-        step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-        before = losses(open_sites, found[open_sites])
-        for _ in range(HALVINGS):
-            worse = losses(open_sites, found[open_sites] - step) > before
-            if not worse.any():
-                break
-            step[worse] /= 2
-        found[open_sites] -= step
-    return found
 
 
 def keep_best(accuracy: np.ndarray, kept: int, protocol: Protocols) -> np.ndarray:
