@@ -229,7 +229,7 @@ def test_passes_with_a_direction_changed_are_counted_as_they_are_made(
     write_causal(
         *plan.selection.learning_pairs, model=plan.files.model("tiny"), train=plan.data.train(plan.selection.sources),
         test=plan.data.test(plan.selection.tested), activations=[plan.files.results / "activations.json"], texts=200,
-        strengths=[1, 2], draws=19, extraction=Extraction(device="cpu"), output=Path("causal.csv"),
+        strengths=[1, 2], draws=19, extraction=Extraction(device="cpu"), output=Path("causal"),
     )  # fmt: skip
     # Of examples with three responses, which are a third, it passes two.
     assert passed <= part.tokens < 1.2 * passed

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from genies.analyses import PASSING
 from genies.config.sections import Config
 from genies.costs import parts
 from genies.costs.background import Background
@@ -257,8 +258,7 @@ def _other_jobs(plan: Plan, model: str) -> int:
     others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
     # What trainings made is put in its place by one job, gather; one makes all that reads no features.
     once = bool(on["texts"]) + bool(on["featureless"])
-    tables = (*plan.files.nulls, *plan.files.learning_curves, *plan.files.few_labels)
-    once += sum(file.stem == model for file in tables) + sum(folder.name == model for folder in plan.files.directions)
+    once += sum(name not in PASSING for name in plan.files.analyses(model))
     return MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + others + once
 
 

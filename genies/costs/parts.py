@@ -59,7 +59,8 @@ def causal(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts],
     targets = [target for source in plan.selection.sources for target in plan.selection.targets[source]]
     changed = (1 + len(set(asked.strengths))) * (1 + asked.draws)
     passed, scored, tests = Trees(), 0.0, 0.0
-    for target in dict.fromkeys(targets) if plan.methods.has_directions(name) else ():
+    passing = CAUSAL in plan.files.analyses(name)
+    for target in dict.fromkeys(targets) if passing else ():
         # Once as it is, and then for each source with its direction and the random ones.
         split, count = found[target], 1 + changed * targets.count(target)
         share = min(1.0, asked.texts // 2 / max(1, split.examples))
@@ -67,8 +68,7 @@ def causal(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts],
         scored += value_of(split.scored) * share * count
         tests += split.plain_self_test
     reading = operations(sketch, passed) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
-    jobs = int(plan.methods.has_directions(name))
-    return [Part(CAUSAL, passed.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))]
+    return [Part(CAUSAL, passed.tokens, reading, 0, int(passing), int(passing), dtype, arithmetic(dtype, here.device))]
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:

@@ -245,7 +245,7 @@ def _capability(plan: Plan) -> None:
 def _directions(plan: Plan) -> None:
     """Refuse to compare directions, or to try what they cause, where no layers are stored."""
     asked = [key for key in ("directions", "causal") if getattr(plan.config, key)]
-    if asked and not any(map(plan.methods.has_directions, plan.models)):
+    if asked and not any(plan.methods.analysed(asked[0], model) for model in plan.models):
         raise ConfigError(
             f"{asked[0]}: no intervention of the run reads the layers of the residual stream under the view plain; add "
             f"lat_stim_1 to interventions, or leave {asked[0]} out"

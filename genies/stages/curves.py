@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from genies.data.pairs import text_seed
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.learning_curves import TABLE
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
@@ -46,7 +45,7 @@ def write_learning_curves(
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
+        output: folder of ``learning_curves.csv``, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
     """
     splits, rows = Splits(train, test, activations, cache), []
     for source, targets in targets_of(pairs).items():
@@ -59,7 +58,7 @@ def write_learning_curves(
                     found = (correct(fitted, tested, of_target) for fitted in of_size)
                     place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                     rows.append({**place, "size": size, **summarized(found, of_target.cluster)})
-    write_csv(TABLE.frame(rows), output)
+    TABLE.write(TABLE.frame(rows), output)
 
 
 def curve_fits(

@@ -11,7 +11,6 @@ import numpy as np
 
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
 from genies.interventions.base import Intervention
 from genies.interventions.steps.joined import KeptPairs
@@ -53,7 +52,7 @@ def write_few_labels(
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
+        output: folder of ``few_labels.csv``, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
     """
     splits, rows = Splits(train, test, activations, cache), []
     asked = sorted(set(counts))
@@ -65,7 +64,7 @@ def write_few_labels(
                 shift = _Shift.of(splits, probe, training, source, target)
                 place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                 rows += [{**place, **row} for row in shift.rows(alone, asked, draws, copies)]
-    write_csv(TABLE.frame(rows), output)
+    TABLE.write(TABLE.frame(rows), output)
 
 
 @dataclass(frozen=True)

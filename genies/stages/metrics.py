@@ -44,11 +44,7 @@ def write_tables(
     repeats: Sequence[str] = (),
     absent: Sequence[str] = (),
     overlap: Path | None = None,
-    nulls: Sequence[Path] = (),
-    learning_curves: Sequence[Path] = (),
-    few_labels: Sequence[Path] = (),
-    directions: Sequence[Path] = (),
-    causal: Sequence[Path] = (),
+    analyses: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
     saw: Mapping[str, str] = MappingProxyType({}),
@@ -73,11 +69,7 @@ def write_tables(
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
-        nulls: what ``genies nulls`` wrote, for each model.
-        learning_curves: what ``genies learning-curves`` wrote, for each model.
-        few_labels: what ``genies few-labels`` wrote, for each model.
-        directions: what ``genies directions`` wrote, all tables of each model.
-        causal: what ``genies causal`` wrote, for each model.
+        analyses: what analyses (``genies.analyses``) wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
         saw: class of each intervention by what it saw, in the words of ``genies.evaluation.classes``.
@@ -107,11 +99,7 @@ def write_tables(
         clean,
         known,
         repeats=by_intervention(repeats),
-        nulls=nulls,
-        learning_curves=learning_curves,
-        few_labels=few_labels,
-        directions=directions,
-        causal=causal,
+        analyses=analyses,
         surface=baselines,
         own_scores={file.parent.name: items(file) for file in own_scores},
         tuned=tuned,

@@ -13,7 +13,7 @@ from genies.evaluation.best_of_n import Choices, best_of, choices, is_good, prom
 from genies.evaluation.draws import ENDS, Interval, drawn_clusters, share_interval
 from genies.evaluation.ensembles import source_calibrator
 from genies.evaluation.evaluations import PLACE, by_fit
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.text_scores import wanted
 from genies.evaluation.uncertainty import accuracy_interval
 
@@ -30,6 +30,7 @@ TABLE = Table(
         **dict.fromkeys(("promised", "gap", "gap_low", "gap_high"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "responses", "n"), ("examples", "accuracy")),
 )
 """Columns of ``best_of_n.csv``: a row per cell of a shift (or of a source on itself), number of responses and n.
 

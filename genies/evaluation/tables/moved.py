@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE, NULL
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.simultaneous import Estimate, judged
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.comparisons import NOT_TESTED, verdict
 from genies.evaluation.tables.cues import followed_rule
 
@@ -29,6 +30,7 @@ TABLE = Table(
         "score_correlation": pl.Float64,
     },
     optional=True,
+    rows=Rows((*PLACE, "rival"), ("base", "pairs", "before", "after", "difference", "verdict"), blank=("rival",)),
 )
 """Columns of ``moved.csv``: ``intervention``, fitted on the same source on a tuned ``model`` and on its ``base``. Where
 ``rival`` is empty, ``before`` and ``after`` are its accuracies under the base and under the tuned model, and

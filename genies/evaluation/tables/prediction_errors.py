@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.prediction import BATCHES, BEATS_BOTH, PREDICTORS, Predicted, Predictions, errors
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -25,6 +25,9 @@ TABLE = Table(
         "verdict": pl.String,
     },
     optional=True,
+    rows=Rows(
+        ("model", "predictor", "intervention", "pairs"), ("shifts", "cells", "verdict"), blank=("intervention", "pairs")
+    ),
 )
 """Columns of ``prediction_errors.csv``: of each model and predictor a row over all methods (``intervention`` is null),
 one per method, and one per size of a batch of target pairs (``pairs``; null for all of them, ``median_pairs`` in the

@@ -14,7 +14,7 @@ from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.selective import COVERAGES, accuracy_at, areas
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.text_scores import wanted
 from genies.evaluation.texts import once
 
@@ -33,6 +33,7 @@ TABLE = Table(
         **dict.fromkeys(("gain", "gain_low", "gain_high"), pl.Float64),
     },
     optional=True,
+    rows=Rows(PLACE, ("pairs", "accuracy_at_100", "area")),
 )
 """Columns of ``risk_coverage.csv``: a row per cell of a shift, or of a source on itself.
 
