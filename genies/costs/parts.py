@@ -110,14 +110,13 @@ def reading(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts]
         longest = max(test.plain_self_test for test in targets)
         tests += longest + (SELF_TEST_TEXTS_APART if sets else SELF_TEST_TEXTS) * value_of(before)
     trains_all = pairs and _adapter(kind) is None
-    # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
-    weights = 3 if trains_all else 2
     jobs = len(plan.jobs.groups(name))
     return Part(
         name=name,
         tokens=trained.tokens + tested.tokens,
         reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
-        training=operations(sketch, trained, weights, 3),
+        # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
+        training=operations(sketch, trained, 3 if trains_all else 2, 3),
         jobs=jobs,
         loads=len(sources) if trains_all else jobs,
         dtype="float32" if kind.dtype == "float32" else "bfloat16",

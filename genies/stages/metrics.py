@@ -83,28 +83,16 @@ def write_tables(
     seen, near = (None if overlap is None else read_seen(overlap, near) for near in (False, True))
     cells = measured_cells(known, seen, near)
     scores = read_scores(evaluations, cells)
-    clean = None
-    if protocol == "corrected":
-        clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
+    corrected = protocol == "corrected"
+    clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits)) if corrected else None
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
-    sets = benchmarks(listed)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
+    own = {file.parent.name: items(file) for file in own_scores}
     measured = Measurements(
-        cells,
-        methods,
-        scores,
-        sets,
-        seed,
-        clean,
-        known,
-        repeats=by_intervention(repeats),
-        analyses=analyses,
-        surface=baselines,
-        own_scores={file.parent.name: items(file) for file in own_scores},
-        tuned=tuned,
-        classes=saw,
-    )
+        cells, methods, scores, benchmarks(listed), seed, clean, known, by_intervention(repeats), analyses,
+        surface=baselines, own_scores=own, tuned=tuned, classes=saw,
+    )  # fmt: skip
     _write(measured, output)
 
 
