@@ -39,13 +39,23 @@ class Finding:
 
     Attributes:
         about: what they answer, in a word or two.
-        text: the sentences.
+        text: the sentences; the first one answers.
         evidence: id of the page's section that they rest on.
     """
 
     about: str
     text: str
     evidence: str
+
+    @property
+    def answer(self) -> str:
+        """The first sentence."""
+        return self.text.partition(". ")[0].removesuffix(".") + "."
+
+    @property
+    def limits(self) -> str:
+        """What limits or explains it: the other sentences, if there are any."""
+        return self.text.partition(". ")[2]
 
 
 def findings(tables: Tables) -> dict[str, list[Finding]]:
