@@ -22,7 +22,7 @@ from genies.data.overlap import Overlap
 JACCARD = 0.5
 """From this index on a text is a near duplicate; ``docs/methods.md`` has the rate of false matches."""
 FEWEST = 20
-"""Pieces that a text has to have besides those of templates."""
+"""Pieces that a text has to have, those of templates left out."""
 BANDS, ROWS = 32, 3
 """Texts at ``JACCARD`` share a band with a probability of 0.986."""
 BATCH = 10_000

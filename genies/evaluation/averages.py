@@ -81,12 +81,15 @@ def ranking(
     for name in order:
         first.setdefault(classes.get(name, UNKNOWN), name)
     places = ["source", "target"]
+    reached = {
+        best: own[best].unique(places).select(*places, best_accuracy="generalization_accuracy")
+        for best in first.values()
+    }
     ranked = []
     for name in order:
         best = first[classes.get(name, UNKNOWN)]
         # Joined by shift, not by position: what is paired must be the same shift.
-        of_best = own[best].unique(places).select(*places, best_accuracy="generalization_accuracy")
-        joined = own[name].join(of_best, on=places, how="left", maintain_order="left")
+        joined = own[name].join(reached[best], on=places, how="left", maintain_order="left")
         difference = pl.col("generalization_accuracy") - pl.col("best_accuracy")
         kept = pl.when(pl.lit(name != best)).then(difference).alias(DIFFERENCE)
         ranked.append((name, joined.with_columns(kept, best_intervention=pl.lit(best))))

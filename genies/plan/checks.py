@@ -33,7 +33,6 @@ def check(plan: Plan) -> None:
         _own_distributions,
         _names,
         _only_targets,
-        _few_labels,
         _baselines,
         _limit,
         _archive,
@@ -99,8 +98,8 @@ def _names(plan: Plan) -> None:
 
 
 def _only_targets(plan: Plan) -> None:
-    """Refuse to fit on distributions that have a test split alone."""
-    absent = [name for name, folder in plan.data.own.items() if only_target(folder)]
+    """Refuse to fit on distributions that have a test split alone, or to take labels from them."""
+    absent = {name for name, folder in plan.data.own.items() if only_target(folder)}
     for shift in plan.shifts:
         place = f"shift {shift.source} → {shift.target}"
         if shift.source in absent:
@@ -113,15 +112,10 @@ def _only_targets(plan: Plan) -> None:
     for name, mixture in plan.config.mixtures.items():
         if part := next((part for part in (mixture.source, mixture.other) if part in absent), None):
             raise ConfigError(f"mixtures: {name} is made of {part}, which has no train.json")
-
-
-def _few_labels(plan: Plan) -> None:
-    """Refuse labels of targets that have a test split alone."""
-    absent = {name for name, folder in plan.data.own.items() if only_target(folder)} if plan.config.few_labels else ()
-    if shift := next((shift for shift in plan.shifts if shift.target in absent), None):
+    labelled = (shift.target for shift in plan.shifts if plan.config.few_labels and shift.target in absent)
+    if target := next(labelled, None):
         raise ConfigError(
-            f"few_labels: {shift.target}, a target, has no train.json to take labels from; leave few_labels or that "
-            "shift out"
+            f"few_labels: {target}, a target, has no train.json to take labels from; leave few_labels or that shift out"
         )
 
 

@@ -53,10 +53,10 @@ def _judged(means: pl.DataFrame, single: pl.DataFrame) -> pl.DataFrame:
 
 
 def leads(tables: Tables, model: str, label: str, averaged_over: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the methods of a leaderboard stand to the best one of their class.
+    """What a leaderboard says of each method next to the best one of its class.
 
     Returns:
-        ``leads`` (what stands in place of a difference, by method), ``lacking`` (methods whose best one is not there,
+        ``leads`` (what is shown in place of a difference, by method), ``lacking`` (methods whose best one is not there,
         as in filtered tables) and ``untested`` (those whose difference is not tested).
     """
     of_class: dict[str | None, list[dict[str, Any]]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -62,11 +62,22 @@ def findings(tables: Tables) -> dict[str, list[Finding]]:
     """What was found of each model, in the order of a reader's questions; of several, the cost is that of all."""
     models = tables.metrics["model"].unique(maintain_order=True).to_list()
     tables = tables.ranked()
-    found = {model: [*_of_model(tables, model)] for model in models}
+    found = {model: _said_once([*_of_model(tables, model)]) for model in models}
     if cost := _cost(computing(costs(tables))):
         whose = models[0] if len(models) == 1 else ALL_MODELS
         found.setdefault(whose, []).append(Finding("Cost", cost, "cost"))
     return found
+
+
+def _said_once(found: list[Finding]) -> list[Finding]:
+    """The same with what several say of their shifts, that these are of few sources, said once of all of them."""
+    few = [finding for finding in found if TOO_FEW_SOURCES in finding.text]
+    if len(few) < 2:
+        return found
+    behind = listed([f"“{finding.about}”" for finding in few], len(few))
+    text = f"The shifts behind {behind} have so few sources that they cannot support a claim about new ones."
+    shorter = [replace(one, text=one.text.replace(f" {TOO_FEW_SOURCES}", "")) for one in found]
+    return [*shorter, Finding("Claims about new shifts?", text, "leaderboard")]
 
 
 def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
@@ -264,9 +275,10 @@ def _range(rows: pl.DataFrame) -> str:
 def _calibrated(board: pl.DataFrame, metrics: pl.DataFrame, best: list[str], named: str) -> str | None:
     """Whose confidence is nearest to its accuracy, and on how many shifts the best method's is off."""
     everything = board.filter(label=ALL_LABELS, averaged_over=DISTINCT)
-    classes = by_class(everything.to_dicts())
+    ranked = everything.to_dicts()
+    classes = by_class(ranked)
     saw = next((saw for saw, rows in classes.items() if best and best[0] in [row["intervention"] for row in rows]), "")
-    apart = several(everything.to_dicts())
+    apart = several(ranked)
     overall = everything.filter(pl.col("saw").fill_null(UNKNOWN) == saw) if apart else everything
     known = overall.drop_nulls("calibration_error").sort("calibration_error", maintain_order=True).to_dicts()
     if not known:

@@ -39,7 +39,7 @@ def test_a_planted_effect_is_found_though_others_have_larger_units() -> None:
 
 
 def test_distances_are_from_the_mean_of_all_directions_on_either_side() -> None:
-    """All random directions harm the model: one that does not stands out, though its effect is smaller."""
+    """All random directions harm the model: one that does not is far from the others, though its effect is smaller."""
     effect = Effect(np.array([-1.0, 1.0]), np.array([0, 1]), np.array([-4.0, -3.0, -5.0]))
     assert effect.mean == 0 and effect.p == 1 / 4 and effect.distances == pytest.approx([3, 1, 0, 2])
     assert effect.interval() == pytest.approx(clustered_mean([-1, 1], [0, 1]).interval())

@@ -183,8 +183,11 @@ def test_the_best_method_is_the_one_of_the_first_answer_and_says_of_which_shifts
 
 def test_few_sources_support_no_claim() -> None:
     one_source = [replace(shift, source="s0") for shift in SHIFTS]
-    text = said(made(shifts=one_source))["Best on extreme shifts"]
-    assert "so few sources that they cannot support a claim about new ones" in text
+    found = said(made(shifts=one_source))
+    few = [text for text in found.values() if "so few sources that they cannot support a claim about new ones" in text]
+    assert few == [found["Claims about new shifts?"]]
+    assert all(f"“{name}”" in few[0] for name in ("Best on extreme shifts", "Best on probing shifts"))
+    text = found["Best on extreme shifts"]
     assert "is not known: the shifts of one source support no claim about new shifts, and how" in text
     assert "cannot" not in said(made())["Best on extreme shifts"]
 
@@ -284,10 +287,8 @@ def test_a_correlation_with_a_single_method_stands_alone() -> None:
 def test_correlations_over_few_sources_support_no_claim() -> None:
     few = [replace(shift, source=f"s{n % 3}") for n, shift in enumerate(SHIFTS)]
     run = made(places=of_levels(zero_shot=0.02, mms=0.02), shifts=few)
-    assert said(run)["Can it be foreseen?"].endswith(
-        "These shifts have so few sources that they cannot support a claim about new ones."
-    )
-    assert "few sources" not in said(made())["Can it be foreseen?"]
+    assert "“Can it be foreseen?”" in said(run)["Claims about new shifts?"]
+    assert "Claims about new shifts?" not in said(made()) and "few sources" not in said(made())["Can it be foreseen?"]
 
 
 def test_correlations_over_different_shifts_say_over_how_many() -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from genies.evaluation.uncertainty import clustered_mean, supports_new_shifts
-from genies.report.drawing import RANDOM_ACCURACY, interval_tips, rows_of, scales, sized, tip, words
+from genies.report.drawing import (
+    RANDOM_ACCURACY,
+    Figure,
+    Figures,
+    interval_tips,
+    rows_of,
+    scales,
+    sized,
+    tip,
+    words,
+)
 
 
 def mean_rows(kind: str, place: str, cells: pl.DataFrame) -> Iterator[dict[str, Any]]:
@@ -25,6 +35,33 @@ def mean_rows(kind: str, place: str, cells: pl.DataFrame) -> Iterator[dict[str, 
         supported = supports_new_shifts(found.degrees_of_freedom)
         low, high = (found.interval() if supported else None) or (None, None)
         yield {"kind": kind, "place": place, "accuracy": found.mean, "low": low, "high": high, "cells": len(cells)}
+
+
+def panels(
+    figures: Figures,
+    table: pl.DataFrame,
+    data: str,
+    kinds: list[str],
+    points: Callable[[pl.DataFrame], tuple[list[str], list[dict[str, Any]]]],
+    varied: tuple[str, str],
+) -> None:
+    """Add a panel per probe and model of a table.
+
+    Args:
+        figures: what they are added to.
+        table: with columns ``model`` and ``intervention``.
+        data: the figures' name, and that of their rows.
+        kinds: names of the lines.
+        points: places of the points of a panel, from left to right, and their rows, from its rows of the table.
+        varied: what is varied, as the caption and the axis below say it.
+    """
+    figures.data[data], figures.keys[data] = [], kinds
+    caption = f"Lines with 95 % intervals: mean accuracy by {varied[0]}; the dashed line is guessing."
+    for index, ((model, name), rows) in enumerate(table.group_by("model", "intervention", maintain_order=True)):
+        places, drawn = points(rows)
+        figures.data[data] += [{**row, "index": index} for row in drawn]
+        panel = lines(data, index, kinds, places, varied[1])
+        figures.add(data, Figure(f"figure-{data.replace('_', '-')}-{index}", f"{name}, {model}", caption, panel))
 
 
 def lines(data: str, index: int, kinds: list[str], places: Sequence[str], title: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from genies.evaluation.tables.few_labels import CHOICES, NONE, RANDOM, UNCERTAIN
-from genies.report.drawing import Figure, Figures, Kind
-from genies.report.figures._lines import lines, mean_rows
+from genies.report.drawing import Figures, Kind
+from genies.report.figures._lines import mean_rows, panels
 from genies.report.sensitivity import common_counts
 from genies.report.subject import Subject
 
@@ -26,27 +26,15 @@ KINDS = {RANDOM: "at random", UNCERTAIN: "least sure"}
 
 def draw(figures: Figures, subject: Subject) -> None:
     """A panel per probe, in it a line per choice."""
-    table = subject.tables["few_labels"]
-    figures.data["few_labels"], figures.keys["few_labels"] = [], list(KINDS.values())
-    for index, ((model, name), rows) in enumerate(table.group_by("model", "intervention", maintain_order=True)):
-        counts = common_counts(rows)
-        figures.data["few_labels"] += [{**row, "index": index} for row in _rows(rows, counts)]
-        figures.add(
-            "few_labels",
-            Figure(
-                f"figure-few-labels-{index}",
-                f"{name}, {model}",
-                "Lines with 95 % intervals: mean accuracy by the number of target pairs; the dashed line is guessing.",
-                lines("few_labels", index, list(KINDS.values()), ["0", *map(str, counts)], "pairs of the target"),
-            ),
-        )
+    varied = ("the number of target pairs", "pairs of the target")
+    panels(figures, subject.tables["few_labels"], "few_labels", list(KINDS.values()), _points, varied)
 
 
-def _rows(rows: pl.DataFrame, counts: list[int]) -> list[dict[str, Any]]:
-    none = rows.filter(chosen=NONE)
-    return [
+def _points(rows: pl.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
+    none, counts = rows.filter(chosen=NONE), (0, *common_counts(rows))
+    return [*map(str, counts)], [
         row
         for choice in CHOICES
-        for count in (0, *counts)
+        for count in counts
         for row in mean_rows(KINDS[choice], str(count), rows.filter(chosen=choice, examples=count) if count else none)
     ]
