@@ -31,9 +31,9 @@ from genies.interventions.training.rewards import RewardScorer
 from genies.models.describe import describe_model
 
 LEARNING_RATE = 2e-4
-WIDTH = 1024
 PRODUCTS = 5
 """How often a product is timed; the fastest counts."""
+WIDTH = 1024
 """Rows of the matrix product that is timed for comparison."""
 
 Texts = list[tuple[str, str, str]]
