@@ -74,6 +74,9 @@ VERBS = {
     "learning-curves": Verb(
         "genies.stages.curves:write_learning_curves", "say what probes reach with fewer training pairs"
     ),
+    "wordings": Verb(
+        "genies.stages.wordings:write_wordings", "say what probes reach under other wordings of what they ask"
+    ),
     "few-labels": Verb(
         "genies.stages.few_labels:write_few_labels", "say what probes reach with a few labelled pairs of the target"
     ),

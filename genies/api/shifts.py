@@ -115,8 +115,8 @@ def _config(
 ) -> Config:
     if settings.get("sweep") is not None:
         raise ConfigError("sweep: is not part of evaluate_shifts; `snakemake sweep` computes it")
-    for key in ("learning_curves", "few_labels"):
-        if settings.get(key) is not None:
+    for key in ("learning_curves", "few_labels", "wordings"):
+        if settings.get(key) not in (None, 0):
             raise ConfigError(f"{key}: is not part of evaluate_shifts; snakemake computes it")
     specs, parameters = [], dict(settings.get("intervention_parameters", {}))
     listed: Sequence[OneIntervention] = (

@@ -46,6 +46,7 @@ class Measurements:
         repeats: names of interventions that were fitted again with further seeds, by intervention.
         nulls: files of the stage ``nulls``, one for each model.
         learning_curves, few_labels: files of the stages of these names, likewise.
+        wordings: files of the stage ``wordings``, each a table of one model.
         directions: files of the stage ``directions``, each a table of one model.
         causal: files of the stage ``causal``, one for each model.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
@@ -65,6 +66,7 @@ class Measurements:
     nulls: Sequence[Path] = ()
     learning_curves: Sequence[Path] = ()
     few_labels: Sequence[Path] = ()
+    wordings: Sequence[Path] = ()
     directions: Sequence[Path] = ()
     causal: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)

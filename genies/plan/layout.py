@@ -15,6 +15,8 @@ from genies.plan.selection import Selection
 METRICS_FILE = "generalization_metrics.csv"
 DIRECTION_TABLES = ("directions.csv", "direction_layers.csv", "transfer.csv", "erasure.csv")
 """What the stage ``directions`` writes of a model."""
+WORDING_TABLES = ("wordings.csv", "wording_variance.csv")
+"""What the stage ``wordings`` writes of a model."""
 
 
 class Layout:
@@ -127,6 +129,14 @@ class Layout:
     def direction_tables(self) -> list[Path]:
         """The files in these folders."""
         return [folder / name for folder in self.directions for name in DIRECTION_TABLES]
+
+    @property
+    def wording_tables(self) -> list[Path]:
+        """What the stage ``wordings`` writes, in a folder for each model; none where the run asks for no wordings."""
+        if not self._config.wordings:
+            return []
+        models = [model for model in self._models if self._methods.on(model, self._methods.with_wordings)]
+        return [self.results / "wordings" / model / name for model in models for name in WORDING_TABLES]
 
     @property
     def causal(self) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from genies.config.sections import Config
 from genies.data.options import SPLITS, Split
+from genies.data.wordings import WORDINGS
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.evaluation.classes import class_of, saw_by, together
@@ -165,6 +166,12 @@ class Methods:
     def with_few_labels(self) -> list[str]:
         """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
         return [name for name in self.learning if {*self.kind(name).predict_views} <= {*self.kind(name).fit_views}]
+
+    @cached_property
+    def with_wordings(self) -> list[str]:
+        """Probes that read a view which has further wordings, repeats with further seeds among them."""
+        kinds = {name: self.kind(name) for name in self.probes}
+        return [name for name, kind in kinds.items() if {*kind.fit_views, *kind.predict_views} & WORDINGS.keys()]
 
     @cached_property
     def with_directions(self) -> list[str]:

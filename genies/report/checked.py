@@ -93,6 +93,11 @@ RULES: Mapping[str, Rule] = {
         (*PLACE, "chosen", "examples"),
         (*PLACE, "chosen", "examples", "copies", "draws", "accuracy", "low", "high"),
     ),
+    "wordings": Rule((*PLACE, "wording"), (*PLACE, "wording", "seeds", "accuracy", "low", "high")),
+    "wording_variance": Rule(
+        PLACE,
+        (*METHOD, "shifts", "wordings", "seeds", "accuracy", "lowest", "highest"),
+    ),
     "directions": Rule(
         ("model", "layer", "intervention", "source", "other", "other_source"),
         ("model", "layer", "intervention", "source", "other", "other_source", "agreement", "ceiling"),

@@ -13,7 +13,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "model": ("model",),
     "tokenize": ("tokenize",),
     "extract": ("extract",),
-    "probe": ("probe", "surface", "nulls", "learning_curves", "few_labels", "directions", "causal"),
+    "probe": ("probe", "surface", "nulls", "learning_curves", "few_labels", "wordings", "directions", "causal"),
     "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
     "ensemble": ("ensemble", "ensemble_on_references"),
     "report": ("metrics", "sweep", "details", "provenance", "report"),

@@ -17,7 +17,7 @@ from genies.store.fits import fits_folder
 MEBIBYTE = 2**20
 OF_METHODS = ("probe", "tune", "plugin", "ensemble", "ensemble_on_references", "sweep_source")
 """Rules of which each job is of a model and a method."""
-FURTHER = ("nulls", "learning_curves", "few_labels", "directions", "causal")
+FURTHER = ("nulls", "learning_curves", "few_labels", "wordings", "directions", "causal")
 """Rules of which each job is of a model and its probes."""
 OF_MODELS = (
     *("model", "merge", "merge_reward", "tokenize", "extract", "surface", "gather"),

@@ -47,6 +47,7 @@ def write_tables(
     nulls: Sequence[Path] = (),
     learning_curves: Sequence[Path] = (),
     few_labels: Sequence[Path] = (),
+    wordings: Sequence[Path] = (),
     directions: Sequence[Path] = (),
     causal: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
@@ -76,6 +77,7 @@ def write_tables(
         nulls: what ``genies nulls`` wrote, for each model.
         learning_curves: what ``genies learning-curves`` wrote, for each model.
         few_labels: what ``genies few-labels`` wrote, for each model.
+        wordings: what ``genies wordings`` wrote, both tables of each model.
         directions: what ``genies directions`` wrote, all tables of each model.
         causal: what ``genies causal`` wrote, for each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
@@ -110,6 +112,7 @@ def write_tables(
         nulls=nulls,
         learning_curves=learning_curves,
         few_labels=few_labels,
+        wordings=wordings,
         directions=directions,
         causal=causal,
         surface=baselines,
