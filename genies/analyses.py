@@ -62,6 +62,13 @@ ANALYSES: Mapping[str, Analysis] = {
         key="learning_curves",
         takes="learning",
     ),
+    "wordings": Analysis(
+        "genies.stages.wordings:write_wordings",
+        "say what probes reach under other wordings of what they ask",
+        ("wordings", "wording_variance"),
+        key="wordings",
+        takes="with_wordings",
+    ),
     "few_labels": Analysis(
         "genies.stages.few_labels:write_few_labels",
         "say what probes reach with a few labelled pairs of the target",

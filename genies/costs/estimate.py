@@ -183,6 +183,7 @@ def _tried(folder: Path, cache: Path) -> PreTrainedTokenizerBase:
 def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[list[SplitCounts]]:
     """Counts for each model; those with the same tokenizer share them where no context is too short."""
     known: dict[tuple[str | None, int | None], list[SplitCounts]] = {}
+    views = {split: [*of_split] for split, of_split in plan.stored.items()}
     for model in sorted(models, key=lambda model: model.context or float("inf")):
         shared = [
             splits
@@ -192,7 +193,7 @@ def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[l
         # Stores are looked for by the names of their tokens, where a model's manifest says what else names them.
         digest = model.tokenizer_digest if any(other.manifest for other in models) else None
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), plan.methods.views,
+            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), views,
             plan.reading, plan.files.cache, f"{model.name}: count", sampling,
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
@@ -218,7 +219,7 @@ def _model_costs(
     sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
         (split.distribution, split.split, view): store_bytes(
-            Held.of(plan.methods.reads[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
+            Held.of(plan.stored[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
         )
         for split in splits
         for view in split.extracted
@@ -293,7 +294,7 @@ def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> lis
             if path.is_file():
                 digests = {view: split.digests[view]}
                 tokens = LazyTokens(plan.files.cache, digests)
-                reads = plan.methods.reads[split.split]
+                reads = plan.stored[split.split]
                 request = Request(split.distribution, split.split, tokens, digests, reads)
                 if not look_up(model.manifest, parts, chosen, request).lacks:
                     found.append((split.distribution, split.split, view))

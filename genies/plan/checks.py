@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from genies.config.load import check_readable
 from genies.data.distributions import only_target
 from genies.data.options import SPLITS
+from genies.data.wordings import WORDINGS
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters
 from genies.interventions.training.grid import grid
@@ -42,6 +43,7 @@ def check(plan: Plan) -> None:
         _saw,
         _capability,
         _directions,
+        _wordings,
         _tuned,
         _tuned_rewards,
         _models,
@@ -243,6 +245,15 @@ def _directions(plan: Plan) -> None:
         raise ConfigError(
             f"{asked[0]}: no intervention of the run reads the layers of the residual stream under the view plain; add "
             f"lat_stim_1 to interventions, or leave {asked[0]} out"
+        )
+
+
+def _wordings(plan: Plan) -> None:
+    """Refuse wordings of views that the run does not read."""
+    if plan.config.wordings and not plan.methods.with_wordings:
+        raise ConfigError(
+            f"wordings: no intervention of the run reads a view that has further ones ({', '.join(WORDINGS)}); add "
+            "lat_stim_2, ccs or cra to interventions, or leave wordings out"
         )
 
 

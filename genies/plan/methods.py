@@ -11,6 +11,7 @@ from typing import Any
 from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.data.options import Split
+from genies.data.wordings import WORDINGS
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.evaluation.classes import class_of, saw_by, together
@@ -173,6 +174,12 @@ class Methods:
         view = MEAN_DIFFERENCE_VIEW
         both = [name for name, kind in kinds.items() if view in kind.fit_views and view in kind.predict_views]
         return [name for name in both if kinds[name].reads(view).inner]
+
+    @cached_property
+    def with_wordings(self) -> list[str]:
+        """Probes that read a view which has further wordings, repeats with further seeds among them."""
+        kinds = {name: self.kind(name) for name in self.probes}
+        return [name for name, kind in kinds.items() if {*kind.fit_views, *kind.predict_views} & WORDINGS.keys()]
 
     @cached_property
     def with_directions(self) -> list[str]:

@@ -24,7 +24,7 @@ from genies.report.directions import one_or_several
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.predicted import worth_of_predictions
 from genies.report.progress import readable
-from genies.report.sensitivity import labels_help, still_gaining
+from genies.report.sensitivity import labels_help, still_gaining, wording_matters
 from genies.report.tables import Tables
 from genies.report.words import counted, listed, number, percent, span
 
@@ -100,6 +100,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("More training pairs?", gaining, "sensitivity")
     if helped := labels_help(tables["few_labels"].filter(model=model)):
         yield Finding("A few labels of the target?", helped, "sensitivity")
+    if worded := wording_matters(tables["wording_variance"].filter(model=model)):
+        yield Finding("The wording of a question?", worded, "sensitivity")
     layers, erased = (tables[name].filter(model=model) for name in ("direction_layers", "erasure"))
     if alike := one_or_several(layers, erased):
         yield Finding("One direction, or several?", alike, "directions")

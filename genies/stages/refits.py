@@ -12,6 +12,7 @@ from genies.data.options import Split
 from genies.data.reading import SplitPairs
 from genies.errors import DataError
 from genies.evaluation.judge import judge
+from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import scored
 from genies.evaluation.uncertainty import accuracy_interval
 from genies.interventions.base import Intervention, Pairs
@@ -59,14 +60,20 @@ class Probe:
             raise DataError(f"{what}: {self.name} cannot be fitted: {error}") from None
 
 
-def shown(splits: Splits, probe: Intervention, name: str, split: Split) -> KeptPairs:
-    """The pairs of a split as a probe reads them; their features are kept in memory once read."""
-    return KeptPairs(splits.stored(probe, name, split, labelled=split == "train" or probe.reads_test_labels))
+def shown(splits: Splits, probe: Intervention, name: str, split: Split, wording: int = 0) -> KeptPairs:
+    """The pairs of a split as a probe reads them under a wording; their features are kept in memory once read."""
+    labelled = split == "train" or probe.reads_test_labels
+    return KeptPairs(splits.stored(probe, name, split, labelled, wording))
 
 
 def correct(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
     """How right a fit ranks each test pair of a target: 1, 0, or ½ for a tie; a mean over its seeds; float64 (n,)."""
     return scored(judge(fitted, pairs, target)).correct
+
+
+def correct_by_seed(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
+    """The same under each seed of the fit, float64 (seeds, n); of a fit of one seed a row."""
+    return np.stack([correctness(draw) for draw in scored(judge(fitted, pairs, target)).draws])
 
 
 def summarized(draws: Iterable[np.ndarray], cluster: np.ndarray) -> dict[str, Any]:

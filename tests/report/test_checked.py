@@ -39,6 +39,8 @@ from genies.evaluation.tables import (
     text_scores,
     ties,
     transfer,
+    wording_variance,
+    wordings,
 )
 from genies.files import write_json
 from genies.report import tables as report_tables
@@ -109,6 +111,13 @@ LABELS = [
      "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
     for chosen, count in (("none", 0), ("random", 8), ("uncertain", 8))
 ]  # fmt: skip
+WORDED = [
+    {**PLACED, "wording": wording, "seeds": 10, "accuracy": 0.6, "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for wording in range(3)
+]
+VARIES = {"model": "small", "intervention": "mms", "shifts": 1, "wordings": 3, "seeds": 10, "accuracy": 0.6,
+          "lowest": 0.58, "highest": 0.62, "wording_sd": 0.02, "seed_sd": 0.01, "both_sd": 0.0, "example_sd": 0.03,
+          "rest_sd": 0.02}  # fmt: skip
 AGREES = {"model": "small", "layer": 3, "intervention": "mean_difference", "source": "easy",
           "other": "mean_difference", "other_source": "hard", "agreement": 0.1, "ceiling": 0.8}  # fmt: skip
 OF_LAYER = {"model": "small", "intervention": "mean_difference", "layer": 3, "sources": 2, "own_accuracy": 0.9,
@@ -138,6 +147,8 @@ FULL = TABLES.having(
     nulls=nulls.TABLE.frame([BY_CHANCE]),
     learning_curves=learning_curves.TABLE.frame(CURVE),
     few_labels=few_labels.TABLE.frame(LABELS),
+    wordings=wordings.TABLE.frame(WORDED),
+    wording_variance=wording_variance.TABLE.frame([VARIES, {**VARIES, "source": "easy", "target": "hard"}]),
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),

@@ -171,6 +171,38 @@ rule few_labels:
         "--cache={params.cache:q} --output={params.folder:q}"
 
 
+rule wordings:
+    input:
+        train=rules.probe.input.train,
+        activations=rules.probe.input.activations,
+        test=plan.data.test(plan.selection.tested),
+    output:
+        plan.files.analysis("wordings", "{model}"),
+    log:
+        results / "logs" / "wordings" / "{model}.log",
+    benchmark:
+        results / "benchmarks" / "wordings" / "{model}.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        pairs=plan.selection.learning_pairs,
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("wordings", wildcards.model)),
+        wordings=plan.config.wordings,
+        templates=plan.templates(),
+        cache=cache,
+        folder=subpath(output[0], parent=True),
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        code=lambda wildcards: [
+            plan.code("genies.stages.wordings", intervention=name)
+            for name in plan.methods.analysed("wordings", wildcards.model)
+        ],
+    shell:
+        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} wordings --probes={params.probes:q} --model={wildcards.model:q} "
+        "--wordings={params.wordings:q} --cache={params.cache:q} --output={params.folder:q}"
+
+
 rule tune:
     input:
         model=described,
