@@ -595,5 +595,5 @@ def test_a_provenance_whose_configuration_is_no_object_is_refused(tmp_path: Path
 def test_a_run_of_one_method_on_one_shift_is_shown() -> None:
     one = make_tables(["small"], ["mms"], SHIFTS[:1])
     told = words(one)
-    assert "mms is the only method. Its mean accuracy over 1 shift is 0." in told and "Its lead" not in told
+    assert "mms is the only method; its mean accuracy over 1 shift is 0." in told and "Its lead" not in told
     assert "correlate" not in told.split("Leaderboard")[0]

@@ -31,7 +31,7 @@ def test_the_best_is_named_within_each_class_and_compared_with_the_untouched_mod
     run = classified(made({"zero_shot": 0.9, "mms": 0.7, "lora": 0.8}), CLASSES)
     found = said(run)
     own = found["Best on extreme shifts"]
-    assert own.startswith("mms is the only method that saw source labels. Its mean accuracy over 8 shifts is 0.7")
+    assert own.startswith("mms is the only method that saw source labels; its mean accuracy over 8 shifts is 0.7")
     assert "lora" not in own and re.search(r"distance of 0\.\d+ .*behind zero_shot \(the untouched model, 0\.9", own)
     assert not any("lora is the only method" in text for text in found.values())
     assert not any("zero_shot has the highest" in text or "runner-up" in text for text in found.values())
