@@ -19,8 +19,9 @@ class Analysis(NamedTuple):
         help: one line about its verb.
         tables: names of the tables that it writes of a model.
         key: of the configuration; a run that sets it asks for the analysis.
-        takes: property of ``genies.plan.methods.Methods`` with the interventions that it is made of; a model that none
-            of them reads is left out.
+        takes: property of ``genies.plan.methods.Methods`` with the interventions that it needs, one of them at least; a
+            model that none of them reads is left out.
+        needs: which these are, in words that follow "no intervention of the run", up to what can be added.
         passes: whether it passes texts through the model.
     """
 
@@ -29,9 +30,11 @@ class Analysis(NamedTuple):
     tables: tuple[str, ...]
     key: str
     takes: str
+    needs: str
     passes: bool = False
 
 
+OF_LAYERS = "reads the layers of the residual stream under the view plain; add lat_stim_1"
 ANALYSES: Mapping[str, Analysis] = {
     "directions": Analysis(
         "genies.stages.directions:write_directions",
@@ -39,6 +42,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("directions", "direction_layers", "transfer", "erasure"),
         key="directions",
         takes="with_layers",
+        needs=OF_LAYERS,
     ),
     "causal": Analysis(
         "genies.stages.causal:write_causal",
@@ -46,6 +50,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("causal",),
         key="causal",
         takes="with_layers",
+        needs=OF_LAYERS,
         passes=True,
     ),
     "nulls": Analysis(
@@ -54,6 +59,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("nulls",),
         key="permutations",
         takes="with_sites",
+        needs="chooses among layers or heads by training pairs; add mms",
     ),
     "learning_curves": Analysis(
         "genies.stages.curves:write_learning_curves",
@@ -61,6 +67,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("learning_curves",),
         key="learning_curves",
         takes="learning",
+        needs="is fitted on training pairs without a training of its own; add mms",
     ),
     "wordings": Analysis(
         "genies.stages.wordings:write_wordings",
@@ -68,6 +75,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("wordings", "wording_variance"),
         key="wordings",
         takes="with_wordings",
+        needs="reads a view that has further ones (lat_template, yes, no); add lat_stim_2, ccs or cra",
     ),
     "few_labels": Analysis(
         "genies.stages.few_labels:write_few_labels",
@@ -75,6 +83,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("few_labels",),
         key="few_labels",
         takes="with_few_labels",
+        needs="is fitted on training pairs and reads nothing else of test pairs; add mms",
     ),
 }
 """By name of the rule."""

@@ -7,14 +7,18 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
+from helpers import save_model, write_distribution
 
 from genies.analyses import ANALYSES, Analysis
 from genies.api.shifts import evaluate_shifts
 from genies.cli import VERBS
+from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.errors import ConfigError
 from genies.evaluation import tables
 from genies.evaluation.measurements import table_of
+from genies.plan import Plan
 from genies.plan.methods import Methods
 from genies.report.progress import STAGES
 
@@ -34,8 +38,30 @@ def test_an_analysis_is_whole(name: str, analysis: Analysis) -> None:
 
 
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=[*ANALYSES])
+def test_an_analysis_that_nothing_can_be_part_of_is_refused(
+    analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables would be empty, and nobody would know why."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / name, offset=31 * number)
+    shifts = [{"source": "north", "target": "south", "label": "extreme", "category": "place"}]
+    Path("shifts.yaml").write_text(yaml.safe_dump(shifts))
+    save_model(tmp_path / "tiny", "llama")
+    asked = {
+        "run": "run", "models": ["tiny"], "shifts": ["shifts.yaml"], "distributions": ["north", "south"],
+        "interventions": ["zero_shot", "random"], analysis.key: asked_for(analysis),
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=f"^{analysis.key}: no intervention of the run .*leave {analysis.key} out"):
+        Plan(load_config(asked))
+
+
+def asked_for(analysis: Analysis) -> object:
+    """A value of its key; an empty section asks for the defaults."""
+    return {} if "{}" in str(Config.model_fields[analysis.key].description) else 1
+
+
+@pytest.mark.parametrize("analysis", ANALYSES.values(), ids=[*ANALYSES])
 def test_one_call_from_python_refuses_what_it_leaves_out(analysis: Analysis) -> None:
-    """An empty section asks for the defaults, so it is refused as well."""
-    asked = {} if "{}" in str(Config.model_fields[analysis.key].description) else 1
     with pytest.raises(ConfigError, match=f"{analysis.key}: is not part of evaluate_shifts"):
-        evaluate_shifts("tiny", "mms", [{"source": "a", "target": "b"}], **{analysis.key: asked})
+        evaluate_shifts("tiny", "mms", [{"source": "a", "target": "b"}], **{analysis.key: asked_for(analysis)})

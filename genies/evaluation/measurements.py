@@ -85,7 +85,7 @@ class Measurements:
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
         """What could be said of each cell without its target's labels, by model."""
-        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed)
+        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed, self.classes)
 
     @cached_property
     def _by_cell(self) -> dict[str, pl.DataFrame]:

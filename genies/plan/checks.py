@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genies.analyses import ANALYSES
 from genies.config.load import check_readable
 from genies.data.distributions import only_target
 from genies.data.options import SPLITS
-from genies.data.wordings import WORDINGS
 from genies.errors import ConfigError
 from genies.interventions.registry import available, check_parameters
 from genies.interventions.training.grid import grid
@@ -42,8 +42,7 @@ def check(plan: Plan) -> None:
         _ensembles,
         _saw,
         _capability,
-        _directions,
-        _wordings,
+        _analyses,
         _tuned,
         _tuned_rewards,
         _models,
@@ -238,23 +237,14 @@ def _capability(plan: Plan) -> None:
             )
 
 
-def _directions(plan: Plan) -> None:
-    """Refuse to compare directions, or to try what they cause, where no layers are stored."""
-    asked = [key for key in ("directions", "causal") if getattr(plan.config, key)]
-    if asked and not any(plan.methods.analysed(asked[0], model) for model in plan.models):
-        raise ConfigError(
-            f"{asked[0]}: no intervention of the run reads the layers of the residual stream under the view plain; add "
-            f"lat_stim_1 to interventions, or leave {asked[0]} out"
-        )
-
-
-def _wordings(plan: Plan) -> None:
-    """Refuse wordings of views that the run does not read."""
-    if plan.config.wordings and not plan.methods.with_wordings:
-        raise ConfigError(
-            f"wordings: no intervention of the run reads a view that has further ones ({', '.join(WORDINGS)}); add "
-            "lat_stim_2, ccs or cra to interventions, or leave wordings out"
-        )
+def _analyses(plan: Plan) -> None:
+    """Refuse an analysis that no intervention of the run can be part of: its tables would be empty."""
+    for name, analysis in ANALYSES.items():
+        if getattr(plan.config, analysis.key) and not any(plan.methods.analysed(name, model) for model in plan.models):
+            raise ConfigError(
+                f"{analysis.key}: no intervention of the run {analysis.needs} to interventions, or leave "
+                f"{analysis.key} out"
+            )
 
 
 def _tuned(plan: Plan) -> None:

@@ -193,7 +193,8 @@ def _failures(metrics: pl.DataFrame) -> str | None:
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
     count = counted(len(known), "shift")
     if not below and not around:
-        return f"Nowhere: on each of {count}, some method's interval lies above 0.5.{more}"
+        where = f"each of {count}" if len(known) > 1 else "the only shift"
+        return f"Nowhere: on {where}, some method's interval lies above 0.5.{more}"
     parts = []
     if below:
         parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {listed(below)}.")

@@ -21,7 +21,7 @@ ON_SOURCE = pl.col("source") == pl.col("target")
 
 
 def still_gaining(curves: pl.DataFrame) -> str | None:
-    """Which probes are more accurate with all training pairs than with fewer of them; None if not known.
+    """Which probes are more accurate with all training pairs than with fewer of them; None if not known of a shift.
 
     Args:
         curves: rows of a model, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
@@ -31,6 +31,8 @@ def still_gaining(curves: pl.DataFrame) -> str | None:
         return None
     both = all_pairs(curves).join(curves.filter(size=sizes[-1]), on=EACH)
     gains, own = _differences(both.filter(~ON_SOURCE)), _differences(both.filter(ON_SOURCE))
+    if not gains:  # every shift is from a source to itself
+        return None
     text = (
         f"With all training pairs in place of {sizes[-1]}, {_largest(gains)}. {_shown(gains)} (95 % intervals for new "
         f"shifts above 0, each judged alone)."

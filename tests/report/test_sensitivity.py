@@ -60,6 +60,7 @@ def test_too_few_sources_are_named_and_curves_without_fewer_pairs_say_nothing():
     assert str(still_gaining(curves({"mms": 0.05}, SHIFTS[:3]))).endswith(TOO_FEW_SOURCES)
     assert still_gaining(CURVES.frame()) is None
     assert still_gaining(curves({"mms": 0.05}).filter(size=100)) is None
+    assert still_gaining(curves({"mms": 0.05}).filter(pl.col("source") == pl.col("target"))) is None
 
 
 def test_sizes_that_some_source_lacks_are_left_out():

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
 NEWER_MEASURES = {"calibration_error_by_chance": pl.Float64}
-"""Measures of pairs that came after the first version; the last columns of ``cells.csv`` and of metrics."""
+"""Measures of pairs that came after the first version; columns of ``cells.csv`` and of metrics
+without which results of earlier versions can be shown."""
 TABLE = Table(
     "cells.csv",
     {

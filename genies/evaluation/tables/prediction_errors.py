@@ -23,6 +23,7 @@ TABLE = Table(
         **{f"{lead}{end}": pl.Float64 for lead in LEADS for end in ("", "_low", "_high")},
         **dict.fromkeys(("degrees_of_freedom", "coverage", "width"), pl.Float64),
         "verdict": pl.String,
+        "coverage_of_sources": pl.Float64,
     },
     optional=True,
     rows=Rows(
@@ -34,8 +35,9 @@ one per method, and one per size of a batch of target pairs (``pairs``; null for
 median target). Over the ``cells`` that have an interval: mean absolute errors of the predictions, of the method's mean
 on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
 for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
-their 90 % interval, and its mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches are
-tried where both trivial predictors are beaten on all pairs."""
+their 90 % interval (``coverage``), the mean of that share over sources, since cells of one source go together
+(``coverage_of_sources``), and the mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches
+are tried where both trivial predictors are beaten on all pairs."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
