@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from genies import __version__
+from genies.analyses import ANALYSES
 from genies.errors import GeniesError, disk_full, harmless, not_permitted
 
 if TYPE_CHECKING:
@@ -66,17 +67,7 @@ VERBS = {
         "genies.stages.probe:probe_sources", "fit an intervention on features, and test it", "*/*/evaluations/*/*"
     ),
     "surface": Verb("genies.stages.surface:surface_baselines", "fit and test chance and surface baselines", ""),
-    "directions": Verb(
-        "genies.stages.directions:write_directions", "compare the directions of sources, and erase them"
-    ),
-    "causal": Verb("genies.stages.causal:write_causal", "say what directions change in the model itself"),
-    "nulls": Verb("genies.stages.nulls:write_nulls", "say what probes would score if labels said nothing"),
-    "learning-curves": Verb(
-        "genies.stages.curves:write_learning_curves", "say what probes reach with fewer training pairs"
-    ),
-    "few-labels": Verb(
-        "genies.stages.few_labels:write_few_labels", "say what probes reach with a few labelled pairs of the target"
-    ),
+    **{name.replace("_", "-"): Verb(analysis.place, analysis.help) for name, analysis in ANALYSES.items()},
     "tune": Verb(
         "genies.stages.tune:tune_sources", "fit an intervention that reads texts, and test it",
         "*/*/interventions/*/*/groups/*",

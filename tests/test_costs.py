@@ -81,17 +81,19 @@ class Run:
         made: list[Extractor] = []
         plan = self.plan(*entries)
         views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
+        stored = {f"{split}_views": to_flags(reads) for split, reads in plan.stored.items()}
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
         tokenize_splits(
-            model=model, train=train, test=test, **views, reading=plan.reading, extraction=options, output=tokens
-        )
+            model=model, train=train, test=test, **views, wordings=plan.config.wordings, reading=plan.reading,
+            extraction=options, output=tokens,
+        )  # fmt: skip
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
             patched.setattr("genies.stages.extract.Extractor", remember)
             output = plan.files.results / "activations.json"
-            extract_distributions(*SOURCES, model=model, tokens=tokens, **views, extraction=options, output=output)
+            extract_distributions(*SOURCES, model=model, tokens=tokens, **stored, extraction=options, output=output)
         return made[0]
 
 
@@ -105,14 +107,19 @@ def size(folder: Path, pattern: str = "*") -> int:
     return sum(file.stat().st_size for file in folder.rglob(pattern) if file.is_file())
 
 
-@pytest.mark.parametrize(("dtype", "heads"), [("float32", "all"), ("bfloat16", "none"), ("bfloat16", "[0, 2]")])
+@pytest.mark.parametrize(
+    ("dtype", "heads", "wordings"), [("float32", "all", 0), ("bfloat16", "none", 0), ("bfloat16", "[0, 2]", 2)]
+)
 def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_make(
-    run: Run, dtype: str, heads: str
+    run: Run, dtype: str, heads: str, wordings: int
 ) -> None:
-    entry = f"extraction={{dtype: {dtype}, heads: {heads}}}"
-    (costs,) = run.costs(entry).models
+    entries = f"extraction={{dtype: {dtype}, heads: {heads}}}", f"wordings={wordings}"
+    (costs,) = run.costs(*entries).models
+    assert {view for split in costs.splits for view in split.extracted} == {
+        "plain", *(f"{view}{suffix}" for view in ("yes", "no") for suffix in ("", "_1", "_2")[: wordings + 1]),
+    }  # fmt: skip
     chosen = (0, 2) if heads == "[0, 2]" else heads
-    made = run.make(Extraction(dtype=dtype, heads=chosen, batch_tokens=300, device="cpu"))
+    made = run.make(Extraction(dtype=dtype, heads=chosen, batch_tokens=300, device="cpu"), *entries)
 
     counted = made.statistics
     assert counted.tree_tokens == sum(split.trees.tokens for split in costs.splits) > 0
@@ -229,7 +236,7 @@ def test_passes_with_a_direction_changed_are_counted_as_they_are_made(
     write_causal(
         *plan.selection.learning_pairs, model=plan.files.model("tiny"), train=plan.data.train(plan.selection.sources),
         test=plan.data.test(plan.selection.tested), activations=[plan.files.results / "activations.json"], texts=200,
-        strengths=[1, 2], draws=19, extraction=Extraction(device="cpu"), output=Path("causal.csv"),
+        strengths=[1, 2], draws=19, extraction=Extraction(device="cpu"), output=Path("causal"),
     )  # fmt: skip
     # Of examples with three responses, which are a third, it passes two.
     assert passed <= part.tokens < 1.2 * passed

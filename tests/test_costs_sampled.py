@@ -19,7 +19,7 @@ from genies.config.load import read_config
 from genies.costs.counts import Sampling, count_splits
 from genies.costs.data import read_splits
 from genies.costs.estimate import estimate
-from genies.costs.rates import Rate, _measured
+from genies.costs.rates import READING_SHARE, TRAINING_SHARE, Rate, _measured, passes_per_second
 from genies.costs.sampling import DRAWS, error_of, ratio_totals, value_of
 from genies.costs.table import render
 from genies.costs.trees import Pieces, SplitCounts
@@ -277,7 +277,7 @@ def test_hours_of_this_machine_are_operations_at_its_rate_and_jobs_that_start(
         interventions=["mms", "few_shot", "full_finetune"],
     )  # fmt: skip
     rates = {"float32": 1e9, "bfloat16": 1e12}
-    monkeypatch.setattr("genies.costs.rates.operations_per_second", lambda _, dtype, __: rates[str(dtype)[6:]])
+    monkeypatch.setattr("genies.costs.rates.passes_per_second", lambda _, dtype, __: rates[str(dtype)[6:]])
     monkeypatch.setattr("genies.costs.rates.LOADING_RATE", float("inf"))
     _measured.cache_clear()
     costs = estimate(read_config([file], []), (), None, Rate(), start=36)
@@ -285,15 +285,23 @@ def test_hours_of_this_machine_are_operations_at_its_rate_and_jobs_that_start(
     (model,) = costs.models
     extraction, few_shot, full = model.parts
     cores = costs.here.cores
-    assert extraction.hours_here == pytest.approx(extraction.reading / 0.9e9 / 3600 + 0.01)
-    assert few_shot.hours_here == pytest.approx(few_shot.reading / 0.9e9 / 3600 + 0.01 / cores)
-    assert full.hours_here == pytest.approx((full.reading / 0.9e9 + full.training / 0.5e9) / 3600 + 0.01 / cores)
+    read, trained = READING_SHARE * rates["float32"], TRAINING_SHARE * rates["float32"]
+    assert extraction.hours_here == pytest.approx(extraction.reading / read / 3600 + 0.01)
+    assert few_shot.hours_here == pytest.approx(few_shot.reading / read / 3600 + 0.01 / cores)
+    assert full.hours_here == pytest.approx((full.reading / read + full.training / trained) / 3600 + 0.01 / cores)
     assert few_shot.training == 0 < full.training
     assert model.other_hours_here == pytest.approx((2 + 1 + 1) * 0.01 / cores)
     assert costs.run_hours_here == pytest.approx(5 * 0.01 / cores)
     assert costs.hours_here == pytest.approx(model.hours_here + costs.run_hours_here)
     assert (model.jobs, costs.jobs) == (3 + 4, 3 + 4 + 5)
     assert (full.dtype, full.dtype_here) == ("bfloat16", "float32")  # one arithmetic per device
+
+
+@pytest.mark.parametrize("width", [40, 200])
+def test_the_rate_of_a_machine_is_that_of_timed_passes(width: int) -> None:
+    import torch
+
+    assert 1e6 < passes_per_second(width, torch.float32, torch.device("cpu")) < 1e14
 
 
 def test_a_training_of_all_weights_loads_the_model_for_each_source(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,8 +98,8 @@ class Alarm:
                 (n,) within [0, 1], such as the column of ``FittedIntervention.score``.
 
         Raises:
-            DataError: an intervention is missing, numbers of pairs differ or are too small, or a value is no
-                probability.
+            DataError: an intervention is missing, numbers of pairs differ or are too small, a value is no probability,
+                or the source says nothing that the prediction could rest on.
         """
         if missing := [name for name in self.needs if name not in probability]:
             raise DataError(f"new texts: no probabilities of {', '.join(missing)}; score the pairs with these, too")
@@ -120,6 +120,11 @@ class Alarm:
         found = quantities(self._panel, target, self._on_source, self._methods, self._surface)
         values = np.array([[found.get(name, {}).get(q, np.nan) for q in QUANTITIES] for name in self._methods])
         place, (low, high) = self._methods.index(self.intervention), self._jackknife.interval(values)
+        if np.isnan(high[place]):
+            raise DataError(
+                f"new texts: nothing can be predicted for {self.intervention}, since the interventions agree on its "
+                "source all alike, or too few of them were fitted on it; label some pairs of the texts instead"
+            )
         return Foreseen(
             float(self._jackknife.predict(values)[place]),
             float(low[place]),

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from genies.analyses import ANALYSES
 from genies.config.load import load_config
 from genies.config.sections import Config
 from genies.data.shifts import Shift, merge_shifts, parse_shifts, read_shifts
@@ -115,9 +116,9 @@ def _config(
 ) -> Config:
     if settings.get("sweep") is not None:
         raise ConfigError("sweep: is not part of evaluate_shifts; `snakemake sweep` computes it")
-    for key in ("learning_curves", "few_labels"):
-        if settings.get(key) is not None:
-            raise ConfigError(f"{key}: is not part of evaluate_shifts; snakemake computes it")
+    for analysis in ANALYSES.values():
+        if settings.get(analysis.key) not in (None, False, 0):
+            raise ConfigError(f"{analysis.key}: is not part of evaluate_shifts; snakemake computes it")
     specs, parameters = [], dict(settings.get("intervention_parameters", {}))
     listed: Sequence[OneIntervention] = (
         interventions if isinstance(interventions, Sequence) and not isinstance(interventions, str) else [interventions]
@@ -195,8 +196,8 @@ def _extract(plan: Plan, name: str) -> None:
     asked = {f"{split}_views": to_flags(of_split) for split, of_split in plan.tokenized(name).items()}
     train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **asked, reading=plan.reading, extraction=plan.config.extraction,
-        cache=cache, output=tokens,
+        model=model, train=train, test=test, **asked, wordings=plan.config.wordings, reading=plan.reading,
+        extraction=plan.config.extraction, cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(

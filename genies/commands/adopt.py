@@ -113,6 +113,7 @@ def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
             test=plan.data.test(plan.selection.tested),
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
+            wordings=plan.config.wordings,
             reading=plan.reading,
             extraction=plan.config.extraction,
             cache=plan.files.cache,

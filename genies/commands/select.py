@@ -21,8 +21,8 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
     """Choose an intervention on shifts that have nothing in common with a benchmark, and report it on that.
 
     Also says which one is best on the benchmark itself, and by how much that mean is too high for having been chosen
-    there (optimism). Interventions are compared with those that saw the same. Several runs of one model, such as runs with other parameters, are
-    chosen from together.
+    there (optimism). Interventions are compared with those that saw the same. Several runs of one model, such as runs
+    with other parameters, are chosen from together.
 
     Args:
         *runs: folders of results, of runs over more shifts than the benchmark's, or of `genies published`.
@@ -35,24 +35,35 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
     """
     if not runs:
         raise ConfigError("select: name the folder of a run's results, such as results/published69")
-    tables = {folder: Tables.of_run(folder, earlier=True) for folder in runs}
-    names = Counter(place for own in tables.values() for place in _places(own.metrics))
-    metrics: list[pl.DataFrame] = []
-    classes: dict[str, str] = {}
-    for folder, own in tables.items():
-        twice = [name for model, name in _places(own.metrics) if names[model, name] > 1]
-        renamed = {name: f"{name} ({folder.name})" for name in twice}
-        metrics.append(own.metrics.with_columns(pl.col("intervention").replace(renamed)))
-        classes |= {renamed.get(name, name): saw for name, saw in own.classes.items()}
-    found = choices(pl.concat(metrics), classes, benchmark)
+    tables = {folder.resolve(): Tables.of_run(folder, earlier=True) for folder in runs}
+    found = pl.concat(choices(*_candidates(tables, model), benchmark) for model in _models(tables))
     for row in found.iter_rows(named=True):
         print(*_lines(row, benchmark), sep="\n")
     if output:
         write_csv(found, output)
 
 
-def _places(metrics: pl.DataFrame) -> set[tuple[str, str]]:
-    return {*metrics.select("model", "intervention").iter_rows()}
+def _models(tables: Mapping[Path, Tables]) -> list[str]:
+    return list(
+        dict.fromkeys(model for own in tables.values() for model in own.metrics["model"].unique(maintain_order=True))
+    )
+
+
+def _candidates(tables: Mapping[Path, Tables], model: str) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Metrics of a model in all runs, and classes by what was seen; what several runs have is named after its run."""
+    of_model = {folder: own.metrics.filter(model=model) for folder, own in tables.items()}
+    runs = Counter(name for metrics in of_model.values() for name in {*metrics["intervention"]})
+    folders = Counter(folder.name for folder in tables)
+    found: list[pl.DataFrame] = []
+    classes: dict[str, str] = {}
+    for folder, metrics in of_model.items():
+        run = folder.name if folders[folder.name] == 1 else str(folder)
+        renamed = {name: f"{name} ({run})" for name in {*metrics["intervention"]} if runs[name] > 1}
+        found.append(metrics.with_columns(pl.col("intervention").replace(renamed)))
+        # In another run, of another model, a method of the same name may have seen more.
+        seen = tables[folder].classes
+        classes |= {renamed.get(name, name): seen[name] for name in {*metrics["intervention"]} & seen.keys()}
+    return pl.concat(found), classes
 
 
 def _lines(row: Mapping[str, Any], benchmark: str) -> Iterator[str]:
@@ -61,9 +72,10 @@ def _lines(row: Mapping[str, Any], benchmark: str) -> Iterator[str]:
         yield f"  not tested on all of the shifts, and left out: {row['incomplete']}"
     if not row["candidates"]:
         return
+    share = "shares" if row["dropped"] == 1 else "share"
     yield (
         f"  best on {counted(row['chosen_on'], 'shift')} without a distribution of {benchmark} ({row['dropped']} more "
-        f"share one, and are left out): {row['chosen']}, mean accuracy {number(row['accuracy_there'])} there"
+        f"{share} one): {row['chosen']}, mean accuracy {number(row['accuracy_there'])} there"
     )
     reported = f"the {counted(row['reported_on'], 'shift')} of {benchmark}"
     yield f"  its mean accuracy on {reported}: {_estimate(row, 'accuracy')}, 95 % interval for new shifts"

@@ -6,27 +6,15 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from genies.config.load import load_config
-from genies.config.sections import (
-    Causal,
-    Config,
-    Ensemble,
-    FewLabels,
-    Folders,
-    LearningCurves,
-    Mixture,
-    Sweep,
-    TunedModel,
-)
-from genies.data.options import Limit
+from genies.config.sections import Config
 from genies.data.shifts import list_names
-from genies.engine.options import Extraction
 from genies.interventions.base import Intervention
 from genies.interventions.parameters import Parameter
 from genies.interventions.registry import available, load_class
@@ -112,18 +100,6 @@ What each intervention takes. All take `protocol` and `seed`, which are those of
 | intervention | parameter | default | meaning |
 |---|---|---|---|
 """
-SECTIONS: dict[str, type] = {
-    "limit": Limit,
-    "extraction": Extraction,
-    "mixtures.<name>": Mixture,
-    "tuned_models.<name>": TunedModel,
-    "ensembles.<name>": Ensemble,
-    "learning_curves": LearningCurves,
-    "few_labels": FewLabels,
-    "causal": Causal,
-    "sweep": Sweep,
-    "folders": Folders,
-}
 
 
 def render(folder: Path) -> str:
@@ -131,7 +107,8 @@ def render(folder: Path) -> str:
     lists = ", ".join(f"`{name}`" for name in list_names())
     ready = "".join(map(_ready, sorted(folder.glob("*.yaml"))))
     parts = [HEAD.format(lists=lists, ready=ready), _table("Keys", Config), PROTOCOLS, _parameters()]
-    parts += [_table(f"`{name}`", section) for name, section in SECTIONS.items()]
+    keys = get_type_hints(Config)
+    parts += [_table(f"`{title}`", section) for key in keys for title, section in _sections(key, keys[key])]
     return "\n".join(parts)
 
 
@@ -160,6 +137,14 @@ def _rows(title: str, parameters: Mapping[str, Parameter], known: Collection[str
     for name, parameter in sorted(parameters.items()):
         if name not in known:
             yield f"| {title} | `{name}` | `{json.dumps(parameter.default)}` | {parameter.meaning} |\n"
+
+
+def _sections(title: str, annotation: Any) -> Iterator[tuple[str, type]]:
+    """The sections that a key holds, each with its title: of one by names, ``key.<name>``."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
+        yield title, annotation
+    for inner in get_args(annotation):
+        yield from _sections(f"{title}.<name>" if get_origin(annotation) is dict else title, inner)
 
 
 def _table(title: str, section: type) -> str:

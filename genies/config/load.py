@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,13 +14,6 @@ from pydantic import BaseModel, ValidationError
 from genies.config.sections import Config
 from genies.errors import ConfigError
 
-WITH_NUMBERS = frozenset(
-    {
-        *("causal", "ensembles", "extraction", "few_labels", "further_seeds", "intervention_parameters"),
-        *("learning_curves", "limit", "mixtures", "sweep"),
-    }
-)
-"""Keys whose lists and mappings hold numbers."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of errors about a key that a section does not have."""
 
@@ -36,11 +29,24 @@ def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -
     Raises:
         ConfigError: one line that names the key and, for an unknown one, the nearest known key.
     """
-    typed = {key: _typed(values[key]) for key in WITH_NUMBERS & set(command_line) & set(values)}
+    hints = get_type_hints(Config)
+    given = set(command_line) & set(values) & set(hints)
+    typed = {key: _typed(values[key]) for key in given if _holds_numbers(hints[key])}
     try:
         return Config.model_validate({**values, **typed})
     except ValidationError as error:
         raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+
+
+def _holds_numbers(annotation: Any) -> bool:
+    """Whether a key of this type, or what its lists, mappings or section hold, may be a number."""
+    if annotation is Any:
+        return True
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        if issubclass(annotation, BaseModel) or is_dataclass(annotation):
+            return any(map(_holds_numbers, get_type_hints(annotation).values()))
+        return issubclass(annotation, int | float)
+    return any(map(_holds_numbers, get_args(annotation)))
 
 
 def _typed(value: Any) -> Any:

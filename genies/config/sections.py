@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model, model_validator
 
 from genies.data.options import Reading
+from genies.data.wordings import MOST as MOST_WORDINGS
 from genies.engine.options import Extraction
 from genies.evaluation.ensembles import Combine
 from genies.interventions.base import Saw
@@ -268,6 +269,12 @@ class Config(_Read):  # type: ignore[misc]
         None,
         description="Fits of every probe with a few labelled pairs of the target, for `few_labels.csv`; `{}` for the "
         "defaults; see below.",
+    )
+    wordings: Annotated[int, Whole(0, MOST_WORDINGS)] = Field(
+        0,
+        description="How many further wordings of the questions in the views `yes`, `no` and `lat_template` are read, "
+        f"{MOST_WORDINGS} at most, for `wordings.csv` and `wording_variance.csv`: what reads such a view is fitted and "
+        "tested again under each. 5 shows how far accuracies depend on the words; 0 leaves it out.",
     )
     directions: Flag = Field(
         False,

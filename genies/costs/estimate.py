@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from genies.analyses import PASSING
 from genies.config.sections import Config
 from genies.costs import parts
 from genies.costs.background import Background
@@ -182,6 +183,7 @@ def _tried(folder: Path, cache: Path) -> PreTrainedTokenizerBase:
 def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[list[SplitCounts]]:
     """Counts for each model; those with the same tokenizer share them where no context is too short."""
     known: dict[tuple[str | None, int | None], list[SplitCounts]] = {}
+    views = {split: [*of_split] for split, of_split in plan.stored.items()}
     for model in sorted(models, key=lambda model: model.context or float("inf")):
         shared = [
             splits
@@ -191,7 +193,7 @@ def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[l
         # Stores are looked for by the names of their tokens, where a model's manifest says what else names them.
         digest = model.tokenizer_digest if any(other.manifest for other in models) else None
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), plan.methods.views,
+            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), views,
             plan.reading, plan.files.cache, f"{model.name}: count", sampling,
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
@@ -217,7 +219,7 @@ def _model_costs(
     sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
         (split.distribution, split.split, view): store_bytes(
-            Held.of(plan.methods.reads[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
+            Held.of(plan.stored[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
         )
         for split in splits
         for view in split.extracted
@@ -257,8 +259,7 @@ def _other_jobs(plan: Plan, model: str) -> int:
     others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
     # What trainings made is put in its place by one job, gather; one makes all that reads no features.
     once = bool(on["texts"]) + bool(on["featureless"])
-    tables = (*plan.files.nulls, *plan.files.learning_curves, *plan.files.few_labels)
-    once += sum(file.stem == model for file in tables) + sum(folder.name == model for folder in plan.files.directions)
+    once += sum(name not in PASSING for name in plan.files.analyses(model))
     return MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + others + once
 
 
@@ -293,7 +294,7 @@ def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> lis
             if path.is_file():
                 digests = {view: split.digests[view]}
                 tokens = LazyTokens(plan.files.cache, digests)
-                reads = plan.methods.reads[split.split]
+                reads = plan.stored[split.split]
                 request = Request(split.distribution, split.split, tokens, digests, reads)
                 if not look_up(model.manifest, parts, chosen, request).lacks:
                     found.append((split.distribution, split.split, view))

@@ -59,7 +59,8 @@ def causal(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts],
     targets = [target for source in plan.selection.sources for target in plan.selection.targets[source]]
     changed = (1 + len(set(asked.strengths))) * (1 + asked.draws)
     passed, scored, tests = Trees(), 0.0, 0.0
-    for target in dict.fromkeys(targets) if plan.methods.has_directions(name) else ():
+    passing = CAUSAL in plan.files.analyses(name)
+    for target in dict.fromkeys(targets) if passing else ():
         # Once as it is, and then for each source with its direction and the random ones.
         split, count = found[target], 1 + changed * targets.count(target)
         share = min(1.0, asked.texts // 2 / max(1, split.examples))
@@ -67,8 +68,7 @@ def causal(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts],
         scored += value_of(split.scored) * share * count
         tests += split.plain_self_test
     reading = operations(sketch, passed) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests
-    jobs = int(plan.methods.has_directions(name))
-    return [Part(CAUSAL, passed.tokens, reading, 0, jobs, jobs, dtype, arithmetic(dtype, here.device))]
+    return [Part(CAUSAL, passed.tokens, reading, 0, int(passing), int(passing), dtype, arithmetic(dtype, here.device))]
 
 
 def operations(sketch: Sketch, trees: Trees, weights: int = 1, attention: int = 1) -> float:
@@ -110,14 +110,13 @@ def reading(plan: Plan, name: str, sketch: Sketch, splits: Sequence[SplitCounts]
         longest = max(test.plain_self_test for test in targets)
         tests += longest + (SELF_TEST_TEXTS_APART if sets else SELF_TEST_TEXTS) * value_of(before)
     trains_all = pairs and _adapter(kind) is None
-    # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
-    weights = 3 if trains_all else 2
     jobs = len(plan.jobs.groups(name))
     return Part(
         name=name,
         tokens=trained.tokens + tested.tokens,
         reading=operations(sketch, tested) + 2 * sketch.head_weights * scored + 2 * sketch.block_weights * tests,
-        training=operations(sketch, trained, weights, 3),
+        # Weights that are frozen need no gradient of their own; attention, which has no weights, takes twice as much.
+        training=operations(sketch, trained, 3 if trains_all else 2, 3),
         jobs=jobs,
         loads=len(sources) if trains_all else jobs,
         dtype="float32" if kind.dtype == "float32" else "bfloat16",

@@ -117,8 +117,9 @@ def _here(costs: Costs) -> str:
         "the run once; each column has them."
     )
     return (
-        f"This machine ({costs.here}) multiplies matrices at {', '.join(rates)}, as measured now. Passes are expected "
-        f"to reach {100 * READING_SHARE:g} % of it, trainings {100 * TRAINING_SHARE:g} %{_types(costs, 'dtype_here')}. "
+        f"This machine ({costs.here}) passes texts through blocks of this width at {', '.join(rates)}, as measured "
+        f"now. Jobs are expected to reach {100 * READING_SHARE:g} % of it, and {100 * TRAINING_SHARE:g} % while they "
+        f"train{_types(costs, 'dtype_here')}. "
         f"Each of {costs.jobs} jobs takes {costs.here.start:.0f} s to start, and more to load weights."
         f"{together if len(costs.models) > 1 else ''}"
     )

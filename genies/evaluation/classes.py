@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NOTHING, UNKNOWN = "nothing", "unknown"
 OF_SOURCES = "source labels"
+OF_TARGETS: Saw = "target labels"
 Classes = Mapping[str, str]
 """The class of each intervention by its name, as ``class_of`` gives it; who is not in it is ``UNKNOWN``."""
 
@@ -23,7 +24,7 @@ def saw_by(intervention: Intervention) -> Collection[str] | None:
     """
     if intervention.saw is None or not intervention.reads_test_labels:
         return intervention.saw
-    return {*intervention.saw, "target texts", "target labels"}
+    return {*intervention.saw, "target texts", OF_TARGETS}
 
 
 def together(members: Iterable[Collection[str] | None]) -> Collection[str] | None:
@@ -37,3 +38,13 @@ def class_of(saw: Collection[str] | None) -> str:
     if saw is None:
         return UNKNOWN
     return ", ".join(one for one in get_args(Saw) if one in saw) or NOTHING
+
+
+def without_target_labels(names: Iterable[str], classes: Classes) -> list[str]:
+    """Those of some interventions that are known not to have seen labels of targets.
+
+    One of which nothing is declared counts as one that has; one that is in no class, as in tables that were made
+    without them, does not.
+    """
+    kept = (name for name in names if classes.get(name) != UNKNOWN)
+    return [name for name in kept if OF_TARGETS not in classes.get(name, NOTHING).split(", ")]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from genies.data.pairs import text_seed
+from genies.evaluation.ratios import Estimate, difference
 
 BLOCK = 2**22
 """Counts that are drawn, or multiplied, at a time: as NumPy draws them, each has eight bytes."""
@@ -58,8 +59,32 @@ def share_interval(drawn: np.ndarray, otherwise: Callable[[], Interval]) -> Inte
         drawn: the share in each draw, float64 (draws,).
         otherwise: gives an interval that holds there.
     """
+    if too_even(drawn):
+        return widened(drawn, otherwise())
     low, high = (float(end) for end in np.quantile(drawn, ENDS))
-    if not too_even(drawn):
+    return low, high
+
+
+def widened(drawn: np.ndarray, other: Interval) -> Interval:
+    """Percentiles of the draws of a share, widened to hold another 95 % interval of it.
+
+    Percentiles are too narrow for few clusters, or a few that hold most of the texts.
+    """
+    low, high = (float(end) for end in np.quantile(drawn, ENDS))
+    return min(low, other[0]), max(high, other[1])
+
+
+def difference_interval(one: Estimate, share: Estimate) -> Interval:
+    """95 % interval of a figure minus a share: percentiles of their draws, widened where the share hardly varies.
+
+    There the distances between the figures and the ends of their own intervals give it a width (``ratios.difference``).
+
+    Args:
+        one: with its interval and draws.
+        share: likewise.
+    """
+    low, high = (float(end) for end in np.quantile(one.drawn - share.drawn, ENDS))
+    if not too_even(share.drawn):
         return low, high
-    wider = otherwise()
-    return min(low, wider[0]), max(high, wider[1])
+    wider = difference(one, share)
+    return min(low, wider.low), max(high, wider.high)

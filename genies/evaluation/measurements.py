@@ -44,10 +44,7 @@ class Measurements:
         clean: chose and measured the capabilities, where the protocol is ``corrected``.
         fits: evaluations of the run; None where there are none, as of published results.
         repeats: names of interventions that were fitted again with further seeds, by intervention.
-        nulls: files of the stage ``nulls``, one for each model.
-        learning_curves, few_labels: files of the stages of these names, likewise.
-        directions: files of the stage ``directions``, each a table of one model.
-        causal: files of the stage ``causal``, one for each model.
+        analyses: tables of single models that analyses (``genies.analyses``) wrote, by whose names they are found.
         surface: metrics of surface baselines, which methods are compared with; they have no place in rankings.
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
         tuned: by model of the run that was tuned from another one of it, the name of that one.
@@ -62,11 +59,7 @@ class Measurements:
     clean: CleanCapabilities | None = None
     fits: Fits | None = None
     repeats: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    nulls: Sequence[Path] = ()
-    learning_curves: Sequence[Path] = ()
-    few_labels: Sequence[Path] = ()
-    directions: Sequence[Path] = ()
-    causal: Sequence[Path] = ()
+    analyses: Sequence[Path] = ()
     surface: pl.DataFrame = field(default_factory=pl.DataFrame)
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     tuned: Mapping[str, str] = field(default_factory=dict)
@@ -92,7 +85,7 @@ class Measurements:
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
         """What could be said of each cell without its target's labels, by model."""
-        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed)
+        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed, self.classes)
 
     @cached_property
     def _by_cell(self) -> dict[str, pl.DataFrame]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from genies.evaluation.classes import Classes, without_target_labels
 from genies.evaluation.jackknife import Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import NULL
 from genies.evaluation.scored import Key, Scored
@@ -232,6 +234,8 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     error = np.abs(known.predicted - known.reached)
     inside = (known.low <= known.reached) & (known.reached <= known.high)
     found |= {"error": float(error.mean()), "coverage": float(inside.mean())}
+    of_source = np.unique([source for source, _, _ in places], return_inverse=True)[1]
+    found["coverage_of_sources"] = float(np.mean(np.bincount(of_source, inside) / np.bincount(of_source)))
     found["width"] = float((known.high - known.low).mean())
     beaten = {}
     for name, trivial in (("mean", known.mean), ("source", known.on_source)):
@@ -251,11 +255,14 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
 def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """The predictor to rely on: that of the smallest error, first among those that beat both trivial ones.
 
+    One whose shifts are too few for a verdict comes last.
+
     Args:
         rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods; None where there is none.
     """
     on_all = [row for row in rows if row["pairs"] is None]
-    best = sorted(on_all, key=lambda r: (r["verdict"] != BEATS_BOTH, r["error"] is None, r["error"] or 0))
+    order = {BEATS_BOTH: 0, TOO_FEW: 2}
+    best = sorted(on_all, key=lambda r: (order.get(r["verdict"], 1), r["error"] is None, r["error"] or 0))
     return best[0]["predictor"] if best else None
 
 
@@ -305,12 +312,28 @@ def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:
 
 
 def predictions_by_model(
-    metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored], seed: int = 0
+    metrics: pl.DataFrame,
+    surface: pl.DataFrame,
+    scores: Mapping[Key, Scored],
+    seed: int = 0,
+    classes: Classes = MappingProxyType({}),
 ) -> dict[str, Predictions]:
-    """Predictions of every model of a run that a method was tested on; arguments as of ``Cells.of``, of all models."""
+    """Predictions of every model of a run that a method was tested on.
+
+    Methods that saw labels of targets, or of which it is not known, are left out: what they say of a target's pairs
+    gives its labels away, also by how they agree with others.
+
+    Args:
+        metrics: as ``Cells.of`` takes them, of all models.
+        surface: likewise.
+        scores: likewise.
+        seed: of the batches.
+        classes: of the interventions, by what they saw.
+    """
     unique = ["intervention", "source", "target"]
+    blind = without_target_labels(metrics["intervention"].unique(maintain_order=True), classes)
     found = {}
-    for (model,), own in metrics.group_by("model", maintain_order=True):
+    for (model,), own in metrics.filter(pl.col("intervention").is_in(blind)).group_by("model", maintain_order=True):
         baselines = surface.filter(model=model).unique(unique, maintain_order=True) if len(surface) else surface
         cells = Cells.of(own.unique(unique, maintain_order=True), baselines, scores)
         if cells.methods:

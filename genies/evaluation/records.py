@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from genies.evaluation.seen import KINDS
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 SAMPLES_FILE = "samples.json"
 TEXTS = Table(
@@ -18,6 +18,12 @@ TEXTS = Table(
         **dict.fromkeys(KINDS, pl.Int64),
     },
     optional=True,
+    rows=Rows(
+        ("model", "distribution", "split", "intervention", "source"),
+        blank=("intervention", "source"),
+        where="source",
+        own=("examples", "available", "left_out", "shortened", "indistinct", "merged"),
+    ),
 )
 """Columns of ``texts.csv``: a row per split that a model read, the same for every intervention; a row wherever an
 intervention that was fitted on ``source`` had to change texts of its own accord: shots that it dropped, over all
@@ -43,6 +49,11 @@ CHECKS = Table(
         "longest": pl.Int64,
     },
     optional=True,
+    rows=Rows(
+        ("model", "distribution", "split"),
+        ("packed", "examples", "texts", "decisions", "decisions_changed"),
+        repeats=True,
+    ),
 )
 """Columns of ``checks.csv``: a row per split that was extracted, as in ``genies.engine.self_test.Check``."""
 TRAINING = Table(
@@ -53,6 +64,7 @@ TRAINING = Table(
         **dict.fromkeys(("loss", "learning_rate"), pl.Float64),
     },
     optional=True,
+    rows=Rows(("model", "intervention", "source", "step"), ("loss",)),
 )
 """Columns of ``training.csv``: a row per optimizer step; the loss is the step's mean in nats per pair."""
 SITES = Table(
@@ -64,6 +76,7 @@ SITES = Table(
         **dict.fromkeys(("tied", "tied_kept"), pl.Int64),
     },
     optional=True,
+    rows=Rows(("model", "intervention", "source", "layer", "head"), blank=("head",)),
 )
 """Columns of ``sites.csv``: a row per layer or head that a fitted probe chose, with its validation accuracy. ``tied``
 sites of the fit are as accurate as the last one that was kept, and ``tied_kept`` of those were kept; both are 0 where
@@ -79,6 +92,7 @@ REWARD_MODELS = Table(
         "toward_first": pl.Float64,
     },
     optional=True,
+    rows=Rows(("model", "intervention", "source", "distribution"), ("format", "library", "texts", "elsewhere")),
 )
 """Columns of ``reward_models.csv``: a row per source and target (``distribution``) of a finished reward model.
 
@@ -97,6 +111,12 @@ COSTS = Table(
         **dict.fromkeys(("peak_memory", "peak_device_memory", "bytes", "computed_tokens", "distinct_tokens"), pl.Int64),
     },
     optional=True,
+    rows=Rows(
+        ("model", "stage", "intervention", "source", "distribution", "split"),
+        ("bytes",),
+        blank=("intervention", "source", "distribution", "split"),
+        repeats=True,
+    ),
 )
 """Columns of ``costs.csv``: a row per thing that a run rests on and that was kept when it was made, be it by this run
 or by another one: a split's stores (``extract``), a fit (``probe``, ``tune``), the test of a trained fit on a
@@ -113,6 +133,7 @@ JOBS = Table(
         "peak_memory": pl.Int64,
     },
     optional=True,
+    rows=Rows(("rule", "model", "intervention", "job"), blank=("model", "intervention", "job"), repeats=True),
 )
 """Columns of ``jobs.csv``: a row per job of the run, as Snakemake measured it when it last ran. A job that found all in
 the cache took seconds; ``costs.csv`` has what its things cost when they were made. The jobs that come after this table

@@ -8,7 +8,7 @@ import polars as pl
 
 from genies.errors import StoreError
 from genies.evaluation.evaluations import read_making
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 KINDS = ("same_prompt", "same_text", "other_label")
 NEAR_KINDS = ("near_prompt", "near_text", "near_other_label")
@@ -28,6 +28,7 @@ COUNTS = Table(
         **dict.fromkeys(("examples", "seen", *KINDS, "complete", "near", *NEAR_KINDS), pl.Int64),
     },
     optional=True,
+    rows=Rows(("source", "target"), ("examples", "seen", "same_prompt", "same_text", "other_label", "complete")),
 )
 """Columns of ``overlap.csv``: a row per source and target; ``examples`` counts the test examples that are read, the
 others those of them that are seen in any way, in each of the ways, and completely; ``near`` those that are not seen but

@@ -8,6 +8,8 @@ the risk–coverage curve (Geifman, Uziel and El-Yaniv 2019, arXiv 1805.08206).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from genies.evaluation.draws import IN_CACHE, blocks
@@ -26,7 +28,7 @@ def accuracy_at(correct: np.ndarray, confidence: np.ndarray, coverages: tuple[fl
         confidence: how sure it is, float (n,).
         coverages: shares above 0 and up to 1.
     """
-    sizes, right = _by_confidence(correct, confidence, np.ones((1, len(correct))))
+    sizes, right = _Levels.of(confidence).sums(correct, np.ones((1, len(correct))))
     decided = len(correct) * np.asarray(coverages)
     reached = np.interp(decided, np.append(0, np.cumsum(sizes[0])), np.append(0, np.cumsum(right[0])))
     return reached / decided
@@ -43,9 +45,9 @@ def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, draw
         cluster: number of each pair's cluster, from 0, int64 (n,).
         drawn: how often each cluster is drawn, (draws, clusters).
     """
-    found = np.empty(len(drawn))
+    found, levels = np.empty(len(drawn)), _Levels.of(confidence)
     for rows in blocks(len(drawn), len(correct), IN_CACHE):
-        sizes, right = _by_confidence(correct, confidence, drawn[rows][:, cluster].astype(np.float64))
+        sizes, right = levels.sums(correct, drawn[rows][:, cluster].astype(np.float64))
         until = np.cumsum(sizes, axis=1)
         before, before_right = until - sizes, np.cumsum(right, axis=1) - right
         harmonic = np.append(0, np.cumsum(1 / np.arange(1, until[:, -1].max() + 1)))
@@ -56,18 +58,33 @@ def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, draw
     return found
 
 
-def _by_confidence(correct: np.ndarray, confidence: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many pairs each level of confidence has, and how right they are, the surest first, (draws, levels) each.
+@dataclass(frozen=True)
+class _Levels:
+    """Pairs in the order of their confidence, the surest first.
 
-    Args:
-        correct: as ``accuracy_at`` takes it.
-        confidence: likewise.
-        counts: how often each pair counts, float64 (draws, n).
+    Attributes:
+        order: rows of the pairs, int64 (n,).
+        starts: where each level of confidence begins in that order, int64 (levels,).
     """
-    levels, place = np.unique(-confidence, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(levels)))
-    in_order = counts[:, order]
-    if len(levels) == len(order):
-        return in_order, in_order * correct[order]
-    return np.add.reduceat(in_order, starts, axis=1), np.add.reduceat(in_order * correct[order], starts, axis=1)
+
+    order: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, confidence: np.ndarray) -> _Levels:
+        levels, place = np.unique(-confidence, return_inverse=True)
+        order = np.argsort(place, kind="stable")
+        return cls(order, np.searchsorted(place[order], np.arange(len(levels))))
+
+    def sums(self, correct: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many pairs each level has, and how right they are, (draws, levels) each.
+
+        Args:
+            correct: as ``accuracy_at`` takes it.
+            counts: how often each pair counts, float64 (draws, n).
+        """
+        in_order = counts[:, self.order]
+        right = in_order * correct[self.order]
+        if len(self.starts) == len(self.order):
+            return in_order, right
+        return np.add.reduceat(in_order, self.starts, axis=1), np.add.reduceat(right, self.starts, axis=1)

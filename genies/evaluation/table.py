@@ -17,6 +17,32 @@ LARGEST = 1e100
 """No table holds larger numbers; the squares of smaller ones have finite sums."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a table must have, for a page to be made of it.
+
+    Attributes:
+        keys: name a row; no two rows are alike in these.
+        filled: further columns that no row leaves empty.
+        blank: keys that a row may leave empty.
+        where: the rows that ``own`` is about, those in which this column is empty, or else all.
+        own: columns that these rows do not leave empty either.
+        repeats: whether rows may be alike in the keys after all.
+    """
+
+    keys: tuple[str, ...]
+    filled: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
+    where: str = ""
+    own: tuple[str, ...] = ()
+    repeats: bool = False
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Columns that no row leaves empty."""
+        return (*(key for key in self.keys if key not in self.blank), *self.filled)
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A table; each is equal to itself alone.
@@ -25,12 +51,19 @@ class Table:
         file: its name in a run's folder.
         columns: types by name, in order.
         optional: whether a run may lack the file, as one of an earlier version does, and then has no rows. New tables
-            are optional, so that earlier runs can still stand beside others.
+            are optional, so that earlier runs can still be shown next to others.
+        rows: what they must have; of a table without it nothing is checked.
     """
 
     file: str
     columns: Mapping[str, Any]
     optional: bool = False
+    rows: Rows | None = None
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Columns without which nothing can be said of a run; it may lack the others, as earlier ones do."""
+        return frozenset((*self.rows.keys, *self.rows.filled, *self.rows.own)) if self.rows else frozenset()
 
     def frame(self, rows: Iterable[Mapping[str, Any]] = ()) -> pl.DataFrame:
         """These rows with the columns of the table; what a row lacks is null."""

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from genies.evaluation.draws import IN_CACHE, Interval, blocks, share_interval
-from genies.evaluation.uncertainty import ROUNDING, accuracy_interval
+from genies.evaluation.draws import IN_CACHE, Interval, blocks, share_interval, widened
+from genies.evaluation.uncertainty import ROUNDING, accuracy_interval, clustered_mean
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,10 @@ def auroc(texts: Texts, drawn: np.ndarray) -> np.ndarray:
 
 
 def auroc_interval(texts: Texts, drawn: np.ndarray) -> Interval:
-    """95 % interval of the AUROC over draws; where these hardly vary, one that holds next to 0 and 1 as well.
+    """95 % interval of the AUROC over draws, at least as wide as ``clustered_auroc_interval``.
 
-    That one takes the share of the other side that each text is ahead of as how right it is, once for each side.
+    Where draws hardly vary, it also holds one that holds next to 0 and 1. That one takes the share of the other side
+    that each text is ahead of as how right it is, once for each side.
 
     Args:
         texts: the texts.
@@ -95,14 +96,43 @@ def auroc_interval(texts: Texts, drawn: np.ndarray) -> Interval:
     """
 
     def of_placements() -> Interval:
-        ends = []
-        for good in (True, False):
-            (own, cluster), (other, _) = texts.side(good), texts.side(not good)
-            below = (np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")) / 2 / len(other)
-            ends.append(accuracy_interval(below if good else 1 - below, cluster))
+        ends = [accuracy_interval(*_ahead(texts, good)) for good in (True, False)]
         return min(low for low, _ in ends), max(high for _, high in ends)
 
-    return share_interval(auroc(texts, drawn), of_placements)
+    low, high = share_interval(auroc(texts, drawn), of_placements)
+    by_clusters = clustered_auroc_interval(texts)
+    return min(low, by_clusters[0]), max(high, by_clusters[1])
+
+
+def clustered_auroc_interval(texts: Texts) -> Interval:
+    """95 % interval of the AUROC by Student's t on its log-odds, texts of a cluster being dependent.
+
+    A text adds to the error by the share of the other side that it is ahead of (Obuchowski, Biometrics 53, 1997).
+    Standard error and degrees of freedom are those of ``clustered_mean``, which hold for few clusters, or a few large
+    ones; of a single one nothing is known. An AUROC of 0 or 1 has no log-odds: a point.
+    """
+    sides = [_ahead(texts, good) for good in (True, False)]
+    value = float(sides[0][0].mean())
+    if min(value, 1 - value) < ROUNDING:
+        return value, value
+    errors = [(ahead - value) * len(texts.score) / len(ahead) for ahead, _ in sides]
+    ends = clustered_mean(np.concatenate(errors), np.concatenate([cluster for _, cluster in sides])).interval()
+    if ends is None:
+        return 0.0, 1.0
+    middle, margin = math.log(value / (1 - value)), (ends[1] - ends[0]) / 2 / (value * (1 - value))
+    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (middle - margin, middle + margin))
+    return low, high
+
+
+def _ahead(texts: Texts, good: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Of each good response the share of worse ones that it scores above, or of each worse one that of good ones.
+
+    Returns:
+        The shares, of a worse response of those that score above it, a tie being half, and their clusters.
+    """
+    (own, cluster), (other, _) = texts.side(good), texts.side(not good)
+    below = (np.searchsorted(other, own, "left") + np.searchsorted(other, own, "right")) / 2 / len(other)
+    return (below if good else 1 - below), cluster
 
 
 def thresholds(texts: Texts, drawn: np.ndarray, rate: float) -> np.ndarray:
@@ -153,8 +183,8 @@ def share_above(
 ) -> tuple[float, Interval]:
     """The share above a threshold, and its 95 % interval over draws of the texts and of the threshold.
 
-    Where hardly any text is above it, or below, the interval also holds that of a given threshold
-    (``accuracy_interval``).
+    The interval also holds that of a given threshold (``accuracy_interval``), for few clusters, and where hardly any
+    text is above it, or below.
 
     Args:
         texts: as ``shares_above`` takes them.
@@ -166,4 +196,4 @@ def share_above(
     scores, cluster = texts.side(good)
     above = (scores > threshold).astype(np.float64)
     found = shares_above(texts, good, of_draws, drawn)
-    return float(above.mean()), share_interval(found, lambda: accuracy_interval(above, cluster))
+    return float(above.mean()), widened(found, accuracy_interval(above, cluster))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genies.analyses import ANALYSES
 from genies.config.load import check_readable
 from genies.data.distributions import only_target
 from genies.data.options import SPLITS
@@ -41,7 +42,7 @@ def check(plan: Plan) -> None:
         _ensembles,
         _saw,
         _capability,
-        _directions,
+        _analyses,
         _tuned,
         _tuned_rewards,
         _models,
@@ -236,14 +237,14 @@ def _capability(plan: Plan) -> None:
             )
 
 
-def _directions(plan: Plan) -> None:
-    """Refuse to compare directions, or to try what they cause, where no layers are stored."""
-    asked = [key for key in ("directions", "causal") if getattr(plan.config, key)]
-    if asked and not any(map(plan.methods.has_directions, plan.models)):
-        raise ConfigError(
-            f"{asked[0]}: no intervention of the run reads the layers of the residual stream under the view plain; add "
-            f"lat_stim_1 to interventions, or leave {asked[0]} out"
-        )
+def _analyses(plan: Plan) -> None:
+    """Refuse an analysis that no intervention of the run can be part of: its tables would be empty."""
+    for name, analysis in ANALYSES.items():
+        if getattr(plan.config, analysis.key) and not any(plan.methods.analysed(name, model) for model in plan.models):
+            raise ConfigError(
+                f"{analysis.key}: no intervention of the run {analysis.needs} to interventions, or leave "
+                f"{analysis.key} out"
+            )
 
 
 def _tuned(plan: Plan) -> None:

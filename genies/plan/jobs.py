@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 
+from genies.analyses import PASSING
 from genies.config.sections import Config
 from genies.devices import gpus_of_job, visible_gpus
 from genies.interventions.text import TextIntervention
@@ -96,4 +97,4 @@ class Jobs:
             return 0
         if rule == "tune" and intervention is not None:
             device = self.device(intervention)
-        return gpus_of_job(device, local) if rule in ("extract", "causal", "tune") else 1
+        return gpus_of_job(device, local) if rule in ("extract", "tune", *PASSING) else 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
+from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.evaluation import tables
 from genies.plan.jobs import Jobs
@@ -13,8 +14,6 @@ from genies.plan.models import Models
 from genies.plan.selection import Selection
 
 METRICS_FILE = "generalization_metrics.csv"
-DIRECTION_TABLES = ("directions.csv", "direction_layers.csv", "transfer.csv", "erasure.csv")
-"""What the stage ``directions`` writes of a model."""
 
 
 class Layout:
@@ -96,44 +95,19 @@ class Layout:
         models = [model for model in self._models if model not in self._models.tuned]
         return [folder / model / name / f"{source}.csv" for model in models for name in names for source in sources]
 
-    @property
-    def nulls(self) -> list[Path]:
-        """What the stage ``nulls`` writes for each model; none where the run asks for no permutations."""
-        return self._of_models("nulls", self._methods.with_sites) if self._config.permutations else []
+    def analysis(self, analysis: str, model: str) -> list[Path]:
+        """The tables that an analysis (``genies.analyses``) makes of a model."""
+        return [self.results / analysis / model / f"{table}.csv" for table in ANALYSES[analysis].tables]
+
+    def analyses(self, model: str) -> list[str]:
+        """The analyses that the run asks for, of those that can be made of a model."""
+        asked = [name for name, analysis in ANALYSES.items() if getattr(self._config, analysis.key)]
+        return [name for name in asked if self._methods.analysed(name, model)]
 
     @property
-    def learning_curves(self) -> list[Path]:
-        """What the stage ``learning-curves`` writes for each model; none where the run asks for none."""
-        return self._of_models("learning_curves", self._methods.learning) if self._config.learning_curves else []
-
-    @property
-    def few_labels(self) -> list[Path]:
-        """What the stage ``few-labels`` writes for each model, likewise."""
-        return self._of_models("few_labels", self._methods.with_few_labels) if self._config.few_labels else []
-
-    def _of_models(self, folder: str, interventions: Sequence[str]) -> list[Path]:
-        """A table of each model that some of these interventions read."""
-        chosen = [model for model in self._models if self._methods.on(model, interventions)]
-        return [self.results / folder / f"{model}.csv" for model in chosen]
-
-    @property
-    def directions(self) -> list[Path]:
-        """Folders of what the stage ``directions`` writes, one for each model; none where the run does not ask."""
-        if not self._config.directions:
-            return []
-        return [self.results / "directions" / model for model in self._models if self._methods.has_directions(model)]
-
-    @property
-    def direction_tables(self) -> list[Path]:
-        """The files in these folders."""
-        return [folder / name for folder in self.directions for name in DIRECTION_TABLES]
-
-    @property
-    def causal(self) -> list[Path]:
-        """What the stage ``causal`` writes for each model, likewise."""
-        if not self._config.causal:
-            return []
-        return [self.results / "causal" / f"{name}.csv" for name in self._models if self._methods.has_directions(name)]
+    def analysed(self) -> list[Path]:
+        """What all of them write."""
+        return [file for model in self._models for name in self.analyses(model) for file in self.analysis(name, model)]
 
     @property
     def overlap(self) -> Path:

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from genies.analyses import ANALYSES
 from genies.config.sections import Config
-from genies.data.options import SPLITS, Split
+from genies.data.options import Split
+from genies.data.wordings import WORDINGS
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.evaluation.classes import class_of, saw_by, together
@@ -92,10 +94,9 @@ class Methods:
         """What the interventions read of a model, by split and view: all that extraction stores of it."""
         return _reads(self.kind(name) for name in self.on(model, self.specs))
 
-    def has_directions(self, model: str) -> bool:
-        """Whether differences of means can be taken of a model's layers, by what is stored of it."""
-        reads = self.reads_on(model)
-        return all(reads[split].get(MEAN_DIFFERENCE_VIEW, Reads()).inner for split in SPLITS)
+    def analysed(self, analysis: str, model: str) -> list[str]:
+        """Interventions on a model that an analysis (``genies.analyses``) is made of."""
+        return self.on(model, getattr(self, ANALYSES[analysis].takes))
 
     @property
     def names(self) -> list[str]:
@@ -165,6 +166,20 @@ class Methods:
     def with_few_labels(self) -> list[str]:
         """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
         return [name for name in self.learning if {*self.kind(name).predict_views} <= {*self.kind(name).fit_views}]
+
+    @cached_property
+    def with_layers(self) -> list[str]:
+        """Probes by which layers are stored of which differences of means can be taken."""
+        kinds = {name: self.kind(name) for name in self.probes}
+        view = MEAN_DIFFERENCE_VIEW
+        both = [name for name, kind in kinds.items() if view in kind.fit_views and view in kind.predict_views]
+        return [name for name in both if kinds[name].reads(view).inner]
+
+    @cached_property
+    def with_wordings(self) -> list[str]:
+        """Probes that read a view which has further wordings, repeats with further seeds among them."""
+        kinds = {name: self.kind(name) for name in self.probes}
+        return [name for name, kind in kinds.items() if {*kind.fit_views, *kind.predict_views} & WORDINGS.keys()]
 
     @cached_property
     def with_directions(self) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from genies.config.sections import Config
 from genies.data.options import Reading, Split
 from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.views import templates_digest
+from genies.data.wordings import reworded
 from genies.digests import code_digest
 from genies.engine.reads import SCORES, Reads
 from genies.engine.tokens import SCORED_VIEW
@@ -83,7 +84,7 @@ class Plan:
 
     @property
     def reading(self) -> Reading:
-        """How the run reads its splits."""
+        """How the run reads its splits. Wordings are no views of it: they change no choice of examples."""
         views = {view for names in self.methods.views.values() for view in names}
         return replace(self.config.reading, views=tuple(sorted(views)))
 
@@ -92,14 +93,22 @@ class Plan:
         return (
             {"train": {}, "test": {SCORED_VIEW: SCORES}}
             if model in self.models.references
-            else self.methods.reads_on(model)
+            else self._reworded(self.methods.reads_on(model))
         )
+
+    @property
+    def stored(self) -> dict[Split, dict[str, Reads]]:
+        """What is stored for the interventions of the run together, by split and view, wordings included."""
+        return self._reworded(self.methods.reads)
+
+    def _reworded(self, reads: Mapping[Split, Mapping[str, Reads]]) -> dict[Split, dict[str, Reads]]:
+        return {split: reworded(of_split, self.config.wordings) for split, of_split in reads.items()}
 
     def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
         """What a model's texts are tokenized for, likewise.
 
         It is what the whole run reads, also where a model is read under fewer views: which examples its context cannot
-        hold, and are left out or shortened, depends on the views.
+        hold, and are left out or shortened, depends on the views. The stage adds their wordings.
         """
         if model not in self.models.references:
             return self.methods.reads
@@ -116,7 +125,9 @@ class Plan:
 
     def templates(self) -> str:
         """Digest of the templates that the run reads, for rules to notice an edit."""
-        return templates_digest(self.reading.views, self.reading.framing)
+        views = self.reading.views
+        further = reworded(dict.fromkeys(views, SCORES), self.config.wordings).keys() - set(views)
+        return templates_digest([*views, *sorted(further)], self.reading.framing)
 
     def other_model_files(self, intervention: str) -> list[Path]:
         """Files of local models that an intervention reads in addition to the run's own."""

@@ -32,7 +32,7 @@ def best_method(block: list[Row], comparisons: pl.DataFrame, of: str = "", base:
     name, shifts = best["intervention"], counted(best["shifts"], "shift")
     accuracy = of_mean(best, METRIC, chance=True)
     if len(block) == 1:
-        text = f"{name} is the only method{of.removeprefix('methods')}. Its mean accuracy over {shifts} is {accuracy}."
+        text = f"{name} is the only method{of.removeprefix('methods')}; its mean accuracy over {shifts} is {accuracy}."
     else:
         whose = f"Of the {of}, {have(equally)}" if of else have(equally)
         text = f"{whose} the highest mean accuracy over {shifts}: {accuracy}."

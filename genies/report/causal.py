@@ -29,12 +29,12 @@ def used(rows: pl.DataFrame) -> str | None:
 
 
 def _by(rows: pl.DataFrame) -> str:
-    """By how much a change moves the preference, and on how many targets random directions do not explain that.
+    """By how much a change moves the preference, and in how many cells random directions do not explain that.
 
     All changes of the model are judged together.
     """
     effect, by_chance = map(number, rows.select(pl.mean("effect", "random_effect")).row(0))
     shown = int((rows["p_adjusted"] <= LEVEL).sum())
     return (
-        f"by {effect} (random directions by {by_chance}; more than chance on {shown} of {counted(len(rows), 'target')})"
+        f"by {effect} (random directions by {by_chance}; more than chance in {shown} of {counted(len(rows), 'cell')})"
     )

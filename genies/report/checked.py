@@ -8,15 +8,14 @@ empty are not looked at here; the page shows a dash for them or leaves them out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from genies.errors import StoreError
-from genies.evaluation.averages import ALL_LABELS, BLOCK, DISTINCT, EXAMPLES, NEW_SHIFTS
-from genies.evaluation.evaluations import PLACE
+from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, NEW_SHIFTS
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.comparisons import NOT_TESTED, VERDICTS
 from genies.evaluation.tables.elicitation_by_category import MEANS
 from genies.report.contradictions import contradictions, first
@@ -34,169 +33,25 @@ LONGEST = 60
 """Characters of a row's names that an error shows."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What the rows of a table must have.
-
-    Attributes:
-        keys: name a row; no two rows are alike in these.
-        filled: columns that no row leaves empty.
-        where: the rows that ``own`` is about, those in which this column is empty, or else all.
-        own: columns that these rows do not leave empty either.
-        repeats: whether rows may be alike in the keys after all.
-    """
-
-    keys: tuple[str, ...]
-    filled: tuple[str, ...]
-    where: str = ""
-    own: tuple[str, ...] = ()
-    repeats: bool = False
-
-
-RULES: Mapping[str, Rule] = {
-    "generalization_metrics": Rule(PLACE, (*PLACE, "label", "category", "generalization_accuracy")),
-    "leaderboard": Rule(
-        (*BLOCK, "intervention"), (*BLOCK, "intervention", "shifts", "entries", "generalization_accuracy")
-    ),
-    "comparisons": Rule(
-        (*BLOCK, "source", "target", "intervention", "other"),
-        (*METHOD, "other", "shifts", "difference", "verdict"),
-        where="target",
-        own=("label", "averaged_over"),
-    ),
-    "elicitation_by_category": Rule(
-        ("model", "label", "category", "intervention"),
-        ("model", "label", "category", "intervention", "shifts", "sources", "generalization_accuracy"),
-    ),
-    "intervals": Rule(PLACE, PLACE),
-    "cells": Rule(PLACE, (*PLACE, "accuracy")),
-    "reliability": Rule((*METHOD, "bin"), (*METHOD, "bin", "confidence", "accuracy", "pairs")),
-    "seeds": Rule((*METHOD, "over", "source", "target"), (*METHOD, "over", "seeds")),
-    "ties": Rule(PLACE, PLACE),
-    "sets": Rule(PLACE, PLACE),
-    "own_scores": Rule((*PLACE, "subset"), (*PLACE, "subset", "examples", "pairs", "accuracy")),
-    "surface": Rule(PLACE, (*PLACE, "accuracy", "best")),
-    "cues": Rule((*PLACE, "rival"), (*PLACE, "rival", "agree_pairs", "conflict_pairs", "undecided_pairs")),
-    "moved": Rule((*PLACE, "rival"), (*PLACE, "base", "pairs", "before", "after", "difference", "verdict")),
-    "nulls": Rule(PLACE, (*PLACE, "repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
-    "predictions": Rule(
-        (*PLACE, "predictor"), (*PLACE, "predictor", "target_reference", "accuracy", "unrelated_shifts")
-    ),
-    "prediction_errors": Rule(
-        ("model", "predictor", "intervention", "pairs"), ("model", "predictor", "shifts", "cells", "verdict")
-    ),
-    "prediction_alarms": Rule(
-        ("model", "pairs", "below"), ("model", "predictor", "below", "cells", "others", "alarms")
-    ),
-    "learning_curves": Rule((*PLACE, "size"), (*PLACE, "size", "draws", "accuracy", "low", "high")),
-    "few_labels": Rule(
-        (*PLACE, "chosen", "examples"),
-        (*PLACE, "chosen", "examples", "copies", "draws", "accuracy", "low", "high"),
-    ),
-    "directions": Rule(
-        ("model", "layer", "intervention", "source", "other", "other_source"),
-        ("model", "layer", "intervention", "source", "other", "other_source", "agreement", "ceiling"),
-    ),
-    "direction_layers": Rule(
-        (*METHOD, "layer"),
-        (
-            *METHOD,
-            "layer",
-            "sources",
-            "own_accuracy",
-            "effective",
-            "effective_if_shared",
-            "effective_if_unrelated",
-            "p_related",
-        ),
-    ),
-    "transfer": Rule((*PLACE, "layer"), (*PLACE, "layer", "predicted_accuracy", "accuracy", "remainder")),
-    "erasure": Rule(
-        PLACE, (*PLACE, "layer", "accuracy", "erased_accuracy", "loss", "random_loss", "random_loss_most", "draws", "p")
-    ),
-    "causal": Rule(
-        ("model", "source", "target", "change", "strength"),
-        (
-            "model",
-            "source",
-            "target",
-            "layer",
-            "change",
-            "texts",
-            "lead",
-            "effect",
-            "random_effect",
-            "random_low",
-            "random_high",
-            "draws",
-            "p",
-            "p_adjusted",
-        ),
-    ),
-    "answers": Rule(PLACE, PLACE),
-    "text_scores": Rule(PLACE, PLACE),
-    "risk_coverage": Rule(PLACE, (*PLACE, "pairs", "accuracy_at_100", "area")),
-    "best_of_n": Rule((*PLACE, "responses", "n"), (*PLACE, "responses", "n", "examples", "accuracy")),
-    "claims": Rule(
-        ("claim", "model", "figure", "over"),
-        ("claim", "stated_for", "stated", "model", "figure", "recomputed", "over"),
-    ),
-    "texts": Rule(
-        ("model", "distribution", "split", "intervention", "source"),
-        ("model", "distribution", "split"),
-        where="source",
-        own=("examples", "available", "left_out", "shortened", "indistinct", "merged"),
-    ),
-    "checks": Rule(
-        ("model", "distribution", "split"),
-        ("model", "distribution", "split", "packed", "examples", "texts", "decisions", "decisions_changed"),
-        repeats=True,
-    ),
-    "training": Rule((*METHOD, "source", "step"), (*METHOD, "source", "step", "loss")),
-    "sites": Rule((*METHOD, "source", "layer", "head"), (*METHOD, "source", "layer")),
-    "reward_models": Rule(
-        (*METHOD, "source", "distribution"),
-        (*METHOD, "source", "distribution", "format", "library", "texts", "elsewhere"),
-    ),
-    "costs": Rule(
-        ("model", "stage", "intervention", "source", "distribution", "split"),
-        ("model", "stage", "bytes"),
-        repeats=True,
-    ),
-    "jobs": Rule(("rule", "model", "intervention", "job"), ("rule",), repeats=True),
-    "overlap": Rule(
-        ("source", "target"),
-        ("source", "target", "examples", "seen", "same_prompt", "same_text", "other_label", "complete"),
-    ),
-}
-
-
-def needed(table: str) -> frozenset[str]:
-    """Columns of a table without which nothing can be said of a run; it may lack the others, as earlier ones do."""
-    rule = RULES.get(table)
-    return frozenset((*rule.keys, *rule.filled, *rule.own)) if rule else frozenset()
-
-
-def check(frames: Mapping[str, pl.DataFrame], folder: Path, files: Mapping[str, str]) -> None:
+def check(frames: Mapping[str, pl.DataFrame], folder: Path, tables: Mapping[str, Table]) -> None:
     """Refuse tables that cannot be shown.
 
     Args:
         frames: tables by name.
         folder: where they were read from.
-        files: names of their files, by their own.
+        tables: their declarations, by their names.
 
     Raises:
         StoreError: names the file, the row (that of the header is row 1) and what is wrong with it.
     """
-    for name, rule in RULES.items():
-        frame = frames[name]
-        for row, wrong in (*_empty(frame, rule), *_twice(frame, rule), *_odd_numbers(frame), *_odd_ends(frame)):
-            raise _refusal(folder / files[name], frame, rule, row, wrong)
+    for name, table in tables.items():
+        for row, wrong in _wrong(frames[name], table.rows) if table.rows else ():
+            raise _refusal(folder, table, frames[name], row, wrong)
     if not len(frames["generalization_metrics"]):
-        path = folder / files["generalization_metrics"]
+        path = folder / tables["generalization_metrics"].file
         raise StoreError(f"{path}: has no rows, so there is nothing to show; {REMEDY}")
     for name, row, wrong in (*_verdicts(frames), *_strangers(frames), *_other_shifts(frames), *contradictions(frames)):
-        raise _refusal(folder / files[name], frames[name], RULES[name], row, wrong)
+        raise _refusal(folder, tables[name], frames[name], row, wrong)
 
 
 def check_samples(samples: Any, path: Path) -> None:
@@ -227,25 +82,33 @@ def _can_be_shown(sample: Any) -> bool:
     )
 
 
-def _refusal(path: Path, frame: pl.DataFrame, rule: Rule, row: int, wrong: str) -> StoreError:
-    names = ", ".join(str(frame[name][row]) for name in rule.keys if frame[name][row] is not None)
+def _refusal(folder: Path, table: Table, frame: pl.DataFrame, row: int, wrong: str) -> StoreError:
+    keys = table.rows.keys if table.rows else ()
+    names = ", ".join(str(frame[name][row]) for name in keys if frame[name][row] is not None)
     named = f" ({names[:LONGEST]}{'…' if len(names) > LONGEST else ''})" if names else ""
-    return StoreError(f"{path}, row {row + 2}{named}: {wrong}; {REMEDY}")
+    return StoreError(f"{folder / table.file}, row {row + 2}{named}: {wrong}; {REMEDY}")
 
 
-def _empty(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
+def _wrong(frame: pl.DataFrame, rows: Rows) -> Iterator[tuple[int, str]]:
+    yield from _empty(frame, rows)
+    yield from _twice(frame, rows)
+    yield from _odd_numbers(frame)
+    yield from _odd_ends(frame)
+
+
+def _empty(frame: pl.DataFrame, rows: Rows) -> Iterator[tuple[int, str]]:
     """Rows that leave empty what no run does."""
-    of_these = pl.col(rule.where).is_null() if rule.where else pl.lit(True)
-    for name in (*rule.filled, *rule.own):
-        lacks = pl.col(name).is_null() & (of_these if name in rule.own else pl.lit(True))
+    of_these = pl.col(rows.where).is_null() if rows.where else pl.lit(True)
+    for name in (*rows.present, *rows.own):
+        lacks = pl.col(name).is_null() & (of_these if name in rows.own else pl.lit(True))
         if (row := first(frame, lacks)) is not None:
             yield row, f"{name} is empty"
 
 
-def _twice(frame: pl.DataFrame, rule: Rule) -> Iterator[tuple[int, str]]:
+def _twice(frame: pl.DataFrame, rows: Rows) -> Iterator[tuple[int, str]]:
     """Rows that repeat an earlier one."""
-    if not rule.repeats and (row := first(frame, ~pl.struct(rule.keys).is_first_distinct())) is not None:
-        yield row, f"an earlier row has the same {', '.join(rule.keys)}"
+    if not rows.repeats and (row := first(frame, ~pl.struct(rows.keys).is_first_distinct())) is not None:
+        yield row, f"an earlier row has the same {', '.join(rows.keys)}"
 
 
 def _odd_numbers(frame: pl.DataFrame) -> Iterator[tuple[int, str]]:

@@ -24,7 +24,7 @@ from genies.report.directions import one_or_several
 from genies.report.intervals import INDEPENDENT, TOO_FEW_SOURCES, degrees_of_freedom, empty, of_mean
 from genies.report.predicted import worth_of_predictions
 from genies.report.progress import readable
-from genies.report.sensitivity import labels_help, still_gaining
+from genies.report.sensitivity import labels_help, still_gaining, wording_matters
 from genies.report.tables import Tables
 from genies.report.words import counted, listed, number, percent, span
 
@@ -39,13 +39,23 @@ class Finding:
 
     Attributes:
         about: what they answer, in a word or two.
-        text: the sentences.
+        text: the sentences; the first one answers.
         evidence: id of the page's section that they rest on.
     """
 
     about: str
     text: str
     evidence: str
+
+    @property
+    def answer(self) -> str:
+        """The first sentence."""
+        return self.text.partition(". ")[0].removesuffix(".") + "."
+
+    @property
+    def limits(self) -> str:
+        """What limits or explains it: the other sentences, if there are any."""
+        return self.text.partition(". ")[2]
 
 
 def findings(tables: Tables) -> dict[str, list[Finding]]:
@@ -90,6 +100,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("More training pairs?", gaining, "sensitivity")
     if helped := labels_help(tables["few_labels"].filter(model=model)):
         yield Finding("A few labels of the target?", helped, "sensitivity")
+    if worded := wording_matters(tables["wording_variance"].filter(model=model)):
+        yield Finding("The wording of a question?", worded, "sensitivity")
     layers, erased = (tables[name].filter(model=model) for name in ("direction_layers", "erasure"))
     if alike := one_or_several(layers, erased):
         yield Finding("One direction, or several?", alike, "directions")
@@ -181,7 +193,8 @@ def _failures(metrics: pl.DataFrame) -> str | None:
     around = [" → ".join(place) for place in chance.select("source", "target").iter_rows()]
     count = counted(len(known), "shift")
     if not below and not around:
-        return f"Nowhere: on each of {count}, some method's interval lies above 0.5.{more}"
+        where = f"each of {count}" if len(known) > 1 else "the only shift"
+        return f"Nowhere: on {where}, some method's interval lies above 0.5.{more}"
     parts = []
     if below:
         parts.append(f"On {len(below)} of {count} every method is worse than guessing, 0.5: {listed(below)}.")

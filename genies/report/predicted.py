@@ -60,7 +60,7 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         f"{number(row['error_of_mean'])}, its accuracy on the source by {number(row['error_of_source'])}."
     )
     if row["coverage"] is not None:
-        text += f" The 90 % intervals hold {percent(row['coverage'])} of the accuracies."
+        text += f" The 90 % intervals hold {percent(row['coverage'])} of the accuracies{_by_source(row)}."
     if row["verdict"] != BEATS_BOTH:
         rivals = NOT_BEATEN.get(row["verdict"], "either of these trivial predictors")
         return f"{text} The predictions are not shown to be better than {rivals}, so there is no alarm."
@@ -69,7 +69,17 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
 
 def worth_of_predictions(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
     """The same; also None where there are too few shifts to know, which changes no conclusion."""
-    return without_labels(errors.filter(pl.col("verdict") != TOO_FEW), alarms)
+    on_all = errors.filter(pl.col("intervention").is_null(), pl.col("pairs").is_null()).to_dicts()
+    verdicts = {row["predictor"]: row["verdict"] for row in on_all}
+    return None if verdicts.get(chosen(on_all), TOO_FEW) == TOO_FEW else without_labels(errors, alarms)
+
+
+def _by_source(row: Row) -> str:
+    """The mean over sources, whose shifts may be many and go together; nothing where it reads the same."""
+    share = row["coverage_of_sources"]
+    if share is None or percent(share) == percent(row["coverage"]):
+        return ""
+    return f", and {percent(share)} where each source counts the same, whatever the number of its shifts"
 
 
 def _too_few(row: Row) -> str:
@@ -79,8 +89,8 @@ def _too_few(row: Row) -> str:
             "predicted one, and no shift of this run has so many. There is no alarm."
         )
     return (
-        f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, and "
-        "they have so few sources and targets that they cannot support a claim about new ones. There is no alarm."
+        f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, with too few "
+        "sources and targets to support a claim about new ones. There is no alarm."
     )
 
 

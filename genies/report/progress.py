@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from genies.analyses import ANALYSES
+
 STAGES: dict[str, tuple[str, ...]] = {
     "data": ("unpack", "demo_data", "demo_model", "mixture", "overlap"),
     "model": ("model",),
     "tokenize": ("tokenize",),
     "extract": ("extract",),
-    "probe": ("probe", "surface", "nulls", "learning_curves", "few_labels", "directions", "causal"),
+    "probe": ("probe", "surface", *ANALYSES),
     "tune": ("tune", "gather", "plugin", "sweep_source", "merge", "merge_reward"),
     "ensemble": ("ensemble", "ensemble_on_references"),
     "report": ("metrics", "sweep", "details", "provenance", "report"),

@@ -1,9 +1,13 @@
-"""What more training pairs, and a few labels of the target, change: sentences, and what their figures are drawn of."""
+"""What more training pairs, a few labels of the target, and other wordings of a question change.
+
+Sentences, and what their figures are drawn of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -17,7 +21,7 @@ ON_SOURCE = pl.col("source") == pl.col("target")
 
 
 def still_gaining(curves: pl.DataFrame) -> str | None:
-    """Which probes are more accurate with all training pairs than with fewer of them; None if not known.
+    """Which probes are more accurate with all training pairs than with fewer of them; None if not known of a shift.
 
     Args:
         curves: rows of a model, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
@@ -27,6 +31,8 @@ def still_gaining(curves: pl.DataFrame) -> str | None:
         return None
     both = all_pairs(curves).join(curves.filter(size=sizes[-1]), on=EACH)
     gains, own = _differences(both.filter(~ON_SOURCE)), _differences(both.filter(ON_SOURCE))
+    if not gains:  # every shift is from a source to itself
+        return None
     text = (
         f"With all training pairs in place of {sizes[-1]}, {_largest(gains)}. {_shown(gains)} (95 % intervals for new "
         f"shifts above 0, each judged alone)."
@@ -57,6 +63,37 @@ def labels_help(labels: pl.DataFrame) -> str | None:
     return _supported(text, gains)
 
 
+def wording_matters(variances: pl.DataFrame) -> str | None:
+    """How far accuracies move with the wording of what probes ask, next to seeds and examples; None if not known.
+
+    Args:
+        variances: rows of a model, columns as in ``genies.evaluation.tables.wording_variance.TABLE``.
+    """
+    ranged = variances.with_columns(range=pl.col("highest") - pl.col("lowest")).sort("range", descending=True)
+    means = [*ranged.filter(pl.col("source").is_null()).iter_rows(named=True)]
+    shifts = [*ranged.filter(~ON_SOURCE).iter_rows(named=True)]
+    if not means:
+        return None
+    first, more = means[0], f", the widest range of {counted(len(means), 'probe')}" if len(means) > 1 else ""
+    seeds = "" if first["seed_sd"] is None else f"{number(first['seed_sd'])} between seeds, "
+    beyond = [row["intervention"] for row in means if _beyond_examples(row)]
+    text = (
+        f"Under {counted(first['wordings'], 'wording')} of what it asks, mean accuracy over "
+        f"{counted(first['shifts'], 'shift')} goes from {number(first['lowest'])} to {number(first['highest'])} with "
+        f"{first['intervention']}{more}. That of one fit has a standard deviation of {number(first['wording_sd'])} "
+        f"between wordings, {seeds}and {number(_of_examples(first))} between samples of test examples. "
+        f"{len(beyond)} of {len(means)} {'varies' if len(beyond) == 1 else 'vary'} more with the wording than with the "
+        f"sample of examples{': ' + listed(beyond) if beyond else ''}."
+    )
+    if first["shifts"] > 1:
+        widest = shifts[0]
+        text += (
+            f" On single shifts the range is widest with {widest['intervention']} on {widest['source']} → "
+            f"{widest['target']}: {number(widest['lowest'])} to {number(widest['highest'])}."
+        )
+    return text
+
+
 def common_sizes(curves: pl.DataFrame) -> list[int]:
     """Numbers of training pairs, ascending, of which all cells of one model have a row and more pairs than that."""
     whole = all_pairs(curves).select(*EACH, whole="size")
@@ -76,6 +113,17 @@ def all_pairs(curves: pl.DataFrame) -> pl.DataFrame:
 
 def _common(rows: pl.DataFrame, name: str, cells: int) -> list[int]:
     return rows.group_by(name).len().filter(pl.col("len") == cells)[name].sort().to_list()
+
+
+def _of_examples(row: Mapping[str, Any]) -> float | None:
+    """Standard deviation of one fit's accuracy between samples of test examples; None if not known."""
+    return None if row["example_sd"] is None else math.hypot(row["example_sd"], row["rest_sd"])
+
+
+def _beyond_examples(row: Mapping[str, Any]) -> bool:
+    """Whether one fit's accuracy is known to vary more between wordings than between samples of test examples."""
+    of_wordings, of_examples = row["wording_sd"], _of_examples(row)
+    return of_wordings is not None and of_examples is not None and of_wordings > of_examples
 
 
 class _Difference(NamedTuple):

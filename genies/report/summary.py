@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from genies.analyses import PASSING
 from genies.errors import StoreError
 from genies.evaluation.averages import ALL_LABELS, DISTINCT
 from genies.evaluation.classes import UNKNOWN
@@ -27,7 +28,7 @@ ROWS = 12
 """Interventions that a model's table shows at most; the rest is in the file."""
 LABELS = 3
 """Labels that it shows at most, each with an interval."""
-ON_GPU = ("extract", "causal", "tune", "plugin", "sweep_source")
+ON_GPU = ("extract", *PASSING, "tune", "plugin", "sweep_source")
 """Rules whose jobs compute with the model."""
 
 GpusHeld = Callable[[str, str | None], int]

@@ -23,7 +23,7 @@ from genies.evaluation.tables.leaderboard import leaderboard
 from genies.files import read_json
 from genies.published.results import NAMES
 from genies.report.baselines import without_baselines
-from genies.report.checked import check, check_samples, needed
+from genies.report.checked import check, check_samples
 from genies.report.sizes import by_size
 from genies.report.words import REPLACED, UNPRINTABLE, printable
 
@@ -109,10 +109,10 @@ class Tables:
         check_samples(samples, file)
         # Programs that put every cell in quotes make empty texts of empty cells.
         texts = pl.col(pl.String).replace("", None).str.replace_all(UNPRINTABLE, REPLACED)
-        newer = {name: table.columns.keys() - needed(name) if earlier else () for name, table in TABLES.items()}
+        newer = {name: table.columns.keys() - table.needed if earlier else () for name, table in TABLES.items()}
         frames = {name: table.read(folder, newer[name]).with_columns(texts) for name, table in TABLES.items()}
         frames = without_baselines(frames)
-        check(frames, folder, {name: table.file for name, table in TABLES.items()})
+        check(frames, folder, TABLES)
         return cls(
             frames,
             samples=samples,

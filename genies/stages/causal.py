@@ -29,7 +29,6 @@ from genies.engine.steering import added, erased
 from genies.engine.tokens import SCORED_VIEW
 from genies.errors import ModelError
 from genies.evaluation.effects import Effect, adjusted
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.causal import ADDED, ERASED, TABLE
 from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.steps.directions import direct, drawn
@@ -71,7 +70,7 @@ def write_causal(
         seed: of what is drawn.
         extraction: how texts are passed.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.causal.TABLE``.
+        output: folder of ``causal.csv``, columns as in ``genies.evaluation.tables.causal.TABLE``.
 
     Raises:
         ModelError: the model does not load, memory does not suffice, or a change makes numbers that are not finite.
@@ -99,7 +98,8 @@ def write_causal(
         effects = [row.effect(directions[row.source], reader.decoder, progress) for row in rows]
     files.check()
     judged = zip(rows, effects, adjusted(effects), strict=True)
-    write_csv(TABLE.frame(row.values(effect, draws) | {"p_adjusted": p} for row, effect, p in judged), output)
+    found = TABLE.frame(row.values(effect, draws) | {"p_adjusted": p} for row, effect, p in judged)
+    TABLE.write(found, output)
 
 
 @dataclass(frozen=True)

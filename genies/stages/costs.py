@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from genies.analyses import ANALYSES
 from genies.evaluation.records import COSTS, JOBS
 from genies.files import folder_bytes, read_json
 from genies.interventions.registry import name_of
@@ -17,11 +18,9 @@ from genies.store.fits import fits_folder
 MEBIBYTE = 2**20
 OF_METHODS = ("probe", "tune", "plugin", "ensemble", "ensemble_on_references", "sweep_source")
 """Rules of which each job is of a model and a method."""
-FURTHER = ("nulls", "learning_curves", "few_labels", "directions", "causal")
-"""Rules of which each job is of a model and its probes."""
 OF_MODELS = (
     *("model", "merge", "merge_reward", "tokenize", "extract", "surface", "gather"),
-    *FURTHER,
+    *ANALYSES,
     *OF_METHODS,
 )
 

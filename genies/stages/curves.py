@@ -10,7 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from genies.data.pairs import text_seed
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.learning_curves import TABLE
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
@@ -47,7 +46,7 @@ def write_learning_curves(
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
+        output: folder of ``learning_curves.csv``, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
     """
     splits, rows, made = Splits(train, test, activations, cache), [], Probe.all_of(probes)
     total = len(made) * len(targets_of(pairs))
@@ -63,7 +62,7 @@ def write_learning_curves(
                     place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                     rows.append({**place, "size": size, **summarized(found, of_target.cluster)})
             progress.update()
-    write_csv(TABLE.frame(rows), output)
+    TABLE.write(TABLE.frame(rows), output)
 
 
 def curve_fits(

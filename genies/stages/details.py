@@ -71,25 +71,11 @@ def write_details(
         *shifts, tokens=tokens, activations=activations, fits=fits, tuned=tuned, overlap=overlap, output=output
     )
     write_samples(
-        *shown,
-        evaluations=evaluations,
-        models=models,
-        interventions=interventions,
-        references=references,
-        on_references=on_references,
-        absent=absent,
-        test=test,
-        tokens=tokens,
-        described=described,
-        reading=reading,
+        *shown, evaluations=evaluations, models=models, interventions=interventions, references=references,
+        on_references=on_references, absent=absent, test=test, tokens=tokens, described=described, reading=reading,
         output=output / "samples.json",
-    )
+    )  # fmt: skip
     write_costs(
-        activations=[*activations, *compared],
-        fits=[*fits, *repeats],
-        trained=trained,
-        plugins=plugins,
-        benchmarks=benchmarks,
-        cache=cache,
-        output=output,
-    )
+        activations=[*activations, *compared], fits=[*fits, *repeats], trained=trained, plugins=plugins,
+        benchmarks=benchmarks, cache=cache, output=output,
+    )  # fmt: skip

@@ -16,7 +16,6 @@ import numpy as np
 
 from genies.data.pairs import text_seed
 from genies.evaluation.qap import qap
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables import direction_layers, directions, erasure, transfer
 from genies.interventions.base import Intervention
 from genies.interventions.lat_stim_1 import LatStim1
@@ -79,7 +78,7 @@ def write_directions(
         erased = erasures(alike, splits, run.targets, seed)
         rows[erasure.TABLE.file] += ({"model": model, **row} for row in erased)
     for table in tables:
-        write_csv(table.frame(rows[table.file]), output / table.file)
+        table.write(table.frame(rows[table.file]), output)
 
 
 @dataclass(frozen=True)

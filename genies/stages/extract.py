@@ -69,28 +69,23 @@ def extract_distributions(
         for view, parts in extractor.extract(request).items():
             place = {"distribution": request.distribution, "split": request.split, "view": view}
             name, _ = store_digest(described, request.tokens_digests[view], extractor.settled)
-            read = {"tokens": request.tokens_digests[view], "reads": to_flags({view: request.reads_of(view)})[0]}
-            features.append({**place, "digest": name, **read})
+            flags = to_flags({view: request.reads_of(view)})
+            of_tokens = {"tokens": request.tokens_digests[view], "reads": flags[0]}
+            features.append({**place, "digest": name, **of_tokens})
             stores += [{**place, "digest": part} for part in parts]
-    left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
-    write_json(
-        output,
-        {
-            MADE_OF: made_of(code_digest(__name__), {"model": model, "tokens": tokens}),
-            "model": described["name"],
-            "distributions": list(distributions),
-            "weights_digest": described["weights_digest"],
-            "tokenizer_digest": described["tokenizer_digest"],
-            "reading": tokenized["reading"],
-            "stores": stores,
-            "features": features,
-            **_recorded(root, stores),
-            "left_out": left_out,
-            "options": deciding(extraction),
-            "extraction": extractor.settled.deciding(),
-        },
-    )
+    made = made_of(code_digest(__name__), {"model": model, "tokens": tokens})
+    options = {"options": deciding(extraction), "extraction": extractor.settled.deciding()}
+    read = {"distributions": list(distributions), **_read_of(described, tokenized, distributions)}
+    found = {"stores": stores, "features": features, **_recorded(root, stores)}
+    write_json(output, {MADE_OF: made, **read, **found, **options})
     log.info("%s: %s", described["name"], describe(extractor.statistics))
+
+
+def _read_of(model: Mapping[str, Any], tokenized: Mapping[str, Any], distributions: Sequence[str]) -> dict[str, Any]:
+    """What was read, by which model."""
+    left_out = {k: v for k, v in tokenized["left_out"].items() if k.rsplit("/", 1)[0] in distributions}
+    digests = {name: model[name] for name in ("weights_digest", "tokenizer_digest")}
+    return {"model": model["name"], **digests, "reading": tokenized["reading"], "left_out": left_out}
 
 
 def _recorded(root: Path, stores: Sequence[Mapping[str, str]]) -> dict[str, Any]:

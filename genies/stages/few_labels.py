@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
 from genies.interventions.base import Intervention
 from genies.interventions.steps.joined import KeptPairs
@@ -53,7 +52,7 @@ def write_few_labels(
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
+        output: folder of ``few_labels.csv``, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
     """
     splits, rows, made = Splits(train, test, activations, cache), [], Probe.all_of(probes)
     asked = sorted(set(counts))
@@ -67,7 +66,7 @@ def write_few_labels(
                 place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                 rows += [{**place, **row} for row in shift.rows(alone, asked, draws, copies)]
                 progress.update()
-    write_csv(TABLE.frame(rows), output)
+    TABLE.write(TABLE.frame(rows), output)
 
 
 @dataclass(frozen=True)

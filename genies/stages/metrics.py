@@ -44,11 +44,7 @@ def write_tables(
     repeats: Sequence[str] = (),
     absent: Sequence[str] = (),
     overlap: Path | None = None,
-    nulls: Sequence[Path] = (),
-    learning_curves: Sequence[Path] = (),
-    few_labels: Sequence[Path] = (),
-    directions: Sequence[Path] = (),
-    causal: Sequence[Path] = (),
+    analyses: Sequence[Path] = (),
     own_scores: Sequence[Path] = (),
     tuned: Mapping[str, Any] = {},
     saw: Mapping[str, str] = MappingProxyType({}),
@@ -73,11 +69,7 @@ def write_tables(
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         absent: ``model/intervention`` of those that do not read a model.
         overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
-        nulls: what ``genies nulls`` wrote, for each model.
-        learning_curves: what ``genies learning-curves`` wrote, for each model.
-        few_labels: what ``genies few-labels`` wrote, for each model.
-        directions: what ``genies directions`` wrote, all tables of each model.
-        causal: what ``genies causal`` wrote, for each model.
+        analyses: what analyses (``genies.analyses``) wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
         saw: class of each intervention by what it saw, in the words of ``genies.evaluation.classes``.
@@ -91,32 +83,16 @@ def write_tables(
     seen, near = (None if overlap is None else read_seen(overlap, near) for near in (False, True))
     cells = measured_cells(known, seen, near)
     scores = read_scores(evaluations, cells)
-    clean = None
-    if protocol == "corrected":
-        clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits))
+    corrected = protocol == "corrected"
+    clean = CleanCapabilities(scores, seen or {}, capability, _out_of_fold(fits)) if corrected else None
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
-    sets = benchmarks(listed)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
+    own = {file.parent.name: items(file) for file in own_scores}
     measured = Measurements(
-        cells,
-        methods,
-        scores,
-        sets,
-        seed,
-        clean,
-        known,
-        repeats=by_intervention(repeats),
-        nulls=nulls,
-        learning_curves=learning_curves,
-        few_labels=few_labels,
-        directions=directions,
-        causal=causal,
-        surface=baselines,
-        own_scores={file.parent.name: items(file) for file in own_scores},
-        tuned=tuned,
-        classes=saw,
-    )
+        cells, methods, scores, benchmarks(listed), seed, clean, known, by_intervention(repeats), analyses,
+        surface=baselines, own_scores=own, tuned=tuned, classes=saw,
+    )  # fmt: skip
     _write(measured, output)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from genies.data.pairs import text_seed
-from genies.evaluation.table import write_csv
 from genies.evaluation.tables.nulls import OF_MODEL
 from genies.interventions.base import Intervention
 from genies.interventions.registry import make
@@ -44,7 +43,7 @@ def write_nulls(
         test: ``<distribution>/test.json`` of every target.
         activations: manifests of ``genies extract``; they say how splits are read.
         cache: the cache folder.
-        output: CSV to write, columns as in ``genies.evaluation.tables.nulls.OF_MODEL``.
+        output: folder of ``nulls.csv``, columns as in ``genies.evaluation.tables.nulls.OF_MODEL``.
     """
     splits = Splits(train, test, activations, cache)
     made = {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
@@ -53,7 +52,7 @@ def write_nulls(
         for name, probe in made.items():
             found = _nulls(probe, splits, source, targets, repeats)
             rows += [_row(model, name, source, target, null) for target, null in found.items()]
-    write_csv(OF_MODEL.frame(rows), output)
+    OF_MODEL.write(OF_MODEL.frame(rows), output)
 
 
 def _nulls(probe: Intervention, splits: Splits, source: str, targets: Sequence[str], repeats: int) -> dict[str, Nulls]:

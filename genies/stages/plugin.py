@@ -88,12 +88,7 @@ def run_plugin(
     from genies.evaluation.evaluations import write_evaluation
 
     claim_gpus("auto")
-    described, shown = read_model(model), ShownTexts(tokens, model)
-    if virtual_tokens(Path(described["path"])):
-        raise ModelError(
-            f"{described['path']}: has virtual tokens, which no plug-in would read before its texts; leave the "
-            "plug-ins out, or the model"
-        )
+    described, shown = _read_model(model), ShownTexts(tokens, model)
     results = [(work / "evaluations" / f"{file.parent.name}.json").resolve() for file in test]
     remember_files(folder, cache)
     own = _own_files(folder, cache)
@@ -115,6 +110,17 @@ def run_plugin(
     inputs = {"model": model, "tokens": tokens, **programs, **data_roles([train, *test])}
     stated = {MADE_OF: made_of(code_digest(__name__), inputs), "targets": [file.parent.name for file in test]}
     write_evaluation(output, frames, stated)
+
+
+def _read_model(manifest: Path) -> dict[str, Any]:
+    """A model that plug-ins can read."""
+    described = read_model(manifest)
+    if virtual_tokens(Path(described["path"])):
+        raise ModelError(
+            f"{described['path']}: has virtual tokens, which no plug-in would read before its texts; leave the "
+            "plug-ins out, or the model"
+        )
+    return described
 
 
 def _own_files(folder: Path, cache: Path) -> dict[str, str]:

@@ -74,18 +74,24 @@ def on_sources(pairs: Sequence[str], probes: Sequence[Probe]) -> Iterator[tuple[
                 yield source, probe, targets
 
 
-def shown(splits: Splits, probe: Intervention, name: str, split: Split) -> KeptPairs:
-    """The pairs of a split as a probe reads them; their features are kept in memory once read."""
-    return KeptPairs(splits.stored(probe, name, split, labelled=split == "train" or probe.reads_test_labels))
+def shown(splits: Splits, probe: Intervention, name: str, split: Split, wording: int = 0) -> KeptPairs:
+    """The pairs of a split as a probe reads them under a wording; their features are kept in memory once read."""
+    labelled = split == "train" or probe.reads_test_labels
+    return KeptPairs(splits.stored(probe, name, split, labelled, wording))
 
 
 def correct(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
     """How right a fit ranks each test pair of a target: 1, 0, or ½ for a tie; a mean over its seeds; float64 (n,)."""
+    return np.mean(correct_by_seed(fitted, pairs, target), axis=0)
+
+
+def correct_by_seed(fitted: Intervention, pairs: Pairs, target: SplitPairs) -> np.ndarray:
+    """The same under each seed of the fit, float64 (seeds, n); of a fit of one seed a row."""
     first = target.best_first
     repeats = checked_repeats(fitted, pairs, target.name) if fitted.repeated_over == "seeds" else None
     if repeats is None:
         repeats = checked_prediction(fitted, pairs, target.name)[0][None]
-    return np.mean([correctness(np.where(first, drawn, 1 - drawn)) for drawn in repeats], axis=0)
+    return np.stack([correctness(np.where(first, drawn, 1 - drawn)) for drawn in repeats])
 
 
 def summarized(draws: Iterable[np.ndarray], cluster: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from genies.data.options import Split
 from genies.data.reading import SplitPairs, read_test, read_training
+from genies.data.wordings import wording
 from genies.interventions.base import Intervention
 from genies.making import data_roles
 from genies.stages.stored import stored_pairs
@@ -49,7 +50,20 @@ class Splits:
             self._read[name, split] = read(self._files[split][name], self.extracted.reading, left_out)
         return self._read[name, split]
 
-    def stored(self, intervention: Intervention, name: str, split: Split, labelled: bool = False) -> StoredPairs:
-        """The same with their features; ``labelled`` says whether labels are given."""
+    def stored(
+        self, intervention: Intervention, name: str, split: Split, labelled: bool = False, wording_number: int = 0
+    ) -> StoredPairs:
+        """The same with their features.
+
+        Args:
+            intervention: what reads them.
+            name: of the distribution.
+            split: which one.
+            labelled: whether labels are given.
+            wording_number: the intervention finds under the names of its views the features of that wording of them.
+        """
         views = intervention.fit_views if split == "train" else intervention.predict_views
-        return stored_pairs(intervention, self(name, split), self.extracted.stores(name, split, views), labelled)
+        named = {view: wording(view, wording_number) for view in views}
+        found = self.extracted.stores(name, split, named.values())
+        stores = {view: found[worded] for view, worded in named.items()}
+        return stored_pairs(intervention, self(name, split), stores, labelled)

@@ -8,9 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from genies.costs.extraction import check_disk
 from genies.data.options import Reading, Split
 from genies.data.views import VIEWS, templates_digest
+from genies.data.wordings import reworded
 from genies.digests import code_digest
 from genies.engine.options import Extraction
 from genies.engine.reads import Reads, from_flags
@@ -40,6 +43,7 @@ def tokenize_splits(
     test: Sequence[Path] = (),
     train_views: Sequence[str] = (),
     test_views: Sequence[str] = (),
+    wordings: int = 0,
     reading: Reading = Reading(),
     extraction: Extraction = Extraction(),
     cache: Path = Path("cache"),
@@ -54,6 +58,8 @@ def tokenize_splits(
         train_views: views of training splits, and what is stored of them, as ``extract`` takes it; ``plain`` is always
             tokenized, since it tells which examples are too long.
         test_views: likewise of test splits.
+        wordings: under how many further wordings of those views the same is tokenized. They decide neither which
+            examples are left out nor what is shortened.
         reading: how the texts are read.
         extraction: what will be stored of each text; if the disk is too small for it, that is said at once.
         cache: the cache folder; the tokens lie in ``tokens``.
@@ -62,11 +68,16 @@ def tokenize_splits(
             ``available`` in the file, how many ``examples`` of them are drawn, those ``left_out``, the characters
             ``shortened`` by example, and how many examples are ``indistinct``: two of their responses have the same
             tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
+
+    Raises:
+        DataError: among others, the model's context holds a text under its views, and not under a further wording.
     """
     reads: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
     inputs = {"model": model, **data_roles(file for _, file in files)}
     reading = replace(reading, views=tuple(sorted({*reading.views, *reads["train"], *reads["test"]})))
+    reads = {split: reworded(of_split, wordings) for split, of_split in reads.items()}
+    further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries: list[dict[str, Any]] = []
@@ -74,6 +85,7 @@ def tokenize_splits(
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         place = f"{shown.distribution}/{shown.split}"
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *reads[shown.split])}
+        _check_room(described, shown, {view: digests[view] for view in further if view in digests}, cache)
         for view, digest in digests.items():
             entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
         for name, value in _per_split(
@@ -83,7 +95,7 @@ def tokenize_splits(
     tokenized = {
         MADE_OF: made_of(code_digest(__name__), inputs),
         "model": described["name"],
-        "templates": templates_digest(reading.views, reading.framing),
+        "templates": templates_digest([*reading.views, *further], reading.framing),
         "reading": asdict(reading),
         "tokens": entries,
         **per_split,
@@ -114,6 +126,20 @@ def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:
     tokenizer = load_tokenizer(Path(described["path"]))
     files.check()
     return tokenizer
+
+
+def _check_room(model: Mapping[str, Any], shown: ShownSplit, digests: Mapping[str, str], cache: Path) -> None:
+    """Raise DataError where the context does not hold a text under a further wording; names of tokens by view."""
+    for view, digest in digests.items():
+        tokens = read_tokens(tokens_path(cache, digest))
+        lengths = np.diff(tokens.offsets)
+        if len(lengths) and model["context"] is not None and lengths.max() > model["context"]:
+            row = int(lengths.argmax())
+            raise DataError(
+                f"{shown.file}: record {tokens.example[row]} (counted from 0): {lengths[row]} tokens under the wording "
+                f"{view}, more than the context of {model['name']} ({model['context']}) holds; set wordings to 0, or "
+                f"to less than {view.rpartition('_')[2]}"
+            )
 
 
 def _tokenize_view(model: dict, shown: ShownSplit, view: str, cache: Path) -> str:

@@ -41,7 +41,9 @@ FEATURES = ("heads", "residual", "log_probability")
 CPU = Extraction(device="cpu")
 
 
-def all_tokens(folder: Path, data: Path, views: tuple[str, ...] = tuple(VIEWS)) -> dict[str, Tokens]:
+def all_tokens(
+    folder: Path, data: Path, views: tuple[str, ...] = ("plain", "yes", "no", "lat_template")
+) -> dict[str, Tokens]:
     texts = split_texts(read_split(data / "test.json"), "test", 0)
     return {view: tokenize(load_tokenizer(folder), texts, VIEWS[view]) for view in views}
 

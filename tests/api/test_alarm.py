@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from unlabelled_worlds import METHODS, world
 import genies
 from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import PAIR_COLUMNS, write_evaluation
+from genies.evaluation.jackknife import Direct
 from genies.evaluation.measurements import Measurements
+from genies.evaluation.scored import Scored
 from genies.evaluation.tables import cells, prediction_alarms, prediction_errors, predictions
+from genies.evaluation.unlabelled import QUANTITIES, Panel
 
 NAMES = ("zero_shot", *METHODS)
 
@@ -83,6 +87,21 @@ def test_what_it_cannot_judge_is_refused_with_the_remedy(run: Path) -> None:
         alarm.foresee({**given, "lora": given["lora"] + 1})
     with pytest.raises(DataError, match="5 pairs are too few"):
         alarm.foresee({name: p[:5] for name, p in given.items()})
+
+
+def test_where_the_source_says_nothing_there_is_no_prediction_and_no_alarm(run: Path) -> None:
+    """All methods rank the source's pairs right, so that no line goes through their agreements: NaN is no alarm."""
+    alarm = genies.load_alarm(run, "mms", "s0")
+    sure = Scored(np.ones(60), np.arange(60), np.linspace(0.6, 0.9, 60))
+    methods = len(NAMES)
+    by_line = replace(
+        alarm,
+        _panel=Panel.of(dict.fromkeys(NAMES, sure)),
+        _jackknife=Direct(QUANTITIES.index("agreement_line"), np.full((10, methods), 0.1)),
+    )
+    with pytest.raises(DataError, match="nothing can be predicted for mms"):
+        by_line.foresee(verdicts(0.5))
+    assert not np.isnan(replace(by_line, _panel=alarm._panel).foresee(verdicts(0.5)).high)
 
 
 def test_unknown_names_are_refused(run: Path) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genies.commands.select import select
 from genies.data.shifts import read_shifts
 from genies.errors import DataError
 from genies.evaluation.choice import CHOICES, apart, choice, choices
 from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
+from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
+from genies.report.tables import Tables
 
 SHIFTS = read_shifts("published69")
 REPORTED = sorted((s.source, s.target) for s in SHIFTS if s.benchmark == "GENIES")
@@ -86,7 +89,8 @@ def test_a_method_that_is_better_everywhere_is_chosen_within_its_class_alone() -
 
 def test_without_shifts_to_choose_by_or_to_report_on_nothing_is_chosen() -> None:
     accuracy = {"mms": dict.fromkeys(REPORTED, 0.6)}
-    with pytest.raises(DataError, match="m: all of its shifts are of GENIES, so there is nothing to choose by; run config/published69"):
+    nothing = "m: all of its shifts are of GENIES, so there is nothing to choose by; run config/published69"
+    with pytest.raises(DataError, match=nothing):
         choices(metrics(accuracy), {}, "GENIES")
     with pytest.raises(DataError, match="no shift of its results is of the benchmark OTHER"):
         choices(metrics(accuracy), {}, "OTHER")
@@ -97,3 +101,50 @@ def test_the_verb_needs_a_run(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
     assert main(["select"]) == 2
     assert "name the folder of a run's results" in capsys.readouterr().err
+
+
+def chosen_by_the_verb(
+    runs: dict[Path, tuple[pl.DataFrame, dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[dict]:
+    """Rows of ``genies select`` over runs of these metrics and classes."""
+    tables = {
+        folder: Tables(
+            {
+                "generalization_metrics": frame,
+                "leaderboard": LEADERBOARD.frame({"intervention": name, "saw": saw} for name, saw in classes.items()),
+            }
+        )
+        for folder, (frame, classes) in runs.items()
+    }
+    monkeypatch.setattr(Tables, "of_run", lambda folder, earlier: tables[folder])
+    select(*runs, output=tmp_path / "choices.csv")
+    return pl.read_csv(tmp_path / "choices.csv").to_dicts()
+
+
+def flat(**levels: float) -> dict[str, dict[tuple[str, str], float]]:
+    return {name: dict.fromkeys((*REPORTED, *OTHERS), level) for name, level in levels.items()}
+
+
+def test_a_method_that_saw_target_labels_in_one_run_is_apart_whatever_its_name_saw_in_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fair, all_labels = "source labels", "source labels, target texts, target labels"
+    big = metrics(flat(ccs=0.9, mms=0.7)).with_columns(model=pl.lit("big"))
+    small = metrics(flat(ccs=0.6, mms=0.7)).with_columns(model=pl.lit("small"))
+    runs = {
+        tmp_path / "paper": (big, {"ccs": all_labels, "mms": fair}),
+        tmp_path / "corrected": (small, {"ccs": fair, "mms": fair}),
+    }
+    rows = chosen_by_the_verb(runs, tmp_path, monkeypatch)
+    found = {(row["model"], row["saw"]): (row["chosen"], row["candidates"]) for row in rows}
+    assert found == {("big", all_labels): ("ccs", 1), ("big", fair): ("mms", 1), ("small", fair): ("mms", 2)}
+
+
+def test_runs_of_folders_of_one_name_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    runs = {
+        folder: (metrics(flat(mms=level)), {"mms": "source labels"}) for folder, level in ((first, 0.8), (second, 0.6))
+    }
+    (row,) = chosen_by_the_verb(runs, tmp_path, monkeypatch)
+    assert (row["candidates"], row["chosen"]) == (2, f"mms ({first})")
+    assert (row["accuracy_there"], row["accuracy"]) == (pytest.approx(0.8), pytest.approx(0.8))

@@ -130,3 +130,20 @@ def test_the_correlation_takes_pairs_in_both_orders() -> None:
 
 def test_without_a_tuned_model_the_table_is_empty() -> None:
     assert moved(metrics("mms"), {}, {}, []).schema == TABLE.frame().schema
+
+
+def test_of_probes_that_did_not_move_few_are_said_to_have_where_one_prompt_has_a_third_of_the_pairs() -> None:
+    """Half of the pairs of a prompt go together. Without the size of prompts one family in eight was wrong."""
+    sizes = np.array([20] + [2] * 20)
+    cluster, trials, wrong = np.repeat(np.arange(21), sizes), 150, 0
+    rng = np.random.default_rng(4)
+    for _ in range(trials):
+        scores = {}
+        for key in [
+            (model, name, "a", "b") for model in ("base", "tuned") for name in ("mms", "ccs", "lora", "length")
+        ]:
+            level = np.where(rng.random(len(cluster)) < 0.5, rng.random(21)[cluster], rng.random(len(cluster)))
+            scores[key] = judged(level < 0.65, cluster=cluster)
+        found = moved(metrics("mms", "ccs", "lora"), scores, {"tuned": "base"}, ["length"])
+        wrong += found["p_adjusted"].min() < 0.05
+    assert wrong / trials <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials)

@@ -178,4 +178,15 @@ def test_of_several_predictors_one_that_beats_both_is_chosen_before_one_of_a_sma
         {"pairs": None, "predictor": name, "verdict": verdict, "error": error}
         for name, verdict, error in (("a", BEATS_NEITHER, 0.1), ("b", BEATS_BOTH, 0.3), ("c", BEATS_BOTH, 0.2))
     ]
+    few = {"pairs": None, "predictor": "few", "verdict": TOO_FEW, "error": 0.01}
+    assert chosen([few, rows[0]]) == "a" and chosen([few]) == "few"
     assert chosen(rows) == "c" and chosen(rows[:2]) == "b" and chosen(rows[:1]) == "a" and chosen([]) is None
+
+
+def test_intervals_cover_a_share_of_cells_and_another_one_of_sources_where_many_cells_have_one_source() -> None:
+    """Eight shifts of one source are missed, and one each of two others is held."""
+    shifts = [*(("a", f"t{n}", f"t{n}") for n in range(8)), ("b", "u", "u"), ("c", "v", "v")]
+    reached, zero = np.array([0.1] * 8 + [0.7, 0.8]), np.zeros(10)
+    found = Predicted(np.arange(10), zero, reached, zero + 0.6, zero + 0.5, zero + 0.9, zero + 0.6, zero + 0.9)
+    said = errors(found, shifts)
+    assert (said["coverage"], said["coverage_of_sources"]) == (pytest.approx(0.2), pytest.approx(2 / 3))

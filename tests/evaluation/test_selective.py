@@ -80,6 +80,27 @@ def test_the_interval_of_the_gain_leaves_out_0_for_a_calibrated_confidence_alone
         assert row["gain"] == pytest.approx(row["area"] - row["accuracy_at_100"])
 
 
+def test_where_no_pair_is_wrong_area_and_gain_have_intervals_of_a_width(tmp_path: Path):
+    """Of 40 pairs that are all right, one in 20 others may be wrong; a point would hold no such area."""
+    stated = np.random.default_rng(8).uniform(0.6, 1, 40)
+    row = row_of(run_of(tmp_path, mms=frames(stated))["risk_coverage"], "mms")
+    assert (row["area"], row["area_high"], row["gain"]) == (1, 1, 0)
+    assert row["area_low"] < 0.95 and row["gain_low"] < -0.05 and row["gain_high"] > 0.05
+
+
+def test_where_the_best_of_n_is_always_the_good_one_the_gap_has_an_interval_of_a_width(tmp_path: Path):
+    score = np.zeros((30, 3)) + np.array([3.0, 0.0, -1.0])
+    score[:, 0] += np.random.default_rng(9).random(30)
+    (row,) = (
+        run_of(tmp_path, mms=[pairs_of("easy", score), pairs_of("hard", score)])["best_of_n"]
+        .filter(target="hard", n=3)
+        .to_dicts()
+    )
+    assert row["accuracy"] == 1 and row["gap"] == pytest.approx(row["promised"] - 1)
+    # The accuracy's own interval says how much lower it may be, and the promise be broken by as much.
+    assert row["gap_high"] == pytest.approx(row["promised"] - row["accuracy_low"], abs=0.01) and row["gap_high"] > 0.05
+
+
 def test_the_best_of_n_is_the_mean_over_all_choices_of_n():
     rng = np.random.default_rng(4)
     score, value = rng.integers(0, 3, (6, 5)).astype(float), rng.random((6, 5))

@@ -156,3 +156,29 @@ def test_intervals_hold_the_auroc_and_the_recall_of_the_population():
         wanted = (expected, norm.sf(limit - EFFECT, scale=spread), 0.05)
         held += [low <= true <= high for (low, high), true in zip(found, wanted, strict=True)]
     assert (held / trials >= 0.88).all(), held
+
+
+@pytest.mark.parametrize("sizes", [[10] * 6, [60] + [4] * 10], ids=["few prompts", "one large prompt"])
+def test_intervals_hold_the_auroc_where_few_prompts_have_most_texts(sizes: list[int]):
+    """Each prompt moves its good and its worse responses by as much as texts vary; percentiles alone do not hold."""
+    cluster = np.repeat(np.arange(len(sizes)), sizes)
+    expected, trials, held, by_percentiles = norm.cdf(EFFECT / 2), 150, 0, 0
+    good = np.arange(len(cluster)) % 2 == 0
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        offset = rng.standard_normal((2, len(sizes)))
+        score = rng.standard_normal(len(cluster)) + offset[good.astype(int), cluster] + EFFECT * good
+        texts, drawn = Texts(score, good, cluster), drawn_clusters(f"{trial}", len(sizes), 0, 300)
+        drawn = drawn[(drawn.sum(axis=1) > 0)]
+        low, high = auroc_interval(texts, drawn)
+        held += low <= expected <= high
+        ends = np.quantile(auroc(texts, drawn), (0.025, 0.975))
+        by_percentiles += ends[0] <= expected <= ends[1]
+    assert held / trials >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)
+    assert by_percentiles / trials < 0.88
+
+
+def test_a_single_prompt_says_nothing_of_the_auroc_of_others():
+    rng = np.random.default_rng(0)
+    texts = Texts(rng.standard_normal(40), np.arange(40) % 2 == 0, np.zeros(40, np.int64))
+    assert auroc_interval(texts, once(1)) == (0, 1)

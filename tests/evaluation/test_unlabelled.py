@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from unlabelled_worlds import METHODS, world
 
+from genies.evaluation.measurements import Measurements
 from genies.evaluation.prediction import Cells, Predictions
 from genies.evaluation.scored import Scored
 from genies.evaluation.unlabelled import QUANTITIES, Panel, agreement_line, confident_share, quantities
@@ -46,6 +47,25 @@ def test_quantities_and_predictions_are_the_same_when_target_pairs_are_turned_ro
     np.testing.assert_array_equal(one.high, other.high)
     drawn, drawn_hidden = (Predictions(cells).on_batches(20).predicted for cells in (known, hidden))
     np.testing.assert_array_equal(drawn, drawn_hidden)
+
+
+def test_methods_that_saw_target_labels_play_no_part_in_predictions_without_them() -> None:
+    """One chooses its sign by the target's labels, as ``ccs`` did as published: with it, labels would be known."""
+    metrics, scores = world(12, 40, 1.0, 2)
+    more, known = metrics, dict(scores)
+    for name in ("peeks", "undeclared"):
+        more = pl.concat([more, metrics.filter(intervention="mms").with_columns(intervention=pl.lit(name))])
+        for (model, method, *place), own in scores.items():
+            if method == "mms":
+                sign = own.correct.mean() < 0.5
+                known[model, name, place[0], place[1]] = replace(
+                    own, probability=np.where(sign, 1 - own.probability, own.probability)
+                )
+    classes = {"mms": "source labels", "peeks": "source labels, target texts, target labels", "undeclared": "unknown"}
+    one = Measurements(pl.DataFrame(), metrics, scores)["predictions"]
+    other = Measurements(pl.DataFrame(), more, known, classes=classes)["predictions"]
+    assert {*other["intervention"]} == {"zero_shot", *METHODS}
+    assert one.equals(other)
 
 
 def test_labels_of_a_predicted_target_change_its_accuracy_and_no_prediction_of_it() -> None:

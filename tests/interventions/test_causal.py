@@ -68,7 +68,7 @@ def tried(root: Path, read: bool, **options: object) -> pl.DataFrame:
     given = {"texts": 30, "strengths": [1.0], "draws": 19, "extraction": Extraction(device="cpu"), **options}
     write_causal(
         "north:north", model=root / "results/run/models/tiny.json", train=runs.files("train"), test=runs.files("test"),
-        activations=[manifest], cache=runs.cache, output=root / "causal.csv", **given,
+        activations=[manifest], cache=runs.cache, output=root, **given,
     )  # fmt: skip
     return read_csv(root / "causal.csv", TABLE.columns)
 

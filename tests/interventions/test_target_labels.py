@@ -127,7 +127,7 @@ def test_choices_that_come_to_the_same_pairs_are_fitted_once():
         (NONE, 0), (RANDOM, 1), (UNCERTAIN, 1), (RANDOM, 3), (UNCERTAIN, 3)
     ]  # fmt: skip
     random, uncertain = ({**row, "chosen": None} for row in rows[3:])
-    assert random == uncertain and rows[1]["accuracy"] != rows[0]["accuracy"]
+    assert random == uncertain
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -38,11 +39,12 @@ from genies.evaluation.tables import (
     text_scores,
     ties,
     transfer,
+    wording_variance,
+    wordings,
 )
 from genies.files import write_json
-from genies.report import checked as checking
 from genies.report import tables as report_tables
-from genies.report.checked import RULES, check
+from genies.report.checked import check
 from genies.report.findings import findings
 from genies.report.page import render, write_report_from_tables
 from genies.report.tables import SWEEP, Tables
@@ -87,6 +89,7 @@ PREDICTION_ERROR = {
     "error_of_mean": 0.2, "error_of_source": 0.3, "lead_over_mean": 0.1, "lead_over_mean_low": 0.02,
     "lead_over_mean_high": 0.2, "lead_over_source": 0.2, "lead_over_source_low": 0.1, "lead_over_source_high": 0.3,
     "degrees_of_freedom": 6.0, "coverage": 0.9, "width": 0.4, "verdict": "beats both",
+    "coverage_of_sources": 0.9,
 }  # fmt: skip
 PREDICTION_ALARM = {"model": "small", "predictor": "regression", "pairs": None, "below": 0.5,
                     "cells": 5, "others": 19, "alarms": 4, "false_alarm_rate": 0.05, "miss_rate": 0.4}  # fmt: skip
@@ -109,6 +112,13 @@ LABELS = [
      "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
     for chosen, count in (("none", 0), ("random", 8), ("uncertain", 8))
 ]  # fmt: skip
+WORDED = [
+    {**PLACED, "wording": wording, "seeds": 10, "accuracy": 0.6, "accuracy_sd": 0.02, "low": 0.5, "high": 0.7}
+    for wording in range(3)
+]
+VARIES = {"model": "small", "intervention": "mms", "shifts": 1, "wordings": 3, "seeds": 10, "accuracy": 0.6,
+          "lowest": 0.58, "highest": 0.62, "wording_sd": 0.02, "seed_sd": 0.01, "both_sd": 0.0, "example_sd": 0.03,
+          "rest_sd": 0.02}  # fmt: skip
 AGREES = {"model": "small", "layer": 3, "intervention": "mean_difference", "source": "easy",
           "other": "mean_difference", "other_source": "hard", "agreement": 0.1, "ceiling": 0.8}  # fmt: skip
 OF_LAYER = {"model": "small", "intervention": "mean_difference", "layer": 3, "sources": 2, "own_accuracy": 0.9,
@@ -138,6 +148,8 @@ FULL = TABLES.having(
     nulls=nulls.TABLE.frame([BY_CHANCE]),
     learning_curves=learning_curves.TABLE.frame(CURVE),
     few_labels=few_labels.TABLE.frame(LABELS),
+    wordings=wordings.TABLE.frame(WORDED),
+    wording_variance=wording_variance.TABLE.frame([VARIES, {**VARIES, "source": "easy", "target": "hard"}]),
     sets=sets.TABLE.frame(SETS),
     own_scores=own_scores.TABLE.frame([OWN_SCORE]),
     claims=claims.TABLE.frame([CLAIM]),
@@ -149,7 +161,8 @@ FULL = TABLES.having(
     overlap=pl.DataFrame([("easy", "hard", 40, 18, 17, 5, 1, 2, 4, 3, 2, 1)], schema=COUNTS.columns, orient="row"),
 )
 """No table is empty."""
-NEVER_EMPTY = [(name, column) for name, rule in RULES.items() for column in (*rule.filled, *rule.own)]
+RULES = {name: table.rows for name, table in report_tables.TABLES.items() if table.rows}
+NEVER_EMPTY = [(name, column) for name, rule in RULES.items() for column in (*rule.present, *rule.own)]
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +195,7 @@ def edited(folder: Path) -> Callable[..., Tables]:
 
 def checked(**frames: pl.DataFrame) -> None:
     """Checks the run's tables, some of them put in the place of its own, as reading them does."""
-    files = {name: table.file for name, table in report_tables.TABLES.items()}
-    check({**{name: FULL[name] for name in files}, **frames}, Path("run"), files)
+    check({**{name: FULL[name] for name in report_tables.TABLES}, **frames}, Path("run"), report_tables.TABLES)
 
 
 def emptied(frame: pl.DataFrame, column: str, row: int = 0) -> pl.DataFrame:
@@ -203,8 +215,13 @@ def words_of_full() -> str:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Of all rules only those of one table are checked: whether the others hold is known, and takes long."""
-    return lambda table: monkeypatch.setattr(checking, "RULES", {table: RULES[table]})
+    """Of all tables only the rows of one are checked: whether the others hold is known, and takes long."""
+
+    def only(name: str) -> None:
+        others = {other: replace(table, rows=None) for other, table in report_tables.TABLES.items() if other != name}
+        monkeypatch.setattr(report_tables, "TABLES", {**report_tables.TABLES, **others})
+
+    return only
 
 
 def test_the_run_has_a_row_of_every_table_and_is_shown_as_it_is(edited: Callable[..., Tables]) -> None:
@@ -579,5 +596,5 @@ def test_a_provenance_whose_configuration_is_no_object_is_refused(tmp_path: Path
 def test_a_run_of_one_method_on_one_shift_is_shown() -> None:
     one = make_tables(["small"], ["mms"], SHIFTS[:1])
     told = words(one)
-    assert "mms is the only method. Its mean accuracy over 1 shift is 0." in told and "Its lead" not in told
+    assert "mms is the only method; its mean accuracy over 1 shift is 0." in told and "Its lead" not in told
     assert "correlate" not in told.split("Leaderboard")[0]

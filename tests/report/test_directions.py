@@ -91,13 +91,13 @@ def test_without_directions_the_page_has_no_section():
 def test_what_directions_change_is_said_and_drawn():
     assert used(CAUSED) == (
         "Erasing the direction of the source from every layer changes the model's own preference for best responses, "
-        "1.500 nats on average, by −0.300 (random directions by 0.010; more than chance on 1 of 2 targets). Adding it "
-        "to one layer changes it, with 1 times its length, by 0.150 (random directions by 0.010; more than chance on "
-        "0 of 2 targets); with 2 times its length, by 0.400 (random directions by 0.010; more than chance on 2 of 2 "
-        "targets)."
+        "1.500 nats on average, by −0.300 (random directions by 0.010; more than chance in 1 of 2 cells). Adding it "
+        "to one layer changes it, with 1 times its length, by 0.150 (random directions by 0.010; more than chance in "
+        "0 of 2 cells); with 2 times its length, by 0.400 (random directions by 0.010; more than chance in 2 of 2 "
+        "cells)."
     )
     assert used(causal.TABLE.frame()) is None
-    assert used(CAUSED.filter(change="erased")).endswith("on 1 of 2 targets).")
+    assert used(CAUSED.filter(change="erased")).endswith("in 1 of 2 cells).")
     html = render("trial", TABLES.having(causal=CAUSED), {"configuration": {"seed": 3}})
     page = Page(html).content()
     rows = page["data"]["causal"]

@@ -15,7 +15,7 @@ from test_baselines import RUN as OF_BASELINES
 from test_directions import DIRECTIONS
 from test_page import HOSTILE, OF_MMS, TABLES, full_matrix, make_tables, planted
 from test_scores import SCORED
-from test_sensitivity import curves, labels
+from test_sensitivity import curves, labels, wordings
 
 from genies.data.shifts import Shift
 from genies.evaluation.records import SITES
@@ -81,7 +81,13 @@ def test_a_method_named_capability_has_a_column_of_its_own() -> None:
 
 MANY = [Shift(f"s{n}", f"t{n}", f"t{n}", "extreme", f"kind {n % 4}", 1) for n in range(20)]
 HEADS = pl.DataFrame([("small", "mms", "easy", 2, 0, 0.7, 0, 0)], schema=SITES.columns, orient="row")
-RUN = OF_BASELINES.having(**SCORED, **DIRECTIONS, learning_curves=curves({"mms": 0.05}), few_labels=labels(0.1, 0.05))
+RUN = OF_BASELINES.having(
+    **SCORED,
+    **DIRECTIONS,
+    learning_curves=curves({"mms": 0.05}),
+    few_labels=labels(0.1, 0.05),
+    **wordings({"mms": (0.02, 0.01)}),
+)
 """With figures in every section."""
 DRAWN = {
     "every section": RUN,

@@ -69,7 +69,7 @@ def test_a_single_method_is_compared_with_none() -> None:
     run = made(calibration_error=pl.lit(0.1))
     alone = {name: run[name].filter(intervention="mms") for name in ("generalization_metrics", "leaderboard")}
     found = said(run.having(**alone))
-    assert found["Best on extreme shifts"].startswith("mms is the only method. Its mean accuracy over 8 shifts is 0.8")
+    assert found["Best on extreme shifts"].startswith("mms is the only method; its mean accuracy over 8 shifts is 0.8")
     assert found["Calibration"].startswith("The mean calibration error of mms is 0.100 (0.100 to 0.100, 95 %")
     for text in found.values():
         assert "highest" not in text and "smallest" not in text and "noise" not in text

@@ -12,7 +12,7 @@ from test_checked import FULL, PREDICTION, PREDICTION_ALARM, PREDICTION_ERROR
 from genies.evaluation.tables import prediction_alarms, prediction_errors, predictions
 from genies.report.figures import draw
 from genies.report.page import render
-from genies.report.predicted import without_labels
+from genies.report.predicted import without_labels, worth_of_predictions
 from genies.report.tables import Tables
 
 ERRORS, ALARMS = prediction_errors.TABLE, prediction_alarms.TABLE
@@ -53,6 +53,26 @@ def test_too_few_shifts_are_said_to_be_too_few() -> None:
     assert "only 12 shifts can be predicted from unrelated ones" in said(few, alarms=[])
     assert "no shift of this run has so many. There is no alarm." in said({**few, "shifts": 0, "cells": 0}, alarms=[])
     assert without_labels(ERRORS.frame(), ALARMS.frame()) is None
+
+
+def test_the_summary_at_the_top_names_the_way_of_the_section_below_or_says_nothing() -> None:
+    few = {**PREDICTION_ERROR, "predictor": "agreement_line", "error": 0.01, "verdict": "too few shifts"}
+    of_batch = {**few, "pairs": 50, "verdict": "beats both"}
+    neither = {**PREDICTION_ERROR, "verdict": "beats neither"}
+    alarms = ALARMS.frame()
+    for errors in ([few, neither], [neither, few]):
+        top = worth_of_predictions(ERRORS.frame(errors), alarms)
+        assert top is not None and top == said(*errors, alarms=[])
+        assert "by a regression on all unlabelled quantities, the best of 2 ways" in top
+    assert worth_of_predictions(ERRORS.frame([few, of_batch]), alarms) is None
+    assert worth_of_predictions(ERRORS.frame(), alarms) is None
+
+
+def test_what_intervals_hold_is_also_said_by_source_where_it_differs() -> None:
+    text = said({**PREDICTION_ERROR, "coverage": 0.83, "coverage_of_sources": 0.92})
+    assert "hold 83\u00a0% of the accuracies, and 92\u00a0% where each source counts the same, whatever" in text
+    assert "where each source" not in said({**PREDICTION_ERROR, "coverage_of_sources": 0.9})
+    assert "where each source" not in said({**PREDICTION_ERROR, "coverage_of_sources": None})
 
 
 def section(tables: Tables) -> str:

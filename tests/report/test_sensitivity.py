@@ -1,4 +1,4 @@
-"""What more training pairs and a few labels of the target change, in sentences and figures."""
+"""What more training pairs, a few labels of the target and other wordings change, in sentences and figures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from test_page import TABLES, Page
 
 from genies.evaluation.tables.few_labels import TABLE as LABELS
 from genies.evaluation.tables.learning_curves import TABLE as CURVES
+from genies.evaluation.tables.wording_variance import COMPONENTS
+from genies.evaluation.tables.wording_variance import TABLE as VARIANCE
+from genies.evaluation.tables.wordings import TABLE as WORDINGS
 from genies.report.intervals import TOO_FEW_SOURCES
 from genies.report.page import render
-from genies.report.sensitivity import common_counts, common_sizes, labels_help, still_gaining
+from genies.report.sensitivity import common_counts, common_sizes, labels_help, still_gaining, wording_matters
 
+SDS = [f"{name}_sd" for name in COMPONENTS]
 SHIFTS = [(f"source {n}", f"target {n}") for n in range(8)]
 
 
@@ -56,6 +60,7 @@ def test_too_few_sources_are_named_and_curves_without_fewer_pairs_say_nothing():
     assert str(still_gaining(curves({"mms": 0.05}, SHIFTS[:3]))).endswith(TOO_FEW_SOURCES)
     assert still_gaining(CURVES.frame()) is None
     assert still_gaining(curves({"mms": 0.05}).filter(size=100)) is None
+    assert still_gaining(curves({"mms": 0.05}).filter(pl.col("source") == pl.col("target"))) is None
 
 
 def test_sizes_that_some_source_lacks_are_left_out():
@@ -109,3 +114,61 @@ def test_the_section_is_folded_and_both_questions_are_answered_in_front(html):
     assert "More training pairs?" in html and "A few labels of the target?" in html
     bare = render("trial", TABLES, {"configuration": {"seed": 3}})
     assert 'id="sensitivity"' not in bare and "More training pairs?" not in bare
+
+
+def wordings(names: dict[str, tuple[float, float]], shifts: list[tuple[str, str]] = SHIFTS) -> dict[str, pl.DataFrame]:
+    """Tables of probes whose accuracy is 0.6 under the published wording and less by a step under each other one.
+
+    Args:
+        names: step, and standard deviation between wordings, of each probe.
+        shifts: source and target of each.
+    """
+    rows, variances = [], []
+    for name, (step, sd) in names.items():
+        model = {"model": "small", "intervention": name}
+        for source, target in shifts:
+            for place in (target, source):
+                for wording in range(4):
+                    rows.append({**model, "source": source, "target": place, "wording": wording, "seeds": 1,
+                                 "accuracy": 0.6 - step * wording, "low": 0.4, "high": 0.7})  # fmt: skip
+        extra = {"wordings": 4, "seeds": 1, "accuracy": 0.6, "example_sd": 0.03, "rest_sd": 0.04}
+        ends = {"lowest": 0.6 - 3 * step, "highest": 0.6, "wording_sd": sd}
+        variances += [{**model, **extra, **ends, "source": source, "target": target, "shifts": 1}
+                      for source, target in shifts]  # fmt: skip
+        variances.append({**model, **extra, **ends, "shifts": len(shifts)})
+    return {"wordings": WORDINGS.frame(rows), "wording_variance": VARIANCE.frame(variances)}
+
+
+def test_the_probe_that_depends_most_on_the_wording_is_named_with_its_spread() -> None:
+    tables = wordings({"cra": (0.002, 0.001), "lat_stim_2": (0.05, 0.06)})
+    text = str(wording_matters(tables["wording_variance"]))
+    assert text.startswith(
+        "Under 4 wordings of what it asks, mean accuracy over 8 shifts goes from 0.450 to 0.600 with lat_stim_2, the "
+        "widest range of 2 probes. That of one fit has a standard deviation of 0.060 between wordings, and 0.050 "
+        "between samples of test examples. 1 of 2 varies more with the wording than with the sample of examples: "
+        "lat_stim_2."
+    )
+    assert text.endswith("with lat_stim_2 on source 0 → target 0: 0.450 to 0.600.")
+    alone = str(wording_matters(wordings({"cra": (0.002, 0.001)}, SHIFTS[:1])["wording_variance"]))
+    assert alone.endswith("0 of 1 vary more with the wording than with the sample of examples.")
+    assert wording_matters(VARIANCE.frame()) is None
+
+
+def test_seeds_are_named_where_there_are_several_and_nothing_is_claimed_of_one_cluster() -> None:
+    variances = wordings({"ccs": (0.05, 0.06)})["wording_variance"]
+    assert "0.060 between wordings, 0.010 between seeds, and" in str(
+        wording_matters(variances.with_columns(seed_sd=pl.lit(0.01), seeds=pl.lit(10)))
+    )
+    unknown = variances.with_columns(pl.lit(None, pl.Float64).alias(name) for name in SDS)
+    assert "0 of 1 vary" in str(wording_matters(unknown))
+
+
+def test_wordings_have_a_panel_per_probe_and_a_sentence_in_front() -> None:
+    tables = TABLES.having(**wordings({"cra": (0.002, 0.001), "lat_stim_2": (0.05, 0.06)}))
+    html = render("trial", tables, {"configuration": {"seed": 3}})
+    rows = [row for row in Page(html).content()["data"]["wordings"] if row["index"] == 1]
+    assert [row["accuracy"] for row in rows if row["kind"] == "targets of shifts"] == pytest.approx(
+        [0.6, 0.55, 0.5, 0.45]
+    )
+    assert {row["place"] for row in rows} == {"published", "1", "2", "3"} and len(rows) == 8
+    assert "The wording of a question?" in html and 'id="figure-wordings-1"' in html

@@ -91,6 +91,7 @@ rule tokenize:
     params:
         train_views=lambda wildcards: list(plan.tokenized(wildcards.model)["train"]),
         test_views=lambda wildcards: list(plan.tokenized(wildcards.model)["test"]),
+        wordings=plan.config.wordings,
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
@@ -102,7 +103,8 @@ rule tokenize:
     shell:
         further(train="input.train", test="input.test")
         + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
-        "--train-views {resources.train_reads} --test-views {resources.test_reads} {params.reading:q} "
+        "--train-views {resources.train_reads} --test-views {resources.test_reads} "
+        "--wordings={params.wordings:q} {params.reading:q} "
         "{resources.extraction} --cache={params.cache:q} --output={output:q}"
 
 

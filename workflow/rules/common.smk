@@ -22,7 +22,6 @@ try:
     from genies.options import flags
     from genies.plan import Plan, find_programs_beside, one_of
     from genies.plan.checks import beside_files
-    from genies.plan.layout import DIRECTION_TABLES
     from genies.plan.products import products
     from genies.plan.selection import pairs_of
     from genies.report.progress import Progress

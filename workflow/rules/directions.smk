@@ -7,7 +7,7 @@ rule directions:
         activations=rules.probe.input.activations,
         test=plan.data.test(plan.selection.tested),
     output:
-        [results / "directions" / "{model}" / name for name in DIRECTION_TABLES],
+        plan.files.analysis("directions", "{model}"),
     log:
         results / "logs" / "directions" / "{model}.log",
     benchmark:
@@ -39,7 +39,7 @@ rule causal:
         activations=rules.probe.input.activations,
         test=plan.data.test(plan.selection.tested),
     output:
-        results / "causal" / "{model}.csv",
+        plan.files.analysis("causal", "{model}"),
     log:
         results / "logs" / "causal" / "{model}.log",
     benchmark:
@@ -56,10 +56,11 @@ rule causal:
         seed=plan.config.seed,
         extraction=flags(plan.config.extraction, decides=True),
         cache=cache,
+        folder=subpath(output[0], parent=True),
         data=[plan.data.digest("train", plan.selection.sources), plan.data.digest("test", plan.selection.tested)],
         code=plan.code("genies.stages.causal"),
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} causal --model={input.model:q} --texts={params.texts:q} "
         "--strengths {params.strengths:q} --draws={params.draws:q} --seed={params.seed:q} {params.extraction:q} "
-        "{resources.how} --cache={params.cache:q} --output={output:q}"
+        "{resources.how} --cache={params.cache:q} --output={params.folder:q}"

@@ -75,11 +75,7 @@ rule metrics:
         repeats=plan.files.evaluations(repeats=True),
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
-        nulls=plan.files.nulls,
-        learning_curves=plan.files.learning_curves,
-        few_labels=plan.files.few_labels,
-        directions=plan.files.direction_tables,
-        causal=plan.files.causal,
+        analyses=plan.files.analysed,
         own_scores=plan.data.own_scores,
         shifts=plan.shift_lists,
     output:
@@ -116,11 +112,7 @@ rule metrics:
             "params.evaluations",
             shifts="params.shifts",
             fits="input.fits",
-            nulls="input.nulls",
-            learning_curves="input.learning_curves",
-            few_labels="input.few_labels",
-            directions="input.directions",
-            causal="input.causal",
+            analyses="input.analyses",
             own_scores="input.own_scores",
         )
         + "genies --stdin --log={log:q} metrics --models {params.models:q} --interventions {params.interventions:q} "

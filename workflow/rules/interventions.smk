@@ -83,7 +83,7 @@ rule nulls:
         test=rules.probe.input.test,
         activations=rules.probe.input.activations,
     output:
-        results / "nulls" / "{model}.csv",
+        plan.files.analysis("nulls", "{model}"),
     log:
         results / "logs" / "nulls" / "{model}.log",
     benchmark:
@@ -93,15 +93,16 @@ rule nulls:
         mem_mb=4000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_sites)),
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("nulls", wildcards.model)),
         repeats=plan.config.permutations,
         cache=cache,
+        folder=subpath(output[0], parent=True),
         data=rules.probe.params.data,
         code=[plan.code("genies.stages.nulls", intervention=name) for name in plan.methods.with_sites],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} nulls --probes={params.probes:q} --model={wildcards.model:q} "
-        "--repeats={params.repeats:q} --cache={params.cache:q} --output={output:q}"
+        "--repeats={params.repeats:q} --cache={params.cache:q} --output={params.folder:q}"
 
 
 rule learning_curves:
@@ -110,7 +111,7 @@ rule learning_curves:
         activations=rules.probe.input.activations,
         test=plan.data.test(plan.selection.tested),
     output:
-        results / "learning_curves" / "{model}.csv",
+        plan.files.analysis("learning_curves", "{model}"),
     log:
         results / "logs" / "learning_curves" / "{model}.log",
     benchmark:
@@ -120,19 +121,20 @@ rule learning_curves:
         mem_mb=8000,
     params:
         pairs=plan.selection.learning_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.learning)),
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("learning_curves", wildcards.model)),
         sizes=plan.config.learning_curves.sizes if plan.config.learning_curves else None,
         draws=plan.config.learning_curves.draws if plan.config.learning_curves else None,
         cache=cache,
+        folder=subpath(output[0], parent=True),
         data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
         code=lambda wildcards: [
             plan.code("genies.stages.curves", intervention=name)
-            for name in plan.methods.on(wildcards.model, plan.methods.learning)
+            for name in plan.methods.analysed("learning_curves", wildcards.model)
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} learning-curves --probes={params.probes:q} --model={wildcards.model:q} "
-        "--sizes {params.sizes:q} --draws={params.draws:q} --cache={params.cache:q} --output={output:q}"
+        "--sizes {params.sizes:q} --draws={params.draws:q} --cache={params.cache:q} --output={params.folder:q}"
 
 
 rule few_labels:
@@ -141,7 +143,7 @@ rule few_labels:
         activations=rules.probe.input.activations,
         test=plan.data.test(plan.selection.tested),
     output:
-        results / "few_labels" / "{model}.csv",
+        plan.files.analysis("few_labels", "{model}"),
     log:
         results / "logs" / "few_labels" / "{model}.log",
     benchmark:
@@ -151,21 +153,54 @@ rule few_labels:
         mem_mb=8000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_few_labels)),
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("few_labels", wildcards.model)),
         counts=plan.config.few_labels.counts if plan.config.few_labels else None,
         draws=plan.config.few_labels.draws if plan.config.few_labels else None,
         copies=plan.config.few_labels.copies if plan.config.few_labels else None,
         cache=cache,
+        folder=subpath(output[0], parent=True),
         data=[plan.data.digest("train", plan.selection.labelled), plan.data.digest("test", plan.selection.tested)],
         code=lambda wildcards: [
             plan.code("genies.stages.few_labels", intervention=name)
-            for name in plan.methods.on(wildcards.model, plan.methods.with_few_labels)
+            for name in plan.methods.analysed("few_labels", wildcards.model)
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} few-labels --probes={params.probes:q} --model={wildcards.model:q} "
         "--counts {params.counts:q} --draws={params.draws:q} --copies={params.copies:q} "
-        "--cache={params.cache:q} --output={output:q}"
+        "--cache={params.cache:q} --output={params.folder:q}"
+
+
+rule wordings:
+    input:
+        train=rules.probe.input.train,
+        activations=rules.probe.input.activations,
+        test=plan.data.test(plan.selection.tested),
+    output:
+        plan.files.analysis("wordings", "{model}"),
+    log:
+        results / "logs" / "wordings" / "{model}.log",
+    benchmark:
+        results / "benchmarks" / "wordings" / "{model}.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+    params:
+        pairs=plan.selection.learning_pairs,
+        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("wordings", wildcards.model)),
+        wordings=plan.config.wordings,
+        templates=plan.templates(),
+        cache=cache,
+        folder=subpath(output[0], parent=True),
+        data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
+        code=lambda wildcards: [
+            plan.code("genies.stages.wordings", intervention=name)
+            for name in plan.methods.analysed("wordings", wildcards.model)
+        ],
+    shell:
+        further("params.pairs", train="input.train", test="input.test", activations="input.activations")
+        + "genies --stdin --log={log:q} wordings --probes={params.probes:q} --model={wildcards.model:q} "
+        "--wordings={params.wordings:q} --cache={params.cache:q} --output={params.folder:q}"
 
 
 rule tune:

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from genies.data.framing import ANSWERS
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import Scored, scored
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 TABLE = Table(
     "answers.csv",
@@ -22,6 +23,7 @@ TABLE = Table(
         ),
     },
     optional=True,
+    rows=Rows(PLACE),
 )
 """Columns of ``answers.csv``: a row per cell whose pairs are questions.
 

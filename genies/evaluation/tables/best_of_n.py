@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.best_of_n import Choices, best_of, choices, is_good, promised
-from genies.evaluation.draws import ENDS, Interval, drawn_clusters, share_interval
+from genies.evaluation.draws import ENDS, Interval, difference_interval, drawn_clusters, widened
 from genies.evaluation.ensembles import source_calibrator
 from genies.evaluation.evaluations import PLACE, by_fit
-from genies.evaluation.table import Table
+from genies.evaluation.ratios import Estimate
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.text_scores import wanted
 from genies.evaluation.uncertainty import accuracy_interval
 
@@ -30,6 +31,7 @@ TABLE = Table(
         **dict.fromkeys(("promised", "gap", "gap_low", "gap_high"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "responses", "n"), ("examples", "accuracy")),
 )
 """Columns of ``best_of_n.csv``: a row per cell of a shift (or of a source on itself), number of responses and n.
 
@@ -82,16 +84,17 @@ def _of_choices(found: Choices, slope: float | None, drawn: np.ndarray) -> Itera
         }
         if promise is not None:
             said = best_of(found.score, promise, n)
-            ends = np.quantile(_drawn_means(said - right, found.cluster, drawn), ENDS)
-            row |= {"promised": float(said.mean()), "gap": float(np.mean(said - right))}
-            row |= {"gap_low": float(ends[0]), "gap_high": float(ends[1])}
+            of_said, of_right = (_drawn_means(values, found.cluster, drawn) for values in (said, right))
+            least, most = (float(end) for end in np.quantile(of_said, ENDS))
+            promises = Estimate(float(said.mean()), least, most, of_said)
+            low, high = difference_interval(promises, Estimate(float(right.mean()), low, high, of_right))
+            row |= {"promised": promises.value, "gap": float(np.mean(said - right)), "gap_low": low, "gap_high": high}
         yield row
 
 
 def _interval(right: np.ndarray, cluster: np.ndarray, drawn: np.ndarray) -> Interval:
     """Of the mean over examples, (examples,)."""
-    means = _drawn_means(right, cluster, drawn)
-    return share_interval(means, lambda: accuracy_interval(np.clip(right, 0, 1), cluster))
+    return widened(_drawn_means(right, cluster, drawn), accuracy_interval(np.clip(right, 0, 1), cluster))
 
 
 def _drawn_means(values: np.ndarray, cluster: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.table import Table, read_csv
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -26,6 +26,11 @@ TABLE = Table(
         **dict.fromkeys(("p", "p_adjusted"), pl.Float64),
     },
     optional=True,
+    rows=Rows(
+        ("model", "source", "target", "change", "strength"),
+        ("layer", "texts", "lead", "effect", "random_effect", "random_low", "random_high", "draws", "p", "p_adjusted"),
+        blank=("strength",),
+    ),
 )
 """Columns of ``causal.csv``: a row per source, target (also the source itself) and change. The source's direction in
 ``layer`` is ``erased`` from every layer, or ``added`` to what that layer gives, ``strength`` times as long as the
@@ -38,4 +43,4 @@ directions whose effects lie as far from their mean; ``p_adjusted`` compares wit
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return pl.concat([TABLE.frame(), *(read_csv(path, TABLE.columns) for path in run.causal)])
+    return gathered(TABLE, run.analyses)

@@ -12,15 +12,16 @@ import polars as pl
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation.clean import clean_figures, fresh_figures
-from genies.evaluation.evaluations import Fits, evaluated
+from genies.evaluation.evaluations import PLACE, Fits, evaluated
 from genies.evaluation.scored import scored
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
 NEWER_MEASURES = {"calibration_error_by_chance": pl.Float64}
-"""Measures of pairs that came after the first version; the last columns of ``cells.csv`` and of metrics."""
+"""Measures of pairs that came after the first version; columns of ``cells.csv`` and of metrics
+without which results of earlier versions can be shown."""
 TABLE = Table(
     "cells.csv",
     {
@@ -43,6 +44,7 @@ TABLE = Table(
         **dict.fromkeys(("fresh_pairs", "fresh_clusters"), pl.Int64),
         **dict.fromkeys(("near_difference", "near_difference_low", "near_difference_high"), pl.Float64),
     },
+    rows=Rows(PLACE, ("accuracy",)),
 )
 """Columns of ``cells.csv``. From ``clean_accuracy`` to ``seen_difference_high``, and from ``fresh_accuracy`` on, they
 are those of ``genies.evaluation.clean``; null where nothing is known of single pairs or of their texts. A calibration

@@ -14,7 +14,7 @@ import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS, DISTINCT, EXAMPLES, PUBLISHED, within
 from genies.evaluation.metrics import BASELINE, CHANCE
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import clustered_mean, supports_new_shifts
 
@@ -39,6 +39,7 @@ TABLE = Table(
         "over": pl.String,
     },
     optional=True,
+    rows=Rows(("claim", "model", "figure", "over"), ("stated_for", "stated", "recomputed")),
 )
 """Columns of ``claims.csv``: a row per statement, model of the run and way to count (``figure``, ``over``); none where
 a shift is not the paper's. ``stated_for`` is the model that the paper states it of; ``low`` to ``high`` is a 95 %

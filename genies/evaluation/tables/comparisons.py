@@ -19,12 +19,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from genies.evaluation.averages import EXAMPLES, NEW_SHIFTS, Benchmarks, blocks
+from genies.evaluation.averages import BLOCK, EXAMPLES, NEW_SHIFTS, Benchmarks, blocks
 from genies.evaluation.differences import Difference, Place, over_examples
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.scored import Key, Scored, scored
 from genies.evaluation.simultaneous import LEVEL, Estimate, judged
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.uncertainty import cluster_influences, clustered_mean, supports_new_shifts
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ TABLE = Table(
         **dict.fromkeys(("interval_over", "verdict", "remark", "carried_by"), pl.String),
         "difference_without": pl.Float64,
     },
+    rows=Rows(
+        (*BLOCK, "source", "target", "intervention", "other"),
+        ("shifts", "difference", "verdict"),
+        blank=("label", "averaged_over", "source", "target"),
+        where="target",
+        own=("label", "averaged_over"),
+    ),
 )
 """Columns of ``comparisons.csv``: the difference of accuracy of ``intervention`` and ``other``, a row per pair of them
 and shift (``source`` and ``target``), and per pair and set of shifts (``label`` and ``averaged_over``, as in the

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE, NULL
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -29,6 +30,7 @@ TABLE = Table(
         **dict.fromkeys(("follows", "follows_low", "follows_high"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "rival"), ("agree_pairs", "conflict_pairs", "undecided_pairs")),
 )
 """Columns of ``cues.csv``: a row per method, shift and rival rule, a surface baseline fitted on the same source, or
 ``zero_shot``, which is likelihood under the untouched model. ``agree`` is about the test pairs that the rival ranks

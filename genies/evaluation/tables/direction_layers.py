@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.table import Table, gathered
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -21,6 +21,10 @@ TABLE = Table(
         **dict.fromkeys(("transfer_r", "transfer_p", "transfer_p_adjusted"), pl.Float64),
     },
     optional=True,
+    rows=Rows(
+        ("model", "intervention", "layer"),
+        ("sources", "own_accuracy", "effective", "effective_if_shared", "effective_if_unrelated", "p_related"),
+    ),
 )
 """Columns of ``direction_layers.csv``: a row per intervention and layer. ``own_accuracy`` is the mean accuracy of the
 sources' directions on their own test pairs; ``agreement`` and ``ceiling`` are means over every two sources.
@@ -32,4 +36,4 @@ sources (``genies.evaluation.qap``), and ``transfer_p_adjusted`` allows for the 
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return gathered(TABLE, run.directions)
+    return gathered(TABLE, run.analyses)

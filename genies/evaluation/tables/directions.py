@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.table import Table, gathered
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -20,6 +20,7 @@ TABLE = Table(
         **dict.fromkeys(("agreement", "ceiling"), pl.Float64),
     },
     optional=True,
+    rows=Rows(("model", "layer", "intervention", "source", "other", "other_source"), ("agreement", "ceiling")),
 )
 """Columns of ``directions.csv``: a row per layer and two directions, either of one ``intervention`` on two sources, or
 of two on one source. ``agreement`` is the correlation of their scores over pairs of the targets, and ``ceiling`` what
@@ -28,4 +29,4 @@ difference of means of best and worse responses."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return gathered(TABLE, run.directions)
+    return gathered(TABLE, run.analyses)

@@ -9,7 +9,7 @@ import polars as pl
 
 from genies.evaluation.averages import CAPABILITY, EXAMPLES, NEW_SHIFTS, interval_columns, new_shifts, within_range
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.uncertainty import supports_new_shifts
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ TABLE = Table(
         **{f"{name}{end}": pl.Float64 for name in MEANS for end in ENDS},
         "random_elicitation": pl.Float64,
     },
+    rows=Rows(("model", "label", "category", "intervention"), ("shifts", "sources", "generalization_accuracy")),
 )
 """Columns of ``elicitation_by_category.csv``. ``degrees_of_freedom`` are those that an interval for new shifts has."""
 

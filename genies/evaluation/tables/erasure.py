@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.table import Table, gathered
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -22,6 +23,7 @@ TABLE = Table(
         "p": pl.Float64,
     },
     optional=True,
+    rows=Rows(PLACE, ("layer", "accuracy", "erased_accuracy", "loss", "random_loss", "random_loss_most", "draws", "p")),
 )
 """Columns of ``erasure.csv``: a row per intervention and shift whose target the run fits on too, and per source on
 itself. The target's own probe has ``accuracy`` on its test pairs, and ``erased_accuracy`` when it is fitted and tested
@@ -31,4 +33,4 @@ most; ``p`` is one-sided."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return gathered(TABLE, run.directions)
+    return gathered(TABLE, run.analyses)

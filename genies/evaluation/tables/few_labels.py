@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.table import Table, read_csv
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -23,6 +23,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy", "accuracy_sd", "low", "high"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "chosen", "examples"), ("copies", "draws", "accuracy", "low", "high")),
 )
 """Columns of ``few_labels.csv``: a row per probe, shift, choice and number of ``examples`` of the target's training
 split that are mixed into the source's training pairs, each ``copies`` times, where each of the source's is there once.
@@ -33,4 +34,4 @@ draws give."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return pl.concat([TABLE.frame(), *(read_csv(path, TABLE.columns) for path in run.few_labels)])
+    return gathered(TABLE, run.analyses)

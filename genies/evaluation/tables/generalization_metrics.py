@@ -10,8 +10,9 @@ import polars as pl
 from genies.errors import StoreError
 from genies.evaluation import metrics as metric
 from genies.evaluation.capability import AS_GIVEN, ON_TEST_PAIRS, Capability, CleanCapabilities
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE, CHANCE
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.cells import NEWER_MEASURES
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ TABLE = Table(
         **dict.fromkeys(("fresh_accuracy", "fresh_low", "fresh_high"), pl.Float64),
         "fresh_pairs": pl.Int64,
     },
+    rows=Rows(PLACE, ("label", "category", "generalization_accuracy")),
 )
 """Columns of ``generalization_metrics.csv``, in order: those from source to differential_elicitation as published.
 

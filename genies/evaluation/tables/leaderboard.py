@@ -22,7 +22,7 @@ from genies.evaluation.averages import (
 )
 from genies.evaluation.classes import UNKNOWN, Classes
 from genies.evaluation.metrics import CHANCE
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ TABLE = Table(
         "saw": pl.String,
         "rank": pl.Int64,
     },
+    rows=Rows((*BLOCK, "intervention"), ("shifts", "entries", "generalization_accuracy")),
 )
 """Columns of ``leaderboard.csv``. The interval ``X_low`` to ``X_high`` is for new shifts, that of accuracy with these
 degrees of freedom; ``X_examples_low`` to ``X_examples_high`` is for the same shifts with new examples.

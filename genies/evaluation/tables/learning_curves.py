@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from genies.evaluation.evaluations import PLACE
-from genies.evaluation.table import Table, read_csv
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -20,6 +20,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy", "accuracy_sd", "low", "high"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "size"), ("draws", "accuracy", "low", "high")),
 )
 """Columns of ``learning_curves.csv``: a row per probe, source, target (also the source itself) and number of training
 pairs, ``size`` (more where the last prompt has several). ``accuracy`` is the mean over ``draws`` of these pairs,
@@ -28,4 +29,4 @@ draws give. The last row of a curve is the fit on all pairs, of which there is o
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return pl.concat([TABLE.frame(), *(read_csv(path, TABLE.columns) for path in run.learning_curves)])
+    return gathered(TABLE, run.analyses)

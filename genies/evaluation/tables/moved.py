@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import BASELINE, NULL
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.simultaneous import Estimate, judged
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.comparisons import NOT_TESTED, verdict
 from genies.evaluation.tables.cues import followed_rule
+from genies.evaluation.uncertainty import cluster_influences, clustered_mean
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -29,6 +31,7 @@ TABLE = Table(
         "score_correlation": pl.Float64,
     },
     optional=True,
+    rows=Rows((*PLACE, "rival"), ("base", "pairs", "before", "after", "difference", "verdict"), blank=("rival",)),
 )
 """Columns of ``moved.csv``: ``intervention``, fitted on the same source on a tuned ``model`` and on its ``base``. Where
 ``rival`` is empty, ``before`` and ``after`` are its accuracies under the base and under the tuned model, and
@@ -123,6 +126,7 @@ def _judged(family: Sequence[dict[str, Any]], pairs: Sequence[tuple[Scored, Scor
 def _estimate(pair: tuple[Scored, Scored], number: int, pairs: Sequence[tuple[Scored, Scored]]) -> Estimate | None:
     """The difference of one row, over the clusters of the target and the seeds of each row.
 
+    Error and degrees of freedom are those of ``clustered_mean``, which hold where a prompt has most of the pairs.
     Which seeds a row's fits were drawn with is taken as independent of the others'.
 
     Returns:
@@ -135,8 +139,10 @@ def _estimate(pair: tuple[Scored, Scored], number: int, pairs: Sequence[tuple[Sc
     count = len(np.unique(place))
     if count < 2 or 2 * count < len(clusters):
         return None
-    residuals = np.bincount(place, difference - difference.mean(), minlength=len(clusters))
-    of_seeds = np.zeros(len(pairs))
+    of_clusters, of_seeds = np.zeros(len(clusters)), np.zeros(len(pairs))
+    known, influences = cluster_influences(difference, place)
+    of_clusters[known] = influences
     of_seeds[number] = np.sqrt(before.seed_variance + after.seed_variance)
-    influences = np.concatenate([np.sqrt(count / (count - 1)) * residuals / len(difference), of_seeds])
-    return Estimate(float(difference.mean()), influences, count - 1.0, count)
+    freedom = clustered_mean(difference, place).degrees_of_freedom
+    assert freedom is not None  # of two clusters or more it is known
+    return Estimate(float(difference.mean()), np.concatenate([of_clusters, of_seeds]), freedom, count)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from genies.evaluation.paired import holm
-from genies.evaluation.table import Table, read_csv
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -23,7 +22,12 @@ OF_MODEL = Table(
     },
 )
 """Columns of what the stage ``nulls`` writes for one model."""
-TABLE = Table("nulls.csv", {**OF_MODEL.columns, **dict.fromkeys(("accuracy", "p_adjusted"), pl.Float64)}, optional=True)
+TABLE = Table(
+    "nulls.csv",
+    {**OF_MODEL.columns, **dict.fromkeys(("accuracy", "p_adjusted"), pl.Float64)},
+    optional=True,
+    rows=Rows(PLACE, ("repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
+)
 """Columns of ``nulls.csv``: a row per probe and shift. ``low`` to ``high`` holds 95 % of the accuracies of ``repeats``
 fits on training pairs that were turned round at random, ``median`` lies in their middle. These fits, and
 ``solver_accuracy``, which is that on the pairs as they are, come from one solver for all probes (differences of
@@ -32,20 +36,18 @@ probe's own."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return joined([read_csv(path, OF_MODEL.columns) for path in run.nulls], run.metrics)
+    return joined(gathered(OF_MODEL, run.analyses), run.metrics)
 
 
-def joined(of_models: Sequence[pl.DataFrame], metrics: pl.DataFrame) -> pl.DataFrame:
+def joined(found: pl.DataFrame, metrics: pl.DataFrame) -> pl.DataFrame:
     """The nulls of all models with the accuracies of the probes, columns as in ``TABLE``.
 
     Args:
-        of_models: columns as in ``OF_MODEL``.
+        found: columns as in ``OF_MODEL``.
         metrics: columns as in ``tables.generalization_metrics.TABLE``. Cells of no shift are left out.
     """
-    if not of_models:
-        return TABLE.frame()
     own = metrics.select(*PLACE, pl.col("generalization_accuracy").alias("accuracy")).unique(PLACE)
-    found = pl.concat(of_models).join(own, on=PLACE, how="inner", maintain_order="left")
+    found = found.join(own, on=PLACE, how="inner", maintain_order="left")
     families = found.group_by("model", "source", "target", maintain_order=True)
     adjusted = [own.with_columns(pl.Series("p_adjusted", holm(own["p"].to_list()), pl.Float64)) for _, own in families]
     return pl.concat(adjusted) if adjusted else TABLE.frame()

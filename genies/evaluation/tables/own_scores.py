@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from genies.data.own_scores import WHOLE, Item
-from genies.evaluation.evaluations import evaluated
+from genies.evaluation.evaluations import PLACE, evaluated
 from genies.evaluation.metrics import CHANCE, correctness
 from genies.evaluation.rewardbench import TIES, Ranked, best_of_k, chance, ties_score
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -25,6 +25,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy", "accuracy_by_example", "score", "chance"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "subset"), ("examples", "pairs", "accuracy")),
 )
 """Columns of ``own_scores.csv``: a row per cell and subset of a benchmark that has a score of its own, see
 ``genies.evaluation.rewardbench``; in the row "all" the score is the mean over subsets.

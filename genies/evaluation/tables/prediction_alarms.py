@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from genies.evaluation.prediction import BELOW, Predictions, alarm_rates, chosen, smallest_batch
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -22,6 +22,7 @@ TABLE = Table(
         **dict.fromkeys(("false_alarm_rate", "miss_rate"), pl.Float64),
     },
     optional=True,
+    rows=Rows(("model", "pairs", "below"), ("predictor", "cells", "others", "alarms"), blank=("pairs",)),
 )
 """Columns of ``prediction_alarms.csv``: a row per model and accuracy x (``below``), of the chosen predictor, on all
 pairs of each target (``pairs`` is null) and on the smallest batch that predictions work on. The alarm is raised where

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.prediction import BATCHES, BEATS_BOTH, PREDICTORS, Predicted, Predictions, errors
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -23,16 +23,21 @@ TABLE = Table(
         **{f"{lead}{end}": pl.Float64 for lead in LEADS for end in ("", "_low", "_high")},
         **dict.fromkeys(("degrees_of_freedom", "coverage", "width"), pl.Float64),
         "verdict": pl.String,
+        "coverage_of_sources": pl.Float64,
     },
     optional=True,
+    rows=Rows(
+        ("model", "predictor", "intervention", "pairs"), ("shifts", "cells", "verdict"), blank=("intervention", "pairs")
+    ),
 )
 """Columns of ``prediction_errors.csv``: of each model and predictor a row over all methods (``intervention`` is null),
 one per method, and one per size of a batch of target pairs (``pairs``; null for all of them, ``median_pairs`` in the
 median target). Over the ``cells`` that have an interval: mean absolute errors of the predictions, of the method's mean
 on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
 for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
-their 90 % interval, and its mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches are
-tried where both trivial predictors are beaten on all pairs."""
+their 90 % interval (``coverage``), the mean of that share over sources, since cells of one source go together
+(``coverage_of_sources``), and the mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches
+are tried where both trivial predictors are beaten on all pairs."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

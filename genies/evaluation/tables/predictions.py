@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.prediction import PREDICTORS, Predictions
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.unlabelled import QUANTITIES
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ TABLE = Table(
         **dict.fromkeys(QUANTITIES, pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "predictor"), ("target_reference", "accuracy", "unrelated_shifts")),
 )
 """Columns of ``predictions.csv``: a row per method and shift of which single pairs are known, and per predictor, one of
 ``genies.evaluation.prediction.PREDICTORS``. ``predicted`` is the accuracy foreseen without labels of the target, with

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.uncertainty import accuracy_interval
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ TABLE = Table(
         **dict.fromkeys(("confidence", "accuracy", "low", "high"), pl.Float64),
         "pairs": pl.Int64,
     },
+    rows=Rows(("model", "intervention", "bin"), ("confidence", "accuracy", "pairs")),
 )
 """Columns of ``reliability.csv``: a row per intervention and bin of confidence max(p, 1 − p) that holds a pair: mean
 confidence and accuracy of its pairs, over all shifts, with a 95 % interval over examples, each of which is one in all

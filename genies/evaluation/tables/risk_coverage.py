@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 
 from genies.data.pairs import text_seed
-from genies.evaluation.draws import ENDS, drawn_clusters
+from genies.evaluation.draws import difference_interval, drawn_clusters, share_interval
 from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import correctness
+from genies.evaluation.ratios import Estimate
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.selective import COVERAGES, accuracy_at, areas
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.text_scores import wanted
 from genies.evaluation.texts import once
 
@@ -33,6 +34,7 @@ TABLE = Table(
         **dict.fromkeys(("gain", "gain_low", "gain_high"), pl.Float64),
     },
     optional=True,
+    rows=Rows(PLACE, ("pairs", "accuracy_at_100", "area")),
 )
 """Columns of ``risk_coverage.csv``: a row per cell of a shift, or of a source on itself.
 
@@ -41,7 +43,8 @@ TABLE = Table(
 risk–coverage curve (``genies.evaluation.selective``). ``area_at_best`` is what it would be if all pairs that are ranked
 right were surer than all others. ``gain`` is the area less the accuracy on all pairs: 0 in the mean where confidence
 says nothing, and below 0 where pairs are wrong of which the intervention is sure. Of several seeds all are means.
-Intervals of 95 % are over prompt clusters, and over seeds."""
+Intervals of 95 % are over prompt clusters, and over seeds; where hardly any pair is wrong, or right, they are at least
+as wide as that of the accuracy makes them."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -77,19 +80,22 @@ def _measured(scored: Scored, drawn: np.ndarray, seeds: np.ndarray) -> dict[str,
     )
     spread = np.stack([areas(*one, cluster, drawn) for one in sure], axis=1)
     counts = np.stack([np.bincount(cluster, correct) for correct, _ in sure], axis=1)
-    accuracy = drawn @ counts / (drawn @ np.bincount(cluster))[:, None]
+    by_draw = drawn @ counts / (drawn @ np.bincount(cluster))[:, None]
     shares = seeds / seeds.sum(axis=1, keepdims=True)
-    ends = np.quantile([(spread * shares).sum(axis=1), ((spread - accuracy) * shares).sum(axis=1)], ENDS, axis=1)
+    of_area, of_accuracy = ((each * shares).sum(axis=1) for each in (spread, by_draw))
+    low, high = share_interval(of_area, lambda: scored.interval)
+    accuracy = Estimate(float(accuracies[-1]), *scored.interval, of_accuracy)
+    gain_low, gain_high = difference_interval(Estimate(area, low, high, of_area), accuracy)
     return {
         "pairs": len(cluster),
         **{f"accuracy_at_{PERCENT[coverage]}": float(a) for coverage, a in zip(COVERAGES, accuracies, strict=True)},
         "area": area,
-        "area_low": float(ends[0, 0]),
-        "area_high": float(ends[1, 0]),
+        "area_low": low,
+        "area_high": high,
         "area_at_best": best,
         "gain": area - float(accuracies[-1]),
-        "gain_low": float(ends[0, 1]),
-        "gain_high": float(ends[1, 1]),
+        "gain_low": gain_low,
+        "gain_high": gain_high,
     }
 
 

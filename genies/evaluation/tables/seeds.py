@@ -14,7 +14,7 @@ import polars as pl
 
 from genies.evaluation.averages import ALL_LABELS
 from genies.evaluation.evaluations import PLACE, Fits
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.cells import measured_cells
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
     },
     optional=True,
+    rows=Rows(("model", "intervention", "over", "source", "target"), ("seeds",), blank=("source", "target")),
 )
 """Columns of ``seeds.csv``: a row per model, intervention and shift (``over`` is "shift"), and one for the mean over
 all distinct shifts ("all"); mean, standard deviation (n − 1) and range of the accuracy over the seeds."""

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import correctness
 from genies.evaluation.scored import variance_over_sets
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 TABLE = Table(
     "sets.csv",
@@ -19,6 +20,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy", "accuracy_sd", "accuracy_least", "accuracy_most", "added_error"), pl.Float64),
     },
     optional=True,
+    rows=Rows(PLACE),
 )
 """Columns of ``sets.csv``: a row per cell of an intervention that judges pairs by several drawn sets, such as few_shot.
 ``sets`` counts those that pairs of the target were dealt to, ``fewest_pairs`` is the size of the smallest; standard

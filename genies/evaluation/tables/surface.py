@@ -11,10 +11,11 @@ import polars as pl
 
 from genies.evaluation.classes import NOTHING, OF_SOURCES
 from genies.evaluation.differences import Difference, Place, over_examples
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import NULL
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.simultaneous import Estimate, Judged, judged
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.comparisons import NOT_TESTED, verdict
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ TABLE = Table(
         "verdict": pl.String,
     },
     optional=True,
+    rows=Rows(PLACE, ("accuracy", "best")),
 )
 """Columns of ``surface.csv``: a row per shift and surface baseline, with the accuracy of that baseline and its
 interval. ``best`` marks the most accurate one on the shift. Its row says how far the most accurate method, ``other``,

@@ -11,7 +11,7 @@ import polars as pl
 
 from genies.evaluation.draws import drawn_clusters
 from genies.evaluation.evaluations import PLACE, by_fit
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 from genies.evaluation.texts import Texts, auroc, auroc_interval, once, share_above, thresholds
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ TABLE = Table(
         },
     },
     optional=True,
+    rows=Rows(PLACE),
 )
 """Columns of ``text_scores.csv``: a row per cell of a shift, or of a source on itself, see ``genies.evaluation.texts``.
 

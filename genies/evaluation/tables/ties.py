@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.metrics import accuracy
-from genies.evaluation.table import Table
+from genies.evaluation.table import Rows, Table
 
 TABLE = Table(
     "ties.csv",
@@ -18,6 +19,7 @@ TABLE = Table(
         **dict.fromkeys(("accuracy", "accuracy_mean", "accuracy_sd", "accuracy_least", "accuracy_most"), pl.Float64),
     },
     optional=True,
+    rows=Rows(PLACE),
 )
 """Columns of ``ties.csv``: a row per cell of a probe that kept some of several equally accurate sites, not all of them.
 ``accuracy`` is that of the documented order; the rest are mean, standard deviation (n − 1) and range over other ones.

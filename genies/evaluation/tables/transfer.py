@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from genies.evaluation.table import Table, gathered
+from genies.evaluation.evaluations import PLACE
+from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -20,6 +21,7 @@ TABLE = Table(
         **dict.fromkeys(("predicted_accuracy", "accuracy", "remainder", "agreement", "ceiling"), pl.Float64),
     },
     optional=True,
+    rows=Rows((*PLACE, "layer"), ("predicted_accuracy", "accuracy", "remainder")),
 )
 """Columns of ``transfer.csv``: a row per intervention, layer and shift, and per source on itself.
 ``predicted_accuracy`` is Φ(mean / standard deviation) of the scores of the target's pairs along the source's direction,
@@ -28,4 +30,4 @@ and ``remainder`` what ``accuracy`` is above it. ``agreement`` of that direction
 
 
 def rows(run: Measurements) -> pl.DataFrame:
-    return gathered(TABLE, run.directions)
+    return gathered(TABLE, run.analyses)

@@ -43,7 +43,7 @@ def regressions(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple
 
 
 def distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each of m different rows of (n, …) is there first, ascending, int64 (m,), and which one each row is (n,)."""
+    """Where each of m different rows of (n, …) is first, ascending, int64 (m,), and which one each row is, (n,)."""
     known: dict[bytes, int] = {}
     numbers = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows], np.int64)
     return np.unique(numbers, return_index=True)[1], numbers
@@ -137,6 +137,7 @@ class _Regressions(ABC):
         return of_texts @ self.share + self.penalty / 2 * self.norms(points, logits)
 
 
+@dataclass
 class _OverNumbers(_Regressions):
     """Points are weights and intercept, (dim + 1,)."""
 
@@ -167,6 +168,7 @@ class _OverNumbers(_Regressions):
         return np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
 
 
+@dataclass
 class _OverTexts(_Regressions):
     """Points are α and intercept, (n + 1,); the gradient by weights is the sum of texts with g = slope + λα."""
 

@@ -91,5 +91,8 @@ def split_pairs(cluster: np.ndarray, seed: int, least: int = 2) -> tuple[np.ndar
             f"training pairs: {len(clusters)} different prompts cannot be split 70/30 with {least} on either side; "
             "give the source at least 4 training examples with prompts of their own"
         )
-    fit = np.concatenate([np.flatnonzero(position == index) for index in drawn])
-    return fit, np.flatnonzero(~np.isin(position, drawn))
+    place = np.full(len(clusters), len(drawn))
+    place[drawn] = np.arange(len(drawn))
+    chosen = place[position] < len(drawn)
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(place[position[rows]], kind="stable")], np.flatnonzero(~chosen)

@@ -64,7 +64,9 @@ def panels(
         figures.add(data, Figure(f"figure-{data.replace('_', '-')}-{index}", f"{name}, {model}", caption, panel))
 
 
-def lines(data: str, index: int, kinds: list[str], places: Sequence[str], title: str) -> dict[str, Any]:
+def lines(
+    data: str, index: int, kinds: list[str], places: Sequence[str], title: str, joined: bool = True
+) -> dict[str, Any]:
     """A panel with a line per kind and the intervals of its points.
 
     Args:
@@ -73,6 +75,7 @@ def lines(data: str, index: int, kinds: list[str], places: Sequence[str], title:
         kinds: names of the lines.
         places: of the points, from left to right.
         title: of the axis below.
+        joined: whether a line joins the points, whose places then must have an order.
     """
     colors, shapes = scales(kinds)
     base = rows_of(data, index).encode(
@@ -88,4 +91,4 @@ def lines(data: str, index: int, kinds: list[str], places: Sequence[str], title:
     marks = base.mark_point(filled=True, size=40, opacity=1).encode(
         y=alt.Y("accuracy:Q", **y), shape=alt.Shape("kind:N", scale=shapes, legend=None)
     )
-    return sized([floor, intervals, drawn, marks], 170)
+    return sized([floor, intervals, *([drawn] if joined else []), marks], 170)

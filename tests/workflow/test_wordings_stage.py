@@ -1,0 +1,121 @@
+"""Wordings through the real workflow: their views alone are computed, and no other result changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from helpers import write_distribution
+from project import Project
+
+from genies.config.load import load_config
+from genies.data.views import templates_digest
+from genies.errors import ConfigError
+from genies.plan import Plan
+
+ORIGINALS = ["lat_template", "no", "yes"]
+WORDED = {f"{view}_{number}" for view in ORIGINALS for number in (1, 2)}
+
+
+def stores(project: Project) -> dict[str, set[str]]:
+    """Names of the parts that the run reads, by view."""
+    manifest = json.loads((project.folder / "results/mini/activations/tiny-llama/0.json").read_text())
+    found: dict[str, set[str]] = {}
+    for entry in manifest["stores"]:
+        found.setdefault(entry["view"], set()).add(entry["digest"])
+    return found
+
+
+def test_wordings_compute_their_views_alone_and_change_no_other_result(project: Project) -> None:
+    results, fits = project.folder / "results/mini", project.folder / "cache/interventions"
+    ccs = {"epochs": 20, "restarts": 2, "seeds": 3}
+    project.config |= {"interventions": ["mms", "lat_stim_2", "ccs"], "intervention_parameters": {"ccs": ccs}}
+    project.config["capability_interventions"] = []
+    assert project.jobs()["extract"] == 1
+    cells, before, fitted = (results / "cells.csv").read_bytes(), stores(project), {*fits.iterdir()}
+    assert not len(pl.read_csv(results / "wordings.csv"))
+
+    project.config["wordings"] = 2
+    jobs = project.jobs()
+    assert {name: jobs[name] for name in ("model", "tokenize", "extract", "wordings")} == {
+        "model": 0, "tokenize": 1, "extract": 1, "wordings": 1,
+    }  # fmt: skip
+    assert (results / "cells.csv").read_bytes() == cells and {*fits.iterdir()} == fitted
+    after = stores(project)
+    assert {view: after[view] for view in before} == before and after.keys() - before.keys() == WORDED
+    said = (results / "logs/extract/tiny-llama/0.log").read_text()
+    assert f"({', '.join(sorted(WORDED))})" in said and "(plain" not in said
+
+    own = pl.read_csv(results / "cells.csv").filter(source="north")
+    table = pl.read_csv(results / "wordings.csv")
+    keys = [(name, target, number) for name in ("lat_stim_2", "ccs") for target in ("north", "south")
+            for number in range(3)]  # fmt: skip
+    assert sorted(table.select("intervention", "target", "wording").rows()) == sorted(keys)
+    assert dict(table.group_by("intervention").agg(pl.col("seeds").unique()).iter_rows()) == {
+        "lat_stim_2": [1], "ccs": [3],
+    }  # fmt: skip
+    for name, target, number in keys:
+        if number == 0:
+            (accuracy,) = own.filter(intervention=name, target=target)["accuracy"]
+            row = table.filter(intervention=name, target=target, wording=0)
+            assert row["accuracy"].item() == pytest.approx(accuracy, abs=1e-12)
+    assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
+
+    varies = pl.read_csv(results / "wording_variance.csv")
+    assert sorted(varies.select("intervention", "source", "target", "shifts").rows(), key=str) == sorted(
+        [(name, *place, 1) for name in ("lat_stim_2", "ccs")
+         for place in (("north", "north"), ("north", "south"), (None, None))], key=str
+    )  # fmt: skip
+    for name in ("lat_stim_2", "ccs"):
+        of_shift = table.filter(intervention=name, target="south")["accuracy"]
+        row = varies.filter(pl.col("source").is_null(), intervention=name)
+        assert (row["lowest"].item(), row["highest"].item()) == pytest.approx((of_shift.min(), of_shift.max()))
+    assert varies.filter(intervention="ccs")["seed_sd"].null_count() == 0
+    assert varies.filter(intervention="lat_stim_2")["seed_sd"].null_count() == 3
+    page = (results / "report.html").read_text()
+    assert "figure-wordings-1" in page and "The wording of a question?" in page
+    assert project.jobs() == {}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``planned`` configures, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / name, offset=31 * number)
+    (tmp_path / "tiny").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "tiny" / name).write_text("{}")
+    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
+
+
+def planned(**more: Any) -> Plan:
+    common = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
+            "interventions": ["mms", "lat_stim_2", "cra"], "capability_interventions": []}  # fmt: skip
+    return Plan(load_config({**common, **more}))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_run_without_wordings_plans_what_it_did() -> None:
+    without, worded = planned(), planned(wordings=5)
+    assert without.files.wording_tables == []
+    assert without.reads("tiny") == without.stored == without.methods.reads == without.tokenized("tiny")
+    assert without.templates() == templates_digest(["lat_template", "no", "plain", "yes"], "response")
+    assert worded.reading == without.reading and worded.tokenized("tiny") == without.tokenized("tiny")
+    assert worded.templates() != without.templates()
+    read = worded.reads("tiny")["test"]
+    assert len(read) == 4 + 15 and read["yes_5"] == read["yes"] and read["lat_template_1"] == read["lat_template"]
+    assert [str(file) for file in worded.files.wording_tables] == [
+        f"results/run/wordings/tiny/{name}.csv" for name in ("wordings", "wording_variance")
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_wordings_of_views_that_no_probe_reads_and_more_than_there_are_are_refused() -> None:
+    with pytest.raises(ConfigError, match="wordings: no intervention of the run reads a view that has further ones"):
+        planned(wordings=1, interventions=["mms"])
+    with pytest.raises(ConfigError, match="wordings: "):
+        planned(wordings=6)
