@@ -95,7 +95,7 @@ def _accuracies(
 def _digest(*arrays: np.ndarray, protocol: str = "") -> bytes:
     digest = hashlib.sha1(f"{protocol} {[array.shape for array in arrays]}".encode(), usedforsecurity=False)
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.digest()
 
 
