@@ -101,14 +101,14 @@ def planned(**more: Any) -> Plan:
 @pytest.mark.usefixtures("here")
 def test_a_run_without_wordings_plans_what_it_did() -> None:
     without, worded = planned(), planned(wordings=5)
-    assert without.files.wording_tables == []
+    assert without.files.analysed == []
     assert without.reads("tiny") == without.stored == without.methods.reads == without.tokenized("tiny")
     assert without.templates() == templates_digest(["lat_template", "no", "plain", "yes"], "response")
     assert worded.reading == without.reading and worded.tokenized("tiny") == without.tokenized("tiny")
     assert worded.templates() != without.templates()
     read = worded.reads("tiny")["test"]
     assert len(read) == 4 + 15 and read["yes_5"] == read["yes"] and read["lat_template_1"] == read["lat_template"]
-    assert [str(file) for file in worded.files.wording_tables] == [
+    assert [str(file) for file in worded.files.analysed] == [
         f"results/run/wordings/tiny/{name}.csv" for name in ("wordings", "wording_variance")
     ]
 
