@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +21,8 @@ import polars as pl
 from genies.evaluation import tables
 
 SIZES = (2_000, 20_000, 200_000)
+FIXED, ROUNDS = 20, 3
+"""Pairs of a distribution on which a stage does little but start, and how often it does; the fastest counts."""
 WORDS = (
     "the capital of is . ? what tell me about red green blue old new big small paris rome madrid vienna oslo "
     "france italy spain austria norway north south east west river hill lake road"
@@ -120,22 +122,22 @@ def measure(folder: Path, pairs: int) -> Iterator[dict[str, float | int | str]]:
     shutil.rmtree(folder)
 
 
-def judged(rows: pl.DataFrame, sizes: Sequence[int]) -> Iterator[str]:
-    """Lines of a table in Markdown: seconds and GiB by stage and size, and both figures that are bounded.
-
-    The fixed start of a stage is where the line through its two smallest sizes meets no pair, but at least 0.
-    """
+def judged(rows: pl.DataFrame, starts: Mapping[str, float], sizes: Sequence[int]) -> Iterator[str]:
+    """Lines of a table in Markdown: seconds and GiB by stage and size, and both figures that are bounded."""
     small, large = sizes[0], sizes[-1]
     bounded = f"time per pair, {large:,} ÷ {sizes[-2]:,} | peak, {large:,} − {small:,}" if len(sizes) > 2 else ""
     yield f"| stage | {' | '.join(f'{size:,} pairs' for size in sizes)} |{f' start | {bounded} |' if bounded else ''}"
     yield f"|---|{'---:|' * (len(sizes) + 3 * bool(bounded))}"
+    together = rows.group_by("pairs", maintain_order=True).agg(
+        pl.lit("all").alias("stage"), pl.sum("seconds"), pl.max("gib")
+    )
+    rows, starts = pl.concat([rows, together.select(rows.columns)]), {**starts, "all": sum(starts.values())}
     for (stage,), of_stage in rows.group_by("stage", maintain_order=True):
         seconds = dict(of_stage.select("pairs", "seconds").iter_rows())
         gib = dict(of_stage.select("pairs", "gib").iter_rows())
         cells = [f"{seconds[size]:.1f} s, {gib[size]:.2f} GiB" for size in sizes]
         if bounded:
-            slope = (seconds[sizes[1]] - seconds[small]) / (sizes[1] - small)
-            start = max(0.0, seconds[small] - slope * small)
+            start = min(starts[stage], *seconds.values())
             each = [(seconds[size] - start) / size for size in sizes[-2:]]
             ratio, more = each[1] / max(each[0], 1e-12), gib[large] - gib[small]
             cells += [
@@ -167,12 +169,16 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="SVG to draw")
     options = parser.parse_args()
     save_model(options.folder / "model")
-    found = []
+    found: list[dict[str, float | int | str]] = []
+    starts: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for row in measure(options.folder / str(FIXED), FIXED):
+            starts[row["stage"]] = min(row["seconds"], starts.get(row["stage"], float("inf")))
     for size in options.sizes:
         found += measure(options.folder / str(size), size)
         (options.folder / "growth.json").write_text(json.dumps(found))
     rows = pl.DataFrame(found)
-    print("\n".join(judged(rows, options.sizes)))
+    print("\n".join(judged(rows, starts, options.sizes)))
     if options.plot:
         draw(rows, options.plot)
 

@@ -31,7 +31,7 @@ SIZES = {
 }  # fmt: skip
 ROWS = {
     "extraction": ["as published", "one by one", "bucketed", "packed"],
-    "growth": ["model", "tokenize", "extract", "fit", "evaluate", "overlap", "metrics"],
+    "growth": ["model", "tokenize", "extract", "fit", "evaluate", "overlap", "metrics", "all"],
     "overlap": ["north", "the 2 distributions"],
     "precision": ["zero_shot", "mms"],
     "tokens": ["every response", "those that a run reads"],
