@@ -10,7 +10,16 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from pygments.formatters import HtmlFormatter
 
-SHOWN = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config/**/*", "docs/**/*.md", "docs/*.png", "genies/**/*.md")
+SHOWN = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "config/**/*",
+    "docs/**/*.md",
+    "docs/*.png",
+    "docs/*.svg",
+    "genies/**/*.md",
+)
 """What the site has of the repository; files that are no pages can be linked to as they are."""
 
 
