@@ -46,7 +46,7 @@ def test_a_wording_asks_one_question_with_both_answers_in_the_form_of_the_origin
 
 @pytest.mark.parametrize("view", READERS)
 def test_no_wording_has_more_words_or_characters_than_the_original(view: str):
-    """Then it takes no more tokens either, as far as a tokenizer knows its words; these are all common ones."""
+    """With words that tokenizers know, such as these common ones, it then takes no more tokens either."""
     sizes = [
         (len(text.split()), len(text))
         for number in range(MOST + 1)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from genies.evaluation.evaluations import PLACE
 from genies.evaluation.paired import holm
 from genies.evaluation.table import Rows, Table, gathered
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
 
-PLACE = ("model", "intervention", "source", "target")
 OF_MODEL = Table(
     "nulls.csv",
     {
