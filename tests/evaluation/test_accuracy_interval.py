@@ -135,7 +135,7 @@ def test_one_example_says_almost_nothing():
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0, 0.05, 0.5, 0.95, 1]), st.integers(0, 6)), min_size=1, max_size=60))
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::hypothesis.errors.HypothesisWarning")
 def test_whatever_the_pairs_the_interval_lies_around_the_accuracy_and_turns_with_it(pairs):
     correct, example = np.array(pairs).T
     low, high = accuracy_interval(correct, example)

@@ -211,7 +211,7 @@ def test_mean_confidence_weighted_by_size_is_within_platts_bound_however_narrowl
 
 @settings(max_examples=100, deadline=None)
 @given(SCORES, st.integers(-1000, 1000), st.booleans())
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::hypothesis.errors.HypothesisWarning")
 def test_the_scale_of_scores_plays_no_part_be_it_the_smallest_or_the_largest(advantage, power, directed):
     scores = np.array(advantage)
     wanted = fit_calibrator(scores, "corrected", directed).probability(scores)
@@ -258,7 +258,7 @@ def test_scores_without_information_give_one_half():
     st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=2, max_size=20),
     st.lists(st.floats(-1, 1), min_size=1, max_size=5),
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::hypothesis.errors.HypothesisWarning")
 def test_whatever_the_scores_probabilities_are_finite_and_corrected_ones_symmetric(advantage, others):
     others = np.array(others)
     for protocol in ("corrected", "paper"):
