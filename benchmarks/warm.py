@@ -101,7 +101,7 @@ def make_world(folder: Path, shifts: list[Shift], sizes: Sizes) -> list[str]:
         "tokenizer_digest": "random",
         "reading": asdict(Reading()),
         "stores": records,
-        "features": records,
+        "features": [{**record, "tokens": record["digest"], "reads": record["view"]} for record in records],
         "left_out": {},
         "extraction": Settled(Extraction(), "sdpa", "float32", "cpu").deciding(),
     }

@@ -105,10 +105,10 @@ def test_the_script_for_gpus_says_what_is_missing(tmp_path: Path) -> None:
     assert "torch finds no GPU here" in result.stderr
 
 
-LONG = ("extraction", "growth", "overlap", "precision", "training", "warm")
+LONG = ("extraction", "growth", "overlap", "precision", "training")
 
 
-@pytest.mark.parametrize("name", ["tokens", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])
+@pytest.mark.parametrize("name", ["tokens", "warm", *(pytest.param(name, marks=pytest.mark.torture) for name in LONG)])
 def test_a_benchmark_fills_its_table(name: str, folder: Path) -> None:
     assert [cells[0] for cells in rows(name, folder)] == ROWS[name]
 
