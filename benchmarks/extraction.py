@@ -52,6 +52,7 @@ METHODS = {
     "cra": ("yes", "no"),
     "ccs": ("yes", "no"),
 }
+VIEWS_READ = sorted({view for views in METHODS.values() for view in views})
 SPLITS = ("train", "test")
 WAYS = ("as published", "one by one", "bucketed", "packed")
 EOS = 0
@@ -99,7 +100,7 @@ class Work:
             for split in splits:
                 examples = read_split(data / name / f"{split}.json")[:limit]
                 texts = split_texts(examples, split, 0)
-                self.parts[name, split] = examples, {v: tokenize(tokenizer, texts, VIEWS[v]) for v in VIEWS}
+                self.parts[name, split] = examples, {v: tokenize(tokenizer, texts, VIEWS[v]) for v in VIEWS_READ}
 
     def pair_texts(self) -> list[np.ndarray]:
         """Texts of (a): for each method and pair, those of both responses under the method's views."""

@@ -23,6 +23,7 @@ VOCABULARY = 32_000
 END = "</s>"
 SPLITS = ("train", "test")
 MAIN_VIEWS = ("plain", "yes", "no")
+ALL_VIEWS = (*MAIN_VIEWS, "lat_template")
 
 
 def train(data: Path, folder: Path) -> PreTrainedTokenizerFast:
@@ -48,9 +49,9 @@ def _training_texts(data: Path) -> Iterator[str]:
 def count(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Text]) -> list[int]:
     """Texts, characters, tokens under ``plain``; then tokens as strings and as trees: of three views, and of four."""
     prompts = prompt_tokens(tokenizer, texts)
-    tokens = {view: tokenize(tokenizer, texts, VIEWS[view], prompts) for view in VIEWS}
+    tokens = {view: tokenize(tokenizer, texts, VIEWS[view], prompts) for view in ALL_VIEWS}
     counts = [len(texts), sum(len(t.prompt_text) + len(t.response_text) for t in texts), len(tokens["plain"].ids)]
-    for views in (MAIN_VIEWS, tuple(VIEWS)):
+    for views in (MAIN_VIEWS, ALL_VIEWS):
         chosen = {view: tokens[view] for view in views}
         trees = build_forest(chosen, tokenizer.eos_token_id).trees
         counts += [sum(len(table.ids) for table in chosen.values()), sum(map(len, trees))]
