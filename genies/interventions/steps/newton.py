@@ -173,7 +173,8 @@ class _OverTexts(_Regressions):
     """Points are α and intercept, (n + 1,); the gradient by weights is the sum of texts with g = slope + λα."""
 
     def __post_init__(self) -> None:
-        self.ready = self.texts @ self.texts.swapaxes(1, 2)
+        # One by one: NumPy then knows that the products are symmetric, and computes half of them.
+        self.ready = np.stack([of_site @ of_site.T for of_site in self.texts])
 
     def optimum(self) -> tuple[np.ndarray, np.ndarray]:
         found = self.minimum(len(self.labels) + 1)
@@ -193,14 +194,22 @@ class _OverTexts(_Regressions):
     def step(self, sites: np.ndarray, points: np.ndarray, gradient: np.ndarray, curvature: np.ndarray) -> np.ndarray:
         """With D the curvatures and K the products: λδ + D(Kδ + δ₀) = g, and the sum of δ is that of α."""
         products, root = self.of(sites), np.sqrt(curvature)[:, :, None]
-        matrix = root * products * root.swapaxes(1, 2)
-        places = range(matrix.shape[1])
-        matrix[:, places, places] += self.penalty
         right = np.stack([gradient, curvature], axis=2)
         # (λ + DK)⁻¹ of both, by the symmetric matrix λ + √D K √D, which is far from singular.
-        of_gradient, of_curvature = np.moveaxis(
-            (right - root * np.linalg.solve(matrix, root * (products @ right))) / self.penalty, 2, 0
-        )
+        solved = map(self._solve, products, root, root * (products @ right))
+        of_gradient, of_curvature = np.moveaxis((right - root * np.stack([*solved])) / self.penalty, 2, 0)
         excess = of_gradient.sum(axis=1) - points[:, :-1].sum(axis=1)
         of_intercept = excess / np.maximum(of_curvature.sum(axis=1), np.finfo(np.float64).tiny)
         return np.column_stack([of_gradient - of_intercept[:, None] * of_curvature, of_intercept])
+
+    def _solve(self, products: np.ndarray, root: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """(λ + √D K √D)⁻¹ of the columns (n, k), by Cholesky, or by LU where rounding leaves the matrix indefinite."""
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+        matrix = root * products
+        matrix *= root.T
+        matrix[np.diag_indices(len(matrix))] += self.penalty
+        try:
+            return cho_solve(cho_factor(matrix.T, lower=True, check_finite=False), right, check_finite=False)
+        except LinAlgError:
+            return np.linalg.solve(matrix, right)

@@ -125,6 +125,7 @@ def site_accuracy(features: np.ndarray, fit: np.ndarray, validation: np.ndarray,
 @cache
 def _threads() -> ThreadpoolController:
     """Looks the libraries of this process up once, which takes longer than a small regression."""
+    import scipy.linalg  # noqa: F401 (it brings a library of its own, to be found with the others)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
