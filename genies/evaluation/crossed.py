@@ -31,9 +31,15 @@ class Components:
     rest: float
 
 
+ROUNDING = 1e-24
+"""A variance of accuracies that is no more than this is one of equal accuracies, whose sums were rounded."""
+
+
 def standard_deviation(variance: float | None) -> float | None:
-    """Its square root, 0 where an estimate is negative; None of None."""
-    return None if variance is None else math.sqrt(max(variance, 0.0))
+    """Its square root, 0 where an estimate is negative or one of rounding; None of None."""
+    if variance is None:
+        return None
+    return math.sqrt(variance) if variance > ROUNDING else 0.0
 
 
 def cluster_influences_of(correct: np.ndarray, cluster: np.ndarray) -> np.ndarray:
