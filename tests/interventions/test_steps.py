@@ -128,6 +128,19 @@ def test_regressions_without_an_optimum_that_rounding_leaves_are_counted(shape, 
     assert message.startswith("1 of 2 logistic regressions have no optimum within 100 steps")
 
 
+def test_regressions_that_are_stopped_before_their_optimum_are_counted_unless_it_was_published_so(monkeypatch, caplog):
+    monkeypatch.setattr(selection, "LARGEST_HESSIAN", 10)
+    draw = np.random.default_rng(0)
+    texts, labels = draw.normal(size=(2, 60, 40)), np.arange(60) % 2
+    texts[1] *= np.exp(2 * draw.normal(size=40)) * 1e3
+    logistic_regressions(texts, labels, 1.0, "paper")
+    logistic_regressions(texts[:1], labels, 1.0, "corrected")
+    assert not caplog.messages
+    logistic_regressions(texts, labels, 1.0, "corrected")
+    (message,) = caplog.messages
+    assert message.startswith("1 of 2 logistic regressions on 60 texts were stopped after 1000 iterations")
+
+
 def test_texts_that_are_alike_at_one_site_alone_are_different_texts():
     draw = np.random.default_rng(3)
     texts, labels = draw.normal(size=(2, 40, 60)), np.arange(40) % 2
