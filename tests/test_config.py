@@ -26,6 +26,30 @@ def test_a_single_model_takes_the_place_of_the_list() -> None:
     assert load_config({**GOOD, "model": "owner/other"}).chosen_models == ("owner/other",)
 
 
+BAD_VALUES = [
+    ({"wordings": 10**9}, "wordings: Input should be less than or equal to 5"),
+    ({"wordings": [2]}, "wordings: should be a number"),
+    ({"permutations": -1}, "permutations: Input should be greater than or equal to 0"),
+    ({"permutations": 10**9}, "permutations: Input should be less than or equal to 10000"),
+    ({"learning_curves": 5}, "learning_curves: should be a mapping of keys to values; `{}` is an empty one"),
+    ({"few_labels": [8]}, "few_labels: should be a mapping of keys to values; `{}` is an empty one"),
+    ({"revisions": 3}, "revisions: should be a mapping of keys to values; `{}` is an empty one"),
+    ({"extraction": 3}, "extraction: should be a mapping of keys to values; `{}` is an empty one"),
+    ({"learning_curves": {"sizes": "10,20"}}, "learning_curves.sizes: should be a list"),
+    ({"learning_curves": {"sizes": [0]}}, "learning_curves.sizes.0: Input should be greater than or equal to 8"),
+    ({"learning_curves": {"draws": 0}}, "learning_curves.draws: Input should be greater than or equal to 2"),
+    ({"few_labels": {"counts": ["8"]}}, "few_labels.counts.0: should be a number"),
+    ({"few_labels": {"counts": []}}, "few_labels.counts: has too few items: 0 of 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_VALUES)
+def test_a_bad_value_of_an_analysis_is_named_with_nothing_else(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config({**GOOD, **change})
+    assert str(caught.value) == f"config: {message}"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,6 +16,9 @@ from genies.errors import ConfigError
 
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's types of errors about a key that a section does not have."""
+A_SECTION = "should be a mapping of keys to values; `{}` is an empty one"
+EXPECTED = {"tuple_type": "should be a list", **dict.fromkeys(("model_type", "dict_type", "dataclass_type"), A_SECTION)}
+"""What a value should be, by Pydantic's types of errors whose messages name what only Python has."""
 
 
 def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -> Config:
@@ -35,7 +38,7 @@ def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -
     try:
         return Config.model_validate({**values, **typed})
     except ValidationError as error:
-        raise ConfigError("; ".join(_message(problem) for problem in error.errors())) from None
+        raise ConfigError("; ".join(map(_message, _causes(error.errors())))) from None
 
 
 def _holds_numbers(annotation: Any) -> bool:
@@ -92,6 +95,12 @@ def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
         raise ConfigError(f"config: {', '.join(map(str, files))} or --config cannot be read ({reason})") from None
 
 
+def _causes(problems: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Problems that are no consequence of others: of a list with bad items, Pydantic also says that it is too short."""
+    lists = {problem["loc"][:-1] for problem in problems}
+    return [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in lists]
+
+
 def _message(problem: Mapping[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
     shown = ".".join(part if part.isprintable() else repr(part) for part in path)
@@ -102,7 +111,9 @@ def _message(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"config: {shown} is missing"
     where = f"{shown}: " if path else ""
-    return f"config: {where}{problem['msg'].removeprefix('Value error, ')}"
+    if problem["type"] == "too_short":
+        return f"config: {where}has too few items: {problem['ctx']['actual_length']} of {problem['ctx']['min_length']}"
+    return f"config: {where}{EXPECTED.get(problem['type'], problem['msg'].removeprefix('Value error, '))}"
 
 
 def _known_keys(path: list[str]) -> list[str]:

@@ -43,6 +43,8 @@ Real = Annotated[float, BeforeValidator(a_number)]
 
 LEAST_PAIRS = 8
 """Training pairs that probes are fitted on at least: folds, and splits of these, need some prompts."""
+MOST_PERMUTATIONS = 10_000
+"""All are computed at once; more would take more memory than their job asks for."""
 
 
 class Section(BaseModel):
@@ -255,10 +257,11 @@ class Config(_Read):  # type: ignore[misc]
     further_seeds: tuple[NonNegativeInt, ...] = Field(
         (), description="Seeds to fit and train with once more each, on the same pairs; the report shows the spread."
     )
-    permutations: NonNegativeInt = Field(
+    permutations: Annotated[int, Whole(0, MOST_PERMUTATIONS)] = Field(
         0,
         description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
-        "which accuracies it would reach if labels said nothing. 199 is usual; 0 leaves it out.",
+        "which accuracies it would reach if labels said nothing. 199 is usual, "
+        f"{MOST_PERMUTATIONS:,} is the most; 0 leaves it out.",
     )
     learning_curves: LearningCurves | None = Field(
         None,

@@ -31,15 +31,24 @@ class Components:
     rest: float
 
 
+ROUNDING = 1e-24
+"""A variance of accuracies that is no more than this is one of equal accuracies, whose sums were rounded."""
+
+
 def standard_deviation(variance: float | None) -> float | None:
-    """Its square root, 0 where an estimate is negative; None of None."""
-    return None if variance is None else math.sqrt(max(variance, 0.0))
+    """Its square root, 0 where an estimate is negative or one of rounding; None of None."""
+    if variance is None:
+        return None
+    return math.sqrt(variance) if variance > ROUNDING else 0.0
 
 
 def cluster_influences_of(correct: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """What each cluster of pairs adds to the error of each accuracy: its residuals over n · √(1 − its share of n).
+    """What each cluster of pairs adds to the error of each accuracy, so that Σ r rᵀ is the covariance without bias.
 
-    The adjustment is that of ``genies.evaluation.uncertainty.clustered_mean`` (CR2).
+    With w the cluster's share of the pairs, r is the sum of its residuals over n √((1 − 2w)(1 + Σ w² / (1 − 2w))).
+    That is Rao's estimate (Journal of the American Statistical Association 65, 1970) for a mean of clusters that may
+    differ in variance. CR2, which intervals use, is unbiased where the pairs of a cluster are independent; where they
+    go together and one cluster is large, its covariance is too small, and what is missing would count as wordings'.
 
     Args:
         correct: how right each pair is ranked by the fit of each wording and seed: 1, 0, or ½ for a tie; float64
@@ -47,15 +56,18 @@ def cluster_influences_of(correct: np.ndarray, cluster: np.ndarray) -> np.ndarra
         cluster: the cluster that each pair belongs to, int (n,).
 
     Returns:
-        float64 (wordings, seeds, clusters), clusters by their numbers.
+        float64 (wordings, seeds, clusters), clusters by their numbers; NaN where half of the pairs or more are of one
+        cluster, of which the others say too little.
     """
     n = correct.shape[-1]
     residual = (correct - correct.mean(axis=-1, keepdims=True)) / n
     order = np.argsort(cluster, kind="stable")
     _, begin, sizes = np.unique(cluster[order], return_index=True, return_counts=True)
-    # A single cluster has no residuals; nothing is estimated of it.
-    adjustment = np.sqrt(np.maximum(1 - sizes / n, 1 / n))
-    return np.add.reduceat(residual[..., order], begin, axis=-1) / adjustment
+    influences = np.add.reduceat(residual[..., order], begin, axis=-1)
+    if 2 * sizes.max() >= n:
+        return np.full_like(influences, np.nan)
+    remaining = 1 - 2 * sizes / n
+    return influences / np.sqrt(remaining * (1 + np.sum((sizes / n) ** 2 / remaining)))
 
 
 def crossed_components(accuracy: np.ndarray, influences: Sequence[np.ndarray]) -> Components | None:
@@ -66,8 +78,8 @@ def crossed_components(accuracy: np.ndarray, influences: Sequence[np.ndarray]) -
     be unequal. The mean squares of the accuracies, between wordings, between seeds and beyond both, are
     Var(wording) + Var(both) / S, Var(seed) + Var(both) / W and Var(both), each plus the same mean square of the
     errors that the sample of examples causes. The covariance of those errors is Σ r rᵀ over the influences r of the
-    clusters (Bell and McCaffrey, Survey Methodology 28, 2002). With clusters of equal size these are the estimates of
-    the analysis of variance, divided by the number of examples, and without bias.
+    clusters. With clusters of equal size these are the estimates of the analysis of variance, divided by the number of
+    examples. They have no bias, as long as large clusters are not ranked better or worse than small ones.
 
     Args:
         accuracy: of the fit of each wording and seed, float64 (W, S); or of each a mean over shifts.
@@ -75,10 +87,10 @@ def crossed_components(accuracy: np.ndarray, influences: Sequence[np.ndarray]) -
             mean over shifts, those of shifts with the same target are added, and divided by the number of shifts.
 
     Returns:
-        The components; None where there is one wording, or a distribution of one cluster.
+        The components; None where there is one wording, or where the influences of a distribution are not known.
     """
     wordings, seeds = accuracy.shape
-    if wordings < 2 or any(of_one.shape[-1] < 2 for of_one in influences):
+    if wordings < 2 or any(np.isnan(of_one).any() for of_one in influences):
         return None
     errors = np.sum([_mean_squares(of_one).sum(axis=-1) for of_one in influences], axis=0)
     # The first mean square, of the grand mean, says of accuracies nothing, and of errors what they share.

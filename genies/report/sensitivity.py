@@ -75,15 +75,10 @@ def wording_matters(variances: pl.DataFrame) -> str | None:
     if not means:
         return None
     first, more = means[0], f", the widest range of {counted(len(means), 'probe')}" if len(means) > 1 else ""
-    seeds = "" if first["seed_sd"] is None else f"{number(first['seed_sd'])} between seeds, "
-    beyond = [row["intervention"] for row in means if _beyond_examples(row)]
     text = (
         f"Under {counted(first['wordings'], 'wording')} of what it asks, mean accuracy over "
         f"{counted(first['shifts'], 'shift')} goes from {number(first['lowest'])} to {number(first['highest'])} with "
-        f"{first['intervention']}{more}. That of one fit has a standard deviation of {number(first['wording_sd'])} "
-        f"between wordings, {seeds}and {number(_of_examples(first))} between samples of test examples. "
-        f"{len(beyond)} of {len(means)} {'varies' if len(beyond) == 1 else 'vary'} more with the wording than with the "
-        f"sample of examples{': ' + listed(beyond) if beyond else ''}."
+        f"{first['intervention']}{more}. {_components(means)}"
     )
     if first["shifts"] > 1:
         widest = shifts[0]
@@ -92,6 +87,23 @@ def wording_matters(variances: pl.DataFrame) -> str | None:
             f"{widest['target']}: {number(widest['lowest'])} to {number(widest['highest'])}."
         )
     return text
+
+
+def _components(means: Sequence[Mapping[str, Any]]) -> str:
+    """Where the variance of the first row's accuracy comes from, and in how many rows wordings are most of it."""
+    first = means[0]
+    if first["wording_sd"] is None:  # the targets are the same for all
+        return (
+            "How much of it is due to the wordings is not known: half of a target's test pairs or more have one prompt."
+        )
+    seeds = "" if first["seed_sd"] is None else f"{number(first['seed_sd'])} between seeds, "
+    beyond = [row["intervention"] for row in means if _beyond_examples(row)]
+    return (
+        f"That of one fit has a standard deviation of {number(first['wording_sd'])} between wordings, {seeds}and "
+        f"{number(_of_examples(first))} between samples of test examples. {len(beyond)} of {len(means)} "
+        f"{'is' if len(beyond) == 1 else 'are'} estimated to vary more with the wording than with the sample of "
+        f"examples{': ' + listed(beyond) if beyond else ''}."
+    )
 
 
 def common_sizes(curves: pl.DataFrame) -> list[int]:
@@ -115,15 +127,14 @@ def _common(rows: pl.DataFrame, name: str, cells: int) -> list[int]:
     return rows.group_by(name).len().filter(pl.col("len") == cells)[name].sort().to_list()
 
 
-def _of_examples(row: Mapping[str, Any]) -> float | None:
-    """Standard deviation of one fit's accuracy between samples of test examples; None if not known."""
-    return None if row["example_sd"] is None else math.hypot(row["example_sd"], row["rest_sd"])
+def _of_examples(row: Mapping[str, Any]) -> float:
+    """Standard deviation of one fit's accuracy between samples of test examples."""
+    return math.hypot(row["example_sd"], row["rest_sd"])
 
 
 def _beyond_examples(row: Mapping[str, Any]) -> bool:
-    """Whether one fit's accuracy is known to vary more between wordings than between samples of test examples."""
-    of_wordings, of_examples = row["wording_sd"], _of_examples(row)
-    return of_wordings is not None and of_examples is not None and of_wordings > of_examples
+    """Whether one fit's accuracy is estimated to vary more between wordings than between samples of test examples."""
+    return bool(row["wording_sd"] > _of_examples(row))
 
 
 class _Difference(NamedTuple):

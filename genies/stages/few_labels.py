@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from genies.data.overlap import TrainingTexts, overlap
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs
 from genies.evaluation.tables.few_labels import CHOICES, NONE, TABLE
 from genies.interventions.base import Intervention
 from genies.interventions.steps.joined import KeptPairs
-from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
+from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed
 from genies.stages.refits import Probe, correct, on_sources, shown, summarized
 from genies.stages.splits import Splits
 
@@ -38,8 +39,8 @@ def write_few_labels(
     """Fit probes on the source's training pairs and a few of the target's, and test on the target.
 
     The target's pairs come from its training split: at random, or those between which the fit on the source alone is
-    least sure, both from the same pools, drawn by seed. Pairs whose prompts are in the target's test split are left
-    out. No text is read by a model.
+    least sure, both from the same pools, drawn by seed. Pairs whose prompt or text is in the target's test split are
+    left out. No text is read by a model.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of every shift.
@@ -99,14 +100,13 @@ class _Shift:
         """Read what the target has."""
         unfitted, test = probe.unfitted(), splits(target, "test")
         first, second = (splits(name, "train") for name in (source, target))
-        prompts = _prompts(second)
         return cls(
             probe=probe,
             name=f"{source} → {target}",
             training=training,
             others=shown(splits, unfitted, target, "train"),
-            clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, prompts)),
-            free=unseen(prompts, _prompts(test)),
+            clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, _prompts(second))),
+            free=clean_rows(second, test),
             tested=shown(splits, unfitted, target, "test"),
             target=test,
         )
@@ -138,7 +138,18 @@ class _Shift:
         return self.known[key]
 
 
+def clean_rows(training: SplitPairs, test: SplitPairs) -> np.ndarray:
+    """Rows of training pairs of which a test split shows nothing, as ``genies.data.overlap`` defines it, int64 (k,)."""
+    read = _filed(training)
+    found = overlap(training.framed.filed, sorted(set(read)), TrainingTexts.of(test.framed.filed, set(_filed(test))))
+    return np.flatnonzero(np.isin(read, found.example[~found.seen]))
+
+
+def _filed(split: SplitPairs) -> list[int]:
+    """The index in the file of each pair's example."""
+    return [split.framed.in_file(pair.example) for pair in split.pairs]
+
+
 def _prompts(split: SplitPairs) -> list[str]:
     """The prompt in the file of each pair's example."""
-    framed = split.framed
-    return [framed.filed[framed.in_file(pair.example)].prompt for pair in split.pairs]
+    return [split.framed.filed[index].prompt for index in _filed(split)]

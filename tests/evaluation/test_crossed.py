@@ -60,6 +60,26 @@ def test_planted_components_are_found_without_bias_where_clusters_are_unequal(se
         assert within_monte_carlo_error([getattr(one, name) for one in estimates], variance), name
 
 
+@pytest.mark.parametrize("sizes", [[60] + [1] * 80, [80, 60, 20, 10, 5, 4, 3, 2, 1, 1, 1, 1]])
+def test_one_large_prompt_whose_pairs_go_together_is_not_taken_for_an_effect_of_wordings_or_seeds(sizes: list[int]):
+    """Each wording is right on other prompts, as wholes; CR2 makes 0.08 between wordings of 60 + 80 pairs."""
+    rng, clusters, estimates = np.random.default_rng(9), len(sizes), []
+    cluster, squares = np.repeat(np.arange(clusters), sizes), np.sum(np.square(sizes)) / np.sum(sizes) ** 2
+    for _ in range(1000):
+        shared, own = rng.standard_normal((1, 1, clusters)), rng.standard_normal((4, 1, clusters))
+        noise = 0.2 * rng.standard_normal((4, 2, len(cluster)))
+        estimates.append(found((0.4 * shared + 0.3 * own)[..., cluster] + noise, cluster))
+    truth = {
+        "wording": 0.0,
+        "seed": 0.0,
+        "both": 0.0,
+        "example": 0.16 * squares,
+        "rest": 0.09 * squares + 0.04 / len(cluster),
+    }
+    for name, variance in truth.items():
+        assert within_monte_carlo_error([getattr(one, name) for one in estimates], variance), name
+
+
 def test_wordings_without_an_effect_have_none_though_their_accuracies_differ() -> None:
     """Right or wrong at random: the spread of accuracies is that of the examples, and is not taken for wordings'."""
     rng, estimates, spread = np.random.default_rng(6), [], []
@@ -113,5 +133,8 @@ def test_a_mean_over_shifts_counts_a_target_that_they_share_once_and_others_as_i
 def test_what_cannot_be_estimated_is_left_out() -> None:
     correct = np.ones((1, 3, len(CLUSTER)))
     assert crossed_components(correct.mean(axis=-1), [cluster_influences_of(correct, CLUSTER)]) is None
-    assert crossed_components(np.ones((2, 1)), [np.zeros((2, 1, 1))]) is None
-    assert [*map(standard_deviation, (0.04, -0.01, None))] == [pytest.approx(0.2), 0.0, None]
+    correct, halves = np.ones((2, 1, 8)), np.repeat([0, 1, 2], [4, 2, 2])
+    for cluster in (np.zeros(8, int), halves):
+        assert crossed_components(correct.mean(axis=-1), [cluster_influences_of(correct, cluster)]) is None
+    assert crossed_components(correct.mean(axis=-1), [cluster_influences_of(correct, np.arange(8) // 3)]) is not None
+    assert [*map(standard_deviation, (0.04, -0.01, 3e-32, None))] == [pytest.approx(0.2), 0.0, 0.0, None]

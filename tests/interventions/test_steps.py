@@ -113,6 +113,34 @@ def test_texts_that_are_there_several_times_count_as_often(shape):
     assert np.abs(once - weights).max() > 0.01
 
 
+@pytest.mark.parametrize("shape", [(40, 64), (40, 16)])
+def test_regressions_without_an_optimum_that_rounding_leaves_are_counted(shape, caplog):
+    """Texts of rank 2 whose labels nothing tells apart, so large that what float32 rounds off matters more."""
+    draw = np.random.default_rng(0)
+    texts, labels = draw.normal(size=(2, *shape)), np.tile([1, 0], shape[0] // 2)
+    logistic_regressions(texts, labels, 1.0, "corrected")
+    assert not caplog.messages
+    flat = draw.normal(size=(shape[0], 2)) @ draw.normal(size=(2, shape[1]))
+    texts[1] = (1e6 * flat).astype(np.float32)
+    weights, _ = logistic_regressions(texts, labels, 1.0, "corrected")
+    assert np.isfinite(weights).all()
+    (message,) = caplog.messages
+    assert message.startswith("1 of 2 logistic regressions have no optimum within 100 steps")
+
+
+def test_regressions_that_are_stopped_before_their_optimum_are_counted_unless_it_was_published_so(monkeypatch, caplog):
+    monkeypatch.setattr(selection, "LARGEST_HESSIAN", 10)
+    draw = np.random.default_rng(0)
+    texts, labels = draw.normal(size=(2, 60, 40)), np.arange(60) % 2
+    texts[1] *= np.exp(2 * draw.normal(size=40)) * 1e3
+    logistic_regressions(texts, labels, 1.0, "paper")
+    logistic_regressions(texts[:1], labels, 1.0, "corrected")
+    assert not caplog.messages
+    logistic_regressions(texts, labels, 1.0, "corrected")
+    (message,) = caplog.messages
+    assert message.startswith("1 of 2 logistic regressions on 60 texts were stopped after 1000 iterations")
+
+
 def test_texts_that_are_alike_at_one_site_alone_are_different_texts():
     draw = np.random.default_rng(3)
     texts, labels = draw.normal(size=(2, 40, 60)), np.arange(40) % 2

@@ -8,14 +8,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from genies.data.framing import Framed
+from genies.data.pairs import Pair
+from genies.data.reading import SplitPairs
+from genies.data.records import Example
 from genies.evaluation.tables.few_labels import NONE, RANDOM, UNCERTAIN
 from genies.interventions.arrays import ArrayPairs
 from genies.interventions.base import Intervention, Pairs
 from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.steps.joined import KeptPairs
 from genies.interventions.steps.split import folds
-from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed, unseen
-from genies.stages.few_labels import _Shift
+from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed
+from genies.stages.few_labels import _Shift, clean_rows
 from genies.stages.refits import Probe
 
 DIM = 40
@@ -148,6 +152,28 @@ def test_pairs_of_one_prompt_are_one_cluster_in_either_split_but_not_by_an_instr
     assert not set(of_source) & set(of_target)
 
 
-def test_pairs_whose_prompts_are_tested_are_not_taken():
-    assert unseen(["a", "b", "c"], ["b", "d"]).tolist() == [0, 2]
-    assert unseen(["Answer."] * 10, ["Answer."] * 10).tolist() == list(range(10))
+def split_of(texts: list[tuple[str, str, str]]) -> SplitPairs:
+    """Pairs of a prompt, a good and a worse response each."""
+    examples = [Example(prompt, tuple(responses), 0, (1,)) for prompt, *responses in texts]
+    pairs = [Pair(number, 0, 0, 1) for number in range(len(texts))]
+    return SplitPairs("other", Framed(examples, examples), pairs, np.ones(len(texts), bool))
+
+
+def test_pairs_whose_prompt_or_text_is_tested_are_not_taken():
+    tested = [("b", "yes", "no"), ("d", "yes", "no"), *(("Answer.", f"test {n}", f"worse {n}") for n in range(10))]
+    free = [("a", "yes", "no"), ("b", "other", "no"), *(("Answer.", f"train {n}", f"poor {n}") for n in range(10))]
+    assert clean_rows(split_of(free), split_of(tested)).tolist() == [0, *range(2, 12)]
+    # The instruction says nothing of a pair, but one of its responses does, whatever its label there.
+    free[3], free[4] = ("Answer.", "test 4", "poor"), ("Answer.", "worse 7", "poor")
+    assert clean_rows(split_of(free), split_of(tested)).tolist() == [0, 2, *range(5, 12)]
+
+
+def test_random_and_uncertain_choices_come_of_as_many_prompts_where_uncertainty_says_nothing():
+    """Prompts of four pairs each: the same number of labels must not be of fewer prompts because they are random."""
+    rng, cluster, prompts = np.random.default_rng(3), np.repeat(np.arange(60), 4), []
+    for draw in range(300):
+        orders = chosen_rows(rng.standard_normal(240), cluster, np.arange(240), draw)
+        prompts.append([len(np.unique(cluster[order[:8]])) for order in orders])
+    random, uncertain = np.array(prompts).T
+    assert abs(np.mean(random - uncertain)) < 4 * np.std(random - uncertain) / np.sqrt(300)
+    assert random.mean() > 7

@@ -145,22 +145,25 @@ def test_the_probe_that_depends_most_on_the_wording_is_named_with_its_spread() -
     assert text.startswith(
         "Under 4 wordings of what it asks, mean accuracy over 8 shifts goes from 0.450 to 0.600 with lat_stim_2, the "
         "widest range of 2 probes. That of one fit has a standard deviation of 0.060 between wordings, and 0.050 "
-        "between samples of test examples. 1 of 2 varies more with the wording than with the sample of examples: "
+        "between samples of test examples. 1 of 2 is estimated to vary more with the wording than with the sample of "
+        "examples: "
         "lat_stim_2."
     )
     assert text.endswith("with lat_stim_2 on source 0 → target 0: 0.450 to 0.600.")
     alone = str(wording_matters(wordings({"cra": (0.002, 0.001)}, SHIFTS[:1])["wording_variance"]))
-    assert alone.endswith("0 of 1 vary more with the wording than with the sample of examples.")
+    assert alone.endswith("0 of 1 are estimated to vary more with the wording than with the sample of examples.")
     assert wording_matters(VARIANCE.frame()) is None
 
 
-def test_seeds_are_named_where_there_are_several_and_nothing_is_claimed_of_one_cluster() -> None:
+def test_seeds_are_named_where_there_are_several_and_nothing_is_claimed_of_unknown_components() -> None:
     variances = wordings({"ccs": (0.05, 0.06)})["wording_variance"]
     assert "0.060 between wordings, 0.010 between seeds, and" in str(
         wording_matters(variances.with_columns(seed_sd=pl.lit(0.01), seeds=pl.lit(10)))
     )
     unknown = variances.with_columns(pl.lit(None, pl.Float64).alias(name) for name in SDS)
-    assert "0 of 1 vary" in str(wording_matters(unknown))
+    text = str(wording_matters(unknown))
+    assert "goes from 0.450 to 0.600 with ccs. How much of it is due to the wordings is not known: half of a" in text
+    assert "–" not in text and "estimated" not in text
 
 
 def test_wordings_have_a_panel_per_probe_and_a_sentence_in_front() -> None:

@@ -30,7 +30,7 @@ split that are mixed into the source's training pairs, each ``copies`` times, wh
 ``chosen`` is ``none`` (without any), ``random``, or ``uncertain`` (those between which the fit on the source alone is
 least sure). ``accuracy`` is on the target's test pairs, the mean over ``draws`` of pools to choose from, and
 ``accuracy_sd`` the standard deviation over them; ``low`` to ``high`` holds 95 % of what other test examples and other
-draws give."""
+draws give, and in the row ``none``, which has one draw, of what other test examples give."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

@@ -25,7 +25,8 @@ TABLE = Table(
 """Columns of ``learning_curves.csv``: a row per probe, source, target (also the source itself) and number of training
 pairs, ``size`` (more where the last prompt has several). ``accuracy`` is the mean over ``draws`` of these pairs,
 ``accuracy_sd`` the standard deviation over them; ``low`` to ``high`` holds 95 % of what other test examples and other
-draws give. The last row of a curve is the fit on all pairs, of which there is one draw."""
+draws give. The last row of a curve is the fit on all pairs, of which there is one draw, and its interval is for other
+test examples alone."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

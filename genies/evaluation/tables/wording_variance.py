@@ -30,7 +30,8 @@ published one counts) and ``seeds``, ``lowest`` and ``highest`` are those of sin
 others are standard deviations of the accuracy of one fit: between wordings, between seeds, of what a seed does under
 one wording alone (``both``), between samples of as many test examples as far as they change all fits alike
 (``example``), and as far as they do not (``rest``); see ``genies.evaluation.crossed``. One that is estimated below 0
-is 0. With one seed, ``seed_sd`` and ``both_sd`` are empty."""
+is 0. With one seed, ``seed_sd`` and ``both_sd`` are empty; all are where half of a target's test pairs or more have one
+prompt."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

@@ -25,7 +25,7 @@ TABLE = Table(
 """Columns of ``wordings.csv``: a row per probe, source, target (also the source itself) and wording; 0 is the
 published one, n the view ``<view>_n``. Fitted and tested under that wording, the probe has ``accuracy``, a mean over
 ``seeds`` (its own and ``further_seeds``), and ``accuracy_sd`` over them; ``low`` to ``high`` holds 95 % of what other
-test examples and other seeds give."""
+test examples and other seeds give; with one seed, whose spread is not known, of what other test examples give."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

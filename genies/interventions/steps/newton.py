@@ -7,12 +7,15 @@ texts are all that is needed of them (Rasmussen and Williams, Gaussian Processes
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from genies.interventions.steps.calibration import sigmoid
+
+log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-8
 """Largest gradient of the mean loss at which it ends."""
@@ -103,7 +106,7 @@ class _Regressions(ABC):
         """What Newton's method takes from each point; ``curvature`` is the second derivative, (m, n)."""
 
     def minimum(self, size: int) -> np.ndarray:
-        """Points with the least loss, float64 (s, size)."""
+        """Points with the least loss, float64 (s, size); a warning says of how many sites rounding hides it."""
         found, sites = np.zeros((len(self.texts), size)), np.arange(len(self.texts))
         for _ in range(STEPS):
             logits = self.logits(sites, found[sites])
@@ -111,7 +114,7 @@ class _Regressions(ABC):
             gradient, sizes = self.gradients(sites, found[sites], self.share * (probability - self.labels))
             steep = sizes > TOLERANCE
             if not steep.any():
-                break
+                return found
             if not steep.all():
                 sites, logits, probability, gradient = sites[steep], logits[steep], probability[steep], gradient[steep]
             points = found[sites]
@@ -124,6 +127,11 @@ class _Regressions(ABC):
                 step[worse] /= 2
                 change[worse] /= 2
             found[sites] = points - step
+        log.warning(
+            "%d of %d logistic regressions have no optimum within %d steps; features of these sites are too large for "
+            "their rank, and their accuracies are rough",
+            len(sites), len(found), STEPS,
+        )  # fmt: skip
         return found
 
     def of(self, sites: np.ndarray) -> np.ndarray:

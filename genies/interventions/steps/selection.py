@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,12 @@ from genies.interventions.steps.split import Part
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+log = logging.getLogger(__name__)
+
 LARGEST_HESSIAN = 1024
 """Numbers of a text, or texts, up to which Newton's method takes less time than steps without a Hessian."""
+ITERATIONS = 1000
+"""Of scikit-learn's solver, at most; published."""
 TOGETHER = 2**25
 """Bytes of the features of several layers that are solved for together, at most; a layer by itself may have more."""
 _known: ContextVar[dict[bytes, np.ndarray] | None] = ContextVar("accuracies of sites", default=None)
@@ -145,7 +150,8 @@ def logistic_regressions(
     """L2 logistic regressions of the same labels on the texts of several sites, each site by itself.
 
     Under ``paper`` the solver is that of the published code, which stops after 1,000 iterations; on an unscaled
-    residual stream it often does. ``corrected`` finds the optimum, by Newton's method.
+    residual stream it often does. ``corrected`` finds the optimum, by Newton's method. Beyond ``LARGEST_HESSIAN`` of
+    both texts and their numbers it takes that solver, too, and a warning says of how many sites it stopped.
 
     Args:
         texts: float (sites, n, dim).
@@ -159,20 +165,28 @@ def logistic_regressions(
     if protocol == "corrected" and min(texts.shape[1:]) <= LARGEST_HESSIAN:
         return regressions(texts, labels, strength)
     found = [_by_scikit_learn(of_site, labels, strength) for of_site in texts]
-    return np.stack([weights for weights, _ in found]), np.array([intercept for _, intercept in found])
+    stopped = sum(iterations >= ITERATIONS for *_, iterations in found)
+    if stopped and protocol == "corrected":
+        log.warning(
+            "%d of %d logistic regressions on %d texts were stopped after %d iterations, before their optimum; fewer "
+            "training pairs (limit) are fitted exactly, up to %d texts",
+            stopped, len(found), len(labels), ITERATIONS, LARGEST_HESSIAN,
+        )  # fmt: skip
+    return np.stack([weights for weights, *_ in found]), np.array([intercept for _, intercept, _ in found])
 
 
-def _by_scikit_learn(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+def _by_scikit_learn(texts: np.ndarray, labels: np.ndarray, strength: float) -> tuple[np.ndarray, float, int]:
+    """Weights, intercept, and how many iterations it took."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     # Until 1.4, and so in the published code, scikit-learn's loss was a sum over texts. It now is their mean, and the
     # default tolerance would stop on small activations before the first step.
-    model = LogisticRegression(C=strength, tol=1e-4 / len(texts), max_iter=1000)
+    model = LogisticRegression(C=strength, tol=1e-4 / len(texts), max_iter=ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(texts.astype(np.float64), labels)
-    return model.coef_[0], float(model.intercept_[0])
+    return model.coef_[0], float(model.intercept_[0]), int(model.n_iter_[0])
 
 
 def keep_best(accuracy: np.ndarray, kept: int, protocol: Protocols) -> np.ndarray:

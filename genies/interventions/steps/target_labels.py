@@ -23,17 +23,19 @@ def chosen_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the target's training pairs in the order in which they are taken, both int64 (m,).
 
-    A pool of ``POOL_SHARE`` of the rows is drawn by seed. The first order is that of the draw. The second takes first
-    the pairs of the pool between which the fit on the source is least sure: those of the smallest absolute advantage.
+    A pool of ``POOL_SHARE`` of the rows is drawn by seed, prompt by prompt. The first order is a random one of its
+    pairs. The second takes first those between which the fit on the source is least sure: those of the smallest
+    absolute advantage. Both take single pairs: were all pairs of a prompt taken at random, the same number of them
+    would come of fewer prompts, and choosing by anything would seem to help.
 
     Args:
         advantage: score of the first minus that of the second response under the fit on the source, float64 (n,).
-        cluster: number of each pair's cluster, int64 (n,); in the draw its pairs follow each other.
+        cluster: number of each pair's cluster, int64 (n,).
         free: rows that may be taken, int64 (k,).
         seed: of the draw.
     """
     order = free[drawn_order(cluster[free], seed)]
-    pool = order[: math.ceil(POOL_SHARE * len(order))]
+    pool = np.random.default_rng([seed, 1]).permutation(order[: math.ceil(POOL_SHARE * len(order))])
     return pool, pool[np.argsort(np.abs(advantage[pool]), kind="stable")]
 
 
@@ -89,14 +91,3 @@ def joint_clusters(
         number: known[prompt] for prompt, number in zip(others, of_target.tolist(), strict=True) if prompt in shared
     }
     return of_source, np.array([numbers[number] for number in of_target.tolist()], np.int64)
-
-
-def unseen(prompts: Sequence[str], tested: Sequence[str]) -> np.ndarray:
-    """Rows of training pairs whose prompts no test pair has, int64 (k,); instructions of a split count for nothing.
-
-    Args:
-        prompts: of the training pairs.
-        tested: of the test pairs.
-    """
-    known = set(tested) - instructions(tested) - instructions(prompts)
-    return np.flatnonzero([prompt not in known for prompt in prompts])
