@@ -113,15 +113,16 @@ def test_texts_that_are_there_several_times_count_as_often(shape):
     assert np.abs(once - weights).max() > 0.01
 
 
+@pytest.mark.parametrize("scale", [1e6, 1e10])
 @pytest.mark.parametrize("shape", [(40, 64), (40, 16)])
-def test_regressions_without_an_optimum_that_rounding_leaves_are_counted(shape, caplog):
+def test_regressions_without_an_optimum_that_rounding_leaves_are_counted(shape, scale, caplog):
     """Texts of rank 2 whose labels nothing tells apart, so large that what float32 rounds off matters more."""
     draw = np.random.default_rng(0)
     texts, labels = draw.normal(size=(2, *shape)), np.tile([1, 0], shape[0] // 2)
     logistic_regressions(texts, labels, 1.0, "corrected")
     assert not caplog.messages
     flat = draw.normal(size=(shape[0], 2)) @ draw.normal(size=(2, shape[1]))
-    texts[1] = (1e6 * flat).astype(np.float32)
+    texts[1] = (scale * flat).astype(np.float32)
     weights, _ = logistic_regressions(texts, labels, 1.0, "corrected")
     assert np.isfinite(weights).all()
     (message,) = caplog.messages

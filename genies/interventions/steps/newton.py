@@ -118,7 +118,9 @@ class _Regressions(ABC):
             if not steep.all():
                 sites, logits, probability, gradient = sites[steep], logits[steep], probability[steep], gradient[steep]
             points = found[sites]
-            step = self.step(sites, points, gradient, self.share * probability * (1 - probability))
+            with np.errstate(over="ignore", invalid="ignore"):
+                step = self.step(sites, points, gradient, self.share * probability * (1 - probability))
+            step[~np.isfinite(step).all(axis=1)] = 0
             change, before = self.logits(sites, step), self._losses(points, logits)
             for _ in range(HALVINGS):
                 worse = self._losses(points - step, logits - change) > before * (1 + ROUNDING)
