@@ -43,6 +43,8 @@ Real = Annotated[float, BeforeValidator(a_number)]
 
 LEAST_PAIRS = 8
 """Training pairs that probes are fitted on at least: folds, and splits of these, need some prompts."""
+MOST_PAIRS = 1_000_000
+"""More than any split has: a number that is larger is a slip."""
 MOST_PERMUTATIONS = 10_000
 """All are computed at once; more would take more memory than their job asks for."""
 
@@ -82,7 +84,7 @@ class Mixture(Section):
 class LearningCurves(Section):
     """Fits of probes on fewer training pairs."""
 
-    sizes: tuple[Annotated[int, Whole(LEAST_PAIRS)], ...] = Field(
+    sizes: tuple[Annotated[int, Whole(LEAST_PAIRS, MOST_PAIRS)], ...] = Field(
         (10, 20, 40, 80, 160, 320),
         min_length=1,
         description="Numbers of training pairs; those that a source has no more of are left out, and all pairs come "
@@ -94,14 +96,14 @@ class LearningCurves(Section):
 class FewLabels(Section):
     """Fits of probes on a source's training pairs and a few of the target's."""
 
-    counts: tuple[PositiveInt, ...] = Field(
+    counts: tuple[Annotated[int, Whole(1, MOST_PAIRS)], ...] = Field(
         (1, 8, 16, 32, 64),
         min_length=1,
         description="Numbers of target pairs; those that three quarters of the target's training split do not hold are "
         "left out.",
     )
     draws: Annotated[int, Whole(2, 1_000)] = Field(5, description="How often pairs are drawn for each number.")
-    copies: PositiveInt = Field(
+    copies: Annotated[int, Whole(1, MOST_PAIRS)] = Field(
         8,
         description="How often each target pair is there, where each of the source's is there once; less often where "
         "the target's would outnumber them.",
