@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import read_evaluation
-from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
+from genies.evaluation.jackknife import FEWEST_SOURCES, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import (
     REGRESSION,
@@ -21,9 +21,9 @@ from genies.evaluation.prediction import (
     Predicted,
     Shift,
     alarm_rates,
+    between,
     chosen,
     predicting,
-    related,
     smallest_batch,
 )
 from genies.evaluation.scored import Scored, scored
@@ -184,8 +184,8 @@ def load_alarm(
     made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
-            f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
-            f"{source}, so there is no alarm; add shifts of other distributions to the run"
+            f"{folder / predictions.TABLE.file}: the shifts that share no distribution with {source} have "
+            f"fewer than {FEWEST_SOURCES} sources, so there is no alarm; add shifts of other distributions to the run"
         )
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(
@@ -236,7 +236,7 @@ def _observed(table: pl.DataFrame, methods: tuple[str, ...]) -> Observed:
         place = shifts.index(_shift(row)), methods.index(row["intervention"])
         values[place] = [np.nan if row[name] is None else row[name] for name in QUANTITIES]
         accuracy[place] = row["accuracy"]
-    return Observed(values, accuracy, np.array([[related(one, other) for other in shifts] for one in shifts]))
+    return Observed(values, accuracy, *between(shifts))
 
 
 def _shift(row: Mapping[str, Any]) -> Shift:

@@ -52,6 +52,12 @@ def related(one: Shift, other: Shift) -> bool:
     return not {*one}.isdisjoint(other)
 
 
+def between(shifts: Sequence[Shift]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each two of g shifts are related, bool (g, g), and numbers of their sources, int64 (g,)."""
+    alike = np.array([[related(one, other) for other in shifts] for one in shifts])
+    return alike, np.unique([source for source, _, _ in shifts], return_inverse=True)[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Cells:
     """The cells of a model of which single pairs are known: g shifts, m methods.
@@ -115,10 +121,10 @@ class Cells:
     def observed(self) -> Observed:
         """What there is to learn from; a cell counts where the accuracy on its source is known, too."""
         if not self.shifts:
-            return Observed(np.empty((0, 0, len(QUANTITIES))), np.empty((0, 0)), np.empty((0, 0), bool))
+            nothing = np.empty((0, 0, len(QUANTITIES))), np.empty((0, 0)), np.empty((0, 0), bool)
+            return Observed(*nothing, np.empty(0, np.int64))
         values = np.stack([self.quantities(number) for number in range(len(self.shifts))])
-        alike = np.array([[related(one, other) for other in self.shifts] for one in self.shifts])
-        return Observed(values, self.accuracy, alike)
+        return Observed(values, self.accuracy, *between(self.shifts))
 
 
 @dataclass(frozen=True, eq=False)
