@@ -192,7 +192,11 @@ class Jackknives:
             if not rest.any():
                 continue
             fit = self._fit(rest)
-            yield int(shift), fit, np.abs(fit.predict(self._observed.quantities[shift]) - self._observed.accuracy[shift])
+            yield (
+                int(shift),
+                fit,
+                np.abs(fit.predict(self._observed.quantities[shift]) - self._observed.accuracy[shift]),
+            )
 
     def _fit(self, chosen: np.ndarray) -> Regression:
         key = chosen.tobytes()

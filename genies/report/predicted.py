@@ -36,6 +36,9 @@ NOT_BEATEN = {
 }
 """Which trivial predictor is not beaten, by verdict; neither under any other one."""
 
+BY_NAME = " Texts were not compared here, so what is alike under two names is not held out."
+"""Of results without texts, such as published ones."""
+
 
 def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
     """Whether accuracy can be predicted without labels of the target, and how good the alarm is; None if not tried.
@@ -116,5 +119,7 @@ def prediction_boards(tables: Tables) -> list[dict[str, Any]]:
         alarms = tables["prediction_alarms"].filter(model=model)
         rows = [{**row, "name": NAMES.get(row["predictor"], row["predictor"])} for row in own.to_dicts()]
         says = without_labels(own, alarms)
+        if says and not len(tables["overlap"]):
+            says += BY_NAME
         boards.append({"model": model, "says": says, "rows": rows, "alarms": alarms.to_dicts()})
     return boards

@@ -19,9 +19,9 @@ from genies.evaluation.prediction import (
     alarm_rates,
     chosen,
     errors,
-    related,
     smallest_batch,
 )
+from genies.evaluation.related import related
 from genies.evaluation.tables import NAMES
 from genies.evaluation.unlabelled import QUANTITIES
 
@@ -208,3 +208,17 @@ def test_intervals_cover_sources_where_shifts_go_together_by_source_and_one_sour
         covered.append((of_worlds.mean(), 3 * of_worlds.std() / np.sqrt(worlds)))
     (by_source, error), (by_shift, other_error) = covered
     assert by_source >= 0.9 - error and by_shift + other_error < 0.9, covered
+
+
+def test_a_copy_of_a_target_under_another_name_is_not_learned_from() -> None:
+    """Whatever accuracy the copy has, predictions for the target are the same; by names alone they are not."""
+    metrics, scores = world(14, 60, 1.0, 1)
+    changed = metrics.with_columns(
+        generalization_accuracy=pl.when(target="t1").then(0.01).otherwise("generalization_accuracy")
+    )
+    for names, same in (({"t0": "t1", "t1": "t1"}, True), ({}, False)):
+        runs = [Measurements(pl.DataFrame(), table, scores, names=names) for table in (metrics, changed)]
+        found = [run["predictions"].filter(target="t0", predictor="regression") for run in runs]
+        assert found[0]["unrelated_shifts"].unique().to_list() == [12 if same else 13]
+        assert found[0]["predicted"].equals(found[1]["predicted"]) is same
+        assert found[0]["mean_elsewhere"].equals(found[1]["mean_elsewhere"]) is same
