@@ -13,19 +13,18 @@ from numpy.typing import ArrayLike
 
 from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import read_evaluation
-from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
+from genies.evaluation.jackknife import FEWEST_SOURCES, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import (
     REGRESSION,
     TOO_FEW,
     Predicted,
-    Shift,
     alarm_rates,
     chosen,
     predicting,
-    related,
     smallest_batch,
 )
+from genies.evaluation.related import SHARED, Names, Shift, between, one_name
 from genies.evaluation.scored import Scored, scored
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
@@ -180,12 +179,13 @@ def load_alarm(
             "the run"
         )
     panel = Panel.of({name: _judged(folder, model, name, source) for name in on_source})
-    observed, of_source = _observed(table, methods), _related_to(table, source)
+    names = one_name(SHARED.read(folder))
+    observed, of_source = _observed(table, methods, names), _related_to(table, source, names)
     made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
-            f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
-            f"{source}, so there is no alarm; add shifts of other distributions to the run"
+            f"{folder / predictions.TABLE.file}: the shifts that share no distribution with {source} have "
+            f"fewer than {FEWEST_SOURCES} sources, so there is no alarm; add shifts of other distributions to the run"
         )
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(
@@ -227,7 +227,7 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
     raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")
 
 
-def _observed(table: pl.DataFrame, methods: tuple[str, ...]) -> Observed:
+def _observed(table: pl.DataFrame, methods: tuple[str, ...], names: Names) -> Observed:
     """The run's cells, from the rows of one predictor."""
     shifts = _shifts(table)
     values = np.full((len(shifts), len(methods), len(QUANTITIES)), np.nan)
@@ -236,7 +236,7 @@ def _observed(table: pl.DataFrame, methods: tuple[str, ...]) -> Observed:
         place = shifts.index(_shift(row)), methods.index(row["intervention"])
         values[place] = [np.nan if row[name] is None else row[name] for name in QUANTITIES]
         accuracy[place] = row["accuracy"]
-    return Observed(values, accuracy, np.array([[related(one, other) for other in shifts] for one in shifts]))
+    return Observed(values, accuracy, *between(shifts, names))
 
 
 def _shift(row: Mapping[str, Any]) -> Shift:
@@ -247,8 +247,9 @@ def _shifts(table: pl.DataFrame) -> list[Shift]:
     return list(dict.fromkeys(_shift(row) for row in table.iter_rows(named=True)))
 
 
-def _related_to(table: pl.DataFrame, source: str) -> np.ndarray:
-    return np.array([source in shift for shift in _shifts(table)])
+def _related_to(table: pl.DataFrame, source: str, names: Names) -> np.ndarray:
+    own = names.get(source, source)
+    return np.array([own in {names.get(name, name) for name in shift} for shift in _shifts(table)])
 
 
 def _anything(methods: tuple[str, ...]) -> np.ndarray:

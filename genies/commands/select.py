@@ -11,6 +11,7 @@ import polars as pl
 
 from genies.errors import ConfigError
 from genies.evaluation.choice import choices
+from genies.evaluation.related import SHARED, one_name
 from genies.evaluation.table import write_csv
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report.tables import Tables
@@ -24,6 +25,9 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
     there (optimism). Interventions are compared with those that saw the same. Several runs of one model, such as runs
     with other parameters, are chosen from together.
 
+    Distributions that share more than a tenth of their test texts count as one. Where a folder has no
+    ``shared_texts.csv``, as of published results, they are known by their names alone.
+
     Args:
         *runs: folders of results, of runs over more shifts than the benchmark's, or of `genies published`.
         benchmark: name of the shifts that are reported on.
@@ -36,7 +40,11 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
     if not runs:
         raise ConfigError("select: name the folder of a run's results, such as results/published69")
     tables = {folder.resolve(): Tables.of_run(folder, earlier=True) for folder in runs}
-    found = pl.concat(choices(*_candidates(tables, model), benchmark) for model in _models(tables))
+    unknown = [str(folder) for folder in tables if not (folder / SHARED.file).is_file()]
+    names = one_name(pl.concat(SHARED.read(folder) for folder in tables))
+    found = pl.concat(choices(*_candidates(tables, model), benchmark, names) for model in _models(tables))
+    if unknown:
+        print(f"{', '.join(unknown)}: texts were not compared, so distributions are known by their names alone")
     for row in found.iter_rows(named=True):
         print(*_lines(row, benchmark), sep="\n")
     if output:

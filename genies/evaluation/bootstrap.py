@@ -18,7 +18,7 @@ import polars as pl
 from genies.data.pairs import text_seed
 from genies.evaluation.averages import CAPABILITY, DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
-from genies.evaluation.draws import ENDS, blocks, drawn_clusters, too_even
+from genies.evaluation.draws import ENDS, blocks, drawn_clusters, percentiles, too_even
 from genies.evaluation.metrics import BASELINE, correctness
 from genies.evaluation.ratios import Estimate, difference, fieller, ratio_interval
 from genies.evaluation.scored import Key, Scored
@@ -101,7 +101,7 @@ def _from_intervals(draws: _Draws, row: Mapping, name: str, baseline: str) -> tu
     drawn = [draws.elicited(row, intervention) for intervention in used]
     capability = _drawn_capability(draws, row)
     varied = [values for values in (*drawn, capability) if isinstance(values, np.ndarray)]
-    if not any(too_even(values) for values in varied):
+    if not any(too_even(percentiles(values)) for values in varied):
         return None
     pairs = [draws.compared(row, intervention) for intervention in used]
     parts = [Estimate(m.accuracy, *m.interval(), d) for m, d in zip(pairs, drawn, strict=True) if m and d is not None]

@@ -17,6 +17,7 @@ from genies.errors import DataError
 from genies.evaluation.averages import interval_columns
 from genies.evaluation.classes import UNKNOWN, Classes
 from genies.evaluation.metrics import NULL
+from genies.evaluation.related import APART, Names
 from genies.evaluation.uncertainty import clustered_mean
 
 Place = tuple[str, str]
@@ -39,19 +40,26 @@ themselves, and ``optimism`` is how much higher that is. Intervals are for new s
 ``degrees_of_freedom``. ``incomplete`` names interventions that lack one of the shifts, and are no candidates."""
 
 
-def apart(shifts: Collection[Place], reported: Collection[Place]) -> list[Place]:
-    """Those of some shifts that have no distribution in common with others, as source or as target, sorted."""
-    used = {name for place in reported for name in place}
-    return sorted(place for place in shifts if not used & {*place})
+def apart(shifts: Collection[Place], reported: Collection[Place], names: Names = APART) -> list[Place]:
+    """Those of some shifts that have no distribution in common with others, as source or as target, sorted.
+
+    Args:
+        shifts: some shifts.
+        reported: the others.
+        names: one for all distributions that have the same texts.
+    """
+    used = {names.get(name, name) for place in reported for name in place}
+    return sorted(place for place in shifts if not used & {names.get(name, name) for name in place})
 
 
-def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str) -> pl.DataFrame:
+def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str, names: Names = APART) -> pl.DataFrame:
     """Choose an intervention of each class for each model; columns as in ``CHOICES``.
 
     Args:
         metrics: columns as in ``genies.evaluation.tables.generalization_metrics.TABLE``.
         classes: of the interventions.
         benchmark: name of the set of shifts that is reported on.
+        names: as ``apart`` takes them.
 
     Raises:
         DataError: there is no such benchmark, or no shift apart from it.
@@ -64,7 +72,7 @@ def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str) -> pl.DataF
         if not reported:
             raise DataError(f"{model}: no shift of its results is of the benchmark {benchmark}; name another one")
         others = {*own.select("source", "target").iter_rows()} - {*reported}
-        there = apart(others, reported)
+        there = apart(others, reported, names)
         if not there:
             beyond = f"none of the {len(others)} shifts beyond {benchmark} has distributions of its own"
             raise DataError(
@@ -76,10 +84,10 @@ def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str) -> pl.DataF
             "intervention", "source", "target", "generalization_accuracy"
         ).iter_rows():
             accuracy.setdefault(name, {})[source, target] = value
-        for saw, names in _by_class(accuracy, classes).items():
-            whole = {name: accuracy[name] for name in names if {*there, *reported} <= accuracy[name].keys()}
+        for saw, members in _by_class(accuracy, classes).items():
+            whole = {name: accuracy[name] for name in members if {*there, *reported} <= accuracy[name].keys()}
             row = {"model": model, "saw": saw, "candidates": len(whole), "dropped": len(others) - len(there)}
-            row["incomplete"] = ", ".join(name for name in names if name not in whole) or None
+            row["incomplete"] = ", ".join(name for name in members if name not in whole) or None
             rows.append({**row, **(choice(whole, there, reported) if whole else {})})
     return pl.DataFrame(rows, schema=CHOICES)
 

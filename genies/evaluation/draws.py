@@ -43,13 +43,26 @@ def blocks(resamples: int, width: int, most: int = BLOCK) -> list[slice]:
     return [slice(begin, begin + rows) for begin in range(0, resamples, rows)]
 
 
-def too_even(drawn: np.ndarray) -> bool:
+def percentiles(drawn: np.ndarray) -> Interval:
+    """Those of a 95 % interval, of a figure's draws, float64 (draws,)."""
+    low, high = (float(end) for end in np.quantile(drawn, ENDS))
+    return low, high
+
+
+def spanned(one: Interval, other: Interval) -> Interval:
+    """The interval that holds both."""
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
+def too_even(ends: Interval) -> bool:
     """Whether one draw in 40 has no wrong pair, or no right one, or hardly any draw differs from the others.
 
     Of 60 pairs that holds where at most three are wrong.
+
+    Args:
+        ends: percentiles of the draws of a share.
     """
-    low, high = np.quantile(drawn, ENDS)
-    return bool(low <= 0 or high >= 1 or low == high)
+    return ends[0] <= 0 or ends[1] >= 1 or ends[0] == ends[1]
 
 
 def share_interval(drawn: np.ndarray, otherwise: Callable[[], Interval]) -> Interval:
@@ -59,10 +72,8 @@ def share_interval(drawn: np.ndarray, otherwise: Callable[[], Interval]) -> Inte
         drawn: the share in each draw, float64 (draws,).
         otherwise: gives an interval that holds there.
     """
-    if too_even(drawn):
-        return widened(drawn, otherwise())
-    low, high = (float(end) for end in np.quantile(drawn, ENDS))
-    return low, high
+    ends = percentiles(drawn)
+    return spanned(ends, otherwise()) if too_even(ends) else ends
 
 
 def widened(drawn: np.ndarray, other: Interval) -> Interval:
@@ -70,8 +81,7 @@ def widened(drawn: np.ndarray, other: Interval) -> Interval:
 
     Percentiles are too narrow for few clusters, or a few that hold most of the texts.
     """
-    low, high = (float(end) for end in np.quantile(drawn, ENDS))
-    return min(low, other[0]), max(high, other[1])
+    return spanned(percentiles(drawn), other)
 
 
 def difference_interval(one: Estimate, share: Estimate) -> Interval:
@@ -83,8 +93,8 @@ def difference_interval(one: Estimate, share: Estimate) -> Interval:
         one: with its interval and draws.
         share: likewise.
     """
-    low, high = (float(end) for end in np.quantile(one.drawn - share.drawn, ENDS))
-    if not too_even(share.drawn):
-        return low, high
+    ends = percentiles(one.drawn - share.drawn)
+    if not too_even(percentiles(share.drawn)):
+        return ends
     wider = difference(one, share)
-    return min(low, wider.low), max(high, wider.high)
+    return spanned(ends, (wider.low, wider.high))

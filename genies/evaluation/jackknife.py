@@ -3,7 +3,8 @@
 The regression is linear within methods: accuracy minus the method's mean, on quantities minus their means for the
 method, with one set of coefficients for all methods. Shrunken to nothing, it predicts the method's mean. Intervals are
 those of the jackknife+ (Barber, Candès, Ramdas and Tibshirani 2021, arXiv 1905.02928), with whole shifts left out, and
-with each of them all that are related to it.
+with each of them all that are related to it. Shifts of one source go together, so a source counts once, however many
+shifts it has (hierarchical jackknife+: Lee, Barber and Willett 2023, arXiv 2306.06342).
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.9
-"""Of the intervals. 95 % would need 19 unrelated shifts for every one."""
-FEWEST_SHIFTS = 9
-"""Unrelated shifts from which on the jackknife+ has a finite interval of 90 %: ⌊0.1 (n + 1)⌋ ≥ 1."""
+"""Of the intervals. 95 % would need unrelated shifts of 19 sources for every one."""
+FEWEST_SOURCES = 9
+"""Sources of unrelated shifts from which on the jackknife+ has a finite interval of 90 %: k / (k + 1) ≥ 0.9."""
 PENALTY = 2.0
 """Ridge penalty per quantity, of standardized quantities and rows whose weights sum to 1 in each shift. Where p
 unrelated quantities explain a share R² of the variance, the best penalty is p (1 − R²) / R²; here R² = 1/3. It was set
@@ -31,11 +32,13 @@ class Observed:
         quantities: float64 (g, m, q); NaN where one is not known.
         accuracy: float64 (g, m); NaN where there is no such cell.
         related: whether two shifts have a distribution in common, bool (g, g).
+        source: number of each shift's source, int (g,).
     """
 
     quantities: np.ndarray
     accuracy: np.ndarray
     related: np.ndarray
+    source: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,20 +97,22 @@ class Jackknife:
         without: fits without one of them and what is related to that one.
         residuals: absolute errors of each of these on the shift that it leaves out, float64 (n, m); NaN where there is
             no such cell.
+        source: number of the source of each of these shifts, int (n,).
     """
 
     whole: Regression
     without: tuple[Regression, ...]
     residuals: np.ndarray
+    source: np.ndarray
 
     def predict(self, quantities: np.ndarray) -> np.ndarray:
         """Accuracies within [0, 1], float64 (m,), of quantities (m, q)."""
         return np.clip(self.whole.predict(quantities), 0, 1)
 
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few shifts for one."""
+        """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few sources for one."""
         predicted = np.array([one.predict(quantities) for one in self.without]).reshape(-1, len(quantities))
-        return _ends(predicted, self.residuals, len(quantities))
+        return _ends(predicted, self.residuals, self.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,15 +123,18 @@ class Direct:
         quantity: its number.
         residuals: absolute errors on n shifts that are not related to the predicted one, float64 (n, m); NaN where
             there is no such cell.
+        source: number of the source of each of these shifts, int (n,).
     """
 
     quantity: int
     residuals: np.ndarray
+    source: np.ndarray
 
     @classmethod
     def of(cls, observed: Observed, related: np.ndarray, quantity: int) -> Direct:
         """What predicts a shift, by whether each observed one is related to it, bool (g,)."""
-        return cls(quantity, np.abs(observed.quantities[~related][..., quantity] - observed.accuracy[~related]))
+        residuals = np.abs(observed.quantities[~related][..., quantity] - observed.accuracy[~related])
+        return cls(quantity, residuals, observed.source[~related])
 
     def predict(self, quantities: np.ndarray) -> np.ndarray:
         """As of ``Jackknife``."""
@@ -135,20 +143,30 @@ class Direct:
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As of ``Jackknife``."""
         centers = np.broadcast_to(quantities[:, self.quantity], self.residuals.shape)
-        return _ends(centers, self.residuals, len(quantities))
+        return _ends(centers, self.residuals, self.source)
 
 
-def _ends(centers: np.ndarray, margins: np.ndarray, methods: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the intervals of so many methods from n centres and margins of each, float64 (n, m)."""
-    low, high = (np.full(methods, np.nan) for _ in range(2))
-    for method in range(methods):
+def _ends(centers: np.ndarray, margins: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals of m methods from n centres and margins of each, float64 (n, m), and their sources (n,)."""
+    low, high = (np.full(margins.shape[1], np.nan) for _ in range(2))
+    for method in range(margins.shape[1]):
         known = ~np.isnan(margins[:, method] + centers[:, method])
         center, margin = centers[known, method], margins[known, method]
-        outside = int(np.floor((1 - LEVEL) * (len(center) + 1) + 1e-9))
-        if outside >= 1:
-            low[method] = np.sort(center - margin)[outside - 1]
-            high[method] = np.sort(center + margin)[-outside]
+        low[method] = -_reached(margin - center, source[known])
+        high[method] = _reached(center + margin, source[known])
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def _reached(values: np.ndarray, source: np.ndarray) -> float:
+    """The least value that ``LEVEL`` of all are no larger than, each of k sources and infinity counting 1 / (k + 1).
+
+    NaN where that is infinity.
+    """
+    _, place, sizes = np.unique(source, return_inverse=True, return_counts=True)
+    order = np.argsort(values)
+    below = np.cumsum(1 / sizes[place[order]]) / (len(sizes) + 1)
+    number = int(np.searchsorted(below, LEVEL - 1e-9))
+    return float(values[order[number]]) if number < len(values) else np.nan
 
 
 class Jackknives:
@@ -162,16 +180,23 @@ class Jackknives:
         """What predicts a shift, by whether each observed one is related to it, bool (g,)."""
         chosen = ~related
         left_out = [*self._left_out(chosen)]
-        residuals = np.array([residual for _, residual in left_out]).reshape(-1, self._observed.accuracy.shape[1])
-        return Jackknife(self._fit(chosen), tuple(fit for fit, _ in left_out), residuals)
+        shifts = np.array([shift for shift, _, _ in left_out], np.int64)
+        residuals = np.array([own for _, _, own in left_out]).reshape(-1, self._observed.accuracy.shape[1])
+        return Jackknife(
+            self._fit(chosen), tuple(fit for _, fit, _ in left_out), residuals, self._observed.source[shifts]
+        )
 
-    def _left_out(self, chosen: np.ndarray) -> Iterator[tuple[Regression, np.ndarray]]:
+    def _left_out(self, chosen: np.ndarray) -> Iterator[tuple[int, Regression, np.ndarray]]:
         for shift in np.flatnonzero(chosen):
             rest = chosen & ~self._observed.related[shift]
             if not rest.any():
                 continue
             fit = self._fit(rest)
-            yield fit, np.abs(fit.predict(self._observed.quantities[shift]) - self._observed.accuracy[shift])
+            yield (
+                int(shift),
+                fit,
+                np.abs(fit.predict(self._observed.quantities[shift]) - self._observed.accuracy[shift]),
+            )
 
     def _fit(self, chosen: np.ndarray) -> Regression:
         key = chosen.tobytes()

@@ -19,6 +19,7 @@ from genies.evaluation.capability import CleanCapabilities
 from genies.evaluation.classes import Classes
 from genies.evaluation.evaluations import Fits, tabulate
 from genies.evaluation.prediction import Predictions, predictions_by_model
+from genies.evaluation.related import Names
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.table import Table
 
@@ -49,6 +50,7 @@ class Measurements:
         own_scores: examples of the targets that are benchmarks with a score of their own, by name.
         tuned: by model of the run that was tuned from another one of it, the name of that one.
         classes: of the interventions, by what they saw.
+        names: one for all distributions that have the same texts (``genies.evaluation.related``).
     """
 
     cells: pl.DataFrame
@@ -64,6 +66,7 @@ class Measurements:
     own_scores: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     tuned: Mapping[str, str] = field(default_factory=dict)
     classes: Classes = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
     _made: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> pl.DataFrame:
@@ -85,7 +88,7 @@ class Measurements:
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
         """What could be said of each cell without its target's labels, by model."""
-        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed, self.classes)
+        return predictions_by_model(self.metrics, self.surface, self.scores, self.seed, self.classes, self.names)
 
     @cached_property
     def _by_cell(self) -> dict[str, pl.DataFrame]:

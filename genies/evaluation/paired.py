@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from genies.evaluation.simultaneous import ROUNDING
-from genies.evaluation.uncertainty import clustered_variance
+from genies.evaluation.uncertainty import clustered_mean
 
 
 def paired_p(difference: ArrayLike, clusters: ArrayLike, seed_variance: float = 0.0) -> float | None:
     """Two-sided p-value of Student's t test of a mean difference, by clusters of pairs.
+
+    Error and degrees of freedom are those of ``clustered_mean``, which hold where a cluster has most of the pairs.
 
     Where all differences are the same, t has no variance to divide by. The p-value is then that of the exact test that
     flips signs (Fisher, The design of experiments, 1935, section 21): 2^(1 − k) for k clusters, 1 for differences of 0.
@@ -26,15 +28,13 @@ def paired_p(difference: ArrayLike, clusters: ArrayLike, seed_variance: float = 
     Returns:
         None for a single cluster.
     """
-    values = np.asarray(difference, np.float64)
-    cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    k, mean = int(cluster.max()) + 1, float(values.mean())
-    if k < 2:
+    found = clustered_mean(difference, clusters)
+    if found.standard_error is None or found.degrees_of_freedom is None:
         return None
-    error = float(np.sqrt(clustered_variance(values, cluster) + seed_variance))
+    error = float(np.hypot(found.standard_error, np.sqrt(seed_variance)))
     if error < ROUNDING:
-        return 1.0 if abs(mean) < ROUNDING else 2.0 ** (1 - k)
-    return float(2 * special.stdtr(k - 1, -abs(mean) / error))
+        return 1.0 if abs(found.mean) < ROUNDING else 2.0 ** (1 - found.clusters)
+    return float(2 * special.stdtr(found.degrees_of_freedom, -abs(found.mean) / error))
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

@@ -10,7 +10,7 @@ they also say on the new one."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -21,12 +21,11 @@ import polars as pl
 from genies.evaluation.classes import Classes, without_target_labels
 from genies.evaluation.jackknife import Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import NULL
+from genies.evaluation.related import APART, Names, Shift, between
 from genies.evaluation.scored import Key, Scored
 from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
 from genies.evaluation.unlabelled import QUANTITIES, Panel, quantities
 
-Shift = tuple[str, str, str]
-"""Source, target and reference."""
 REGRESSION, LINE, CONFIDENT = "regression", "agreement_line", "confident_share"
 PREDICTORS = (REGRESSION, LINE, CONFIDENT)
 """What predicts: the regression, agreement-on-the-line, and average thresholded confidence."""
@@ -47,11 +46,6 @@ VERDICTS = (BEATS_BOTH, BEATS_MEAN, BEATS_SOURCE, BEATS_NEITHER, TOO_FEW)
 """What the errors of predictions are, compared with those of the trivial predictors."""
 
 
-def related(one: Shift, other: Shift) -> bool:
-    """Whether two shifts have a distribution in common, in whatever role."""
-    return not {*one}.isdisjoint(other)
-
-
 @dataclass(frozen=True, eq=False)
 class Cells:
     """The cells of a model of which single pairs are known: g shifts, m methods.
@@ -63,6 +57,7 @@ class Cells:
         accuracy: float64 (g, m); NaN where a method was not tested, or its pairs are not known.
         on_source: accuracies on the sources' test pairs, by source and intervention.
         panels: verdicts on the source's and on the target's test pairs, by shift.
+        names: one for all distributions that have the same texts.
     """
 
     methods: tuple[str, ...]
@@ -71,15 +66,19 @@ class Cells:
     accuracy: np.ndarray
     on_source: Mapping[str, Mapping[str, float]]
     panels: Sequence[tuple[Panel, Panel]]
+    names: Names = field(default_factory=dict)
 
     @classmethod
-    def of(cls, metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored]) -> Cells:
+    def of(
+        cls, metrics: pl.DataFrame, surface: pl.DataFrame, scores: Mapping[Key, Scored], names: Names = APART
+    ) -> Cells:
         """The cells of one model.
 
         Args:
             metrics: of its methods, as in ``tables.generalization_metrics.TABLE``.
             surface: likewise of surface baselines.
             scores: what interventions say of single pairs.
+            names: one for all distributions that have the same texts.
         """
         methods = tuple(n for n in metrics["intervention"].unique(maintain_order=True) if n != NULL)
         baselines = tuple(surface["intervention"].unique(maintain_order=True)) if len(surface) else ()
@@ -102,7 +101,7 @@ class Cells:
         panels = {place: Panel.of(of_place) for place, of_place in judged.items()}
         nobody = Panel.of({})
         pairs = [(panels.get((s, s), nobody), panels.get((s, t), nobody)) for s, t, _ in shifts]
-        return cls(methods, baselines, shifts, accuracy, on_source, pairs)
+        return cls(methods, baselines, shifts, accuracy, on_source, pairs, names)
 
     def quantities(self, shift: int, target: Panel | None = None) -> np.ndarray:
         """Those of the methods on a shift, float64 (m, q), or on a given batch of the target's pairs."""
@@ -115,10 +114,10 @@ class Cells:
     def observed(self) -> Observed:
         """What there is to learn from; a cell counts where the accuracy on its source is known, too."""
         if not self.shifts:
-            return Observed(np.empty((0, 0, len(QUANTITIES))), np.empty((0, 0)), np.empty((0, 0), bool))
+            nothing = np.empty((0, 0, len(QUANTITIES))), np.empty((0, 0)), np.empty((0, 0), bool)
+            return Observed(*nothing, np.empty(0, np.int64))
         values = np.stack([self.quantities(number) for number in range(len(self.shifts))])
-        alike = np.array([[related(one, other) for other in self.shifts] for one in self.shifts])
-        return Observed(values, self.accuracy, alike)
+        return Observed(values, self.accuracy, *between(self.shifts, self.names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,6 +316,7 @@ def predictions_by_model(
     scores: Mapping[Key, Scored],
     seed: int = 0,
     classes: Classes = MappingProxyType({}),
+    names: Names = APART,
 ) -> dict[str, Predictions]:
     """Predictions of every model of a run that a method was tested on.
 
@@ -329,13 +329,14 @@ def predictions_by_model(
         scores: likewise.
         seed: of the batches.
         classes: of the interventions, by what they saw.
+        names: as ``Cells.of`` takes them.
     """
     unique = ["intervention", "source", "target"]
     blind = without_target_labels(metrics["intervention"].unique(maintain_order=True), classes)
     found = {}
     for (model,), own in metrics.filter(pl.col("intervention").is_in(blind)).group_by("model", maintain_order=True):
         baselines = surface.filter(model=model).unique(unique, maintain_order=True) if len(surface) else surface
-        cells = Cells.of(own.unique(unique, maintain_order=True), baselines, scores)
+        cells = Cells.of(own.unique(unique, maintain_order=True), baselines, scores, names)
         if cells.methods:
             found[str(model)] = Predictions(cells, seed)
     return found

@@ -58,6 +58,29 @@ def areas(correct: np.ndarray, confidence: np.ndarray, cluster: np.ndarray, draw
     return found
 
 
+def influences(correct: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """What each pair adds to the error of the area: its derivative by the pair's weight, times n; float64 (n,).
+
+    A pair that gains weight counts at its own level of confidence and from there on, and moves the less sure ones to
+    larger coverages. Of many pairs, sums over coverages are logarithms.
+
+    Args:
+        correct: as ``accuracy_at`` takes it.
+        confidence: likewise.
+    """
+    levels, n = _Levels.of(confidence), len(correct)
+    sizes, right = (of_levels[0] for of_levels in levels.sums(correct, np.ones((1, n))))
+    end, share = np.cumsum(sizes), right / sizes
+    begin = end - sizes
+    steps = np.append(0, np.log(end[1:] / begin[1:]))
+    less_sure = np.append(np.cumsum((share * steps)[::-1])[::-1][1:], 0)
+    level = np.empty(n, np.int64)
+    level[levels.order] = np.repeat(np.arange(len(sizes)), sizes.astype(np.int64))
+    own = (correct - share[level]) * (1 - begin / sizes * steps)[level]
+    found = own - correct * np.log(end[level] / n) - less_sure[level]
+    return found - found.mean()
+
+
 @dataclass(frozen=True)
 class _Levels:
     """Pairs in the order of their confidence, the surest first.

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from genies.evaluation.draws import IN_CACHE, Interval, blocks, share_interval, widened
-from genies.evaluation.uncertainty import ROUNDING, accuracy_interval, clustered_mean
+from genies.evaluation.draws import IN_CACHE, Interval, blocks, share_interval, spanned, widened
+from genies.evaluation.uncertainty import ROUNDING, accuracy_interval, log_odds_interval
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ def auroc_interval(texts: Texts, drawn: np.ndarray) -> Interval:
         ends = [accuracy_interval(*_ahead(texts, good)) for good in (True, False)]
         return min(low for low, _ in ends), max(high for _, high in ends)
 
-    low, high = share_interval(auroc(texts, drawn), of_placements)
-    by_clusters = clustered_auroc_interval(texts)
-    return min(low, by_clusters[0]), max(high, by_clusters[1])
+    return spanned(share_interval(auroc(texts, drawn), of_placements), clustered_auroc_interval(texts))
 
 
 def clustered_auroc_interval(texts: Texts) -> Interval:
@@ -113,15 +111,8 @@ def clustered_auroc_interval(texts: Texts) -> Interval:
     """
     sides = [_ahead(texts, good) for good in (True, False)]
     value = float(sides[0][0].mean())
-    if min(value, 1 - value) < ROUNDING:
-        return value, value
     errors = [(ahead - value) * len(texts.score) / len(ahead) for ahead, _ in sides]
-    ends = clustered_mean(np.concatenate(errors), np.concatenate([cluster for _, cluster in sides])).interval()
-    if ends is None:
-        return 0.0, 1.0
-    middle, margin = math.log(value / (1 - value)), (ends[1] - ends[0]) / 2 / (value * (1 - value))
-    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (middle - margin, middle + margin))
-    return low, high
+    return log_odds_interval(value, np.concatenate(errors), np.concatenate([cluster for _, cluster in sides]))
 
 
 def _ahead(texts: Texts, good: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -253,6 +253,43 @@ def cluster_influences(values: ArrayLike, clusters: ArrayLike) -> tuple[np.ndarr
     return names, np.bincount(cluster, x - x.mean()) / np.sqrt(1 - sizes / len(x)) / len(x)
 
 
+def clustered_margin(errors: ArrayLike, clusters: ArrayLike, of_seeds: float = 0.0) -> float | None:
+    """Half the width of the 95 % t interval of a figure, from what each pair or text adds to its error.
+
+    Args:
+        errors: derivatives of the figure by the weights of the n pairs, times n; float (n,). Of a mean they are the
+            values themselves.
+        clusters: the cluster that each belongs to, (n,).
+        of_seeds: half the width if nothing but seeds varied, see ``margin_of_draws``.
+
+    Returns:
+        None for a single cluster.
+    """
+    ends = clustered_mean(errors, clusters).interval()
+    return None if ends is None else math.hypot((ends[1] - ends[0]) / 2, of_seeds)
+
+
+def log_odds_interval(
+    value: float, errors: ArrayLike, clusters: ArrayLike, of_seeds: float = 0.0
+) -> tuple[float, float]:
+    """95 % interval of a figure within [0, 1] by Student's t on its log-odds, for few clusters, or a few large ones.
+
+    Args:
+        value: the figure; one of 0 or 1 has no log-odds, and its interval is a point.
+        errors: as ``clustered_margin`` takes them.
+        clusters: likewise; of a single one nothing is known.
+        of_seeds: likewise.
+    """
+    if min(value, 1 - value) < ROUNDING:
+        return value, value
+    margin = clustered_margin(errors, clusters, of_seeds)
+    if margin is None:
+        return 0.0, 1.0
+    middle, of_odds = math.log(value / (1 - value)), margin / (value * (1 - value))
+    low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (middle - of_odds, middle + of_odds))
+    return low, high
+
+
 def two_way_mean(values: ArrayLike, sources: ArrayLike, targets: ArrayLike) -> ClusteredMean:
     """A mean of values that depend on each other where they share a source or a target.
 

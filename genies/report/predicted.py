@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.jackknife import FEWEST_SHIFTS
+from genies.evaluation.jackknife import FEWEST_SOURCES
 from genies.evaluation.metrics import CHANCE
 from genies.evaluation.prediction import (
     BEATS_BOTH,
@@ -35,6 +35,9 @@ NOT_BEATEN = {
     BEATS_SOURCE: "the method's mean on other shifts",
 }
 """Which trivial predictor is not beaten, by verdict; neither under any other one."""
+
+BY_NAME = " Texts were not compared here, so what is alike under two names is not held out."
+"""Of results without texts, such as published ones."""
 
 
 def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
@@ -85,8 +88,8 @@ def _by_source(row: Row) -> str:
 def _too_few(row: Row) -> str:
     if not row["cells"]:
         return (
-            f"That is not known: a prediction needs {FEWEST_SHIFTS} other shifts that share no distribution with the "
-            "predicted one, and no shift of this run has so many. There is no alarm."
+            f"That is not known: a prediction needs shifts of {FEWEST_SOURCES} other sources that share no "
+            "distribution with the predicted one, and no shift of this run has so many. There is no alarm."
         )
     return (
         f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, with too few "
@@ -116,5 +119,7 @@ def prediction_boards(tables: Tables) -> list[dict[str, Any]]:
         alarms = tables["prediction_alarms"].filter(model=model)
         rows = [{**row, "name": NAMES.get(row["predictor"], row["predictor"])} for row in own.to_dicts()]
         says = without_labels(own, alarms)
+        if says and not len(tables["overlap"]):
+            says += BY_NAME
         boards.append({"model": model, "says": says, "rows": rows, "alarms": alarms.to_dicts()})
     return boards

@@ -17,6 +17,7 @@ from genies.evaluation.capability import CleanCapabilities
 from genies.evaluation.evaluations import Fits
 from genies.evaluation.measurements import Measurements, table_of
 from genies.evaluation.metrics import NULL
+from genies.evaluation.related import APART, SHARED, one_name
 from genies.evaluation.seen import read_seen
 from genies.evaluation.tables.cells import measured_cells
 from genies.evaluation.tables.claims import claim_lines
@@ -68,7 +69,8 @@ def write_tables(
         on_references: interventions that were fitted on references as well as on sources.
         repeats: names of interventions that are fitted again with further seeds, as ``repeat_name`` makes them.
         absent: ``model/intervention`` of those that do not read a model.
-        overlap: ``overlap.parquet`` of the run; without it nothing is known of clean pairs.
+        overlap: ``overlap.parquet`` of the run, with ``shared_texts.csv`` next to it; without it nothing is known of
+            clean pairs, nor of distributions that have the same texts.
         analyses: what analyses (``genies.analyses``) wrote, all tables of each model.
         own_scores: ``<distribution>/test.json`` of targets that are benchmarks with a score of their own.
         tuned: by model that was tuned from another one of the run, the name of that one.
@@ -88,10 +90,11 @@ def write_tables(
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
+    names = APART if overlap is None else one_name(SHARED.read(overlap.parent))
     own = {file.parent.name: items(file) for file in own_scores}
     measured = Measurements(
         cells, methods, scores, benchmarks(listed), seed, clean, known, by_intervention(repeats), analyses,
-        surface=baselines, own_scores=own, tuned=tuned, classes=saw,
+        surface=baselines, own_scores=own, tuned=tuned, classes=saw, names=names,
     )  # fmt: skip
     _write(measured, output)
 

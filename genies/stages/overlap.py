@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from genies.data.reading import read_drawn
 from genies.digests import code_digest
 from genies.errors import DataError
 from genies.evaluation.evaluations import METADATA
+from genies.evaluation.related import SHARED
 from genies.evaluation.seen import COLUMNS, COUNTS, FILE, KINDS, NEAR_KINDS, Place
 from genies.files import whole_file
 from genies.making import MADE_OF, data_roles, made_of
@@ -34,7 +36,7 @@ def write_overlap(
         train: ``<distribution>/train.json`` of every source.
         test: ``<distribution>/test.json`` of every target.
         reading: which examples are read; examples of the files are compared, whatever the framing makes of them.
-        output: folder of ``overlap.parquet`` and ``overlap.csv``.
+        output: folder of ``overlap.parquet``, ``overlap.csv`` and ``shared_texts.csv``.
 
     Raises:
         DataError: a file is missing or breaks the format, or the split of a source or target was not given.
@@ -42,7 +44,8 @@ def write_overlap(
     reading = Reading(reading.seed, limit=reading.limit)
     sources, names = ([file.parent.name for file in files] for files in (train, test))
     targets = targets_of(pairs, sources, names)
-    compared = list(_compare(train, test, targets, reading))
+    tests = {file.parent.name: _read(file, reading) for file in test}
+    compared = list(_compare(train, tests, targets, reading))
     seen = [_seen(*one) for one in compared]
     stated = {
         MADE_OF: made_of(code_digest(__name__), data_roles([*train, *test])),
@@ -54,6 +57,7 @@ def write_overlap(
         frame = pl.concat([pl.DataFrame(schema=COLUMNS), *seen])
         frame.write_parquet(partial, metadata={METADATA: json.dumps(stated, sort_keys=True)})
     COUNTS.write(COUNTS.frame(_counts(*one) for one in compared), output)
+    SHARED.write(SHARED.frame(_shared(tests)), output)
 
 
 class _Split(NamedTuple):
@@ -65,10 +69,9 @@ class _Split(NamedTuple):
 
 
 def _compare(
-    train: Sequence[Path], test: Sequence[Path], targets: Mapping[str, Sequence[str]], reading: Reading
+    train: Sequence[Path], tests: Mapping[str, _Split], targets: Mapping[str, Sequence[str]], reading: Reading
 ) -> Iterator[tuple[Place, Overlap, NearOverlap]]:
     trains = {file.parent.name: file for file in train}
-    tests = {file.parent.name: _read(file, reading) for file in test}
     for source, names in targets.items():
         if source not in trains:
             raise DataError(f"{source}: is a source, but its train.json was not given; name it after --train")
@@ -80,6 +83,17 @@ def _compare(
             examples, read, sketch = tests[target]
             found = overlap(examples, read, known)
             yield (source, target), found, near_overlap(sketch, training.sketch, found)
+
+
+def _shared(tests: Mapping[str, _Split]) -> Iterator[dict[str, Any]]:
+    """Rows of ``shared_texts.csv``."""
+    texts = {name: TrainingTexts.of(split.examples, split.read) for name, split in tests.items()}
+    for first, second in combinations(sorted(tests, key=lambda name: (len(tests[name].read), name)), 2):
+        own = tests[first]
+        found = overlap(own.examples, own.read, texts[second])
+        near = near_overlap(own.sketch, tests[second].sketch, found)
+        if shared := int((found.same_text | near.near_text).sum()):
+            yield {"first": first, "second": second, "examples": len(own.read), "shared": shared}
 
 
 def _read(file: Path, reading: Reading) -> _Split:

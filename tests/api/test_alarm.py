@@ -97,7 +97,7 @@ def test_where_the_source_says_nothing_there_is_no_prediction_and_no_alarm(run: 
     by_line = replace(
         alarm,
         _panel=Panel.of(dict.fromkeys(NAMES, sure)),
-        _jackknife=Direct(QUANTITIES.index("agreement_line"), np.full((10, methods), 0.1)),
+        _jackknife=Direct(QUANTITIES.index("agreement_line"), np.full((10, methods), 0.1), np.arange(10)),
     )
     with pytest.raises(DataError, match="nothing can be predicted for mms"):
         by_line.foresee(verdicts(0.5))

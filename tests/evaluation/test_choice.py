@@ -12,6 +12,7 @@ from genies.commands.select import select
 from genies.data.shifts import read_shifts
 from genies.errors import DataError
 from genies.evaluation.choice import CHOICES, apart, choice, choices
+from genies.evaluation.related import SHARED, one_name
 from genies.evaluation.tables.generalization_metrics import TABLE as METRICS
 from genies.evaluation.tables.leaderboard import TABLE as LEADERBOARD
 from genies.report.tables import Tables
@@ -39,6 +40,26 @@ def test_the_published_shifts_apart_from_the_benchmark_share_no_distribution_wit
     used = {name for place in REPORTED for name in place}
     assert not any(used & {*place} for place in there)
     assert all(used & {*place} for place in OTHERS if place not in there)
+
+
+def test_a_shift_of_a_copied_distribution_is_not_chosen_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of a reported target under another name: by names alone its shift was one to choose by."""
+    there, (_, target) = apart(OTHERS, REPORTED), REPORTED[0]
+    copied = there[0][1]
+    shared = SHARED.frame([{"first": copied, "second": target, "examples": 10, "shared": 2}])
+    assert [place for place in there if copied in place] == [
+        place for place in there if place not in apart(OTHERS, REPORTED, one_name(shared))
+    ]
+    runs = {tmp_path / "run": (metrics(flat(mms=0.6)), {"mms": "source labels"})}
+    (by_names,) = chosen_by_the_verb(runs, tmp_path, monkeypatch)
+    assert "texts were not compared" in capsys.readouterr().out
+    SHARED.write(shared, tmp_path / "run")
+    (by_texts,) = chosen_by_the_verb(runs, tmp_path, monkeypatch)
+    assert "texts were not compared" not in capsys.readouterr().out
+    assert by_texts["chosen_on"] == by_names["chosen_on"] - sum(copied in place for place in there)
+    assert by_texts["dropped"] == by_names["dropped"] + sum(copied in place for place in there)
 
 
 @pytest.mark.parametrize("of_source", [0.0, 0.1])

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from unlabelled_worlds import METHODS, predictions, world
 
-from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknives, Observed, Regression
+from genies.evaluation.jackknife import FEWEST_SOURCES, Direct, Jackknives, Observed, Regression
 from genies.evaluation.measurements import Measurements
 from genies.evaluation.prediction import (
     BEATS_BOTH,
@@ -19,9 +19,9 @@ from genies.evaluation.prediction import (
     alarm_rates,
     chosen,
     errors,
-    related,
     smallest_batch,
 )
+from genies.evaluation.related import related
 from genies.evaluation.tables import NAMES
 from genies.evaluation.unlabelled import QUANTITIES
 
@@ -66,7 +66,7 @@ def test_what_shares_a_distribution_in_any_role_is_not_learned_from(monkeypatch:
         return fit(observed, chosen)
 
     monkeypatch.setattr(Regression, "fit", noted)
-    observed = Observed(generator.random((18, 2, len(QUANTITIES))), generator.random((18, 2)), alike)
+    observed = Observed(generator.random((18, 2, len(QUANTITIES))), generator.random((18, 2)), alike, np.arange(18))
     made = Jackknives(observed).of(alike[0])
     assert learned and all(own <= {*range(6, 18)} for own in learned) and len(made.without) == 12
     learned.clear()
@@ -95,7 +95,7 @@ def test_labels_of_related_shifts_play_no_part() -> None:
 def test_intervals_are_those_of_the_jackknife_plus() -> None:
     """One method, no quantity: centres are means without one value, and margins that value's distances from them."""
     y = np.array([0.2, 0.5, 0.9, 0.4, 0.6, 0.3, 0.7, 0.8, 0.55, 0.45])
-    observed = Observed(np.full((10, 1, len(QUANTITIES)), np.nan), y[:, None], np.eye(10, dtype=bool))
+    observed = Observed(np.full((10, 1, len(QUANTITIES)), np.nan), y[:, None], np.eye(10, dtype=bool), np.arange(10))
     made = Jackknives(observed).of(np.zeros(10, bool))
     without = (y.sum() - y) / 9
     margins = np.abs(y - without)
@@ -104,7 +104,7 @@ def test_intervals_are_those_of_the_jackknife_plus() -> None:
     assert made.predict(np.full((1, len(QUANTITIES)), np.nan)) == pytest.approx([y.mean()])
 
 
-@pytest.mark.parametrize(("shifts", "known"), [(FEWEST_SHIFTS, False), (FEWEST_SHIFTS + 1, True)])
+@pytest.mark.parametrize(("shifts", "known"), [(FEWEST_SOURCES, False), (FEWEST_SOURCES + 1, True)])
 def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, known: bool) -> None:
     made = predictions(shifts, 30, 1.0, 0)
     found = made.on_all_pairs()
@@ -167,7 +167,7 @@ def test_a_quantity_that_is_a_prediction_itself_has_the_conformal_interval() -> 
     x[:, 0, 2] = 0.5
     related_ones = np.zeros(10, bool)
     related_ones[0] = True
-    made = Direct.of(Observed(x, y[:, None], np.eye(10, dtype=bool)), related_ones, 2)
+    made = Direct.of(Observed(x, y[:, None], np.eye(10, dtype=bool), np.arange(10)), related_ones, 2)
     (low,), (high,) = made.interval(np.full((1, len(QUANTITIES)), 0.4))
     assert (low, high) == pytest.approx((0.4 - 0.25, 0.4 + 0.25))  # of nine errors the largest
     assert made.predict(np.full((1, len(QUANTITIES)), 1.3)) == [1.0]
@@ -190,3 +190,35 @@ def test_intervals_cover_a_share_of_cells_and_another_one_of_sources_where_many_
     found = Predicted(np.arange(10), zero, reached, zero + 0.6, zero + 0.5, zero + 0.9, zero + 0.6, zero + 0.9)
     said = errors(found, shifts)
     assert (said["coverage"], said["coverage_of_sources"]) == (pytest.approx(0.2), pytest.approx(2 / 3))
+
+
+def test_intervals_cover_sources_where_shifts_go_together_by_source_and_one_source_has_half_of_them() -> None:
+    """Each method is a world of its own. Where a shift counts as one, whatever its source, intervals are too narrow."""
+    generator, worlds = np.random.default_rng(6), 400
+    source = np.array([0] * 20 + [*range(1, 20)])
+    accuracy = 0.5 + 0.1 * generator.normal(size=(20, worlds))[source] + 0.02 * generator.normal(size=(39, worlds))
+    alike, nothing, covered = source[:, None] == source, np.empty((39, worlds, 0)), []
+    for counted in (source, np.arange(39)):
+        made = Jackknives(Observed(nothing, accuracy, alike, counted))
+        held = []
+        for shift in range(19, 39):  # one of each source
+            low, high = made.of(alike[shift]).interval(nothing[shift])
+            held.append((low <= accuracy[shift]) & (accuracy[shift] <= high))
+        of_worlds = np.mean(held, axis=0)
+        covered.append((of_worlds.mean(), 3 * of_worlds.std() / np.sqrt(worlds)))
+    (by_source, error), (by_shift, other_error) = covered
+    assert by_source >= 0.9 - error and by_shift + other_error < 0.9, covered
+
+
+def test_a_copy_of_a_target_under_another_name_is_not_learned_from() -> None:
+    """Whatever accuracy the copy has, predictions for the target are the same; by names alone they are not."""
+    metrics, scores = world(14, 60, 1.0, 1)
+    changed = metrics.with_columns(
+        generalization_accuracy=pl.when(target="t1").then(0.01).otherwise("generalization_accuracy")
+    )
+    for names, same in (({"t0": "t1", "t1": "t1"}, True), ({}, False)):
+        runs = [Measurements(pl.DataFrame(), table, scores, names=names) for table in (metrics, changed)]
+        found = [run["predictions"].filter(target="t0", predictor="regression") for run in runs]
+        assert found[0]["unrelated_shifts"].unique().to_list() == [12 if same else 13]
+        assert found[0]["predicted"].equals(found[1]["predicted"]) is same
+        assert found[0]["mean_elsewhere"].equals(found[1]["mean_elsewhere"]) is same

@@ -15,6 +15,7 @@ from genies.data.limit import drawn
 from genies.data.options import Limit, Reading
 from genies.errors import DataError, StoreError
 from genies.evaluation.evaluations import Fits
+from genies.evaluation.related import SHARED, one_name
 from genies.evaluation.seen import COLUMNS, COUNTS, read_kinds, read_seen
 from genies.evaluation.table import read_csv
 from genies.evaluation.tables.cells import TABLE as CELLS
@@ -89,6 +90,30 @@ def test_near_duplicates_are_counted_apart_and_no_clean_figure_knows_of_them(tmp
     assert read_kinds(tmp_path / "overlap.parquet")[NORTH, NORTH]["same_prompt"] == 1
 
 
+def test_distributions_with_the_same_test_texts_count_as_one(tmp_path: Path) -> None:
+    """Of ten examples a copy has all, a near one has all with other words, and two others have one of them."""
+    texts = [" ".join(f"{word}{number}{word * 2}" for word in "abcdefghijkl") for number in range(40)]
+    original = [(f"{text} ", f"yes {text}", "no") for text in texts[:10]]
+    reworded = [(prompt, f"{best.rsplit(' ', 1)[0]} other", worse) for prompt, best, worse in original]
+    apart = [(f"{text} ", f"yes {text}", "no") for text in texts[10:19]]
+    given = {"first": original, "copy": original, "near": reworded, "other": [original[0], *apart],
+             "prompts": [(prompt, "certainly", "never") for prompt, _, _ in original]}  # fmt: skip
+    tests = [split(tmp_path / name, "test", examples) for name, examples in given.items()]
+    train = [split(tmp_path / "other", "train", [("t ", "yes", "no")])]
+    write_overlap("other:other", train=train, test=tests, output=tmp_path)
+    shared = SHARED.read(tmp_path)
+    assert {(a, b): n for a, b, _, n in shared.rows()} == {
+        ("copy", "first"): 10, ("copy", "near"): 10, ("first", "near"): 10,
+        ("copy", "other"): 1, ("first", "other"): 1, ("near", "other"): 1,
+    }  # fmt: skip
+    names = one_name(shared)  # of one in ten there is not more than one in ten
+    assert names.keys() == {"first", "copy", "near"} and len({*names.values()}) == 1
+    chain = pl.DataFrame([(a, b, 10, 9) for a, b in ("ab", "cd", "bc", "xy")], SHARED.columns, orient="row")
+    found = one_name(chain)
+    assert found.keys() == {*"abcdxy"}
+    assert [len({found[name] for name in own}) for own in ("abcd", "xy", "ax")] == [1, 1, 2]
+
+
 def test_cells_have_accuracy_with_and_without_near_duplicates(tmp_path: Path) -> None:
     """Of 80 examples 10 are seen and 20 more are near; both kinds are always right, of the others one pair in two."""
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 60 + [0.9, 0.2] * 50})
@@ -118,7 +143,7 @@ def test_the_command_line_compares_the_same(files: dict[str, list[Path]], tmp_pa
     write_overlap(*PAIRS, **files, reading=Reading(limit=Limit(test=4)), output=tmp_path)
     given = [part for name, paths in files.items() for part in (f"--{name}", *map(str, paths))]
     assert main(["overlap", *PAIRS, *given, "--limit", '{"test": 4}', "--output", str(tmp_path / "verb")]) == 0
-    for name in ("overlap.parquet", "overlap.csv"):
+    for name in ("overlap.parquet", "overlap.csv", "shared_texts.csv"):
         assert (tmp_path / "verb" / name).read_bytes() == (tmp_path / name).read_bytes()
     assert main(["overlap", *given, "--output", str(tmp_path / "all")]) == 0
     assert set(read_seen(tmp_path / "all/overlap.parquet")) == {(a, b) for a in (NORTH, SOUTH) for b in (NORTH, SOUTH)}

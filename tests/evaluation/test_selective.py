@@ -8,12 +8,31 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 from text_evaluations import pairs_of, row_of, run_of, scores_of
 
 from genies.evaluation.best_of_n import best_of, choices
-from genies.evaluation.draws import drawn_clusters
-from genies.evaluation.selective import COVERAGES, accuracy_at, areas
+from genies.evaluation.draws import drawn_clusters, percentiles
+from genies.evaluation.scored import Scored
+from genies.evaluation.selective import COVERAGES, accuracy_at, areas, influences
+from genies.evaluation.tables.risk_coverage import _measured
 from genies.evaluation.texts import once
+
+SURER = np.linspace(0, 1, 20_001)[:-1] + 1 / 40_000
+"""Ranks of confidence, from the least sure one on."""
+RIGHT = norm.cdf(0.3 + 0.8 * SURER)
+AREA, ACCURACY = float(np.mean(-RIGHT * np.log(1 - SURER))), float(np.mean(RIGHT))
+"""Of the population that ``answered`` draws from; a pair counts at all coverages from its rank on."""
+
+
+def answered(rng: np.random.Generator, cluster: np.ndarray) -> Scored:
+    """Verdicts of which half of the variance is the prompt's, of how sure they are as of whether they are right."""
+    prompts = int(cluster.max()) + 1
+    own, shared = rng.standard_normal((2, len(cluster))), rng.standard_normal((2, prompts))[:, cluster]
+    surer, luck = (own + shared) / np.sqrt(2)
+    surer = norm.cdf(surer)
+    correct = (luck < 0.3 + 0.8 * surer).astype(float)
+    return Scored(correct, cluster, 0.5 + (correct - 0.5) * (0.01 + 0.98 * surer))
 
 
 def area(correct: np.ndarray, confidence: np.ndarray) -> float:
@@ -78,6 +97,33 @@ def test_the_interval_of_the_gain_leaves_out_0_for_a_calibrated_confidence_alone
     for row in found.values():
         assert row["area_low"] < row["area"] < row["area_high"] and row["area"] <= row["area_at_best"]
         assert row["gain"] == pytest.approx(row["area"] - row["accuracy_at_100"])
+
+
+def test_the_influence_of_a_pair_is_what_leaving_it_out_changes():
+    rng = np.random.default_rng(5)
+    for confidence in (rng.random(400), rng.random(400).round(1)):
+        correct = (rng.random(400) < 0.4 + 0.5 * confidence).astype(float)
+        without = areas(correct, confidence, np.arange(400), 1 - np.eye(400))
+        left_out = 399 * (area(correct, confidence) - without)
+        found = influences(correct, confidence)
+        assert np.corrcoef(found, left_out)[0, 1] > 0.999
+        assert found.std() == pytest.approx(left_out.std(), rel=0.02) and abs(found.mean()) < 1e-12
+
+
+@pytest.mark.parametrize("prompts", [6, 20])
+def test_intervals_hold_area_and_gain_where_few_prompts_have_all_pairs(prompts: int):
+    """What is right, and how sure it is, goes together within a prompt; percentiles alone do not hold."""
+    cluster, trials, held = np.repeat(np.arange(prompts), 60 // prompts), 200, np.zeros(3)
+    for trial in range(trials):
+        scored = answered(np.random.default_rng(trial), cluster)
+        drawn = drawn_clusters(f"{trial}", prompts, 0, 200)
+        row = _measured(scored, drawn, np.ones((200, 1)))
+        confidence = np.abs(scored.probability - 0.5)
+        low, high = percentiles(areas(scored.correct, confidence, cluster, drawn))
+        held += [row["area_low"] <= AREA <= row["area_high"], row["gain_low"] <= AREA - ACCURACY <= row["gain_high"],
+                 low <= AREA <= high]  # fmt: skip
+    assert (held[:2] / trials >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / trials)).all(), held
+    assert held[2] / trials < 0.9
 
 
 def test_where_no_pair_is_wrong_area_and_gain_have_intervals_of_a_width(tmp_path: Path):

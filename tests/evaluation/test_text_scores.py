@@ -137,25 +137,29 @@ def test_where_no_worse_response_is_ahead_the_interval_of_the_auroc_is_not_a_poi
     assert high == 1 and 0.85 < low < 0.95  # of 40 independent clusters about 3/40 may be wrong
 
 
-def test_intervals_hold_the_auroc_and_the_recall_of_the_population():
-    """Pairs of an example go together by an offset; source and target are drawn anew, 100 times."""
-    offset, trials, held = 0.7, 100, np.zeros(3)
+@pytest.mark.parametrize(("examples", "trials"), [
+    (80, 100), *(pytest.param(examples, 300, marks=pytest.mark.torture) for examples in (20, 40, 80, 250)),
+])  # fmt: skip
+def test_intervals_hold_the_auroc_and_the_recall_of_the_population(examples: int, trials: int):
+    """Pairs of an example go together by an offset; source and target are drawn anew. Shares are in docs/methods.md."""
+    offset, held = 0.7, np.zeros(3)
     spread = np.sqrt(1 + offset**2)
     expected = norm.cdf(EFFECT / spread / np.sqrt(2))
     limit = norm.ppf(0.95) * spread
     for trial in range(trials):
         source, target = (
-            Texts.of(pairs_of(name, scores_of(1000 * trial + k, 80, offset=offset)))
+            Texts.of(pairs_of(name, scores_of(1000 * trial + k, examples, offset=offset)))
             for k, name in enumerate(("easy", "hard"))
         )
-        of_source, drawn = (drawn_clusters(f"{name} {trial}", 80, 0, 300) for name in ("easy", "hard"))
-        [value] = thresholds(source, once(80), 0.05)
+        of_source, drawn = (drawn_clusters(f"{name} {trial}", examples, 0, 300) for name in ("easy", "hard"))
+        [value] = thresholds(source, once(examples), 0.05)
         found = [auroc_interval(target, drawn)]
         for good in (True, False):
             found.append(share_above(target, good, value, thresholds(source, of_source, 0.05), drawn)[1])
         wanted = (expected, norm.sf(limit - EFFECT, scale=spread), 0.05)
         held += [low <= true <= high for (low, high), true in zip(found, wanted, strict=True)]
-    assert (held / trials >= 0.88).all(), held
+    print(f"{examples} examples, {trials} runs: AUROC, recall, false positives in {held / trials}")
+    assert (held / trials >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / trials)).all(), held
 
 
 @pytest.mark.parametrize("sizes", [[10] * 6, [60] + [4] * 10], ids=["few prompts", "one large prompt"])

@@ -100,7 +100,7 @@ class Verbs:
             "gather": (self.tuned, f"{evaluations}/lora/north.parquet"),
             "evaluate": (f"{evaluations}/mms/north.parquet",),
             "evaluate cra": (f"{evaluations}/cra/north.parquet",),
-            "overlap": (f"{run}/overlap.parquet", f"{run}/overlap.csv"),
+            "overlap": tuple(f"{run}/{name}" for name in ("overlap.parquet", "overlap.csv", "shared_texts.csv")),
             "metrics": tuple(f"{run}/{name}.csv" for name in tables.NAMES),
             "records": tuple(f"{run}/{name}.csv" for name in ("texts", "training", "checks", "sites")),
             "provenance": (f"{run}/provenance.json",),

@@ -52,6 +52,7 @@ rule overlap:
     output:
         examples=plan.files.overlap,
         counts=results / "overlap.csv",
+        shared=results / "shared_texts.csv",
     log:
         results / "logs" / "overlap.log",
     benchmark:
