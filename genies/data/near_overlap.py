@@ -59,8 +59,13 @@ class _Texts:
 
     @cached_property
     def bands(self) -> np.ndarray:
-        """What texts have in common that may be near duplicates, uint64 (n, ``BANDS``)."""
-        return signatures(self.own, BANDS, ROWS)
+        """What texts have in common that may be near duplicates, uint64 (n, ``BANDS``); 0 for a blank text.
+
+        Blank texts are near duplicates of nothing, and share their few pieces with a part of all others.
+        """
+        found, rows = np.zeros((len(self.blank), BANDS), np.uint64), np.flatnonzero(~self.blank)
+        found[rows] = signatures(self.own[rows], BANDS, ROWS)
+        return found
 
     def similarity(self, rows: np.ndarray, other: _Texts, others: np.ndarray) -> np.ndarray:
         """Jaccard indices of these texts and as many others, without templates of either; 0 where too little is left.
@@ -177,15 +182,19 @@ def near_overlap(test: Sketch, training: Sketch, found: Overlap) -> NearOverlap:
 
 def _candidates(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Rows of two sets of signatures that have a band in common, int64 (k, 2), sorted."""
+    ours, filled = (np.flatnonzero(bands.any(axis=1)) for bands in (one, other))
     found = [np.zeros(0, np.int64)]
-    for band, theirs in zip(one.T, other.T, strict=True):
+    for band, theirs in zip(one[ours].T, other[filled].T, strict=True):
         order = np.argsort(theirs, kind="stable")
         begin, end = (np.searchsorted(theirs[order], band, side) for side in ("left", "right"))
         many = np.where(band == 0, 0, end - begin)
-        rows = np.repeat(np.arange(len(band)), many)
+        rows = np.repeat(ours, many)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
-        found.append(rows * len(other) + order[np.repeat(begin, many) + within])
-    return np.stack(np.divmod(np.unique(np.concatenate(found)), max(len(other), 1)), axis=1)
+        found.append(rows * len(other) + filled[order[np.repeat(begin, many) + within]])
+    # Sorting takes n log n; the table of hashes within np.unique waits for memory at every one of many pairs.
+    pairs = np.sort(np.concatenate(found))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return np.stack(np.divmod(pairs, max(len(other), 1)), axis=1)
 
 
 def _same_prompts(test: Sketch, training: Sketch, same: np.ndarray) -> np.ndarray:

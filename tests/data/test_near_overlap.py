@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genies.data import near_overlap as near
 from genies.data.distributions import Example
-from genies.data.minhash import jaccard, pieces_of, shared, without
-from genies.data.near_overlap import FEWEST, JACCARD, NearOverlap, Sketch, near_overlap
+from genies.data.minhash import jaccard, pieces_of, shared, signatures, without
+from genies.data.near_overlap import BANDS, FEWEST, JACCARD, ROWS, NearOverlap, Sketch, near_overlap
 from genies.data.overlap import TrainingTexts, overlap
 
 SYLLABLES = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "s", "nd")]
@@ -196,3 +198,46 @@ def test_pairs_with_a_band_in_common_are_all_given_once() -> None:
     found = near._candidates(one, other)
     wanted = [(a, b) for a in range(40) for b in range(30) if ((one[a] == other[b]) & (one[a] != 0)).any()]
     assert [tuple(pair) for pair in found.tolist()] == wanted
+
+
+def test_texts_with_little_but_their_template_are_compared_with_nothing(writer: Writer) -> None:
+    """They share their few pieces with a part of all others: such pairs grew with the square of the examples."""
+    train, test = (
+        Sketch([example(TEMPLATES[0].format(n), "yes", "no") for n in range(first, first + 400)], range(400))
+        for first in (1000, 3000)
+    )
+    assert train.prompts.blank.all() and test.prompts.blank.all()
+    assert test.prompts.own.nnz > 0
+    assert not len(near._candidates(test.prompts.bands, train.prompts.bands))
+
+
+WORDS = [
+    "of ",
+    "Straße ",
+    "東京都 ",
+    "naïve café ",
+    "\u0301\U0001f600 ",
+    "to be or not to be ",
+    "a sentence by itself ",
+    "\n",
+]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map("".join)
+EXAMPLES = st.builds(
+    lambda prompt, responses: example(prompt, *responses), TEXTS, st.lists(TEXTS, min_size=2, max_size=3, unique=True)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(EXAMPLES, max_size=8), st.lists(EXAMPLES, max_size=8))
+def test_signatures_of_texts_with_little_of_their_own_would_change_nothing(
+    test: list[Example], train: list[Example]
+) -> None:
+    def every(texts: near._Texts) -> np.ndarray:
+        return signatures(texts.own, BANDS, ROWS)
+
+    found = compared(test, train)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near._Texts, "bands", property(every))
+        wanted = compared(test, train)
+    for kind in KINDS:
+        np.testing.assert_array_equal(getattr(found, kind), getattr(wanted, kind))
