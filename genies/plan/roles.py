@@ -7,8 +7,8 @@ from functools import cached_property
 from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.data.wordings import WORDINGS
-from genies.interventions.base import Intervention
 from genies.interventions.steps.directions import MEAN_DIFFERENCE_VIEW, has_directions
+from genies.interventions.steps.site_probe import SiteProbe
 from genies.plan.methods import Methods
 
 
@@ -82,7 +82,7 @@ class Roles:
     def with_sites(self) -> list[str]:
         """Probes that choose sites, repeats left out; those whose fits the stage ``nulls`` repeats."""
         kinds = {name: self._methods.kind(name) for name in self._methods.probes if name not in self._methods.repeats}
-        return [name for name, kind in kinds.items() if kind.site_layers is not Intervention.site_layers]
+        return [name for name, kind in kinds.items() if issubclass(kind, SiteProbe)]
 
     @cached_property
     def with_layers(self) -> list[str]:
