@@ -19,7 +19,7 @@ class Analysis(NamedTuple):
         help: one line about its verb.
         tables: names of the tables that it writes of a model.
         key: of the configuration; a run that sets it asks for the analysis.
-        takes: property of ``genies.plan.methods.Methods`` with the interventions that it needs, one of them at least; a
+        takes: property of ``genies.plan.roles.Roles`` with the interventions that it needs, one of them at least; a
             model that none of them reads is left out.
         needs: which these are, in words that follow "no intervention of the run", up to what can be added.
         passes: whether it passes texts through the model.

@@ -19,7 +19,7 @@ from genies.errors import ConfigError
 from genies.evaluation import tables
 from genies.evaluation.measurements import table_of
 from genies.plan import Plan
-from genies.plan.methods import Methods
+from genies.plan.roles import Roles
 from genies.report.progress import STAGES
 
 RULES = Path(__file__).parents[1] / "workflow/rules"
@@ -32,7 +32,7 @@ def test_an_analysis_is_whole(name: str, analysis: Analysis) -> None:
     assert VERBS[name.replace("_", "-")].place == analysis.place
     rules = [file for file in RULES.glob("*.smk") if re.search(rf"^rule {name}:", file.read_text(), re.MULTILINE)]
     assert len(rules) == 1 and f'plan.files.analysis("{name}", "{{model}}")' in rules[0].read_text()
-    assert analysis.key in Config.model_fields and hasattr(Methods, analysis.takes)
+    assert analysis.key in Config.model_fields and hasattr(Roles, analysis.takes)
     assert {*analysis.tables} <= {*tables.NAMES} and all(table_of(table).rows for table in analysis.tables)
     assert name in STAGES["probe"]
 

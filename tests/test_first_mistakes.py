@@ -205,7 +205,7 @@ def test_an_ensemble_has_a_name_of_its_own_and_no_plug_in(folder: Path) -> None:
     told = refusal(plugins={"program": "program"}, ensembles={"both": {"members": ["mms", "program"]}})
     assert "program is a plug-in, which states no scores; leave it out" in told
     planned = plan(further_seeds=[1], ensembles={"both": {"members": ["mms", "mms@1"]}})
-    assert planned.methods.names == ["zero_shot", "mms", "both"] and "both" not in planned.methods.trained
+    assert planned.methods.names == ["zero_shot", "mms", "both"] and "both" not in planned.roles.trained
 
 
 def test_a_reference_is_a_model_of_the_run_another_one_or_refused(folder: Path) -> None:
@@ -238,9 +238,10 @@ def test_surface_baselines_may_be_members_and_an_ensemble_of_them_alone_is_one(f
     )
     methods = planned.methods
     assert methods.names == ["mms", "length", "first_word", "lora", "counted", "mixed", "trained"]
-    assert methods.baselines == ["length", "first_word", "counted"]
-    assert methods.surface == ["length", "first_word"] and methods.with_jobs == ["mms"]
-    assert methods.trained == ["lora", "trained"]
+    roles = planned.roles
+    assert roles.baselines == ["length", "first_word", "counted"]
+    assert roles.surface == ["length", "first_word"] and roles.with_jobs == ["mms"]
+    assert roles.trained == ["lora", "trained"]
 
 
 def test_of_a_reference_log_probabilities_of_test_texts_alone_are_read(folder: Path) -> None:

@@ -28,6 +28,7 @@ from genies.interventions.registry import name_of, spec_of
 from genies.locks import locked
 from genies.models.merging import Form
 from genies.plan import Plan
+from genies.plan.data import published_files
 from genies.plan.selection import pairs_of
 from genies.store.users import at_work
 
@@ -165,7 +166,7 @@ def _provide_data(plan: Plan) -> None:
     from genies.data.mixture import mix
 
     archive = plan.config.data_archive
-    if archive and not all(file.is_file() for file in plan.data.published):
+    if archive and not all(file.is_file() for file in published_files(plan.data.resources)):
         unpack(archive, plan.files.resources / "genies", published_digests(), downloads=plan.files.cache / "downloads")
     for name, mixture in plan.config.mixtures.items():
         source, other = (files[0].parent for files in plan.data.mixture_parts(name).values())
@@ -228,7 +229,7 @@ def _evaluate_probe(plan: Plan, name: str, intervention: str) -> None:
         parameters=plan.methods.parameters(intervention), train=plan.data.train(plan.selection.fitted_on),
         test=plan.data.test(plan.selection.tested), activations=plan.files.activations(name),
         reference=plan.reference_activations(name, intervention), cache=plan.files.cache,
-        fits=plan.fits.of_probe(name, intervention), output=plan.files.evaluations_folder / name / intervention,
+        fits=plan.fits.of_probe(name, intervention), output=plan.evaluations.folder / name / intervention,
     )  # fmt: skip
 
 
@@ -273,9 +274,9 @@ def _evaluate_plugin(plan: Plan, name: str, plugin: str, source: str) -> None:
     run_plugin(
         plan.methods.plugins[plugin], model=plan.files.model(name), tokens=plan.files.tokens(name),
         train=plan.data.file(source, "train"), test=plan.data.test(plan.selection.targets[source]),
-        work=plan.files.plugin(name, plugin, source),
+        work=plan.evaluations.plugin(name, plugin, source),
         cache=plan.files.cache,
-        output=plan.files.evaluation(name, plugin, source),
+        output=plan.evaluations.of(name, plugin, source),
     )  # fmt: skip
 
 
@@ -284,9 +285,9 @@ def _combine(plan: Plan, name: str, ensemble: str) -> None:
 
     chosen = plan.methods.ensembles[ensemble]
     combine_sources(
-        *pairs_of(plan.jobs.targets(ensemble)), members=plan.files.members(name, ensemble),
+        *pairs_of(plan.jobs.targets(ensemble)), members=plan.evaluations.of_members(name, ensemble),
         combine=chosen.combine, penalty=chosen.penalty, seed=plan.config.seed,
-        output=plan.files.evaluations_folder / name / ensemble,
+        output=plan.evaluations.folder / name / ensemble,
     )  # fmt: skip
 
 
@@ -300,21 +301,21 @@ def _tabulate(plan: Plan) -> pl.DataFrame:
         test=plan.data.test(plan.selection.tested), reading=plan.reading, output=results,
     )  # fmt: skip
     write_tables(
-        plan.files.evaluations_folder,
+        plan.evaluations.folder,
         models=list(plan.models),
         interventions=plan.methods.names,
         shifts=[Path(path) for path in plan.config.shifts],
         protocol=plan.config.protocol,
-        capability=plan.methods.capability,
+        capability=plan.roles.capability,
         fits=plan.fits.for_capability,
-        trained=plan.methods.trained,
-        surface=plan.methods.baselines,
+        trained=plan.roles.trained,
+        surface=plan.roles.baselines,
         on_references=plan.jobs.on_references,
         repeats=list(plan.methods.repeats),
         absent=plan.absent,
         overlap=plan.files.overlap,
         own_scores=plan.data.own_scores,
-        tuned=plan.models.tuned_from_own,
+        tuned=plan.lineage.tuned_from_own,
         saw=plan.methods.saw,
         seed=plan.config.seed,
         output=results,

@@ -56,7 +56,7 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
     of_own = [
         pairs
         for (_, name, source, target), pairs in _cells(plan, evaluations)
-        if source == target and name not in {NULL, BASELINE, *plan.methods.surface, *plan.methods.ensembles}
+        if source == target and name not in {NULL, BASELINE, *plan.roles.surface, *plan.methods.ensembles}
     ]
     listed = doubts(of_own).group_by("target", maintain_order=True).head(most)
     if not len(listed):

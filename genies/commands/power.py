@@ -45,7 +45,7 @@ def power(
     if not 0 <= within_source <= 1:
         raise ConfigError(f"--within-source: {within_source} is no correlation from 0 to 1")
     plan = Plan(read_config(configfile, config))
-    methods = [name for name in plan.methods.names if name not in plan.methods.baselines and name != "random"]
+    methods = [name for name in plan.methods.names if name not in plan.roles.baselines and name != "random"]
     assumed = Assumptions(max(2, len(methods)), discordance, design_effect, deviation, within_source)
     print(*_lines(plan, assumed, difference), sep="\n")
 

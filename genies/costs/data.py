@@ -13,6 +13,7 @@ from genies.data.mixture import mixed
 from genies.data.reading import draw
 from genies.demo.place import DISTRIBUTIONS_FOLDER
 from genies.errors import DataError
+from genies.plan.data import demo_files
 
 if TYPE_CHECKING:
     from genies.costs.counts import ReadSplit
@@ -60,7 +61,7 @@ def _mixed(plan: Plan, name: str, split: Split, held: dict[Path, list[Example]])
 def _read(plan: Plan, files: list[Path]) -> Iterator[tuple[Path, list[Example]]]:
     """Examples of each file: of those that are there, then of those that only the archive has."""
     published, packed = plan.files.resources / "genies", {}
-    demo = set(plan.data.demo)
+    demo = set(demo_files(plan.data.resources))
     for file in files:
         name = file.relative_to(published).as_posix() if file.is_relative_to(published) else ""
         if name in published_digests() and not file.is_file():

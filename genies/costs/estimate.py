@@ -36,6 +36,7 @@ from genies.models.files import hashes_file, tokenizer_digest
 from genies.models.gguf import is_gguf, try_metadata
 from genies.models.load import context_of, load_tokenizer, try_tokenizer
 from genies.plan import Plan
+from genies.plan.data import demo_files, published_files
 from genies.store.blocks import store_bytes
 from genies.store.held import Held
 from genies.store.parts import Parts
@@ -254,8 +255,14 @@ def _model_costs(
 
 def _other_jobs(plan: Plan, model: str) -> int:
     """Jobs of a model that do not load it, those included that load another one."""
-    kinds = ("with_jobs", "texts", "featureless", "ensembles")
-    on = {kind: plan.methods.on(model, getattr(plan.methods, kind)) for kind in kinds}
+    methods, roles = plan.methods, plan.roles
+    kinds = {
+        "with_jobs": roles.with_jobs,
+        "texts": methods.texts,
+        "featureless": roles.featureless,
+        "ensembles": methods.ensembles,
+    }
+    on = {kind: methods.on(model, names) for kind, names in kinds.items()}
     others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
     # What trainings made is put in its place by one job, gather; one makes all that reads no features.
     once = bool(on["texts"]) + bool(on["featureless"])
@@ -276,8 +283,8 @@ def _run_jobs(plan: Plan) -> int:
     needed = {*plan.data.files, *map(Path, plan.models.identifiers.values())}
     mixtures = set(plan.config.mixtures) & set(plan.selection.all)
     needed |= {file for name in mixtures for files in plan.data.mixture_parts(name).values() for file in files}
-    unpacked = plan.data.published if plan.config.data_archive else []
-    placed = (unpacked, plan.data.demo, [plan.models.demo])
+    unpacked = published_files(plan.data.resources) if plan.config.data_archive else []
+    placed = (unpacked, demo_files(plan.data.resources), [plan.models.demo])
     return RUN_JOBS + len(plan.models.rewards) + len(mixtures) + sum(not needed.isdisjoint(files) for files in placed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, Forest, PackedBatch, Tree, build_forest, pack
 from genies.engine.tokens import SCORED_VIEW, Tokens, select_tokens
 from genies.errors import ModelError, first_line
+
+log = logging.getLogger(__name__)
 
 PACKING_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """Relative difference (norms over all features of a text) up to which a packed pass counts as equal to separate ones.
@@ -69,6 +72,7 @@ class SelfTests:
     def __init__(self) -> None:
         """Nothing is tested yet."""
         self._last: Check | None = None
+        self._announced: bool | None = None
 
     def remember(self, check: Check) -> None:
         """Take in the self-test of an earlier split, as a store of it states it."""
@@ -86,6 +90,28 @@ class SelfTests:
         check = check_packing(decoder, tokens, forest, eos_token, whole)
         self.remember(check)
         return check
+
+    def announce(self, check: Check, attention: str) -> None:
+        """Say which way is taken when it is first known, and whenever it changes.
+
+        Args:
+            check: of a split.
+            attention: implementation that the model is read with.
+        """
+        if check.packed == self._announced:
+            return
+        self._announced = check.packed
+        if check.packed:
+            log.info(
+                "self-test: packed and separate passes agree (relative difference %.1e)", check.relative_difference
+            )
+        else:
+            log.warning(
+                "self-test: packed and separate passes differ (%s) with %s attention; going on with one text per row, "
+                "padded on the right",
+                check.reason,
+                attention,
+            )
 
 
 def check_packing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -51,12 +52,8 @@ class ArrayPairs:
         cluster: np.ndarray | None = None,
         label: np.ndarray | None = None,
     ) -> None:
-        self._features = {
-            "heads": {view: _checked(array, f"heads, view {view}", 5) for view, array in (heads or {}).items()},
-            "residual": {
-                view: _checked(array, f"residual, view {view}", 4) for view, array in (residual or {}).items()
-            },
-        }
+        self._heads = _Views.checked("heads", heads, 5)
+        self._residual = _Views.checked("residual", residual, 4)
         scalars = {
             "log_probability": log_probability,
             "scored_tokens": scored_tokens,
@@ -64,7 +61,7 @@ class ArrayPairs:
         }
         self._scalars = {name: _checked(array, name, 2) for name, array in scalars.items() if array is not None}
         self._texts = None if texts is None else PairTexts(*map(tuple, texts))
-        arrays = [*self._features["heads"].values(), *self._features["residual"].values(), *self._scalars.values()]
+        arrays = [*self._heads.arrays.values(), *self._residual.arrays.values(), *self._scalars.values()]
         given = [*arrays, *(self._texts or ())]
         sizes = {len(one) for one in given} | {len(x) for x in (example, cluster, label) if x is not None}
         if len(sizes) != 1 or not given:
@@ -80,32 +77,26 @@ class ArrayPairs:
 
     def layers(self, feature: Literal["heads", "residual"]) -> list[int]:
         """Numbers of the feature's layers."""
-        return list(range(self._any(feature).shape[2]))
+        return list(range((self._heads if feature == "heads" else self._residual).any.shape[2]))
 
     @property
     def head_numbers(self) -> list[int]:
         """Numbers of the heads of each layer."""
-        return list(range(self._any("heads").shape[3]))
+        return list(range(self._heads.any.shape[3]))
 
     @property
     def final_layer(self) -> int:
         """Number of the residual stream's last layer."""
-        return self._any("residual").shape[2] - 1
-
-    def _any(self, feature: str) -> np.ndarray:
-        views = self._features[feature]
-        if not views:
-            raise DataError(f"ArrayPairs: no {feature} given; pass {feature}={{view: array}}")
-        return next(iter(views.values()))
+        return self._residual.any.shape[2] - 1
 
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Attention-head outputs of one layer, float32 (n, 2, heads, head_dim)."""
-        features = self._layer("heads", view, layer)
+        features = self._heads.layer(view, layer)
         return np.asarray(features if heads is None else features[:, :, list(heads)], dtype=np.float32)
 
     def residual(self, view: str, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (n, 2, hidden)."""
-        return np.asarray(self._layer("residual", view, layer), dtype=np.float32)
+        return np.asarray(self._residual.layer(view, layer), dtype=np.float32)
 
     def log_probability(self) -> np.ndarray:
         """Summed natural log-probabilities, float64 (n, 2)."""
@@ -143,29 +134,56 @@ class ArrayPairs:
         texts: Sequence[Sequence[str]] | None,
         **rest: np.ndarray | None,
     ) -> Self:
-        features = {name: {view: change(a) for view, a in views.items()} for name, views in self._features.items()}
+        heads, residual = self._heads.map(change), self._residual.map(change)
         scalars = {name: change(a) for name, a in self._scalars.items()}
-        return type(self)(heads=features["heads"], residual=features["residual"], texts=texts, **scalars, **rest)
-
-    def _layer(self, feature: str, view: str, layer: int) -> np.ndarray:
-        views = self._features[feature]
-        if view not in views:
-            given = ", ".join(views) or "none"
-            raise DataError(
-                f"ArrayPairs: no {feature} of view {view} (given: {given}); pass {feature}={{{view!r}: array}}"
-            )
-        array = views[view]
-        if not 0 <= layer < array.shape[2]:
-            raise DataError(
-                f"ArrayPairs: {feature}, view {view} has the layers 0 to {array.shape[2] - 1}, not {layer}; give the "
-                "arrays of the model that the intervention was fitted on"
-            )
-        return array[:, :, layer]
+        return type(self)(heads=heads, residual=residual, texts=texts, **scalars, **rest)
 
     def _scalar(self, name: str) -> np.ndarray:
         if name not in self._scalars:
             raise DataError(f"ArrayPairs: no {name} given; pass {name}=array of shape (n, 2)")
         return self._scalars[name]
+
+
+@dataclass(frozen=True)
+class _Views:
+    """The arrays of one feature by view, (n, 2, layers, ...) each."""
+
+    feature: str
+    arrays: Mapping[str, np.ndarray]
+
+    @classmethod
+    def checked(cls, feature: str, arrays: Mapping[str, np.ndarray] | None, dimensions: int) -> _Views:
+        return cls(
+            feature,
+            {view: _checked(array, f"{feature}, view {view}", dimensions) for view, array in (arrays or {}).items()},
+        )
+
+    @property
+    def any(self) -> np.ndarray:
+        """That of one view; all have as many layers and heads."""
+        if not self.arrays:
+            raise DataError(f"ArrayPairs: no {self.feature} given; pass {self.feature}={{view: array}}")
+        return next(iter(self.arrays.values()))
+
+    def layer(self, view: str, layer: int) -> np.ndarray:
+        """Features of one layer, (n, 2, ...)."""
+        if view not in self.arrays:
+            given = ", ".join(self.arrays) or "none"
+            raise DataError(
+                f"ArrayPairs: no {self.feature} of view {view} (given: {given}); pass "
+                f"{self.feature}={{{view!r}: array}}"
+            )
+        array = self.arrays[view]
+        if not 0 <= layer < array.shape[2]:
+            raise DataError(
+                f"ArrayPairs: {self.feature}, view {view} has the layers 0 to {array.shape[2] - 1}, not {layer}; give "
+                "the arrays of the model that the intervention was fitted on"
+            )
+        return array[:, :, layer]
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays with a change, by view."""
+        return {view: change(array) for view, array in self.arrays.items()}
 
 
 def _checked(array: np.ndarray, name: str, dimensions: int) -> np.ndarray:

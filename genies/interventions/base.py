@@ -91,7 +91,26 @@ AnyPairs = TypeVar("AnyPairs", contravariant=True)
 """What an intervention reads of pairs: ``Pairs``, with features, or ``genies.interventions.text.TextPairs``."""
 
 
-class Intervention(Parameterized, ABC, Generic[AnyPairs]):
+class Restorable(ABC):
+    """What learns something that is kept in files and restored from them."""
+
+    weights_file: ClassVar[str] = "weights.safetensors"
+    """Name under which the arrays of a fit are kept."""
+
+    @abstractmethod
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What ``fit`` learned: arrays (saved as safetensors) and JSON values."""
+
+    @abstractmethod
+    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
+        """Restore what ``get_state`` gave. Returns self."""
+
+    def companion_files(self) -> dict[str, Any]:
+        """JSON files to keep beside the arrays, by name, so that other programs can read those; genies does not."""
+        return {}
+
+
+class Intervention(Parameterized, Restorable, Generic[AnyPairs]):
     """An estimator of which of two responses is better, in the manner of scikit-learn.
 
     Parameters go in by keyword and stay as attributes; ``fit`` sets attributes whose names end with an underscore.
@@ -118,8 +137,6 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     hold the spread; over ``tie orders``, the spread is reported beside them."""
     saw: ClassVar[tuple[Saw, ...] | None] = None
     """What it is shown; None where it does not say so. Only interventions that saw the same are ranked together."""
-    weights_file: ClassVar[str] = "weights.safetensors"
-    """Name under which the arrays of a fit are kept."""
     no_text_scores: str = "it declares no scores of single texts"
     """Why there are no scores of single texts; empty where ``score_texts`` gives them."""
     text_scores_compare: Comparable = "across prompts"
@@ -127,8 +144,6 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
 
     out_of_fold_: float | None = None
     """What ``out_of_fold_accuracy`` returns."""
-    ties_: tuple[int, int] | None = None
-    """What ``edge_ties`` returns."""
 
     @checked
     def __init__(self, *, protocol: Protocols = "corrected", seed: NonNegativeInt = 0) -> None:
@@ -156,34 +171,6 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
     @abstractmethod
     def predict_proba(self, pairs: AnyPairs) -> np.ndarray:
         """Probability that the first response is the better one, float64 (n,)."""
-
-    def chosen_sites(self) -> list[tuple[int, int | None, float | None]]:
-        """The sites that a fitted probe chose to read; none for methods that choose nothing.
-
-        Returns:
-            Layer, head (None for the residual stream) and validation accuracy (None where it is not kept) of each.
-        """
-        return []
-
-    def site_layers(self, pairs: AnyPairs) -> list[int]:
-        """Layers that have sites to choose from, ascending; none for methods that choose no sites."""
-        return []
-
-    def site_features(self, pairs: AnyPairs, layer: int) -> np.ndarray:
-        """Features of a layer's sites, float32 (n, 2, sites, dim)."""
-        raise NotImplementedError(f"{type(self).__name__} chooses no sites")
-
-    @property
-    def sites_kept(self) -> int:
-        """How many sites it keeps, at most."""
-        return 0
-
-    def edge_ties(self) -> tuple[int, int] | None:
-        """How many sites are as accurate as the last one that was kept, and how many of those were kept.
-
-        None for methods that choose nothing; (0, 0) where no site was kept or dropped by the order of equals alone.
-        """
-        return self.ties_
 
     def predict(self, pairs: AnyPairs) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities and scores at once: (``predict_proba``, ``decision_function``).
@@ -229,18 +216,6 @@ class Intervention(Parameterized, ABC, Generic[AnyPairs]):
         By it the best of several interventions is chosen without a look at test pairs.
         """
         return self.out_of_fold_
-
-    @abstractmethod
-    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What ``fit`` learned: arrays (saved as safetensors) and JSON values."""
-
-    @abstractmethod
-    def set_state(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> Self:
-        """Restore what ``get_state`` gave. Returns self."""
-
-    def companion_files(self) -> dict[str, Any]:
-        """JSON files to keep beside the arrays, by name, so that other programs can read those; genies does not."""
-        return {}
 
     @classmethod
     def other_models(cls, parameters: Mapping[str, Any]) -> list[OtherModel]:

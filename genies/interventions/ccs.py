@@ -98,7 +98,7 @@ class ContrastConsistentSearch(Intervention[Pairs]):
             raise DataError("training pairs: there are none; give the source training examples")
         contrast = _read(pairs)
         if self.protocol == "paper":
-            self._search(self._published_texts(pairs, contrast), 1)
+            self._search(_published_texts(pairs, contrast, self.published_examples, self.seed), 1)
             return self
         texts = contrast.reshape(2, -1, contrast.shape[-1])
         self.means_ = texts.mean(axis=1)
@@ -212,13 +212,6 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         p_yes, p_no = sigmoid(logits[:, 0]), sigmoid(logits[:, 1])
         return 0.5 * (p_yes + 1 - p_no)
 
-    def _published_texts(self, pairs: Pairs, contrast: np.ndarray) -> np.ndarray:
-        first = np.isin(pairs.example, np.unique(pairs.example)[: self.published_examples])
-        texts = contrast[:, first].reshape(2, -1, contrast.shape[-1])
-        drawn = np.random.default_rng(self.seed).integers(texts.shape[1], size=texts.shape[1])
-        texts = texts[:, drawn]
-        return texts - texts.mean(axis=1, keepdims=True)
-
     def _published_scores(self, pairs: Pairs) -> tuple[np.ndarray, float]:
         """Scores with the sign that suits the test labels, float64 (n, 2), and the accuracy of the drawn texts."""
         if pairs.label is None:
@@ -235,6 +228,15 @@ class ContrastConsistentSearch(Intervention[Pairs]):
         is_best = np.stack([pairs.label, ~pairs.label], axis=1)[chosen].ravel()[drawn]
         accuracy = float(np.mean((scores[chosen].ravel()[drawn] > 0.5) == is_best))
         return _turned(scores, 1 if accuracy >= 0.5 else -1), max(accuracy, 1 - accuracy)
+
+
+def _published_texts(pairs: Pairs, contrast: np.ndarray, examples: int, seed: int) -> np.ndarray:
+    """What ``paper`` fits on: drawn from the texts of the first examples, centred; float32 (2 views, texts, hidden)."""
+    first = np.isin(pairs.example, np.unique(pairs.example)[:examples])
+    texts = contrast[:, first].reshape(2, -1, contrast.shape[-1])
+    drawn = np.random.default_rng(seed).integers(texts.shape[1], size=texts.shape[1])
+    texts = texts[:, drawn]
+    return texts - texts.mean(axis=1, keepdims=True)
 
 
 def _start(seed: int, number: int, hidden: int, restarts: int) -> Any:

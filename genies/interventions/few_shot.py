@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from genies.data.pairs import text_seed
-from genies.engine.tokenization import encode
 from genies.errors import ConfigError, DataError
 from genies.interventions.steps.calibration import sigmoid
 from genies.interventions.steps.checks import check_training_pairs
+from genies.interventions.steps.shots import ShotEncoder, Shots
 from genies.interventions.text import Grouped, TextPairs, TextScoring
 from genies.interventions.zero_shot import Normalization
 from genies.options import PositiveInt
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from genies.engine.scoring import Scorer, TextGroup
 
 log = logging.getLogger(__name__)
-
-BREAK = "\n\n"
-"""Stands before each example, that to be judged included."""
 
 
 class FewShot(TextScoring):
@@ -96,7 +92,9 @@ class FewShot(TextScoring):
         from genies.interventions.training.rewards import distinct_texts
 
         texts, rows = distinct_texts(pairs)
-        groups, kept = self._groups(list(texts.values()), list(texts))
+        _, tokenizer = self._reader()
+        encoder = ShotEncoder(self._shots, tokenizer, self._model["eos_token"], self._model["context"])
+        groups, kept = encoder.groups(list(texts.values()), list(texts))
         dropped = self.shots - kept
         if dropped.any():
             log.warning(
@@ -111,7 +109,7 @@ class FewShot(TextScoring):
         scores = scorer.scores(groups, self.progress_label)
         if self.normalization == "mean":
             scored = (text for g in groups for text in zip(g.tokens, g.score_from, strict=True))
-            scores /= [self._scored_tokens(tokens, start) for tokens, start in scored]
+            scores /= [_scored_tokens(tokens, start, self._model["eos_token"]) for tokens, start in scored]
         return scores
 
     def drawn_sets(self, pairs: TextPairs) -> np.ndarray | None:
@@ -133,13 +131,15 @@ class FewShot(TextScoring):
 
     def draw(self, prompt: str) -> list[str]:
         """The training texts that come before a prompt, first to last."""
-        drawn_by = prompt if self.protocol == "paper" else f"set {self.set_of(prompt)}"
-        generator = np.random.default_rng(text_seed(self.seed, drawn_by))
-        return [self.examples_[index] for index in generator.choice(len(self.examples_), self.shots, replace=False)]
+        return self._shots.draw(prompt)
 
     def set_of(self, prompt: str) -> int:
         """Which set of shots a prompt is dealt to; it depends on no other prompt."""
-        return text_seed(self.seed, "dealt", prompt) % self.sets
+        return self._shots.set_of(prompt)
+
+    @property
+    def _shots(self) -> Shots:
+        return Shots(self.examples_, self.shots, self.sets, self.seed, anew=self.protocol == "paper")
 
     def _forget_model(self) -> None:
         self._loaded = None
@@ -182,61 +182,10 @@ class FewShot(TextScoring):
         )  # fmt: skip
         return scorer, load_tokenizer(folder)
 
-    def _groups(
-        self, texts: Sequence[Sequence[tuple[str, str]]], examples: Sequence[int]
-    ) -> tuple[list[TextGroup], np.ndarray]:
-        """Tokens of each example's texts after as many shots as fit, and how many those are, int64 (examples,)."""
-        from genies.engine.scoring import check_lengths
 
-        context = self._model["context"]
-        found: dict[int, TextGroup] = {}
-        kept = np.full(len(texts), self.shots)
-        waiting = list(range(len(texts)))
-        while waiting:
-            for index, group in zip(waiting, self._encode([texts[i] for i in waiting], kept[waiting]), strict=True):
-                found[index] = group
-            waiting = [i for i in waiting if kept[i] and context and found[i].longest > context]
-            kept[waiting] -= 1
-        groups = [found[index] for index in range(len(texts))]
-        check_lengths(groups, examples, context)
-        return groups, kept
-
-    def _encode(self, texts: Sequence[Sequence[tuple[str, str]]], shots: np.ndarray) -> list[TextGroup]:
-        from genies.engine.scoring import TextGroup
-        from genies.engine.tokens import shared_prefix
-
-        # All texts of an example have its prompt.
-        roots = [self._root(group[0][0], kept) for group, kept in zip(texts, shots, strict=True)]
-        befores = [root + group[0][0] for root, group in zip(roots, texts, strict=True)]
-        alone = self._alone([*roots, *befores])
-        _, tokenizer = self._reader()
-        strings = [before + response for before, group in zip(befores, texts, strict=True) for _, response in group]
-        encoded = iter(encode(tokenizer, strings))
-        groups = []
-        for root, before, group in zip(roots, befores, texts, strict=True):
-            tokens = tuple(np.array(next(encoded), np.int32) for _ in group)
-            # Where the end of a prompt is one token with a response, all responses are scored from before it.
-            start = min(shared_prefix(alone[before], ids) for ids in tokens)
-            shared = None if self.protocol == "paper" else alone[root]
-            groups.append(TextGroup(tokens, (start,) * len(group), shared))
-        return groups
-
-    def _root(self, prompt: str, shots: int) -> str:
-        """What comes before a prompt: so many shots, the last ones of those that are drawn, and a blank line."""
-        return "".join(BREAK + shot for shot in self.draw(prompt)[self.shots - shots :]) + BREAK
-
-    def _alone(self, strings: Sequence[str]) -> dict[str, np.ndarray]:
-        """Tokens of strings that go on. A tokenizer that closes texts by EOS closes them, too: without that."""
-        _, tokenizer = self._reader()
-        distinct = list(dict.fromkeys(strings))
-        return {
-            string: np.array(ids[:-1] if ids[-1:] == [self._model["eos_token"]] else ids, np.int32)
-            for string, ids in zip(distinct, encode(tokenizer, distinct), strict=True)
-        }
-
-    def _scored_tokens(self, tokens: np.ndarray, start: int | None) -> int:
-        """As many as ``build_tree`` scores."""
-        if start is None:
-            return 1
-        scored = len(tokens) - min(max(1, start), len(tokens)) + int(tokens[-1] != self._model["eos_token"])
-        return max(1, scored)  # the sum over none is 0
+def _scored_tokens(tokens: np.ndarray, start: int | None, eos_token: int) -> int:
+    """As many as ``build_tree`` scores."""
+    if start is None:
+        return 1
+    scored = len(tokens) - min(max(1, start), len(tokens)) + int(tokens[-1] != eos_token)
+    return max(1, scored)  # the sum over none is 0

@@ -18,6 +18,7 @@ from genies.interventions.registry import available, check_parameters
 from genies.interventions.training.grid import grid
 from genies.interventions.training.tuned import AdaptedReward
 from genies.plan.layout import METRICS_FILE
+from genies.plan.parameters import sweep_json
 
 if TYPE_CHECKING:
     from genies.plan.plan import Plan
@@ -105,7 +106,7 @@ def _only_targets(plan: Plan) -> None:
         place = f"shift {shift.source} → {shift.target}"
         if shift.source in absent:
             raise ConfigError(f"{place}: {shift.source} has no train.json, so it can be a target, but not a source")
-        if shift.target_reference in absent and plan.methods.capability:
+        if shift.target_reference in absent and plan.roles.capability:
             raise ConfigError(
                 f"{place}: {shift.target_reference} has no train.json, so no capability can be fitted on it; name "
                 "another target_reference, or set capability_interventions: []"
@@ -122,9 +123,9 @@ def _only_targets(plan: Plan) -> None:
 
 def _baselines(plan: Plan) -> None:
     """Refuse surface baselines where the responses are Yes and No, in which there is nothing to count."""
-    if plan.reading.framing != "response" and plan.methods.surface:
+    if plan.reading.framing != "response" and plan.roles.surface:
         raise ConfigError(
-            f"interventions: {plan.methods.surface[0]} counts in responses, which are Yes and No with framing: "
+            f"interventions: {plan.roles.surface[0]} counts in responses, which are Yes and No with framing: "
             f"{plan.reading.framing}; leave it out, or judge responses"
         )
 
@@ -160,7 +161,7 @@ def _sweep(plan: Plan) -> None:
         if name not in methods.texts or name in methods.repeats:
             raise ConfigError(f"sweep: {name} is not among the run's trained interventions; add it or leave it out")
         _sweep_size(plan, sweep.train + sweep.held_out)
-        for combination in grid(json.loads(methods.sweep_values(name))):
+        for combination in grid(json.loads(sweep_json(plan.config, name))):
             check_parameters(methods.specs[name], {**methods.parameters(name), **combination})
 
 
@@ -227,7 +228,7 @@ def _saw(plan: Plan) -> None:
 
 
 def _capability(plan: Plan) -> None:
-    for name in plan.methods.capability:
+    for name in plan.roles.capability:
         if name in plan.methods.ensembles:
             raise ConfigError(f"capability_interventions: {name} is an ensemble; name its members")
         if name in plan.methods.specs and plan.methods.reads_test_labels(name):
@@ -240,7 +241,7 @@ def _capability(plan: Plan) -> None:
 def _analyses(plan: Plan) -> None:
     """Refuse an analysis that no intervention of the run can be part of: its tables would be empty."""
     for name, analysis in ANALYSES.items():
-        if getattr(plan.config, analysis.key) and not any(plan.methods.analysed(name, model) for model in plan.models):
+        if getattr(plan.config, analysis.key) and not any(plan.roles.analysed(name, model) for model in plan.models):
             raise ConfigError(
                 f"{analysis.key}: no intervention of the run {analysis.needs} to interventions, or leave "
                 f"{analysis.key} out"

@@ -104,18 +104,18 @@ class Data:
         return [] if "://" in source or not source else [Path(source)]
 
     @property
-    def published(self) -> list[Path]:
-        """Every file of the published data, as it is laid out under the resources."""
-        return [self.resources / "genies" / name for name in published_digests()]
-
-    @property
-    def demo(self) -> list[Path]:
-        """Every split of the demo's distributions, where a rule places it."""
-        folder = self.resources / "demo" / "distributions"
-        return [folder / name / split for name in distribution_names() for split in SPLIT_FILES]
-
-    @property
     def known(self) -> list[str]:
         """Names of all distributions that a run could read; a name may stand here twice."""
         published = sorted({Path(name).parent.name for name in published_digests()})
         return [*published, *distribution_names(), *self.own, *self._config.mixtures]
+
+
+def published_files(resources: Path) -> list[Path]:
+    """Every file of the published data, as it is laid out under the resources."""
+    return [resources / "genies" / name for name in published_digests()]
+
+
+def demo_files(resources: Path) -> list[Path]:
+    """Every split of the demo's distributions, where a rule places it."""
+    folder = resources / "demo" / "distributions"
+    return [folder / name / split for name in distribution_names() for split in SPLIT_FILES]

@@ -7,6 +7,7 @@ from pathlib import Path
 from genies.plan.jobs import Jobs
 from genies.plan.methods import Methods
 from genies.plan.models import Models
+from genies.plan.roles import Roles
 
 
 class FitFiles:
@@ -16,11 +17,12 @@ class FitFiles:
         folder: that all of them lie in.
     """
 
-    def __init__(self, results: Path, models: Models, methods: Methods, jobs: Jobs) -> None:
+    def __init__(self, results: Path, models: Models, methods: Methods, roles: Roles, jobs: Jobs) -> None:
         """Remember the folder of the run, and what there are fits of."""
         self.folder = results / "interventions"
         self._models = models
         self._methods = methods
+        self._roles = roles
         self._jobs = jobs
 
     def of_probe(self, model: str, intervention: str) -> Path:
@@ -42,7 +44,7 @@ class FitFiles:
     @property
     def for_capability(self) -> list[Path]:
         """The same of those that capabilities are chosen from."""
-        names = [name for name in self._methods.capability if name in self._methods.probes]
+        names = [name for name in self._roles.capability if name in self._methods.probes]
         return [self.of_probe(model, name) for model in self._models for name in self._methods.on(model, names)]
 
     def training(self, model: str, intervention: str, group: int) -> Path:

@@ -10,16 +10,18 @@ from genies.config.sections import Config
 from genies.devices import gpus_of_job, visible_gpus
 from genies.interventions.text import TextIntervention
 from genies.plan.methods import Methods
+from genies.plan.roles import Roles
 from genies.plan.selection import Selection, pairs_of
 
 
 class Jobs:
     """The jobs of extraction and training, and the devices that they take."""
 
-    def __init__(self, config: Config, methods: Methods, selection: Selection) -> None:
+    def __init__(self, config: Config, methods: Methods, roles: Roles, selection: Selection) -> None:
         """Remember what decides them."""
         self._config = config
         self._methods = methods
+        self._roles = roles
         self._selection = selection
 
     @property
@@ -44,7 +46,7 @@ class Jobs:
         if method in self._methods.ensembles:
             of_members = [set(self.sources(member)) for member in self._methods.ensembles[method].members]
             return sorted(set.intersection(*of_members))
-        dear = method not in self._methods.probes and method not in self._methods.capability
+        dear = method not in self._methods.probes and method not in self._roles.capability
         return self._selection.sources if dear else self._selection.fitted_on
 
     @property

@@ -9,15 +9,15 @@ from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.evaluation import tables
 from genies.plan.jobs import Jobs
-from genies.plan.methods import Methods
 from genies.plan.models import Models
+from genies.plan.roles import Roles
 from genies.plan.selection import Selection
 
 METRICS_FILE = "generalization_metrics.csv"
 
 
 class Layout:
-    """The files of a run.
+    """The files of a run but for its fits (``FitFiles``) and evaluations (``EvaluationFiles``).
 
     Attributes:
         results: folder of the run.
@@ -25,14 +25,14 @@ class Layout:
         resources: folder of data and models that rules place.
     """
 
-    def __init__(self, config: Config, models: Models, methods: Methods, selection: Selection, jobs: Jobs) -> None:
+    def __init__(self, config: Config, models: Models, roles: Roles, selection: Selection, jobs: Jobs) -> None:
         """Remember the folders."""
         self.results = Path(config.folders.results) / config.run
         self.cache = Path(config.folders.cache)
         self.resources = Path(config.folders.resources)
         self._config = config
         self._models = models
-        self._methods = methods
+        self._roles = roles
         self._selection = selection
         self._jobs = jobs
 
@@ -48,46 +48,6 @@ class Layout:
         """What names a model's activations, a file for each extraction job."""
         return [self.results / "activations" / model / f"{batch}.json" for batch in self._jobs.batches]
 
-    @property
-    def evaluations_folder(self) -> Path:
-        """Folder of the evaluations of all models and methods."""
-        return self.results / "evaluations"
-
-    def evaluation(self, model: str, method: str, source: str) -> Path:
-        """The evaluation of one fit."""
-        return self.evaluations_folder / model / method / f"{source}.parquet"
-
-    def evaluations(self, repeats: bool = False) -> list[Path]:
-        """Every evaluation of the run, or of its repeats."""
-        names = self._methods.repeats if repeats else self._methods.names
-        return [
-            self.evaluation(model, name, source)
-            for model in self._models
-            for name in self._methods.on(model, names)
-            for source in self._jobs.sources(name)
-        ]
-
-    def members(self, model: str, ensemble: str, source: str | None = None) -> list[Path]:
-        """The evaluations that an ensemble combines, on one source or on all of its own."""
-        sources = self._jobs.sources(ensemble) if source is None else [source]
-        members = self._methods.ensembles[ensemble].members
-        return [self.evaluation(model, member, source) for source in sources for member in members]
-
-    def plugin(self, model: str, plugin: str, source: str) -> Path:
-        """Folder that a plug-in works in for one source."""
-        return self.results / "plugins" / model / plugin / source
-
-    @property
-    def plugins(self) -> list[Path]:
-        """The same of every one."""
-        names = self._methods.plugins
-        return [
-            self.plugin(model, name, source)
-            for model in self._models
-            for name in self._methods.on(model, names)
-            for source in self._jobs.sources(name)
-        ]
-
     def sweeps(self) -> list[Path]:
         """Tables of the configured sweep, one for each model, intervention and source; none without a sweep."""
         names = self._config.sweep.interventions if self._config.sweep else ()
@@ -102,7 +62,7 @@ class Layout:
     def analyses(self, model: str) -> list[str]:
         """The analyses that the run asks for, of those that can be made of a model."""
         asked = [name for name, analysis in ANALYSES.items() if getattr(self._config, analysis.key)]
-        return [name for name in asked if self._methods.analysed(name, model)]
+        return [name for name in asked if self._roles.analysed(name, model)]
 
     @property
     def analysed(self) -> list[Path]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.data.options import Split
-from genies.data.wordings import WORDINGS
 from genies.engine.reads import Reads, union
 from genies.errors import ConfigError
 from genies.evaluation.classes import class_of, saw_by, together
 from genies.interventions.base import Intervention
 from genies.interventions.plugins import check_plugin, program_files
 from genies.interventions.registry import check_parameters, load_class, name_of, repeat_name
-from genies.interventions.steps.directions import MEAN_DIFFERENCE_VIEW, has_directions
 from genies.interventions.text import TextIntervention
 from genies.models.adapters import OtherModel
 from genies.plan.models import reward_manifest
@@ -78,9 +74,10 @@ class Methods:
             return parameters
         return parameters | {key: seed for key in ("seed", "split_seed") if key in self.kind(name).parameter_names()}
 
-    def parameters_json(self, intervention: str) -> str:
-        """The same as one JSON string with sorted keys."""
-        return json.dumps(self.parameters(intervention), sort_keys=True)
+    @property
+    def names(self) -> list[str]:
+        """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
+        return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
 
     def on(self, model: str, names: Iterable[str]) -> list[str]:
         """Which of these interventions and plug-ins read a model: on one that the run tunes, the configured ones."""
@@ -89,33 +86,6 @@ class Methods:
             return list(names)
         chosen = self.probes if tuned.interventions is None else tuned.interventions
         return [name for name in names if self.repeats.get(name, (name,))[0] in chosen]
-
-    def reads_on(self, model: str) -> dict[Split, dict[str, Reads]]:
-        """What the interventions read of a model, by split and view: all that extraction stores of it."""
-        return _reads(self.kind(name) for name in self.on(model, self.specs))
-
-    def analysed(self, analysis: str, model: str) -> list[str]:
-        """Interventions on a model that an analysis (``genies.analyses``) is made of."""
-        return self.on(model, getattr(self, ANALYSES[analysis].takes))
-
-    @property
-    def names(self) -> list[str]:
-        """Names of interventions, plug-ins and ensembles, in the order of the configuration; no repeats."""
-        return [*(name for name in self.specs if name not in self.repeats), *self.plugins, *self.ensembles]
-
-    @cached_property
-    def saw(self) -> dict[str, str]:
-        """Class of each intervention, plug-in and ensemble by what it saw, by name; no repeats."""
-        own = [name for name in self.specs if name not in self.repeats]
-        found = {name: saw_by(self.kind(name)(**self.parameters(name))) for name in own}
-        found |= {name: self._config.saw.get(name) for name in self.plugins}
-        found |= {name: together(map(found.get, one.members)) for name, one in self.ensembles.items()}
-        return {name: class_of(saw) for name, saw in found.items()}
-
-    @property
-    def saw_json(self) -> str:
-        """The same as one JSON string."""
-        return json.dumps(self.saw)
 
     @cached_property
     def texts(self) -> list[str]:
@@ -127,91 +97,6 @@ class Methods:
         """Interventions that read cached features; one job fits all sources."""
         return [name for name in self.specs if name not in self.texts]
 
-    @property
-    def trained(self) -> list[str]:
-        """Interventions and plug-ins with a training of their own, and ensembles with such a member."""
-        members = {name: ensemble.members for name, ensemble in self.ensembles.items()}
-        return [name for name in self.names if not set(members.get(name, (name,))) <= set(self.probes)]
-
-    @cached_property
-    def surface(self) -> list[str]:
-        """Surface baselines, which read texts without a model."""
-        return [name for name in self.probes if self.kind(name).features == ("texts",)]
-
-    @cached_property
-    def featureless(self) -> list[str]:
-        """Probes that read neither a model nor features: chance, and surface baselines; one job is for all of them."""
-        kinds = {name: self.kind(name) for name in self.probes}
-        return [name for name, kind in kinds.items() if not kind.fit_views and not kind.predict_views]
-
-    @property
-    def baselines(self) -> list[str]:
-        """What rankings of methods leave out: surface baselines, and ensembles of them alone; no repeats."""
-        ensembles = [name for name, one in self.ensembles.items() if set(one.members) <= set(self.surface)]
-        return [*(name for name in self.surface if name not in self.repeats), *ensembles]
-
-    @cached_property
-    def with_sites(self) -> list[str]:
-        """Probes that choose sites, repeats left out; those whose fits the stage ``nulls`` repeats."""
-        kinds = {name: self.kind(name) for name in self.probes if name not in self.repeats}
-        return [name for name, kind in kinds.items() if kind.site_layers is not Intervention.site_layers]
-
-    @cached_property
-    def learning(self) -> list[str]:
-        """Probes that learn from training pairs, repeats left out; those that are fitted on fewer or other pairs."""
-        own = (name for name in self.probes if name not in self.repeats)
-        return [name for name in own if self.kind(name).fit_views or name in self.surface]
-
-    @cached_property
-    def with_few_labels(self) -> list[str]:
-        """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
-        return [name for name in self.learning if {*self.kind(name).predict_views} <= {*self.kind(name).fit_views}]
-
-    @cached_property
-    def with_layers(self) -> list[str]:
-        """Probes by which layers are stored of which differences of means can be taken."""
-        kinds = {name: self.kind(name) for name in self.probes}
-        view = MEAN_DIFFERENCE_VIEW
-        both = [name for name, kind in kinds.items() if view in kind.fit_views and view in kind.predict_views]
-        return [name for name in both if kinds[name].reads(view).inner]
-
-    @cached_property
-    def with_wordings(self) -> list[str]:
-        """Probes that read a view which has further wordings, repeats with further seeds among them."""
-        kinds = {name: self.kind(name) for name in self.probes}
-        return [name for name, kind in kinds.items() if {*kind.fit_views, *kind.predict_views} & WORDINGS.keys()]
-
-    @cached_property
-    def with_directions(self) -> list[str]:
-        """Probes with a direction in each layer, repeats left out; those that the stage ``directions`` compares."""
-        return [name for name in self.with_sites if has_directions(self.kind(name))]
-
-    def as_json(self, names: Sequence[str]) -> str:
-        """Interventions with their parameters, by name, as one JSON string with sorted keys."""
-        found = {name: {"intervention": self.specs[name], "parameters": self.parameters(name)} for name in names}
-        return json.dumps(found, sort_keys=True)
-
-    @cached_property
-    def with_jobs(self) -> list[str]:
-        """Probes with jobs of their own."""
-        return [name for name in self.probes if name not in self.featureless]
-
-    @cached_property
-    def capability(self) -> list[str]:
-        """Interventions of the run of which the best on a reference gives the capability there.
-
-        None of them chooses anything on test labels.
-        """
-        asked = self._config.capability_interventions
-        if asked == "untrained":
-            fitted = (name for name in self.names if name in self.probes and self.kind(name).fit_views)
-            return [name for name in fitted if not self.reads_test_labels(name)]
-        return [name for name in asked if name in self.names]
-
-    def reads_test_labels(self, intervention: str) -> bool:
-        """Whether it chooses something on test labels, with its parameters."""
-        return self.kind(intervention)(**self.parameters(intervention)).reads_test_labels
-
     @cached_property
     def views(self) -> dict[Split, list[str]]:
         """Views that the interventions read, by split."""
@@ -221,6 +106,23 @@ class Methods:
     def reads(self) -> dict[Split, dict[str, Reads]]:
         """What the interventions read together, by split and view."""
         return _reads(self._kinds.values())
+
+    def reads_on(self, model: str) -> dict[Split, dict[str, Reads]]:
+        """What the interventions read of a model, by split and view: all that extraction stores of it."""
+        return _reads(self.kind(name) for name in self.on(model, self.specs))
+
+    @cached_property
+    def saw(self) -> dict[str, str]:
+        """Class of each intervention, plug-in and ensemble by what it saw, by name; no repeats."""
+        own = [name for name in self.specs if name not in self.repeats]
+        found = {name: saw_by(self.kind(name)(**self.parameters(name))) for name in own}
+        found |= {name: self._config.saw.get(name) for name in self.plugins}
+        found |= {name: together(map(found.get, one.members)) for name, one in self.ensembles.items()}
+        return {name: class_of(saw) for name, saw in found.items()}
+
+    def reads_test_labels(self, intervention: str) -> bool:
+        """Whether it chooses something on test labels, with its parameters."""
+        return self.kind(intervention)(**self.parameters(intervention)).reads_test_labels
 
     def other_models(self, intervention: str) -> list[OtherModel]:
         """Models that it reads in addition to the run's own."""
@@ -242,14 +144,6 @@ class Methods:
         """Files of the user's own that the run executes or that are beside them: interventions, and plug-ins' files."""
         files = [Path(spec) for name, spec in self.specs.items() if name not in self.repeats and name != spec]
         return [*files, *(file for name in self.plugins for file in self.plugin_files(name))]
-
-    def sweep_values(self, intervention: str) -> str:
-        """Values that a sweep tries, as JSON."""
-        if self._config.sweep is None:
-            raise ConfigError("sweep: the configuration has none; add the section, or ask for no sweep")
-        values: Mapping[str, Any] = self._config.sweep.interventions[intervention]
-        listed = {name: v if isinstance(v, tuple) else v.model_dump() for name, v in values.items()}
-        return json.dumps(listed, sort_keys=True)
 
 
 def _reads(kinds: Iterable[type[Intervention]]) -> dict[Split, dict[str, Reads]]:

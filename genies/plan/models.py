@@ -8,7 +8,7 @@ from pathlib import Path
 from genies.config.sections import PLAIN_NAME, Config, TunedModel
 from genies.demo.place import MODEL, MODEL_FILE
 from genies.errors import ConfigError
-from genies.models.adapters import base_of, is_adapter, own_revision
+from genies.models.adapters import base_of, is_adapter
 from genies.models.files import file_identity, model_files
 from genies.models.find import is_local, model_name, revision_of
 
@@ -18,6 +18,7 @@ class Models:
 
     Attributes:
         demo: file of the demo's model, which a rule places.
+        bases: configured base of an adapter by the adapter's identifier.
         identifiers: folder, GGUF file or hub id by name, of the models that are not tuned by the run, and of
             ``references``.
         references: models of which log-probabilities alone are read, as a policy's reference; not the run's own.
@@ -39,7 +40,7 @@ class Models:
         self.rewards = {name: reward_manifest(config, name) for name in self._tuned if name in asked}
         self._revisions = config.revisions
         self._named_revisions: dict[str, str | None] = {}
-        self._bases = {placed.get(name, name): base for name, base in config.bases.items()}
+        self.bases = {placed.get(name, name): base for name, base in config.bases.items()}
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._own, *self.tuned])
@@ -56,43 +57,9 @@ class Models:
         """The model that a tuned one was trained on."""
         return self._tuned[name].model or self._own[0]
 
-    @property
-    def tuned_from_own(self) -> dict[str, str]:
-        """By model that was tuned from another one of the run, whoever tuned it, the name of that one."""
-        bases = {model: self.untuned(model) for model in self}
-        return {
-            model: own
-            for model, base in bases.items()
-            for own in self._own
-            if base is not None and own != model and (base == own or _same(self.identifiers[own], base))
-        }
-
     def fit_of(self, name: str) -> TunedModel:
         """How a tuned model is configured."""
         return self._tuned[name]
-
-    def untuned(self, model: str) -> str | None:
-        """What a model was tuned from, if that is known: a model of the run, folder or hub id; None of a whole one."""
-        if model in self.tuned:
-            return self.tuned_from(model)
-        identifier = self.identifiers[model]
-        if (base := self._bases.get(identifier)) or not _is_adapter(identifier):
-            return base
-        return base_of(Path(identifier).expanduser(), None)
-
-    def is_tuned_from(self, name: str, model: str) -> bool:
-        """Whether a model is known to be tuned from one of the run."""
-        base = self.untuned(name)
-        return base is not None and (base == model or _same(base, self.identifiers.get(model, model)))
-
-    def untuned_revision(self, model: str) -> str | None:
-        """The hub revision of the base of a local adapter, as it is configured or the adapter names it; else None."""
-        base = None if model in self.tuned else self.untuned(model)
-        if base is None or is_local(base):
-            return None
-        identifier = self.identifiers[model]
-        own = own_revision(Path(identifier).expanduser(), base) if _is_adapter(identifier) else None
-        return revision_of(base, self._revisions) or own
 
     def add_reference(self, identifier: str, revision: str | None = None) -> str:
         """Have a model read as a reference, unless it is one of the run. Returns its name.
@@ -115,7 +82,7 @@ class Models:
             PLAIN_NAME.checked(name)
         except ValueError as error:
             raise ConfigError(f"reference {identifier}: its name {error}") from None
-        if name in self._tuned or not _same(self.identifiers.setdefault(name, identifier), identifier):
+        if name in self._tuned or not same_model(self.identifiers.setdefault(name, identifier), identifier):
             other = self.identifiers.get(name, "a model that the run tunes")
             raise ConfigError(f"reference {identifier}: {other} is also called {name}; give one of them another name")
         if name not in self._own and name not in self.references:
@@ -132,7 +99,7 @@ class Models:
     def files(self, model: str) -> list[Path]:
         """Files of a local model that its manifest depends on; none for a hub model."""
         identifier = self.identifiers[model]
-        return self.local_files(identifier, self._bases.get(identifier))
+        return self.local_files(identifier, self.bases.get(identifier))
 
     def local_files(self, identifier: str, base: str | None = None) -> list[Path]:
         """The files of any model that is local, or will be once the workflow has placed it; none for a hub model.
@@ -149,7 +116,7 @@ class Models:
         if not is_local(identifier):
             return []
         files = model_files(Path(identifier))
-        return [*files, *self.local_files(base_of(Path(identifier), base))] if _is_adapter(identifier) else files
+        return [*files, *self.local_files(base_of(Path(identifier), base))] if is_local_adapter(identifier) else files
 
     def identities(self, files: Iterable[Path]) -> list[list[str | int]]:
         """What tells that files are others, see ``file_identity``; of what a rule makes nothing."""
@@ -162,8 +129,8 @@ class Models:
     def base(self, model: str) -> tuple[str | None, str | None]:
         """The configured base of an adapter, and the base's configured hub revision; None where there is none."""
         identifier = self.identifiers[model]
-        base = named = self._bases.get(identifier)
-        if base is None and _is_adapter(identifier):
+        base = named = self.bases.get(identifier)
+        if base is None and is_local_adapter(identifier):
             named = base_of(Path(identifier).expanduser(), None)
         return base, revision_of(named, self._revisions) if named else None
 
@@ -179,11 +146,12 @@ def reward_manifest(config: Config, name: str) -> Path:
     return Path(config.folders.results) / config.run / "models" / "rewards" / f"{name}.json"
 
 
-def _is_adapter(identifier: str) -> bool:
+def is_local_adapter(identifier: str) -> bool:
+    """Whether a folder holds an adapter; of what is on the hub it is not known."""
     return is_local(identifier) and is_adapter(Path(identifier).expanduser())
 
 
-def _same(one: str, other: str) -> bool:
+def same_model(one: str, other: str) -> bool:
     """Whether two identifiers are of the same model, however its folder is spelled."""
     local = is_local(one) and is_local(other)
     return one == other or (local and Path(one).expanduser().resolve() == Path(other).expanduser().resolve())

@@ -22,12 +22,15 @@ from genies.engine.tokens import SCORED_VIEW
 from genies.interventions.registry import module_of
 from genies.plan.checks import check
 from genies.plan.data import Data
+from genies.plan.evaluation_files import EvaluationFiles
 from genies.plan.fit_files import FitFiles
 from genies.plan.jobs import Jobs
 from genies.plan.layout import Layout
+from genies.plan.lineage import Lineage
 from genies.plan.methods import Methods
 from genies.plan.models import Models
 from genies.plan.references import References
+from genies.plan.roles import Roles
 from genies.plan.selection import Selection
 
 
@@ -55,12 +58,15 @@ class Plan:
         shift_lists: files of its shift lists.
         shifts: the shifts, of all lists.
         models, methods: its models, its interventions and plug-ins.
+        lineage: which models are tuned from which.
+        roles: methods by what they do.
         references: models that others are compared with.
         selection: its distributions, by what is done with them.
         data: where their splits lie.
         jobs: how the work is shared among jobs.
         files: where everything else lies.
         fits: where what names fits lies.
+        evaluations: where evaluations lie.
     """
 
     def __init__(self, config: Config) -> None:
@@ -73,13 +79,16 @@ class Plan:
         self.shift_lists = [list_file(name) for name in config.shifts]
         self.shifts: list[Shift] = read_shifts(*self.shift_lists)
         self.models = Models(config)
+        self.lineage = Lineage(self.models, config.revisions)
         self.methods = Methods(config)
-        self.references = References(self.models, self.methods)
-        self.selection = Selection(config, self.shifts, self.methods)
+        self.roles = Roles(config, self.methods)
+        self.references = References(self.models, self.methods, self.lineage)
+        self.selection = Selection(config, self.shifts, self.methods, self.roles)
         self.data = Data(config, self.selection)
-        self.jobs = Jobs(config, self.methods, self.selection)
-        self.files = Layout(config, self.models, self.methods, self.selection, self.jobs)
-        self.fits = FitFiles(self.files.results, self.models, self.methods, self.jobs)
+        self.jobs = Jobs(config, self.methods, self.roles, self.selection)
+        self.files = Layout(config, self.models, self.roles, self.selection, self.jobs)
+        self.fits = FitFiles(self.files.results, self.models, self.methods, self.roles, self.jobs)
+        self.evaluations = EvaluationFiles(self.files.results, self.models, self.methods, self.jobs)
         check(self)
 
     @property

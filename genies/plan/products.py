@@ -155,7 +155,7 @@ def _manifests(plan: Plan, model: str) -> Iterator[Product]:
 
 def _base(plan: Plan, model: str) -> dict[str, str]:
     """What the manifest of an adapter should state of its base, as far as that is known before it is read."""
-    base, revision = plan.models.untuned(model), plan.models.untuned_revision(model)
+    base, revision = plan.lineage.untuned(model), plan.lineage.untuned_revision(model)
     stated = {"adapter.base": base, "adapter.asked_base_revision": revision}
     return {name: value for name, value in stated.items() if value is not None}
 
@@ -178,7 +178,7 @@ def _probe(plan: Plan, model: str, name: str) -> Iterator[Product]:
     for source in plan.selection.fitted_on:
         targets = plan.selection.probe_targets[source]
         inputs = {"fits": fits, **read, **_splits(plan, [], targets)}
-        yield Product(plan.files.evaluation(model, name, source), code, inputs, {"targets": targets})
+        yield Product(plan.evaluations.of(model, name, source), code, inputs, {"targets": targets})
 
 
 def _trained(plan: Plan, model: str, name: str) -> Iterator[Product]:
@@ -193,7 +193,7 @@ def _trained(plan: Plan, model: str, name: str) -> Iterator[Product]:
             targets = plan.selection.targets[source]
             inputs = {**manifests, **_splits(plan, [source], targets)}
             yield Product(plan.fits.trained(model, name, source), code, inputs, configured)
-            yield Product(plan.files.evaluation(model, name, source), code, inputs, configured | {"targets": targets})
+            yield Product(plan.evaluations.of(model, name, source), code, inputs, configured | {"targets": targets})
 
 
 def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
@@ -205,7 +205,7 @@ def _plugin(plan: Plan, model: str, name: str) -> Iterator[Product]:
         targets = plan.selection.targets[source]
         inputs = {**manifests, **programs, **_splits(plan, [source], targets)}
         yield Product(
-            plan.files.evaluation(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
+            plan.evaluations.of(model, name, source), plan.code("genies.stages.plugin"), inputs, {"targets": targets}
         )
 
 
@@ -215,8 +215,8 @@ def _ensemble(plan: Plan, model: str, name: str) -> Iterator[Product]:
     for source in plan.jobs.sources(name):
         configured = {**plan.methods.ensembles[name].model_dump(), "seed": plan.config.seed}
         configured["targets"] = plan.jobs.targets(name)[source]
-        roles = member_roles(plan.files.members(model, name, source))
-        yield Product(plan.files.evaluation(model, name, source), code, roles, configured)
+        roles = member_roles(plan.evaluations.of_members(model, name, source))
+        yield Product(plan.evaluations.of(model, name, source), code, roles, configured)
 
 
 def _intervention(plan: Plan, name: str) -> dict[str, Any]:

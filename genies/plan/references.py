@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from genies.engine.reads import declares
 from genies.errors import ConfigError
 from genies.models.find import is_local
+from genies.plan.lineage import Lineage
 from genies.plan.methods import Methods
 from genies.plan.models import Models
 
@@ -14,7 +15,7 @@ from genies.plan.models import Models
 class References:
     """Reference models by intervention and model; those that are not among the run's models are added to them."""
 
-    def __init__(self, models: Models, methods: Methods) -> None:
+    def __init__(self, models: Models, methods: Methods, lineage: Lineage) -> None:
         """Look them up.
 
         Raises:
@@ -26,12 +27,12 @@ class References:
             if declares(methods.kind(intervention).features, "reference_log_probability"):
                 given = methods.parameters(intervention).get("reference")
                 for model in (name for name in models if methods.on(name, [intervention])):
-                    identifier = given or models.untuned(model)
+                    identifier = given or lineage.untuned(model)
                     if identifier is None:
                         raise _unknown(intervention, models.identifiers[model])
-                    revision = None if given else models.untuned_revision(model)
+                    revision = None if given else lineage.untuned_revision(model)
                     name = models.add_reference(identifier, revision)
-                    if models.is_tuned_from(name, model):
+                    if lineage.is_tuned_from(name, model):
                         raise _exchanged(intervention, identifier, model)
                     self._names[model, intervention] = name
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from genies.config.sections import Config
 from genies.data.shifts import Shift
 from genies.plan.methods import Methods
+from genies.plan.roles import Roles
 
 
 def pairs_of(targets: Mapping[str, Sequence[str]]) -> list[str]:
@@ -18,11 +19,12 @@ def pairs_of(targets: Mapping[str, Sequence[str]]) -> list[str]:
 class Selection:
     """The distributions of a run, by what is done with them."""
 
-    def __init__(self, config: Config, shifts: Sequence[Shift], methods: Methods) -> None:
+    def __init__(self, config: Config, shifts: Sequence[Shift], methods: Methods, roles: Roles) -> None:
         """Remember what decides them."""
         self._config = config
         self._shifts = shifts
         self._methods = methods
+        self._roles = roles
 
     @cached_property
     def sources(self) -> list[str]:
@@ -32,7 +34,7 @@ class Selection:
     @cached_property
     def references(self) -> list[str]:
         """Distributions that no shift starts from, and that are fitted on for the capability there."""
-        asked = {shift.target_reference for shift in self._shifts} if self._methods.capability else set()
+        asked = {shift.target_reference for shift in self._shifts} if self._roles.capability else set()
         return sorted(asked - set(self.sources))
 
     @cached_property

@@ -17,10 +17,10 @@ import numpy as np
 from genies.data.pairs import text_seed
 from genies.evaluation.qap import qap
 from genies.evaluation.tables import direction_layers, directions, erasure, transfer
-from genies.interventions.base import Intervention
 from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.registry import make
 from genies.interventions.steps.directions import Agreement, Reached, direct, drawn, effective, halved
+from genies.interventions.steps.site_probe import SiteProbe, choosing_sites
 from genies.stages.erasures import erasures
 from genies.stages.layers import SplitLayers
 from genies.stages.targets import targets_of
@@ -60,8 +60,8 @@ def write_directions(
         output: folder of the tables to write: ``directions.csv``, ``direction_layers.csv``, ``transfer.csv`` and
             ``erasure.csv``, as ``genies.evaluation.tables`` has them.
     """
-    made: dict[str, Intervention] = {MEAN_DIFFERENCE: LatStim1(seed=seed)}
-    made |= {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
+    made: dict[str, SiteProbe] = {MEAN_DIFFERENCE: LatStim1(seed=seed)}
+    made |= {name: choosing_sites(make(one["intervention"], one["parameters"])) for name, one in probes.items()}
     splits = SplitLayers(train, test, activations, cache)
     run = _Run(model, seed, made, splits, targets_of(pairs))
     tables = (directions.TABLE, direction_layers.TABLE, transfer.TABLE, erasure.TABLE)
@@ -105,7 +105,7 @@ class _Run:
 
     model: str
     seed: int
-    probes: Mapping[str, Intervention]
+    probes: Mapping[str, SiteProbe]
     splits: SplitLayers
     targets: Mapping[str, Sequence[str]]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from genies.data.pairs import text_seed
-from genies.interventions.base import Intervention
 from genies.interventions.steps.directions import direct
 from genies.interventions.steps.erasure import Eraser, accuracy, erasers
+from genies.interventions.steps.site_probe import SiteProbe
 from genies.stages.layers import SplitLayers, most_accurate_layer
 
 RANDOM_ERASURES = 19
@@ -18,7 +18,7 @@ RANDOM_ERASURES = 19
 
 
 def erasures(
-    probes: Mapping[str, Intervention], splits: SplitLayers, targets: Mapping[str, Sequence[str]], seed: int
+    probes: Mapping[str, SiteProbe], splits: SplitLayers, targets: Mapping[str, Sequence[str]], seed: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of ``erasure.csv`` but for the model: of each shift whose target is a source too, and of each source itself.
 
@@ -53,7 +53,7 @@ def erasures(
 
 
 def _erased(
-    probes: Mapping[str, Intervention], found: Sequence[Eraser], train: np.ndarray, test: np.ndarray
+    probes: Mapping[str, SiteProbe], found: Sequence[Eraser], train: np.ndarray, test: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Accuracies of probes fitted and tested after each eraser, by name."""
     after: dict[str, list[float]] = {name: [] for name in probes}

@@ -16,6 +16,7 @@ from genies.errors import DataError
 from genies.files import write_json
 from genies.interventions.base import Intervention
 from genies.interventions.registry import load, make, module_of, name_of, save
+from genies.interventions.steps.site_probe import SiteProbe
 from genies.locks import locked
 from genies.making import MADE_OF, MADE_WITH, data_roles, made_of, stem_roles
 from genies.spent import FIT, Meter, note
@@ -82,7 +83,8 @@ class _Fit(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path, fitted: Intervention, reused: bool) -> _Fit:
-        return cls(folder, fitted.chosen_sites(), fitted.edge_ties(), fitted.out_of_fold_accuracy(), reused)
+        sites, ties = (fitted.chosen_sites(), fitted.edge_ties()) if isinstance(fitted, SiteProbe) else ([], None)
+        return cls(folder, sites, ties, fitted.out_of_fold_accuracy(), reused)
 
 
 def _fit(

@@ -9,8 +9,8 @@ import numpy as np
 
 from genies.data.options import Split
 from genies.data.reading import SplitPairs
-from genies.interventions.base import Intervention
 from genies.interventions.steps.permutations import chosen_sites, signs
+from genies.interventions.steps.site_probe import SiteProbe
 from genies.stages.splits import Splits
 from genies.store.pairs import StoredPairs
 
@@ -35,14 +35,14 @@ class SplitLayers(Splits):
     def _bound(self) -> dict[tuple[str, Split, tuple[str, ...]], StoredPairs]:
         return {}
 
-    def bound(self, probe: Intervention, name: str, split: Split) -> StoredPairs:
+    def bound(self, probe: SiteProbe, name: str, split: Split) -> StoredPairs:
         """The pairs of a split as a probe reads them, without labels."""
         key = name, split, probe.fit_views if split == "train" else probe.predict_views
         if key not in self._bound:
             self._bound[key] = self.stored(probe, name, split)
         return self._bound[key]
 
-    def texts(self, probe: Intervention, name: str, split: Split, layer: int) -> np.ndarray:
+    def texts(self, probe: SiteProbe, name: str, split: Split, layer: int) -> np.ndarray:
         """Features of a split's pairs in a layer, the best response first, float64 (n, 2, dim)."""
         found = probe.site_features(self.bound(probe, name, split), layer)[:, :, 0].astype(np.float64)
         if split == "train":
@@ -50,7 +50,7 @@ class SplitLayers(Splits):
         return np.where(self.targets[name].best_first[:, None, None], found, found[:, ::-1])
 
 
-def most_accurate_layer(probes: Mapping[str, Intervention], splits: SplitLayers, source: str) -> int:
+def most_accurate_layer(probes: Mapping[str, SiteProbe], splits: SplitLayers, source: str) -> int:
     """The layer in which differences of means rank most training pairs right out of fold, of those all probes read.
 
     Args:

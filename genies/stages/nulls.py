@@ -10,9 +10,9 @@ import numpy as np
 
 from genies.data.pairs import text_seed
 from genies.evaluation.tables.nulls import OF_MODEL
-from genies.interventions.base import Intervention
 from genies.interventions.registry import make
 from genies.interventions.steps.permutations import Nulls, chosen_sites, nulls, signs
+from genies.interventions.steps.site_probe import SiteProbe, choosing_sites
 from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
 from genies.store.pairs import StoredPairs
@@ -46,7 +46,7 @@ def write_nulls(
         output: folder of ``nulls.csv``, columns as in ``genies.evaluation.tables.nulls.OF_MODEL``.
     """
     splits = Splits(train, test, activations, cache)
-    made = {name: make(one["intervention"], one["parameters"]) for name, one in probes.items()}
+    made = {name: choosing_sites(make(one["intervention"], one["parameters"])) for name, one in probes.items()}
     rows = []
     for source, targets in targets_of(pairs, splits.names("train"), splits.names("test")).items():
         for name, probe in made.items():
@@ -55,7 +55,7 @@ def write_nulls(
     OF_MODEL.write(OF_MODEL.frame(rows), output)
 
 
-def _nulls(probe: Intervention, splits: Splits, source: str, targets: Sequence[str], repeats: int) -> dict[str, Nulls]:
+def _nulls(probe: SiteProbe, splits: Splits, source: str, targets: Sequence[str], repeats: int) -> dict[str, Nulls]:
     """The nulls of one probe on each target; one layer of the source, and of one target, is in memory at a time."""
     cluster, shown = splits(source, "train").cluster, splits.stored(probe, source, "train")
     read = {target: splits.stored(probe, target, "test") for target in targets}
@@ -75,7 +75,7 @@ def _nulls(probe: Intervention, splits: Splits, source: str, targets: Sequence[s
     return nulls(layers, of_targets, turned, keeps)
 
 
-def _differences(probe: Intervention, pairs: StoredPairs, layer: int) -> np.ndarray:
+def _differences(probe: SiteProbe, pairs: StoredPairs, layer: int) -> np.ndarray:
     """First minus second response at a layer's sites, float32 (n, sites, dim)."""
     features = probe.site_features(pairs, layer)
     return features[:, 0] - features[:, 1]

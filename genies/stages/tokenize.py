@@ -72,26 +72,23 @@ def tokenize_splits(
     Raises:
         DataError: among others, the model's context holds a text under its views, and not under a further wording.
     """
-    reads: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
+    given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
     inputs = {"model": model, **data_roles(file for _, file in files)}
-    reading = replace(reading, views=tuple(sorted({*reading.views, *reads["train"], *reads["test"]})))
-    reads = {split: reworded(of_split, wordings) for split, of_split in reads.items()}
+    reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
+    reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {name: {} for name in PER_SPLIT}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
-        place = f"{shown.distribution}/{shown.split}"
         digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *reads[shown.split])}
         _check_room(described, shown, {view: digests[view] for view in further if view in digests}, cache)
-        for view, digest in digests.items():
-            entries.append({"distribution": shown.distribution, "split": shown.split, "view": view, "digest": digest})
-        for name, value in _per_split(
-            shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"]
-        ).items():
-            per_split[name][place] = value
+        entries += _named(shown, digests)
+        counts = _per_split(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"])
+        for name, value in counts.items():
+            per_split[name][f"{shown.distribution}/{shown.split}"] = value
     tokenized = {
         MADE_OF: made_of(code_digest(__name__), inputs),
         "model": described["name"],
@@ -102,6 +99,12 @@ def tokenize_splits(
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, reads, extraction, cache)
+
+
+def _named(shown: ShownSplit, digests: Mapping[str, str]) -> list[dict[str, str]]:
+    """A record of the tokens of each view of a split, by their digests."""
+    place = {"distribution": shown.distribution, "split": shown.split}
+    return [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
 
 
 def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:

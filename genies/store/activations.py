@@ -9,8 +9,8 @@ killed extraction has done; ``store.json`` repeats them in the end, so that the 
 
 Nothing is trusted when read: chunks and shards carry checksums, ``store.json`` one of itself and those of zarr's own
 small files, and a shard that is missing is an error, though zarr would read it as its fill value. A whole shard in the
-place of another fits its own checksums: ``check_block``, which compares with ``store.json``, finds that. A damaged
-store is reopened (``reopen``) and extraction computes again what does not read back.
+place of another fits its own checksums: ``StoreData.check_block``, which compares with ``store.json``, finds that. A
+damaged store is reopened (``reopen``) and extraction computes again what does not read back.
 
 Layout::
 
@@ -25,8 +25,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,11 +33,11 @@ from typing import Any
 import numpy as np
 
 from genies.digests import file_sha256
-from genies.engine.bits import from_bits
 from genies.errors import REPAIR, StoreError
 from genies.files import PARTIAL, read_sealed, sync_folder
-from genies.store.blocks import block_problem, read_journal, write_journal
-from genies.store.shards import FEATURE_AXES, Layout
+from genies.store.blocks import read_journal, write_journal
+from genies.store.data import StoreData
+from genies.store.shards import Layout
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +75,10 @@ class ActivationStore:
         self.blocks = -(-len(self.example) // self._block)
 
     @cached_property
-    def _layouts(self) -> dict[str, Layout]:
-        return Layout.of(self.shapes, self.dtype, self._block)
+    def data(self) -> StoreData:
+        """The numbers of the texts."""
+        layouts = Layout.of(self.shapes, self.dtype, self._block)
+        return StoreData(self.folder, len(self.example), self._block, self.dtype, layouts, self._sha256)
 
     @cached_property
     def _row(self) -> dict[tuple[int, int], int]:
@@ -156,78 +157,11 @@ class ActivationStore:
         columns = range(len(stored)) if heads is None else [stored.index(int(head)) for head in heads]
         return feature, [place * len(stored) + column for column in columns]
 
-    def read_into(
-        self, values: np.ndarray, places: np.ndarray, rows: np.ndarray, chunks: tuple[str, Sequence[int]]
-    ) -> None:
-        """Write some texts' values where they are wanted; memory also holds the values of one block.
-
-        Args:
-            values: (n, chunks, *inner), of the type of the values.
-            places: where in ``values`` each text goes, int64 (m,).
-            rows: of those texts, int64 (m,).
-            chunks: as ``chunks`` gives them.
-        """
-        name, numbers = chunks
-        layout, of_block = self._layouts[name], rows // self._block
-        with self._readable():
-            for block in np.unique(of_block).tolist():
-                here = of_block == block
-                read = np.moveaxis(layout.read(self.folder, block, numbers)[:, rows[here] % self._block], 0, 1)
-                values[places[here]] = from_bits(read, self.dtype) if name in FEATURE_AXES else read
-
-    def empty(self, texts: int, chunks: tuple[str, Sequence[int]]) -> np.ndarray:
-        """An array that ``read_into`` may fill."""
-        layout = self._layouts[chunks[0]]
-        dtype = np.dtype(np.float32) if chunks[0] in FEATURE_AXES else layout.dtype
-        return np.empty((texts, len(chunks[1]), *layout.inner), dtype)
-
-    def values(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """All that is stored of some texts, by name, (n, *shape) each: heads and residual as float32.
-
-        Only the blocks of these texts are read.
-
-        Args:
-            rows: rows of the texts, int64 (n,).
-        """
-        of_block = rows // self._block
-        found = {}
-        for name, layout in self._layouts.items():
-            stored = np.empty((len(rows), *layout.shape), layout.dtype)
-            for block in np.unique(of_block).tolist():
-                here = of_block == block
-                stored[here] = self._whole(layout, block)[rows[here] - block * self._block]
-            found[name] = from_bits(stored, self.dtype) if name in FEATURE_AXES else stored
-        return found
-
-    def check_block(self, block: int) -> None:
-        """Reread one block and compare it with the journal.
-
-        Raises:
-            StoreError: it is missing or differs.
-        """
-        if problem := block_problem(self.folder, self._layouts, self._sha256[block], block, self._texts_of(block)):
-            raise StoreError(f"{self.folder}: block {block}: {problem}; {REPAIR}")
-
-    def _texts_of(self, block: int) -> int:
-        """How many texts a block holds."""
-        return min(len(self.example) - block * self._block, self._block)
-
     def _all(self, chunks: tuple[str, Sequence[int]]) -> np.ndarray:
         """Some chunks of an array over all texts, (texts, chunks, *inner of the array's layout)."""
-        values, rows = self.empty(len(self.example), chunks), np.arange(len(self.example))
-        self.read_into(values, rows, rows, chunks)
+        values, rows = self.data.empty(len(self.example), chunks), np.arange(len(self.example))
+        self.data.read_into(values, rows, rows, chunks)
         return values
-
-    def _whole(self, layout: Layout, block: int) -> np.ndarray:
-        with self._readable():
-            return layout.texts(self.folder, block, self._texts_of(block))
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(f"{self.folder}: unreadable ({error}); {REPAIR}") from None
 
 
 def _place(store: ActivationStore, feature: str, layer: int) -> int:

@@ -138,7 +138,7 @@ def _compare_group(
                 places = store.rows(table.example[indices].tolist(), table.response[indices].tolist())
                 count, difference = found[one.view]
                 columns = old_part.part.held.columns(decoder.shape)
-                differs = difference_of(stored_values(features, rows, columns), store.values(places), store.dtype)
+                differs = difference_of(stored_values(features, rows, columns), store.data.values(places), store.dtype)
                 found[one.view] = count + len(rows), max(difference, differs)
         if min(count for count, _ in found.values()) >= texts:
             break
@@ -182,7 +182,7 @@ def difference_of(computed: Mapping[str, np.ndarray], stored: Mapping[str, np.nd
 
     Args:
         computed: as ``stored_values`` gives them.
-        stored: as ``ActivationStore.values`` gives them.
+        stored: as ``StoreData.values`` gives them.
         dtype: of the store; computed values are rounded to it.
     """
     largest = 0.0

@@ -12,6 +12,7 @@ from genies.engine.shape import Shape
 from genies.errors import StoreError
 from genies.store.activations import ActivationStore, check_heads, check_layer
 from genies.store.held import Held
+from genies.store.part_texts import PartTexts
 from genies.store.parts import examples_of, keys_from_json, shape_of
 
 
@@ -48,22 +49,7 @@ class AssembledStore:
         held = [(part.example, part.response) for part in parts] if texts is None else [texts]
         keys = np.concatenate([np.stack(of_one, axis=1) for of_one in held])
         self.example, self.response = np.unique(keys, axis=0).astype(np.int64).T
-
-    @cached_property
-    def _row(self) -> dict[tuple[int, int], int]:
-        return {key: row for row, key in enumerate(zip(self.example.tolist(), self.response.tolist(), strict=True))}
-
-    @cached_property
-    def _of_parts(self) -> list[np.ndarray]:
-        """Row of each text in each part, -1 where it is not there, int64 (texts,)."""
-        found = []
-        for part in self.parts:
-            rows = np.full(len(self.example), -1, np.int64)
-            keys = zip(part.example.tolist(), part.response.tolist(), strict=True)
-            own = np.array([self._row.get(key, -1) for key in keys], np.int64)
-            rows[own[own >= 0]] = np.flatnonzero(own >= 0)
-            found.append(rows)
-        return found
+        self._texts = PartTexts(self.parts, self.example, self.response)
 
     def rows(self, example: Sequence[int], response: Sequence[int]) -> np.ndarray:
         """Rows of the given responses, int64 (n,).
@@ -71,11 +57,7 @@ class AssembledStore:
         Raises:
             StoreError: no part holds one of them.
         """
-        try:
-            return np.array([self._row[key] for key in zip(example, response, strict=True)], np.int64)
-        except KeyError as error:
-            folders = ", ".join(str(part.folder) for part in self.parts)
-            raise StoreError(f"{folders}: holds no features of example, response {error.args[0]}") from None
+        return self._texts.rows(example, response)
 
     @cached_property
     def keys(self) -> dict[int, int]:
@@ -104,7 +86,7 @@ class AssembledStore:
         """
         offered = self.offered(self.reads)
         layers = offered.residual if feature == "residual" else offered.head_layers
-        found = [layer for layer in layers if not self._lacking(feature, layer).any()]
+        found = [layer for layer in layers if not self._texts.lacking(feature, layer, self.head_numbers).any()]
         if feature == "heads" and not found:
             self.parts[0].layers("heads")
         return found
@@ -135,37 +117,20 @@ class AssembledStore:
         """Tokens that each log-probability sums over, int64 (texts,), likewise."""
         return self._read("scored_tokens", 0, rows)[:, 0].astype(np.int64)
 
-    def _holding(self, name: str, layer: int, heads: Sequence[int] | None) -> list[int]:
-        """Which parts hold a layer, or some heads of it, or single numbers."""
-        return [
-            number
-            for number, part in enumerate(self.parts)
-            if name in part.shapes
-            and (name not in part.description["layers"] or layer in part.description["layers"][name])
-            and set(heads or ()) <= set(part.head_numbers)
-        ]
-
-    def _lacking(self, name: str, layer: int) -> np.ndarray:
-        """Texts of which no part holds it, bool (texts,)."""
-        mask = np.ones(len(self.example), bool)
-        for number in self._holding(name, layer, self.head_numbers if name == "heads" else None):
-            mask &= self._of_parts[number] < 0
-        return mask
-
     def _read(self, name: str, layer: int, rows: np.ndarray | None, heads: Sequence[int] | None = None) -> np.ndarray:
         self._check_offered(name, layer, heads or ())
         rows = np.arange(len(self.example)) if rows is None else np.asarray(rows)
         left, values = np.ones(len(rows), bool), None
-        for number in self._holding(name, layer, heads):
-            part, own = self.parts[number], self._of_parts[number][rows]
+        for number in self._texts.holding(name, layer, heads):
+            part, own = self.parts[number], self._texts.of_parts[number][rows]
             places = np.flatnonzero(left & (own >= 0))
             if len(places):
                 chunks = part.chunks(name, layer, heads) if name in ("heads", "residual") else (name, [0])
-                values = part.empty(len(rows), chunks) if values is None else values
-                part.read_into(values, places, own[places], chunks)
+                values = part.data.empty(len(rows), chunks) if values is None else values
+                part.data.read_into(values, places, own[places], chunks)
                 left[places] = False
         if values is None or left.any():
-            self._refuse(name, layer)
+            _refuse(self.parts[0], name, layer)
         assert values is not None
         return values
 
@@ -180,21 +145,21 @@ class AssembledStore:
         elif name == "residual":
             check_layer(part.folder, name, shape.layers, layer)
             if layer not in offered.residual:
-                self._refuse_undeclared(name, layer)
+                _refuse_undeclared(part, name, layer)
         elif not offered.scored:
-            self._refuse_undeclared(name, layer)
+            _refuse_undeclared(part, name, layer)
 
-    def _refuse(self, name: str, layer: int) -> None:
-        """Say why the parts do not suffice for what is offered."""
-        part = self.parts[0]
-        if name == "heads" or (name == "residual" and name in part.shapes):
-            part.chunks(name, layer)
-        self._refuse_undeclared(name, layer)
 
-    def _refuse_undeclared(self, name: str, layer: int) -> None:
-        part = self.parts[0]
-        what = f"{name} of layer {layer}" if name in ("heads", "residual") else name
-        raise StoreError(
-            f"{part.folder}: holds no {what} of all texts; declare it among the intervention's features and run "
-            "snakemake again"
-        )
+def _refuse(part: ActivationStore, name: str, layer: int) -> None:
+    """Say why the parts, of which this is one, do not suffice for what is offered."""
+    if name == "heads" or (name == "residual" and name in part.shapes):
+        part.chunks(name, layer)
+    _refuse_undeclared(part, name, layer)
+
+
+def _refuse_undeclared(part: ActivationStore, name: str, layer: int) -> None:
+    what = f"{name} of layer {layer}" if name in ("heads", "residual") else name
+    raise StoreError(
+        f"{part.folder}: holds no {what} of all texts; declare it among the intervention's features and run "
+        "snakemake again"
+    )

@@ -196,7 +196,7 @@ def verify(entry: Entry) -> None:
     else:
         store = ActivationStore(entry.path)
         for block in range(store.blocks):
-            store.check_block(block)
+            store.data.check_block(block)
 
 
 def repair(entry: Entry, results: Path) -> None:

@@ -20,6 +20,7 @@ from genies.engine.decoder import Decoder, Features
 from genies.engine.forest import Batch, Forest, build_forest, halves, pack
 from genies.engine.options import Extraction
 from genies.engine.self_test import Check, SelfTests, too_large
+from genies.engine.tokens import Tokens
 from genies.errors import Interrupted, StoreError
 from genies.locks import locked
 from genies.making import made_with
@@ -74,7 +75,6 @@ class Extractor:
         self._decoder: Decoder | None = None
         self._files = PinnedFiles.of(model)
         self._budget = None if options.batch_tokens == "auto" else options.batch_tokens
-        self._packs: bool | None = None
         self._self_tests = SelfTests()
         self._known = Parts(root)
 
@@ -163,15 +163,7 @@ class Extractor:
         tokens = request.selected(begun["computed_with"] if begun else sorted(added), examples)
         decoder = self.decoder()
         forest = build_forest(tokens, self.model["eos_token"])
-        if begun:
-            check, budget = Check(**begun["check"]), begun["batch_tokens"]
-            self._self_tests.remember(check)
-        else:
-            check = self._self_tests.check(
-                decoder, tokens, forest, self.model["eos_token"], whole=request.split == "test"
-            )
-            budget = self._budget
-        self._tell(check)
+        check, budget = self._checked(tokens, forest, begun, whole=request.split == "test")
         if not check.packed:
             forest = build_forest(tokens, self.model["eos_token"], merge=False)
         plan = planned(forest, budget, decoder.shape.hidden, check.packed)
@@ -199,6 +191,19 @@ class Extractor:
             "%s %s (%s): %s; %d of its %d examples",
             *_place(request), ", ".join(added), describe(counted), len(examples), whole,
         )  # fmt: skip
+
+    def _checked(
+        self, tokens: Mapping[str, Tokens], forest: Forest, begun: dict[str, Any] | None, whole: bool
+    ) -> tuple[Check, int]:
+        """How far packed and separate passes agree, and tokens of a batch; parts that were begun keep both."""
+        if begun:
+            check, budget = Check(**begun["check"]), begun["batch_tokens"]
+            self._self_tests.remember(check)
+        else:
+            check = self._self_tests.check(self.decoder(), tokens, forest, self.model["eos_token"], whole=whole)
+            budget = self._budget
+        self._self_tests.announce(check, self.settled.attention)
+        return check, budget
 
     def _fill(
         self,
@@ -261,23 +266,6 @@ class Extractor:
         self._budget = max(batch.width, batch.computed_tokens // 2)
         log.warning("out of memory at %d tokens: going on with %d", batch.computed_tokens, self._budget)
         return Features.joined([self.read(part, forest, packed, counted) for part in parts])
-
-    def _tell(self, check: Check) -> None:
-        """Say which way is taken when it is first known, and whenever it changes."""
-        if check.packed == self._packs:
-            return
-        self._packs = check.packed
-        if check.packed:
-            log.info(
-                "self-test: packed and separate passes agree (relative difference %.1e)", check.relative_difference
-            )
-        else:
-            log.warning(
-                "self-test: packed and separate passes differ (%s) with %s attention; going on with one text per row, "
-                "padded on the right",
-                check.reason,
-                self.settled.attention,
-            )
 
     def _writer(
         self,

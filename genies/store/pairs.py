@@ -101,24 +101,24 @@ class StoredPairs:
     def heads(self, view: str, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
         """Head outputs of one layer, float32 (n, 2, heads, head_dim)."""
         store = self._store(view, "heads", self._reads_of(view).heads)
-        return self._paired(store.heads(layer, heads, self._rows[view].ravel()))
+        return _paired(store.heads(layer, heads, self._rows[view].ravel()))
 
     def residual(self, view: str, layer: int) -> np.ndarray:
         """Residual stream of one layer, float32 (n, 2, hidden)."""
         reads = self._reads_of(view)
         is_final = bool(self._stores) and layer == self.final_layer
         store = self._store(view, f"residual of layer {layer}", reads.final if is_final else reads.inner)
-        return self._paired(store.residual(layer, self._rows[view].ravel()))
+        return _paired(store.residual(layer, self._rows[view].ravel()))
 
     def log_probability(self) -> np.ndarray:
         """Summed natural log-probability of response + EOS, float64 (n, 2)."""
         store = self._store(SCORED_VIEW, "log_probability", self._reads_of(SCORED_VIEW).log_probability)
-        return self._paired(store.log_probability(self._rows[SCORED_VIEW].ravel()))
+        return _paired(store.log_probability(self._rows[SCORED_VIEW].ravel()))
 
     def scored_tokens(self) -> np.ndarray:
         """Tokens each log-probability sums over, int64 (n, 2)."""
         store = self._store(SCORED_VIEW, "log_probability", self._reads_of(SCORED_VIEW).log_probability)
-        return self._paired(store.scored_tokens(self._rows[SCORED_VIEW].ravel()))
+        return _paired(store.scored_tokens(self._rows[SCORED_VIEW].ravel()))
 
     def reference_log_probability(self) -> np.ndarray:
         """The same as ``log_probability`` under the reference model, float64 (n, 2).
@@ -128,16 +128,13 @@ class StoredPairs:
         """
         if self._reference is None:
             raise DataError("pairs: no log-probabilities of a reference model are given; name one as the reference")
-        return self._paired(self._reference.log_probability(self._rows[_REFERENCE].ravel()))
+        return _paired(self._reference.log_probability(self._rows[_REFERENCE].ravel()))
 
     def texts(self) -> PairTexts:
         """The prompts and responses themselves."""
         if self._texts is None:
             raise StoreError('texts: not declared by the intervention; add "texts" to its features')
         return self._texts
-
-    def _paired(self, values: np.ndarray) -> np.ndarray:
-        return values.reshape(-1, 2, *values.shape[1:])
 
     def _reads_of(self, view: str) -> Reads:
         return self._reads.get(view, Reads())
@@ -151,3 +148,8 @@ class StoredPairs:
         if not declared:
             raise StoreError(f"view {view}: {what} is not declared by the intervention; add it to its features")
         return self._stores[view]
+
+
+def _paired(values: np.ndarray) -> np.ndarray:
+    """Values of texts, (2 n, ...), as those of their pairs, (n, 2, ...)."""
+    return values.reshape(-1, 2, *values.shape[1:])

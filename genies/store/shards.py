@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -86,6 +87,20 @@ class Layout:
         """Where the shard of a block lies within a store's folder."""
         return folder.joinpath("data.zarr", self.name, "c", str(block), *["0"] * len(self.shape))
 
+    def create(self, group: Any, texts: int, dtype: str) -> None:
+        """Describe the array in a zarr group of a store of so many texts, of type "float32" or "bfloat16"."""
+        from zarr.codecs import Crc32cCodec
+
+        group.create_array(
+            self.name,
+            shape=(texts, *self.shape),
+            chunks=(self.block, *(1 for _ in self.chunked), *self.inner),
+            shards=(self.block, *self.shape),
+            dtype=self.dtype,
+            compressors=[Crc32cCodec()],
+            attributes={"values": "bfloat16 bits"} if self.name in FEATURE_AXES and dtype == "bfloat16" else {},
+        )
+
     def encoded(self, pieces: Sequence[np.ndarray]) -> np.ndarray:
         """The shard's bytes, uint8 (``file_bytes``,).
 
@@ -157,6 +172,24 @@ class Layout:
         if (places[:, 1] != whole).any() or (places[:, 0] > self.file_bytes - self.index_bytes - whole).any():
             raise OSError(f"{name}: the index names chunks that the shard does not hold")
         return places[:, 0].astype(np.int64)
+
+
+def zarr_files(description: Mapping[str, Any], layouts: Mapping[str, Layout]) -> dict[str, bytes]:
+    """Zarr's metadata of a store, and the two small arrays that name the rows, by path: everything but the shards.
+
+    Args:
+        description: of the store, with ``dtype``, ``example`` and ``response``.
+        layouts: of the arrays.
+    """
+    import zarr
+
+    files: dict[str, Any] = {}
+    group = zarr.create_group(zarr.storage.MemoryStore(files))
+    for layout in layouts.values():
+        layout.create(group, len(description["example"]), description["dtype"])
+    for name in ("example", "response"):
+        group.create_array(name, data=np.array(description[name], np.int32))
+    return {name: content.to_bytes() for name, content in sorted(files.items())}
 
 
 def write_shard(path: Path, shard: np.ndarray) -> None:

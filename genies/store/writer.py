@@ -20,7 +20,7 @@ from genies.files import PARTIAL, sync_file, sync_folder, write_sealed
 from genies.making import MADE_WITH, recorded_making
 from genies.store.activations import describe_store
 from genies.store.blocks import block_problem, bytes_digest, journal_line, read_journal, write_journal
-from genies.store.shards import FEATURE_AXES, Layout, write_shard
+from genies.store.shards import FEATURE_AXES, Layout, write_shard, zarr_files
 
 ADOPTED = "adopted"
 """Field of a description: where another version's store was taken over, as ``genies.store.adoption`` states it."""
@@ -193,7 +193,7 @@ class StoreWriter:
         if not self.done and self.folder.exists():
             shutil.rmtree(self.folder)
         data = self.folder / "data.zarr"
-        files = self._zarr_files()
+        files = zarr_files(self.description, self._layouts)
         for name, content in files.items():
             (data / name).parent.mkdir(parents=True, exist_ok=True)
             (data / name).write_bytes(content)
@@ -204,32 +204,6 @@ class StoreWriter:
         self._stored = {**self.description, **notes, MADE_WITH: self._makings, "plan": self.plan, "files": hashes}
         write_sealed(self.folder / "store.json", self._stored)
         write_journal(self._journal, self.plan, self.done)
-
-    def _zarr_files(self) -> dict[str, bytes]:
-        """Zarr's metadata, and the two small arrays that tell the rows, by path: everything but the blocks."""
-        import zarr
-
-        files: dict[str, Any] = {}
-        group = zarr.create_group(zarr.storage.MemoryStore(files))
-        for name, shape in self.shapes.items():
-            self._create_array(group, name, shape)
-        for name in ("example", "response"):
-            group.create_array(name, data=np.array(self.description[name], np.int32))
-        return {name: content.to_bytes() for name, content in sorted(files.items())}
-
-    def _create_array(self, group: Any, name: str, shape: tuple[int, ...]) -> None:
-        from zarr.codecs import Crc32cCodec
-
-        layout = self._layouts[name]
-        group.create_array(
-            name,
-            shape=(self.texts, *shape),
-            chunks=(self.block, *(1 for _ in layout.chunked), *layout.inner),
-            shards=(self.block, *shape),
-            dtype=layout.dtype,
-            compressors=[Crc32cCodec()],
-            attributes={"values": "bfloat16 bits"} if name in FEATURE_AXES and self.dtype == "bfloat16" else {},
-        )
 
     def _take(self, position: int, features: Mapping[str, np.ndarray]) -> None:
         expected = self._next if self._next is not None else position - position % self.block

@@ -98,7 +98,7 @@ def test_a_store_of_log_probabilities_alone_has_those_of_a_fuller_one(world: Pat
         alone.residual(1)
     for part in alone.parts:
         for block in range(part.blocks):
-            part.check_block(block)
+            part.data.check_block(block)
 
 
 @pytest.mark.parametrize("before", [OPTIONS, Extraction(device="cpu", layers=(1, 3), heads="none")])

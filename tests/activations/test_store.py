@@ -89,7 +89,7 @@ def test_a_shard_that_zarr_wrote_is_read(tmp_path: Path) -> None:
     ]
     assert len(shard.read_bytes()) == len(ours) and shard.read_bytes() != ours
     store = ActivationStore(tmp_path / "store")
-    store.check_block(1)
+    store.data.check_block(1)
     for layer in range(2):
         np.testing.assert_array_equal(store.heads(layer, [2, 0, 1]), want["heads"][:, layer, [2, 0, 1]])
 
@@ -149,7 +149,7 @@ def test_a_disk_that_gives_other_bytes_back_is_noticed(tmp_path: Path, monkeypat
 def test_values_of_some_texts_come_in_the_order_asked_for(tmp_path: Path) -> None:
     write(tmp_path, (0, TEXTS)).finish()
     rows, want = np.array([9, 1, 4, 0, 8, 5]), values(0, TEXTS)
-    found = ActivationStore(tmp_path / "store").values(rows)
+    found = ActivationStore(tmp_path / "store").data.values(rows)
     assert found.keys() == SHAPES.keys()
     for name, array in found.items():
         np.testing.assert_array_equal(array, want[name][rows])
@@ -205,7 +205,7 @@ def test_an_all_zero_block_is_complete_and_a_missing_one_raises(tmp_path: Path) 
     with pytest.raises(StoreError, match="heads/c/1/0/0/0 is missing"):
         ActivationStore(tmp_path / "store").heads(0)
     with pytest.raises(StoreError, match="is missing"):
-        ActivationStore(tmp_path / "store").check_block(1)
+        ActivationStore(tmp_path / "store").data.check_block(1)
 
 
 def test_a_reopened_store_keeps_what_reads_back(tmp_path: Path) -> None:

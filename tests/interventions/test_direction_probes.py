@@ -16,7 +16,7 @@ from genies.interventions.lat_pca import LatPca
 from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.lat_stim_2 import LatStim2
 from genies.interventions.mms import MassMeanShift
-from genies.interventions.steps.direction_probe import cosine
+from genies.interventions.steps.site_directions import cosine
 
 EFFECT, DIM, PAIRS = 1.5, 6, 400
 PROBES = [MassMeanShift, LatStim1, LatStim2, LatPca, ContrastiveRepresentationArithmetic]

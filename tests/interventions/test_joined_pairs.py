@@ -29,12 +29,10 @@ def test_a_fit_on_joined_rows_is_that_on_the_same_pairs_in_one_set(name, planted
         [(kept[0], rows), (kept[1], others)], np.concatenate([rows, 60 + others]), np.concatenate([rows, 60 + others])
     )
     parts = one.take(rows), other.take(others)
-    views = {
-        kind: {view: np.concatenate([part._features[kind][view] for part in parts]) for view in one._features[kind]}
-        for kind in ("heads", "residual")
-    }
+    heads = {view: np.concatenate([part._heads.arrays[view] for part in parts]) for view in one._heads.arrays}
+    residual = {view: np.concatenate([part._residual.arrays[view] for part in parts]) for view in one._residual.arrays}
     texts = [sum(both, ()) for both in zip(*(part.texts() for part in parts), strict=True)]
-    whole = ArrayPairs(**views, texts=texts, example=joined.example, cluster=joined.cluster)
+    whole = ArrayPairs(heads=heads, residual=residual, texts=texts, example=joined.example, cluster=joined.cluster)
     found, expected = (make(name, {}).fit(pairs).predict_proba(held_out) for pairs in (joined, whole))
     assert np.array_equal(found, expected)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from genies.interventions.arrays import ArrayPairs
 from genies.interventions.mms import MassMeanShift
-from genies.interventions.steps.direction_probe import TIE_ORDERS
 from genies.interventions.steps.selection import keep_best, tied_at_edge
+from genies.interventions.steps.tie_orders import TIE_ORDERS
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 20))

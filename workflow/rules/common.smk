@@ -22,6 +22,8 @@ try:
     from genies.options import flags
     from genies.plan import Plan, find_programs_beside, one_of
     from genies.plan.checks import beside_files
+    from genies.plan.data import demo_files, published_files
+    from genies.plan.parameters import interventions_json, parameters_json, sweep_json
     from genies.plan.products import products
     from genies.plan.selection import pairs_of
     from genies.report.progress import Progress

@@ -6,7 +6,7 @@ if plan.config.data_archive:
         input:
             archive=plan.data.archive,
         output:
-            plan.data.published,
+            published_files(plan.data.resources),
         log:
             results / "logs" / "unpack.log",
         benchmark:
@@ -26,7 +26,7 @@ if plan.config.data_archive:
 
 rule demo_data:
     output:
-        plan.data.demo,
+        demo_files(plan.data.resources),
     log:
         results / "logs" / "demo_data.log",
     benchmark:

@@ -17,14 +17,16 @@ rule directions:
         mem_mb=4000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.on(wildcards.model, plan.methods.with_directions)),
+        probes=lambda wildcards: interventions_json(
+            plan.methods, plan.methods.on(wildcards.model, plan.roles.with_directions)
+        ),
         seed=plan.config.seed,
         cache=cache,
         folder=subpath(output[0], parent=True),
         data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
         code=[
             plan.code("genies.stages.directions"),
-            *(plan.code("genies.stages.directions", intervention=name) for name in plan.methods.with_directions),
+            *(plan.code("genies.stages.directions", intervention=name) for name in plan.roles.with_directions),
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")

@@ -3,7 +3,7 @@
 
 rule ensemble:
     input:
-        lambda wildcards: plan.files.members(wildcards.model, wildcards.intervention),
+        lambda wildcards: plan.evaluations.of_members(wildcards.model, wildcards.intervention),
     output:
         [
             results / "evaluations" / "{model}" / "{intervention}" / f"{source}.parquet"
@@ -72,8 +72,8 @@ rule overlap:
 
 rule metrics:
     input:
-        evaluations=plan.files.evaluations(),
-        repeats=plan.files.evaluations(repeats=True),
+        evaluations=plan.evaluations.all,
+        repeats=plan.evaluations.of_repeats,
         overlap=rules.overlap.output.examples,
         fits=plan.fits.for_capability,
         analyses=plan.files.analysed,
@@ -100,12 +100,12 @@ rule metrics:
         # As configured, since lists that come with the package lie elsewhere in a container.
         shifts=plan.config.shifts,
         protocol=plan.config.protocol,
-        capability=plan.methods.capability,
-        trained=plan.methods.trained,
-        surface=plan.methods.baselines,
+        capability=plan.roles.capability,
+        trained=plan.roles.trained,
+        surface=plan.roles.baselines,
         on_references=plan.jobs.on_references,
-        tuned=json.dumps(plan.models.tuned_from_own),
-        saw=plan.methods.saw_json,
+        tuned=json.dumps(plan.lineage.tuned_from_own),
+        saw=json.dumps(plan.methods.saw),
         seed=plan.config.seed,
         code=plan.code("genies.stages.metrics"),
     shell:

@@ -19,13 +19,13 @@ rule probe:
     benchmark:
         results / "benchmarks" / "probe" / "{model}" / "{intervention}.tsv"
     wildcard_constraints:
-        intervention=one_of(plan.methods.with_jobs),
+        intervention=one_of(plan.roles.with_jobs),
     threads: 1
     resources:
         mem_mb=4000,
     params:
         intervention=lambda wildcards: plan.methods.specs[wildcards.intervention],
-        parameters=lambda wildcards: plan.methods.parameters_json(wildcards.intervention),
+        parameters=lambda wildcards: parameters_json(plan.methods, wildcards.intervention),
         pairs=plan.selection.probe_pairs,
         folder=subpath(output[0], parent=True),
         cache=cache,
@@ -45,7 +45,7 @@ rule probe:
 
 
 # Chance and surface baselines, which read neither the model nor its features.
-if plan.methods.featureless:
+if plan.roles.featureless:
 
     rule surface:
         input:
@@ -53,10 +53,10 @@ if plan.methods.featureless:
             test=rules.probe.input.test,
             activations=rules.probe.input.activations,
         output:
-            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.methods.featureless],
+            [results / "interventions" / "{model}" / f"{name}.json" for name in plan.roles.featureless],
             [
                 results / "evaluations" / "{model}" / name / f"{source}.parquet"
-                for name in plan.methods.featureless
+                for name in plan.roles.featureless
                 for source in plan.selection.fitted_on
             ],
         log:
@@ -66,11 +66,11 @@ if plan.methods.featureless:
         threads: 1
         params:
             pairs=plan.selection.probe_pairs,
-            baselines=plan.methods.as_json(plan.methods.featureless),
+            baselines=interventions_json(plan.methods, plan.roles.featureless),
             cache=cache,
             folder=results,
             data=rules.probe.params.data,
-            code=[plan.code("genies.stages.surface", intervention=name) for name in plan.methods.featureless],
+            code=[plan.code("genies.stages.surface", intervention=name) for name in plan.roles.featureless],
         shell:
             further("params.pairs", train="input.train", test="input.test", activations="input.activations")
             + "genies --stdin --log={log:q} surface --baselines={params.baselines:q} --model={wildcards.model:q} "
@@ -93,12 +93,12 @@ rule nulls:
         mem_mb=4000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("nulls", wildcards.model)),
+        probes=lambda wildcards: interventions_json(plan.methods, plan.roles.analysed("nulls", wildcards.model)),
         repeats=plan.config.permutations,
         cache=cache,
         folder=subpath(output[0], parent=True),
         data=rules.probe.params.data,
-        code=[plan.code("genies.stages.nulls", intervention=name) for name in plan.methods.with_sites],
+        code=[plan.code("genies.stages.nulls", intervention=name) for name in plan.roles.with_sites],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
         + "genies --stdin --log={log:q} nulls --probes={params.probes:q} --model={wildcards.model:q} "
@@ -121,7 +121,9 @@ rule learning_curves:
         mem_mb=8000,
     params:
         pairs=plan.selection.learning_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("learning_curves", wildcards.model)),
+        probes=lambda wildcards: interventions_json(
+            plan.methods, plan.roles.analysed("learning_curves", wildcards.model)
+        ),
         sizes=plan.config.learning_curves.sizes if plan.config.learning_curves else None,
         draws=plan.config.learning_curves.draws if plan.config.learning_curves else None,
         cache=cache,
@@ -129,7 +131,7 @@ rule learning_curves:
         data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
         code=lambda wildcards: [
             plan.code("genies.stages.curves", intervention=name)
-            for name in plan.methods.analysed("learning_curves", wildcards.model)
+            for name in plan.roles.analysed("learning_curves", wildcards.model)
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
@@ -153,7 +155,7 @@ rule few_labels:
         mem_mb=8000,
     params:
         pairs=plan.selection.shift_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("few_labels", wildcards.model)),
+        probes=lambda wildcards: interventions_json(plan.methods, plan.roles.analysed("few_labels", wildcards.model)),
         counts=plan.config.few_labels.counts if plan.config.few_labels else None,
         draws=plan.config.few_labels.draws if plan.config.few_labels else None,
         copies=plan.config.few_labels.copies if plan.config.few_labels else None,
@@ -162,7 +164,7 @@ rule few_labels:
         data=[plan.data.digest("train", plan.selection.labelled), plan.data.digest("test", plan.selection.tested)],
         code=lambda wildcards: [
             plan.code("genies.stages.few_labels", intervention=name)
-            for name in plan.methods.analysed("few_labels", wildcards.model)
+            for name in plan.roles.analysed("few_labels", wildcards.model)
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
@@ -187,7 +189,7 @@ rule wordings:
         mem_mb=8000,
     params:
         pairs=plan.selection.learning_pairs,
-        probes=lambda wildcards: plan.methods.as_json(plan.methods.analysed("wordings", wildcards.model)),
+        probes=lambda wildcards: interventions_json(plan.methods, plan.roles.analysed("wordings", wildcards.model)),
         wordings=plan.config.wordings,
         templates=plan.templates(),
         cache=cache,
@@ -195,7 +197,7 @@ rule wordings:
         data=[plan.data.digest("train", plan.selection.fitted_on), plan.data.digest("test", plan.selection.tested)],
         code=lambda wildcards: [
             plan.code("genies.stages.wordings", intervention=name)
-            for name in plan.methods.analysed("wordings", wildcards.model)
+            for name in plan.roles.analysed("wordings", wildcards.model)
         ],
     shell:
         further("params.pairs", train="input.train", test="input.test", activations="input.activations")
@@ -224,7 +226,7 @@ rule tune:
         device=lambda wildcards: plan.jobs.device(wildcards.intervention),
     params:
         intervention=lambda wildcards: plan.methods.specs[wildcards.intervention],
-        parameters=lambda wildcards: plan.methods.parameters_json(wildcards.intervention),
+        parameters=lambda wildcards: parameters_json(plan.methods, wildcards.intervention),
         pairs=lambda wildcards: plan.jobs.pairs(wildcards.intervention, wildcards.group),
         cache=cache,
         data=lambda wildcards: [
@@ -283,7 +285,7 @@ rule plugin:
     params:
         folder=lambda wildcards: plan.methods.plugins[wildcards.intervention],
         cache=cache,
-        work=lambda wildcards: plan.files.plugin(wildcards.model, wildcards.intervention, wildcards.source),
+        work=lambda wildcards: plan.evaluations.plugin(wildcards.model, wildcards.intervention, wildcards.source),
         data=lambda wildcards: [
             plan.data.digest("train", [wildcards.source]),
             plan.data.digest("test", plan.selection.targets[wildcards.source]),
@@ -313,7 +315,7 @@ rule sweep_source:
     params:
         intervention=rules.tune.params.intervention,
         parameters=rules.tune.params.parameters,
-        values=lambda wildcards: plan.methods.sweep_values(wildcards.intervention),
+        values=lambda wildcards: sweep_json(plan.config, wildcards.intervention),
         train=plan.config.sweep.train if plan.config.sweep else None,
         held_out=plan.config.sweep.held_out if plan.config.sweep else None,
         work=subpath(output[0], strip_suffix=".csv"),

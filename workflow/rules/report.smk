@@ -6,7 +6,7 @@ rule details:
         # Of what it measures the jobs of, all is done by then.
         rules.metrics.output,
         overlap=rules.overlap.output.examples,
-        evaluations=plan.files.evaluations(),
+        evaluations=plan.evaluations.all,
         test=plan.data.test(plan.selection.tested),
         tokens=expand(rules.tokenize.output, model=plan.models),
         described=expand(described, model=plan.models),
@@ -36,7 +36,7 @@ rule details:
         on_references=plan.jobs.on_references,
         absent=plan.absent,
         evaluations=results / "evaluations",
-        plugins=plan.files.plugins,
+        plugins=plan.evaluations.plugins,
         benchmarks=results / "benchmarks",
         reading=flags(plan.reading, only=("seed", "framing", "limit")),
         folder=results,

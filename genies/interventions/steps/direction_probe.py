@@ -5,46 +5,25 @@ Sources: Mass Mean Shift, Li et al. (arXiv 2306.03341), section 3; GENIES (arXiv
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from genies.errors import DataError
-from genies.interventions.base import Intervention, Pairs
+from genies.interventions.base import Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
-from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
+from genies.interventions.steps.checks import check_finite, check_training_pairs
 from genies.interventions.steps.selection import accuracies_of_layers, keep_best, tied_at_edge
-from genies.interventions.steps.split import Part, training_parts
+from genies.interventions.steps.site_directions import SiteDirections, fit_directions, projection
+from genies.interventions.steps.site_probe import SiteProbe
+from genies.interventions.steps.split import training_parts
+from genies.interventions.steps.tie_orders import TieOrders
 from genies.options import NonNegativeInt, PositiveInt
 
-TIE_ORDERS = 20
-"""Orders of equally accurate sites under which ``paper`` predicts once more each."""
 
-
-def cosine(differences: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Cosine of each difference (n, sites, dim) with its site's direction (sites, dim), float64 (n, sites).
-
-    A vector of zero length has cosine 0 with every other.
-    """
-    differences, directions = differences.astype(np.float64), directions.astype(np.float64)
-    dot = np.einsum("nsd,sd->ns", differences, directions)
-    length = np.linalg.norm(differences, axis=2) * np.linalg.norm(directions, axis=1)
-    return np.clip(np.divide(dot, length, out=np.zeros_like(dot), where=length > 0), -1.0, 1.0)
-
-
-def projection(texts: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Projection of each text (..., sites, dim) on its site's unit direction, float64 (..., sites).
-
-    That on a direction (sites, dim) of zero length is 0.
-    """
-    directions = directions.astype(np.float64)
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
-    unit = np.divide(directions, length, out=np.zeros_like(directions), where=length > 0)
-    return np.einsum("...sd,sd->...s", texts.astype(np.float64), unit)
-
-
-class DirectionProbe(Intervention[Pairs]):
+class DirectionProbe(SiteProbe):
     """Find the sites that tell best responses from worse ones, and a direction in each; compare texts along them.
 
     A site is an attention head, or a layer of the residual stream, after ``features``. A subclass says which views it
@@ -73,7 +52,6 @@ class DirectionProbe(Intervention[Pairs]):
     repeated_over = "tie orders"
     saw = ("source labels",)
     no_text_scores = ""
-    ties_: tuple[int, int]
     text_moments_: np.ndarray | None = None
 
     def __init__(self, *, kept: PositiveInt = 16, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
@@ -97,7 +75,10 @@ class DirectionProbe(Intervention[Pairs]):
         """
         check_training_pairs(pairs)
         parts = training_parts(pairs, self.split_seed, self.protocol)
-        sites, accuracies = self._accuracies(pairs, parts)
+        read, layers = partial(self.site_features, pairs), self.site_layers(pairs)
+        numbers = pairs.head_numbers if "heads" in self.features else [0]
+        sites = np.array([(layer, number) for layer in layers for number in numbers])
+        accuracies = [*accuracies_of_layers(read, layers, parts, self.protocol)]
         chosen = [keep_best(accuracy, self.kept, self.protocol) for accuracy in accuracies]
         tied = tied_at_edge(accuracies[-1], self.kept)
         self.ties_ = (len(tied), int(np.isin(tied, chosen[-1]).sum()))
@@ -106,7 +87,7 @@ class DirectionProbe(Intervention[Pairs]):
 
         # The last part also fits the tied sites that it does not keep.
         wanted = [*chosen[:-1], np.concatenate([chosen[-1], np.setdiff1d(tied, chosen[-1])])]
-        directions, cosines, moments = self._fit_directions(pairs, parts, [sites[rows] for rows in wanted])
+        directions, cosines, moments = fit_directions(read, self.direction, parts, [sites[rows] for rows in wanted])
 
         count = len(chosen[-1])
         self.sites_, self.accuracy_ = sites[chosen[-1]], accuracies[-1][chosen[-1]]
@@ -117,7 +98,9 @@ class DirectionProbe(Intervention[Pairs]):
         self.out_of_fold_ = self.calibrator_.accuracy(advantage) if self.protocol == "corrected" else None
         if self.protocol == "paper":
             rows = np.flatnonzero(np.isin(wanted[-1], tied))
-            self._fit_tie_orders(rows, sites[wanted[-1]], directions[-1], cosines[-1])
+            self.tied_sites_, self.tied_directions_ = sites[wanted[-1]][rows], directions[-1][rows]
+            orders = TieOrders.fit(cosines[-1], np.setdiff1d(np.arange(count), rows), rows, self.ties_[1], self.seed)
+            self.tie_orders_, self.tie_calibrators_ = orders.orders, orders.calibrators
         return self
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
@@ -125,11 +108,11 @@ class DirectionProbe(Intervention[Pairs]):
 
         Under ``paper`` the cosine's sign is turned where the calibrator's pairs contradict the directions.
         """
-        score = 0.5 * (1 + self.calibrator_.sign * self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
+        score = 0.5 * (1 + self.calibrator_.sign * self._advantage(pairs))
         return np.stack([score, 1 - score], axis=1)
 
     def predict_proba(self, pairs: Pairs) -> np.ndarray:
-        return self.calibrator_.probability(self._cosines(pairs, self.sites_, self.directions_).mean(axis=1))
+        return self.calibrator_.probability(self._advantage(pairs))
 
     def score_texts(self, pairs: Pairs, scores: np.ndarray | None = None) -> np.ndarray:
         """Mean over sites of the projection on the unit direction, in standard scores, float64 (n, 2).
@@ -144,7 +127,7 @@ class DirectionProbe(Intervention[Pairs]):
         if self.text_moments_ is None:
             raise DataError(f"{type(self).__name__}: an earlier version fitted it, without scores of texts; fit again")
         total, (centre, spread) = np.zeros((len(pairs), 2)), self.text_moments_
-        for rows, features in self._at_sites(pairs, self.sites_, self.directions_):
+        for rows, features in SiteDirections(self.sites_, self.directions_).read(partial(self.site_features, pairs)):
             found = projection(features, self.directions_[rows]) - centre[rows]
             total += np.divide(found, spread[rows], out=np.zeros_like(found), where=spread[rows] > 0).sum(axis=2)
         return self.calibrator_.sign * total / len(self.sites_)
@@ -154,14 +137,10 @@ class DirectionProbe(Intervention[Pairs]):
         if self.protocol == "corrected" or not len(self.tied_sites_):
             return None
         tied = (self.sites_[:, None] == self.tied_sites_).all(axis=2).any(axis=1)
-        sure = self._cosines(pairs, self.sites_[~tied], self.directions_[~tied])
-        drawn = self._cosines(pairs, self.tied_sites_, self.tied_directions_)
-        return np.stack(
-            [
-                Calibrator(*calibrator).probability(np.concatenate([sure, drawn[:, order]], axis=1).mean(axis=1))
-                for order, calibrator in zip(self.tie_orders_, self.tie_calibrators_.tolist(), strict=True)
-            ]
-        )
+        read = partial(self.site_features, pairs)
+        sure = SiteDirections(self.sites_[~tied], self.directions_[~tied]).cosines(read, len(pairs))
+        drawn = SiteDirections(self.tied_sites_, self.tied_directions_).cosines(read, len(pairs))
+        return TieOrders(self.tie_orders_, self.tie_calibrators_).probabilities(sure, drawn)
 
     def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         names = ["sites", "accuracy", "directions", *([] if self.text_moments_ is None else ["text_moments"])]
@@ -186,81 +165,13 @@ class DirectionProbe(Intervention[Pairs]):
         ]
 
     def site_layers(self, pairs: Pairs) -> list[int]:
-        return _layers(pairs, self.features)
+        """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
+        if "heads" in self.features:
+            return pairs.layers("heads")
+        return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]
 
-    def site_features(self, pairs: Pairs, layer: int) -> np.ndarray:
-        return self._read(pairs, layer)
-
-    @property
-    def sites_kept(self) -> int:
-        return self.kept
-
-    def _accuracies(self, pairs: Pairs, parts: Sequence[Part]) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Layer and head of every site, int64 (sites, 2), and for each part their accuracies, float64 (sites,)."""
-        layers = _layers(pairs, self.features)
-        numbers = pairs.head_numbers if "heads" in self.features else [0]
-        sites = np.array([(layer, number) for layer in layers for number in numbers])
-        return sites, [*accuracies_of_layers(lambda layer: self._read(pairs, layer), layers, parts, self.protocol)]
-
-    def _fit_directions(
-        self, pairs: Pairs, parts: Sequence[Part], sites: Sequence[np.ndarray]
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """For each part the directions of its sites, float64 (sites, dim), and cosines of what it scores (n, sites).
-
-        Also the mean and standard deviation of the training texts' projections, float64 (2, sites), of the last part,
-        the fit that is kept.
-        """
-        directions: list[dict[int, np.ndarray]] = [{} for _ in parts]
-        cosines = [np.empty((len(part.scored), len(own))) for part, own in zip(parts, sites, strict=True)]
-        moments = np.empty((2, len(sites[-1])))
-        for layer in np.unique(np.concatenate(sites)[:, 0]):
-            heads = np.unique(np.concatenate([own[own[:, 0] == layer, 1] for own in sites]))
-            features = self._read(pairs, int(layer), heads.tolist())
-            for part, own, fitted, scored in zip(parts, sites, directions, cosines, strict=True):
-                rows = np.flatnonzero(own[:, 0] == layer)
-                if not len(rows):
-                    continue
-                texts = features[:, :, np.searchsorted(heads, own[rows, 1])]
-                shown = texts[part.shown].astype(np.float64)
-                found = self.direction(shown[:, 0], shown[:, 1])
-                fitted.update(zip(rows.tolist(), found, strict=True))
-                scored[:, rows] = cosine(texts[part.scored, 0] - texts[part.scored, 1], found)
-                if part is parts[-1]:
-                    projected = projection(shown, found).reshape(-1, len(rows))
-                    moments[:, rows] = projected.mean(axis=0), projected.std(axis=0)
-        return [np.stack([found[row] for row in range(len(found))]) for found in directions], cosines, moments
-
-    def _fit_tie_orders(self, tied: np.ndarray, sites: np.ndarray, directions: np.ndarray, cosines: np.ndarray) -> None:
-        """Calibrate under further orders of the tied sites, by their rows among all sites that were fitted."""
-        self.tied_sites_, self.tied_directions_ = sites[tied], directions[tied]
-        generator = np.random.default_rng(self.seed)
-        orders = [generator.permutation(len(tied))[: self.ties_[1]] for _ in range(TIE_ORDERS)]
-        sure = cosines[:, np.setdiff1d(np.arange(len(self.sites_)), tied)]
-        calibrators = []
-        for order in orders:
-            advantage = np.concatenate([sure, cosines[:, tied[order]]], axis=1).mean(axis=1)
-            calibrator = fit_calibrator(advantage, self.protocol)
-            calibrators.append((calibrator.slope, calibrator.intercept))
-        self.tie_orders_ = np.array(orders, np.int64).reshape(TIE_ORDERS, -1)
-        self.tie_calibrators_ = np.array(calibrators)
-
-    def _cosines(self, pairs: Pairs, sites: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Cosine of first − second with each site's direction, float64 (n, sites); odd in the two texts."""
-        cosines = np.empty((len(pairs), len(sites)))
-        for rows, features in self._at_sites(pairs, sites, directions):
-            cosines[:, rows] = cosine(features[:, 0] - features[:, 1], directions[rows])
-        return cosines
-
-    def _at_sites(
-        self, pairs: Pairs, sites: np.ndarray, directions: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Layer by layer, rows of its sites among ``sites``, and their features, float32 (n, 2, its sites, dim)."""
-        for layer in np.unique(sites[:, 0]):
-            rows = np.flatnonzero(sites[:, 0] == layer)
-            yield rows, check_width(self._read(pairs, int(layer), sites[rows, 1].tolist()), directions)
-
-    def _read(self, pairs: Pairs, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
-        """Features of one layer's sites, or of some heads, in the order asked for; float32 (n, 2, sites, dim)."""
+    def site_features(self, pairs: Pairs, layer: int, heads: Sequence[int] | None = None) -> np.ndarray:
+        """Features of a layer's sites, or of some heads, in the order asked for; float32 (n, 2, sites, dim)."""
         views = []
         for view in self.fit_views:
             if "heads" in self.features:
@@ -270,9 +181,11 @@ class DirectionProbe(Intervention[Pairs]):
             views.append(check_finite(features, pairs, f"view {view}, layer {layer}"))
         return self.combine(*views)
 
+    @property
+    def sites_kept(self) -> int:
+        return self.kept
 
-def _layers(pairs: Pairs, features: Container[str]) -> list[int]:
-    """Layers that have sites; of the residual stream the last, the final norm's output, is left out."""
-    if "heads" in features:
-        return pairs.layers("heads")
-    return [layer for layer in pairs.layers("residual") if layer < pairs.final_layer]
+    def _advantage(self, pairs: Pairs) -> np.ndarray:
+        """Mean cosine of first − second with the sites' directions, float64 (n,); odd in the two texts."""
+        read = partial(self.site_features, pairs)
+        return SiteDirections(self.sites_, self.directions_).cosines(read, len(pairs)).mean(axis=1)

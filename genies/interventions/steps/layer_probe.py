@@ -8,15 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from genies.interventions.base import Intervention, Pairs
+from genies.interventions.base import Pairs
 from genies.interventions.steps.calibration import Calibrator, fit_calibrator
 from genies.interventions.steps.checks import check_finite, check_training_pairs, check_width
 from genies.interventions.steps.selection import accuracies_of_layers, keep_best, tied_at_edge
+from genies.interventions.steps.site_probe import SiteProbe
 from genies.interventions.steps.split import training_parts
 from genies.options import NonNegativeInt
 
 
-class LayerProbe(Intervention[Pairs]):
+class LayerProbe(SiteProbe):
     """Score a text by ``weights_`` · residual stream at its last token; the pair's better text scores higher.
 
     The layer is the one whose logistic regression (L2, C = 1) is most accurate on validation texts. Nothing was
@@ -39,7 +40,6 @@ class LayerProbe(Intervention[Pairs]):
     saw = ("source labels",)
     fit_views = predict_views = ("plain",)
     no_text_scores = ""
-    ties_: tuple[int, int]
 
     def __init__(self, *, split_seed: NonNegativeInt = 42, **parameters: Any) -> None:
         super().__init__(**parameters)

@@ -88,10 +88,7 @@ def train(
         Interrupted: SIGTERM came; a checkpoint of the last step is kept, where there are to be any.
     """
     weights = reader.trainable()
-    optimizer = torch.optim.AdamW(
-        weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay,
-        fused=reader.device.type == "cuda",
-    )  # fmt: skip
+    optimizer = _optimizer(weights, schedule, reader.device)
     digest = value_digest({"training": digest, "schedule": asdict(schedule), "packed": packed})
     keeper = _Keeper(folder, schedule, weights, optimizer, digest)
     history = keeper.resume()
@@ -120,6 +117,14 @@ def train(
                 raise Interrupted(f"training: ended by SIGTERM after step {step + 1}; the same command {then}")
     reader.training(False)
     return history
+
+
+def _optimizer(
+    weights: Mapping[str, torch.nn.Parameter], schedule: Schedule, device: torch.device
+) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        weights.values(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=device.type == "cuda"
+    )
 
 
 @dataclass(frozen=True)
