@@ -92,11 +92,10 @@ def write_tables(
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
     names = APART if overlap is None else one_name(SHARED.read(overlap.parent))
     own = {file.parent.name: items(file) for file in own_scores}
-    measured = Measurements(
+    _write(Measurements(
         cells, methods, scores, benchmarks(listed), seed, clean, known, by_intervention(repeats), analyses,
         surface=baselines, own_scores=own, tuned=tuned, classes=saw, names=names,
-    )  # fmt: skip
-    _write(measured, output)
+    ), output)  # fmt: skip
 
 
 def _out_of_fold(manifests: Sequence[Path]) -> dict[tuple[str, str, str], float]:
