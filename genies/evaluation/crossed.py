@@ -36,28 +36,6 @@ def standard_deviation(variance: float | None) -> float | None:
     return None if variance is None else math.sqrt(max(variance, 0.0))
 
 
-def cluster_influences_of(correct: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """What each cluster of pairs adds to the error of each accuracy: its residuals over n · √(1 − its share of n).
-
-    The adjustment is that of ``genies.evaluation.uncertainty.clustered_mean`` (CR2).
-
-    Args:
-        correct: how right each pair is ranked by the fit of each wording and seed: 1, 0, or ½ for a tie; float64
-            (wordings, seeds, n).
-        cluster: the cluster that each pair belongs to, int (n,).
-
-    Returns:
-        float64 (wordings, seeds, clusters), clusters by their numbers.
-    """
-    n = correct.shape[-1]
-    residual = (correct - correct.mean(axis=-1, keepdims=True)) / n
-    order = np.argsort(cluster, kind="stable")
-    _, begin, sizes = np.unique(cluster[order], return_index=True, return_counts=True)
-    # A single cluster has no residuals; nothing is estimated of it.
-    adjustment = np.sqrt(np.maximum(1 - sizes / n, 1 / n))
-    return np.add.reduceat(residual[..., order], begin, axis=-1) / adjustment
-
-
 def crossed_components(accuracy: np.ndarray, influences: Sequence[np.ndarray]) -> Components | None:
     """Components of the variance of an accuracy, in a table of wordings × seeds × clusters of examples, all random.
 
@@ -71,8 +49,9 @@ def crossed_components(accuracy: np.ndarray, influences: Sequence[np.ndarray]) -
 
     Args:
         accuracy: of the fit of each wording and seed, float64 (W, S); or of each a mean over shifts.
-        influences: of the clusters of one distribution each, float64 (W, S, k); see ``cluster_influences_of``. For a
-            mean over shifts, those of shifts with the same target are added, and divided by the number of shifts.
+        influences: of the clusters of one distribution each, float64 (W, S, k); see
+            ``genies.evaluation.uncertainty.cluster_influences``. For a mean over shifts, those of shifts with the same
+            target are added, and divided by the number of shifts.
 
     Returns:
         The components; None where there is one wording, or a distribution of one cluster.

@@ -235,22 +235,27 @@ def _degrees_of_freedom(sizes: np.ndarray) -> float:
 
 
 def cluster_influences(values: ArrayLike, clusters: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """What each cluster contributes to the error of ``clustered_mean``.
+    """What each cluster contributes to the error of ``clustered_mean``, for one mean or a table of means.
 
     Means of several quantities over the same clusters vary together as their influences do: the CR2 covariance of two
     means is the sum of the products of their influences.
 
     Args:
-        values: as ``clustered_mean`` takes them.
-        clusters: likewise; at least two of them.
+        values: as ``clustered_mean`` takes them, or a table of such lists, float (..., n).
+        clusters: the cluster that each of the n belongs to. Of a single one nothing is known: its influence is 0.
 
     Returns:
-        Names of the g clusters, sorted, and their influences, float64 (g,), whose sum of squares is the square of the
-        standard error.
+        Names of the g clusters, sorted, and their influences, float64 (..., g), whose sum of squares is the square of
+        the standard error.
     """
-    x = np.asarray(values, dtype=np.float64)
-    names, cluster, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
-    return names, np.bincount(cluster, x - x.mean()) / np.sqrt(1 - sizes / len(x)) / len(x)
+    x, labels = np.asarray(values, dtype=np.float64), np.asarray(clusters)
+    order = np.argsort(labels, kind="stable")
+    names, begin, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    n = x.shape[-1]
+    residuals = np.add.reduceat((x - x.mean(axis=-1, keepdims=True))[..., order], begin, axis=-1)
+    if len(sizes) == 1:
+        return names, np.zeros_like(residuals)
+    return names, residuals / np.sqrt(1 - sizes / n) / n
 
 
 def clustered_margin(errors: ArrayLike, clusters: ArrayLike, of_seeds: float = 0.0) -> float | None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from genies.evaluation.crossed import cluster_influences_of, crossed_components, standard_deviation
+from genies.evaluation.crossed import crossed_components, standard_deviation
 from genies.evaluation.tables import wording_variance
 from genies.evaluation.tables import wordings as accuracies
 from genies.evaluation.tables.wording_variance import COMPONENTS
+from genies.evaluation.uncertainty import cluster_influences
 from genies.interventions.registry import by_intervention
 from genies.stages.refits import Probe, correct_by_seed, shown, summarized
 from genies.stages.splits import Splits
@@ -102,7 +103,7 @@ class _Cell:
 
     def variance(self) -> _Variance:
         """What its components are estimated from."""
-        influences = cluster_influences_of(self.correct, self.cluster)
+        influences = cluster_influences(self.correct, self.cluster)[1]
         return _Variance(self.source, self.target, self.correct.mean(axis=-1), influences)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from genies.evaluation.crossed import (
     Components,
-    cluster_influences_of,
     crossed_components,
     standard_deviation,
 )
+from genies.evaluation.uncertainty import cluster_influences
 
 SIZES = np.array([1] * 30 + [2] * 15 + [5] * 6)
 CLUSTER = np.repeat(np.arange(len(SIZES)), SIZES)
@@ -21,7 +21,7 @@ SHARED = float(np.sum(SIZES**2) / SIZES.sum() ** 2)
 
 
 def found(correct: np.ndarray, cluster: np.ndarray = CLUSTER) -> Components:
-    components = crossed_components(correct.mean(axis=-1), [cluster_influences_of(correct, cluster)])
+    components = crossed_components(correct.mean(axis=-1), [cluster_influences(correct, cluster)[1]])
     assert components is not None
     return components
 
@@ -103,7 +103,7 @@ def test_a_mean_over_shifts_counts_a_target_that_they_share_once_and_others_as_i
     """Of twice the same shift the mean is the shift; of two targets, errors have half the variance."""
     rng = np.random.default_rng(8)
     correct = (rng.random((6, 1, len(CLUSTER))) < 0.7).astype(float)
-    accuracy, own = correct.mean(axis=-1), cluster_influences_of(correct, CLUSTER)
+    accuracy, own = correct.mean(axis=-1), cluster_influences(correct, CLUSTER)[1]
     once = crossed_components(accuracy, [own])
     assert once is not None and crossed_components(accuracy, [(own + own) / 2]) == once
     apart = crossed_components(accuracy, [own / 2, own / 2])
@@ -112,6 +112,6 @@ def test_a_mean_over_shifts_counts_a_target_that_they_share_once_and_others_as_i
 
 def test_what_cannot_be_estimated_is_left_out() -> None:
     correct = np.ones((1, 3, len(CLUSTER)))
-    assert crossed_components(correct.mean(axis=-1), [cluster_influences_of(correct, CLUSTER)]) is None
+    assert crossed_components(correct.mean(axis=-1), [cluster_influences(correct, CLUSTER)[1]]) is None
     assert crossed_components(np.ones((2, 1)), [np.zeros((2, 1, 1))]) is None
     assert [*map(standard_deviation, (0.04, -0.01, None))] == [pytest.approx(0.2), 0.0, None]
