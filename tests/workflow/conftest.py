@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from helpers import write_distribution
 from project import Project, shared_folder
+
+from genies.config.load import load_config
+from genies.plan import Plan
 
 ONCE = ("model", "tokenize", "extract", "surface", "overlap", "metrics", "details", "provenance", "report")
 
@@ -45,3 +51,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, times kept."""
     return copied(finished, tmp_path / "project")
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+    """Plans a run of mms from north to south with further options; its files are in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("north", "south")):
+        write_distribution(tmp_path / name, offset=31 * number)
+    (tmp_path / "tiny").mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (tmp_path / "tiny" / name).write_text("{}")
+    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
+    common = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
+              "interventions": ["mms"], "capability_interventions": []}  # fmt: skip
+
+    def plan(**more: Any) -> Plan:
+        return Plan(load_config({**common, **more}))
+
+    return plan

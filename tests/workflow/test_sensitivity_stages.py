@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
-from helpers import write_distribution
 from project import Project
 
-from genies.config.load import load_config
 from genies.errors import ConfigError
 from genies.plan import Plan
 
@@ -57,21 +56,10 @@ def test_fits_on_fewer_and_other_pairs_need_no_other_job_and_change_no_result(pr
     assert not len(pl.read_csv(results / "learning_curves.csv")) + len(pl.read_csv(results / "few_labels.csv"))
 
 
-def test_training_splits_of_targets_are_read_only_where_their_labels_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("north", "south")):
-        write_distribution(tmp_path / name, offset=31 * number)
-    (tmp_path / "tiny").mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / "tiny" / name).write_text("{}")
-    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
-    config = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
-              "interventions": ["mms"], "capability_interventions": []}  # fmt: skip
-    assert Plan(load_config(config)).selection.trained_on == ["north"]
-    with_labels = Plan(load_config(config | {"few_labels": {}}))
+def test_training_splits_of_targets_are_read_only_where_their_labels_are(planned: Callable[..., Plan]) -> None:
+    assert planned().selection.trained_on == ["north"]
+    with_labels = planned(few_labels={})
     assert with_labels.selection.trained_on == ["north", "south"] and with_labels.selection.fitted_on == ["north"]
-    (tmp_path / "south/train.json").unlink()
+    Path("south/train.json").unlink()
     with pytest.raises(ConfigError, match="few_labels: south, a target, has no train.json"):
-        Plan(load_config(config | {"few_labels": {}}))
+        planned(few_labels={})

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import polars as pl
 import pytest
-from helpers import write_distribution
 from project import Project
 
-from genies.config.load import load_config
 from genies.data.views import templates_digest
 from genies.errors import ConfigError
 from genies.plan import Plan
 
 ORIGINALS = ["lat_template", "no", "yes"]
+INTERVENTIONS = ["mms", "lat_stim_2", "cra"]
 WORDED = {f"{view}_{number}" for view in ORIGINALS for number in (1, 2)}
 
 
@@ -80,27 +78,8 @@ def test_wordings_compute_their_views_alone_and_change_no_other_result(project: 
     assert project.jobs() == {}
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``planned`` configures, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("north", "south")):
-        write_distribution(tmp_path / name, offset=31 * number)
-    (tmp_path / "tiny").mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / "tiny" / name).write_text("{}")
-    (tmp_path / "shifts.yaml").write_text("[{source: north, target: south}]")
-
-
-def planned(**more: Any) -> Plan:
-    common = {"run": "run", "models": ["tiny"], "distributions": ["north", "south"], "shifts": ["shifts.yaml"],
-            "interventions": ["mms", "lat_stim_2", "cra"], "capability_interventions": []}  # fmt: skip
-    return Plan(load_config({**common, **more}))
-
-
-@pytest.mark.usefixtures("here")
-def test_a_run_without_wordings_plans_what_it_did() -> None:
-    without, worded = planned(), planned(wordings=5)
+def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) -> None:
+    without, worded = planned(interventions=INTERVENTIONS), planned(interventions=INTERVENTIONS, wordings=5)
     assert without.files.analysed == []
     assert without.reads("tiny") == without.stored == without.methods.reads == without.tokenized("tiny")
     assert without.templates() == templates_digest(["lat_template", "no", "plain", "yes"], "response")
@@ -113,9 +92,10 @@ def test_a_run_without_wordings_plans_what_it_did() -> None:
     ]
 
 
-@pytest.mark.usefixtures("here")
-def test_wordings_of_views_that_no_probe_reads_and_more_than_there_are_are_refused() -> None:
+def test_wordings_of_views_that_no_probe_reads_and_too_many_are_refused(
+    planned: Callable[..., Plan],
+) -> None:
     with pytest.raises(ConfigError, match="wordings: no intervention of the run reads a view that has further ones"):
-        planned(wordings=1, interventions=["mms"])
+        planned(wordings=1)
     with pytest.raises(ConfigError, match="wordings: "):
-        planned(wordings=6)
+        planned(interventions=INTERVENTIONS, wordings=6)
