@@ -26,17 +26,12 @@ class PartTexts:
     response: np.ndarray
 
     @cached_property
-    def _row(self) -> dict[tuple[int, int], int]:
-        return {key: row for row, key in enumerate(zip(self.example.tolist(), self.response.tolist(), strict=True))}
-
-    @cached_property
     def of_parts(self) -> list[np.ndarray]:
         """Row of each text in each part, -1 where it is not there, int64 (texts,)."""
         found = []
         for part in self.parts:
             rows = np.full(len(self.example), -1, np.int64)
-            keys = zip(part.example.tolist(), part.response.tolist(), strict=True)
-            own = np.array([self._row.get(key, -1) for key in keys], np.int64)
+            own = self._rows(part.example, part.response)
             rows[own[own >= 0]] = np.flatnonzero(own >= 0)
             found.append(rows)
         return found
@@ -47,11 +42,20 @@ class PartTexts:
         Raises:
             StoreError: no part holds one of them.
         """
-        try:
-            return np.array([self._row[key] for key in zip(example, response, strict=True)], np.int64)
-        except KeyError as error:
+        found = self._rows(np.asarray(example, np.int64), np.asarray(response, np.int64))
+        if len(absent := np.flatnonzero(found < 0)):
             folders = ", ".join(str(part.folder) for part in self.parts)
-            raise StoreError(f"{folders}: holds no features of example, response {error.args[0]}") from None
+            key = int(example[absent[0]]), int(response[absent[0]])
+            raise StoreError(f"{folders}: holds no features of example, response {key}")
+        return found
+
+    def _rows(self, example: np.ndarray, response: np.ndarray) -> np.ndarray:
+        """Rows of responses, int (n,) each, -1 where there is none, int64 (n,). Rows are sorted by both numbers."""
+        span = int(self.response.max(initial=0)) + 1
+        known = np.append(self.example * span + self.response, np.iinfo(np.int64).max)
+        wanted = example.astype(np.int64) * span + response
+        place = np.searchsorted(known, wanted)
+        return np.where((known[place] == wanted) & (response >= 0) & (response < span), place, -1)
 
     def holding(self, name: str, layer: int, heads: Sequence[int] | None) -> list[int]:
         """Which parts hold a layer, or some heads of it, or single numbers."""

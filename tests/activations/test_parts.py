@@ -279,3 +279,20 @@ def test_a_key_follows_from_the_tokens_and_where_scoring_begins() -> None:
     assert (example_keys(later, "plain")[1] == keys).tolist() == [False, True]
     assert (example_keys(later, "yes")[1] == example_keys(table, "yes")[1]).all()
     assert (example_keys(select_tokens(table, [2]), "plain")[1] == keys[1:]).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31 - 1) | st.integers(0, 3), st.integers(0, 4)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 9)), max_size=12),
+)
+def test_rows_are_those_of_the_responses_asked_for(held: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    store = AssembledStore([], texts=tuple(np.array(held, np.int32).reshape(-1, 2).T))
+    place = {key: row for row, key in enumerate(sorted(set(held)))}
+    assert list(zip(store.example.tolist(), store.response.tolist(), strict=True)) == list(place)
+    assert store.rows(*np.array(held, np.int64).reshape(-1, 2).T.tolist()).tolist() == [place[key] for key in held]
+    for key in others:
+        if key in place:
+            assert store.rows([key[0]], [key[1]]).tolist() == [place[key]]
+        else:
+            with pytest.raises(StoreError, match=f"example, response \\({key[0]}, {key[1]}\\)"):
+                store.rows([key[0]], [key[1]])

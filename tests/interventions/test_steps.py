@@ -17,6 +17,7 @@ from genies.errors import DataError
 from genies.interventions.mms import MassMeanShift
 from genies.interventions.steps import selection
 from genies.interventions.steps.calibration import fit_calibrator, sigmoid
+from genies.interventions.steps.newton import distinct
 from genies.interventions.steps.selection import (
     LARGEST_HESSIAN,
     accuracies_kept,
@@ -307,3 +308,33 @@ def test_perfectly_separable_validation_pairs_leave_every_probe_finite(planted):
     for protocol in ("corrected", "paper"):
         probability = MassMeanShift(kept=1, protocol=protocol).fit(pairs).predict_proba(pairs)
         assert np.all((probability > 0.5) & (probability <= 1))
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(0, 12).flatmap(lambda n: st.lists(st.lists(st.sampled_from([0.0, -0.0, 1.0, math.nan, 2.0**-40]),
+                                                           min_size=4, max_size=4), min_size=n, max_size=n)),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+)  # fmt: skip
+def test_rows_that_differ_are_those_with_other_bytes(rows, kind, turned):
+    rows = np.array(rows, kind).reshape(-1, 2, 2)
+    if turned:
+        rows = np.asfortranarray(rows)
+    numbers, first = {}, []
+    for place, row in enumerate(rows):
+        if row.tobytes() not in numbers:
+            numbers[row.tobytes()] = len(numbers)
+            first.append(place)
+    found = distinct(rows)
+    assert found[0].tolist() == first
+    assert found[1].tolist() == [numbers[row.tobytes()] for row in rows]
+
+
+def test_of_many_rows_two_that_are_the_same_are_found():
+    rows = np.random.default_rng(0).normal(size=(3000, 5))
+    assert len(distinct(rows)[0]) == 3000
+    rows[2500] = rows[17]
+    first, numbers = distinct(rows)
+    assert len(first) == 2999
+    assert numbers[2500] == numbers[17] == 17
