@@ -286,7 +286,8 @@ def test_a_key_follows_from_the_tokens_and_where_scoring_begins() -> None:
     st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 9)), max_size=12),
 )
 def test_rows_are_those_of_the_responses_asked_for(held: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
-    store = AssembledStore([], texts=tuple(np.array(held, np.int32).reshape(-1, 2).T))
+    example, response = np.array(held, np.int32).reshape(-1, 2).T
+    store = AssembledStore([], texts=(example, response))
     place = {key: row for row, key in enumerate(sorted(set(held)))}
     assert list(zip(store.example.tolist(), store.response.tolist(), strict=True)) == list(place)
     assert store.rows(*np.array(held, np.int64).reshape(-1, 2).T.tolist()).tolist() == [place[key] for key in held]
