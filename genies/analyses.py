@@ -2,7 +2,7 @@
 
 An analysis is declared here once; command line, plan, progress, costs and estimates go by this list. Its rule has its
 name, and its verb the same with hyphens. The rule makes ``results/<run>/<analysis>/<model>/<table>.csv`` of each model,
-and ``metrics`` joins these files over models.
+or ``<model>/<source>/<table>.csv`` of each source, and ``metrics`` joins these files over models.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Analysis(NamedTuple):
             model that none of them reads is left out.
         needs: which these are, in words that follow "no intervention of the run", up to what can be added.
         passes: whether it passes texts through the model.
+        by_source: whether each source has a job of its own, which writes into a folder of its name.
     """
 
     place: str
@@ -32,6 +33,7 @@ class Analysis(NamedTuple):
     takes: str
     needs: str
     passes: bool = False
+    by_source: bool = False
 
 
 OF_LAYERS = "reads the layers of the residual stream under the view plain; add lat_stim_1"
@@ -84,6 +86,7 @@ ANALYSES: Mapping[str, Analysis] = {
         key="few_labels",
         takes="with_few_labels",
         needs="is fitted on training pairs and reads nothing else of test pairs; add mms",
+        by_source=True,
     ),
 }
 """By name of the rule."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from genies.analyses import PASSING
+from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.costs import parts
 from genies.costs.background import Background
@@ -266,7 +266,8 @@ def _other_jobs(plan: Plan, model: str) -> int:
     others = sum(len(plan.jobs.groups(name)) for name in parts.other_models(plan) if name in on["texts"])
     # What trainings made is put in its place by one job, gather; one makes all that reads no features.
     once = bool(on["texts"]) + bool(on["featureless"])
-    once += sum(name not in PASSING for name in plan.files.analyses(model))
+    analyses = [ANALYSES[name] for name in plan.files.analyses(model)]
+    once += sum(len(plan.selection.sources) if one.by_source else 1 for one in analyses if not one.passes)
     return MODEL_JOBS + len(on["with_jobs"]) + len(on["ensembles"]) + others + once
 
 

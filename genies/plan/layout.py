@@ -55,9 +55,11 @@ class Layout:
         models = [model for model in self._models if model not in self._models.tuned]
         return [folder / model / name / f"{source}.csv" for model in models for name in names for source in sources]
 
-    def analysis(self, analysis: str, model: str) -> list[Path]:
-        """The tables that an analysis (``genies.analyses``) makes of a model."""
-        return [self.results / analysis / model / f"{table}.csv" for table in ANALYSES[analysis].tables]
+    def analysis(self, analysis: str, model: str, source: str = "{source}") -> list[Path]:
+        """The tables that an analysis (``genies.analyses``) makes of a model, or of a source where each has a job."""
+        made = ANALYSES[analysis]
+        folder = self.results / analysis / model / (source if made.by_source else "")
+        return [folder / f"{table}.csv" for table in made.tables]
 
     def analyses(self, model: str) -> list[str]:
         """The analyses that the run asks for, of those that can be made of a model."""
@@ -67,7 +69,9 @@ class Layout:
     @property
     def analysed(self) -> list[Path]:
         """What all of them write."""
-        return [file for model in self._models for name in self.analyses(model) for file in self.analysis(name, model)]
+        jobs = {name: self._selection.sources if one.by_source else [""] for name, one in ANALYSES.items()}
+        made = [(name, model) for model in self._models for name in self.analyses(model)]
+        return [file for name, model in made for source in jobs[name] for file in self.analysis(name, model, source)]
 
     @property
     def overlap(self) -> Path:

@@ -90,6 +90,14 @@ class Selection:
         """``source:target`` of every shift."""
         return [f"{shift.source}:{shift.target}" for shift in self._shifts]
 
+    def own_targets(self, source: str) -> list[str]:
+        """Targets of the shifts that start from a source."""
+        return sorted({shift.target for shift in self._shifts if shift.source == source})
+
+    def own_pairs(self, source: str) -> list[str]:
+        """``source:target`` of them."""
+        return pairs_of({source: self.own_targets(source)})
+
     @property
     def learning_pairs(self) -> list[str]:
         """The same, and every source on itself: what probes are tested on that are fitted on fewer pairs."""

@@ -41,6 +41,8 @@ def test_fits_on_fewer_and_other_pairs_need_no_other_job_and_change_no_result(pr
     assert curves.filter(pl.col("draws") == 3)["accuracy_sd"].null_count() == 0
 
     labels = pl.read_csv(results / "few_labels.csv")
+    (of_source,) = results.glob("few_labels/*/*/few_labels.csv")
+    assert of_source.parent.name == "north"
     assert labels.select("target", "chosen", "examples", "copies", "draws").rows() == [
         ("south", "none", 0, 0, 1),
         *(("south", chosen, count, 3, 2) for count in (1, 4) for chosen in ("random", "uncertain")),

@@ -141,27 +141,30 @@ rule learning_curves:
 
 rule few_labels:
     input:
-        train=plan.data.train(plan.selection.labelled),
+        train=lambda wildcards: plan.data.train([wildcards.source, *plan.selection.own_targets(wildcards.source)]),
         activations=rules.probe.input.activations,
-        test=plan.data.test(plan.selection.tested),
+        test=lambda wildcards: plan.data.test(plan.selection.own_targets(wildcards.source)),
     output:
         plan.files.analysis("few_labels", "{model}"),
     log:
-        results / "logs" / "few_labels" / "{model}.log",
+        results / "logs" / "few_labels" / "{model}" / "{source}.log",
     benchmark:
-        results / "benchmarks" / "few_labels" / "{model}.tsv"
+        results / "benchmarks" / "few_labels" / "{model}" / "{source}.tsv"
     threads: 1
     resources:
         mem_mb=8000,
     params:
-        pairs=plan.selection.shift_pairs,
+        pairs=lambda wildcards: plan.selection.own_pairs(wildcards.source),
         probes=lambda wildcards: interventions_json(plan.methods, plan.roles.analysed("few_labels", wildcards.model)),
         counts=plan.config.few_labels.counts if plan.config.few_labels else None,
         draws=plan.config.few_labels.draws if plan.config.few_labels else None,
         copies=plan.config.few_labels.copies if plan.config.few_labels else None,
         cache=cache,
         folder=subpath(output[0], parent=True),
-        data=[plan.data.digest("train", plan.selection.labelled), plan.data.digest("test", plan.selection.tested)],
+        data=lambda wildcards: [
+            plan.data.digest("train", [wildcards.source, *plan.selection.own_targets(wildcards.source)]),
+            plan.data.digest("test", plan.selection.own_targets(wildcards.source)),
+        ],
         code=lambda wildcards: [
             plan.code("genies.stages.few_labels", intervention=name)
             for name in plan.roles.analysed("few_labels", wildcards.model)
