@@ -16,6 +16,11 @@ def pairs_of(targets: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{source}:{target}" for source, names in targets.items() for target in names]
 
 
+def own_pairs(pairs: Sequence[str], source: str) -> list[str]:
+    """Those of ``source:target`` pairs that start from a source, each once."""
+    return [pair for pair in dict.fromkeys(pairs) if pair.partition(":")[0] == source]
+
+
 class Selection:
     """The distributions of a run, by what is done with them."""
 
@@ -93,10 +98,6 @@ class Selection:
     def own_targets(self, source: str) -> list[str]:
         """Targets of the shifts that start from a source."""
         return sorted({shift.target for shift in self._shifts if shift.source == source})
-
-    def own_pairs(self, source: str) -> list[str]:
-        """``source:target`` of them."""
-        return pairs_of({source: self.own_targets(source)})
 
     @property
     def learning_pairs(self) -> list[str]:

@@ -25,6 +25,7 @@ try:
     from genies.plan.data import demo_files, published_files
     from genies.plan.parameters import interventions_json, parameters_json, sweep_json
     from genies.plan.products import products
+    from genies.plan.selection import own_pairs
     from genies.plan.selection import pairs_of
     from genies.report.progress import Progress
     from genies.store.users import at_work

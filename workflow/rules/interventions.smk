@@ -154,7 +154,7 @@ rule few_labels:
     resources:
         mem_mb=8000,
     params:
-        pairs=lambda wildcards: plan.selection.own_pairs(wildcards.source),
+        pairs=lambda wildcards: own_pairs(plan.selection.shift_pairs, wildcards.source),
         probes=lambda wildcards: interventions_json(plan.methods, plan.roles.analysed("few_labels", wildcards.model)),
         counts=plan.config.few_labels.counts if plan.config.few_labels else None,
         draws=plan.config.few_labels.draws if plan.config.few_labels else None,
