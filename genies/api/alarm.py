@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import read_evaluation
-from genies.evaluation.jackknife import FEWEST_SOURCES, Direct, Jackknife, Jackknives, Observed
+from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import (
     REGRESSION,
@@ -184,8 +184,8 @@ def load_alarm(
     made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
-            f"{folder / predictions.TABLE.file}: the shifts that share no distribution with {source} have "
-            f"fewer than {FEWEST_SOURCES} sources, so there is no alarm; add shifts of other distributions to the run"
+            f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
+            f"{source}, so there is no alarm; add shifts of other distributions to the run"
         )
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(

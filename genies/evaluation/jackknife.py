@@ -4,7 +4,7 @@ The regression is linear within methods: accuracy minus the method's mean, on qu
 method, with one set of coefficients for all methods. Shrunken to nothing, it predicts the method's mean. Intervals are
 those of the jackknife+ (Barber, Candès, Ramdas and Tibshirani 2021, arXiv 1905.02928), with whole shifts left out, and
 with each of them all that are related to it. Shifts of one source go together, so a source counts once, however many
-shifts it has (hierarchical jackknife+: Lee, Barber and Willett 2023, arXiv 2306.06342).
+shifts it has (hierarchical jackknife+: Lee, Barber and Willett 2023, arXiv 2306.06342), where there are enough sources.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.9
-"""Of the intervals. 95 % would need unrelated shifts of 19 sources for every one."""
-FEWEST_SOURCES = 9
-"""Sources of unrelated shifts from which on the jackknife+ has a finite interval of 90 %: k / (k + 1) ≥ 0.9."""
+"""Of the intervals. 95 % would need 19 unrelated shifts for every one."""
+FEWEST_SHIFTS = 9
+"""Unrelated shifts from which on the jackknife+ has a finite interval of 90 %, n / (n + 1) ≥ 0.9, and likewise sources
+from which on each of them can count once; with fewer sources, each shift does."""
 PENALTY = 2.0
 """Ridge penalty per quantity, of standardized quantities and rows whose weights sum to 1 in each shift. Where p
 unrelated quantities explain a share R² of the variance, the best penalty is p (1 − R²) / R²; here R² = 1/3. It was set
@@ -110,7 +111,7 @@ class Jackknife:
         return np.clip(self.whole.predict(quantities), 0, 1)
 
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few sources for one."""
+        """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few shifts for one."""
         predicted = np.array([one.predict(quantities) for one in self.without]).reshape(-1, len(quantities))
         return _ends(predicted, self.residuals, self.source)
 
@@ -151,18 +152,19 @@ def _ends(centers: np.ndarray, margins: np.ndarray, source: np.ndarray) -> tuple
     low, high = (np.full(margins.shape[1], np.nan) for _ in range(2))
     for method in range(margins.shape[1]):
         known = ~np.isnan(margins[:, method] + centers[:, method])
-        center, margin = centers[known, method], margins[known, method]
-        low[method] = -_reached(margin - center, source[known])
-        high[method] = _reached(center + margin, source[known])
+        center, margin, group = centers[known, method], margins[known, method], source[known]
+        if len(np.unique(group)) < FEWEST_SHIFTS:
+            group = np.arange(len(group))
+        low[method], high[method] = -_reached(margin - center, group), _reached(center + margin, group)
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
-def _reached(values: np.ndarray, source: np.ndarray) -> float:
-    """The least value that ``LEVEL`` of all are no larger than, each of k sources and infinity counting 1 / (k + 1).
+def _reached(values: np.ndarray, group: np.ndarray) -> float:
+    """The least value that ``LEVEL`` of all are no larger than, each of k groups and infinity counting 1 / (k + 1).
 
     NaN where that is infinity.
     """
-    _, place, sizes = np.unique(source, return_inverse=True, return_counts=True)
+    _, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
     order = np.argsort(values)
     below = np.cumsum(1 / sizes[place[order]]) / (len(sizes) + 1)
     number = int(np.searchsorted(below, LEVEL - 1e-9))

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from genies.evaluation.jackknife import FEWEST_SOURCES
+from genies.evaluation.jackknife import FEWEST_SHIFTS
 from genies.evaluation.metrics import CHANCE
 from genies.evaluation.prediction import (
     BEATS_BOTH,
@@ -88,8 +88,8 @@ def _by_source(row: Row) -> str:
 def _too_few(row: Row) -> str:
     if not row["cells"]:
         return (
-            f"That is not known: a prediction needs shifts of {FEWEST_SOURCES} other sources that share no "
-            "distribution with the predicted one, and no shift of this run has so many. There is no alarm."
+            f"That is not known: a prediction needs {FEWEST_SHIFTS} other shifts that share no distribution with the "
+            "predicted one, and no shift of this run has so many. There is no alarm."
         )
     return (
         f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, with too few "

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from unlabelled_worlds import METHODS, predictions, world
 
-from genies.evaluation.jackknife import FEWEST_SOURCES, Direct, Jackknives, Observed, Regression
+from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknives, Observed, Regression, _ends
 from genies.evaluation.measurements import Measurements
 from genies.evaluation.prediction import (
     BEATS_BOTH,
@@ -104,7 +104,7 @@ def test_intervals_are_those_of_the_jackknife_plus() -> None:
     assert made.predict(np.full((1, len(QUANTITIES)), np.nan)) == pytest.approx([y.mean()])
 
 
-@pytest.mark.parametrize(("shifts", "known"), [(FEWEST_SOURCES, False), (FEWEST_SOURCES + 1, True)])
+@pytest.mark.parametrize(("shifts", "known"), [(FEWEST_SHIFTS, False), (FEWEST_SHIFTS + 1, True)])
 def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, known: bool) -> None:
     made = predictions(shifts, 30, 1.0, 0)
     found = made.on_all_pairs()
@@ -112,6 +112,15 @@ def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, kno
     assert (~np.isnan(found.low) == known).all() and (~np.isnan(found.predicted) == known).all()
     said = errors(found, made.cells.shifts)
     assert (said["verdict"] == TOO_FEW) is not known and said["cells"] == (len(found.reached) if known else 0)
+
+
+def test_with_few_sources_every_shift_counts_once() -> None:
+    """Of 20 shifts one is off by more than all others: a part of 21 by itself, and of 10 as one of nine sources."""
+    centers, errors = np.full((20, 1), 0.5), np.array([0.3, *np.linspace(0.01, 0.11, 19)])[:, None]
+    three = np.repeat(np.arange(3), [1, 9, 10])
+    nine = np.repeat(np.arange(9), [1, 10, 3, 1, 1, 1, 1, 1, 1])
+    for source, reached in ((np.arange(20), 0.61), (three, 0.61), (nine, 0.8)):
+        assert _ends(centers, errors, source)[1] == pytest.approx(reached)
 
 
 def test_an_alarm_counts_false_ones_among_cells_above_and_misses_among_those_below() -> None:
