@@ -85,9 +85,12 @@ def alone(folder: Path, text: np.ndarray) -> Features:
 
 
 def same(features: Features, wanted: list[Features]) -> None:
+    """Whether vectors are the same but for rounding, which goes with the length of a vector, up to 86 here."""
     for name in ("residual", "heads", "log_probability"):
-        both = [getattr(features, name), torch.cat([getattr(one, name) for one in wanted])]
-        torch.testing.assert_close(*both, rtol=2e-5, atol=2e-5)
+        found, own = getattr(features, name), torch.cat([getattr(one, name) for one in wanted])
+        if name == "log_probability":
+            found, own = found[:, None], own[:, None]
+        assert float(((found - own).norm(dim=-1) / own.norm(dim=-1)).max()) < 2e-5, name
 
 
 def test_a_models_own_pass_mixes_texts_of_different_lengths(folder: Path) -> None:

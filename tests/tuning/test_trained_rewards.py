@@ -294,7 +294,10 @@ def test_parameters_that_cannot_be_used_are_named(parameters, message):
     [
         ({"quantization": "nf4"}, "nf4 needs a CUDA device"),
         ({"target_modules": ["no_such_layer"]}, "PEFT cannot adapt it"),
-        ({"learning_rate": 1e18, "max_grad_norm": 1e18}, "the loss of step [23] is (nan|inf); lower the learning rate"),
+        (
+            {"learning_rate": 9e18, "max_grad_norm": 9e18, "alpha": 10**6},
+            "the loss of step [23] is (nan|inf); lower the learning rate",
+        ),
     ],
 )
 def test_what_the_model_cannot_do_is_a_configuration_error(parameters, message, manifests, training):
