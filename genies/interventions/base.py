@@ -106,7 +106,7 @@ class Restorable(ABC):
         """Restore what ``get_state`` gave. Returns self."""
 
     def companion_files(self) -> dict[str, Any]:
-        """JSON files to keep beside the arrays, by name, so that other programs can read those; genies does not."""
+        """JSON files to keep with the arrays, by name, so that other programs can read those; genies does not."""
         return {}
 
 
