@@ -90,10 +90,11 @@ def _erasure(erased: pl.DataFrame) -> str:
     shifts = known.filter(pl.col("source") != pl.col("target"))
     if not len(shifts):
         return ""
-    own = known.filter(pl.col("source") == pl.col("target"))
+    own = known.filter(pl.col("source") == pl.col("target")).select("target", own_loss="loss")
+    of_targets = shifts.join(own, on="target", how="left")  # as often as the shifts count each target
     loss, by_chance = shifts.select(pl.mean("loss", "random_loss")).row(0)
     return (
         f" Erasing a source's direction takes {number(loss)} of accuracy from the target's own probe, over "
-        f"{counted(len(shifts), 'shift')} ({number(by_chance)} for random directions); erasing its own takes "
-        f"{number(own.select(pl.mean('loss')).item())}."
+        f"{counted(len(shifts), 'shift')} ({number(by_chance)} for random directions); erasing the target's own takes "
+        f"{number(of_targets.select(pl.mean('own_loss')).item())}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from test_page import TABLES, Page
 
@@ -18,9 +19,12 @@ ROW = {
 }  # fmt: skip
 LAYERS = direction_layers.TABLE.frame([{**ROW, "layer": 2, "own_accuracy": 0.7}, ROW, {**ROW, "intervention": "mms"}])
 ERASED = erasure.TABLE.frame(
-    {"model": "small", "intervention": METHOD, "source": "easy", "target": target, "loss": loss, "random_loss": 0.01}
-    for target, loss in (("easy", 0.4), ("hard", 0.05), ("code", 0.07))
-)
+    {"model": "small", "intervention": METHOD, "source": source, "target": target, "loss": loss, "random_loss": 0.01}
+    for source, target, loss in (
+        ("easy", "easy", 0.49), ("hard", "hard", 0.1), ("code", "code", 0.34), ("other", "other", 0.5),
+        ("easy", "hard", 0.05), ("easy", "code", 0.07), ("code", "hard", 0.06),
+    )
+)  # fmt: skip
 PLACE = {"model": "small", "intervention": METHOD, "other": METHOD, "agreement": 0.1, "ceiling": 0.8}
 ALIKE = [
     {**PLACE, "source": source, "other_source": other, "layer": layer}
@@ -52,13 +56,23 @@ def test_the_answer_names_the_layer_and_what_one_direction_would_give():
         "they are most accurate on their own source), and would by 0.800 if all shared one direction: in effect 3.4 "
         "directions, between 1.4 for one that is shared and 3.6 for unrelated ones; nearly every source has a "
         "direction of its own. Agreement goes with how well one source's direction ranks the other's pairs (r = 0.83, "
-        "p = 0.040). Erasing a source's direction takes 0.060 of accuracy from the target's own probe, over 2 shifts "
-        "(0.010 for random directions); erasing its own takes 0.400."
+        "p = 0.040). Erasing a source's direction takes 0.060 of accuracy from the target's own probe, over 3 shifts "
+        "(0.010 for random directions); erasing the target's own takes 0.180."
     )
     assert one_or_several(direction_layers.TABLE.frame(), ERASED) is None
     untested = direction_layers.TABLE.frame([{**ROW, "transfer_p": None}])
     assert one_or_several(untested, erasure.TABLE.frame()).endswith("agreement goes with transfer cannot be tested.")
     assert main_layer(LAYERS)["layer"] == 3
+
+
+def test_what_erasing_its_own_takes_is_a_mean_over_the_targets_of_shifts():
+    """Sources that are no target, and references, do not count; a target counts as often as shifts have it."""
+    one = ERASED.filter(
+        (pl.col("source") == pl.col("target")) | (pl.col("source") == "easy") & (pl.col("target") == "hard")
+    )
+    text = str(one_or_several(LAYERS, one))
+    assert "takes 0.050 of accuracy from the target's own probe, over 1 shift (" in text
+    assert text.endswith("erasing the target's own takes 0.100.")
 
 
 @pytest.mark.parametrize(
