@@ -85,7 +85,7 @@ ANALYSES: Mapping[str, Analysis] = {
         ("few_labels",),
         key="few_labels",
         takes="with_few_labels",
-        needs="is fitted on training pairs and reads nothing else of test pairs; add mms",
+        needs="is fitted on training pairs and reads neither other views nor labels of test pairs; add mms",
         by_source=True,
     ),
 }

@@ -74,9 +74,13 @@ class Roles:
 
     @cached_property
     def with_few_labels(self) -> list[str]:
-        """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these."""
+        """Those of them that read nothing else of test pairs than of training pairs, so that they can judge these.
+
+        What chooses anything on all test labels has more of them than the few that are counted.
+        """
         kinds = {name: self._methods.kind(name) for name in self.learning}
-        return [name for name, kind in kinds.items() if {*kind.predict_views} <= {*kind.fit_views}]
+        alike = [name for name, kind in kinds.items() if {*kind.predict_views} <= {*kind.fit_views}]
+        return [name for name in alike if not self._methods.reads_test_labels(name)]
 
     @cached_property
     def with_sites(self) -> list[str]:

@@ -65,3 +65,16 @@ def test_training_splits_of_targets_are_read_only_where_their_labels_are(planned
     Path("south/train.json").unlink()
     with pytest.raises(ConfigError, match="few_labels: south, a target, has no train.json"):
         planned(few_labels={})
+
+
+def test_a_probe_that_reads_all_test_labels_gets_no_few_labels(planned: Callable[..., Plan]) -> None:
+    """``ccs`` as published fits on the first 100 examples, the source's: no label of the target would count."""
+    both = {"interventions": ["mms", "ccs"], "few_labels": {}, "learning_curves": {}}
+    published, corrected = planned(**both, protocol="paper").roles, planned(**both).roles
+    assert published.analysed("few_labels", "tiny") == ["mms"]
+    assert published.analysed("learning_curves", "tiny") == ["mms", "ccs"]
+    assert corrected.analysed("few_labels", "tiny") == ["mms", "ccs"]
+    with pytest.raises(
+        ConfigError, match="few_labels: no intervention of the run .* reads neither other views nor labels"
+    ):
+        planned(interventions=["ccs"], protocol="paper", few_labels={})
