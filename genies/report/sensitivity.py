@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from genies.evaluation.simultaneous import ROUNDING
 from genies.evaluation.tables.few_labels import NONE, RANDOM, UNCERTAIN
 from genies.evaluation.uncertainty import ClusteredMean, clustered_mean, supports_new_shifts
 from genies.report.intervals import TOO_FEW_SOURCES
@@ -145,10 +146,15 @@ class _Difference(NamedTuple):
     mean: ClusteredMean
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval for new shifts; None where sources do not vary, which says nothing of how new ones do."""
+        error = self.mean.standard_error
+        return None if error is None or error < ROUNDING else self.mean.interval()
+
+    @property
     def is_above(self) -> bool:
         """Whether its interval lies above 0."""
-        ends = self.mean.interval()
-        return ends is not None and ends[0] > 0
+        return self.interval is not None and self.interval[0] > 0
 
 
 def _differences(both: pl.DataFrame) -> list[_Difference]:
@@ -164,7 +170,7 @@ def _differences(both: pl.DataFrame) -> list[_Difference]:
 def _largest(found: Sequence[_Difference]) -> str:
     best = found[0]
     shifts = counted(best.shifts, "shift")
-    ends = best.mean.interval()
+    ends = best.interval
     interval = f" ({span(*ends)})" if ends else ""
     sign = "+" if best.mean.mean > 0 else ""
     of = f", the most of {counted(len(found), 'probe')}" if len(found) > 1 else ""

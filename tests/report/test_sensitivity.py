@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from test_page import TABLES, Page
 
+from genies.evaluation.tables.few_labels import NONE
 from genies.evaluation.tables.few_labels import TABLE as LABELS
 from genies.evaluation.tables.learning_curves import TABLE as CURVES
 from genies.evaluation.tables.wording_variance import COMPONENTS
@@ -80,6 +81,18 @@ def test_whether_labels_help_and_whether_it_matters_which():
     assert "1 of 1 gains by more than noise: mms (95 %" in text and text.endswith("0 of 1 gain by more than noise.")
     assert str(labels_help(labels(gain=0.0, choice=0.05))).endswith("1 of 1 gains by more than noise: mms.")
     assert labels_help(LABELS.frame()) is None
+
+
+def test_equal_gains_of_all_sources_have_no_interval_and_are_no_claim():
+    """Accuracies of few examples are coarse: two sources may gain the same, which says nothing of how new ones vary."""
+    table = labels(gain=0.1, choice=0.0).filter(pl.col("source").is_in(["source 0", "source 1"]))
+    equal = table.with_columns(accuracy=pl.when(chosen=NONE).then(0.5).otherwise(0.55))
+    text = str(labels_help(equal))
+    assert "changes by +0.050 with mms. 0 of 1 gain by more than noise (" in text
+    assert "mean accuracy over 2 shifts changes by 0.000 with mms. 0 of 1 gain by more than noise." in text
+    assert text.endswith(TOO_FEW_SOURCES)
+    apart = equal.with_columns(accuracy=pl.when(source="source 1", examples=64).then(0.551).otherwise("accuracy"))
+    assert "1 of 1 gains by more than noise: mms (95 %" in str(labels_help(apart))
 
 
 @pytest.fixture(scope="module")
