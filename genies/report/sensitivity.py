@@ -44,11 +44,14 @@ def still_gaining(curves: pl.DataFrame) -> str | None:
 
 
 def labels_help(labels: pl.DataFrame) -> str | None:
-    """Whether a few labelled pairs of the target help, and whether it matters which; None if not known.
+    """Whether a few labelled pairs of the target help, and whether it matters which; None if not known of a shift.
+
+    A shift from a source to itself has no labels to add.
 
     Args:
         labels: rows of a model, columns as in ``genies.evaluation.tables.few_labels.TABLE``.
     """
+    labels = labels.filter(~ON_SOURCE)
     counts = common_counts(labels)
     if not counts:
         return None

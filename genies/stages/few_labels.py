@@ -39,8 +39,8 @@ def write_few_labels(
     """Fit probes on the source's training pairs and a few of the target's, and test on the target.
 
     The target's pairs come from its training split: at random, or those between which the fit on the source alone is
-    least sure, both from the same pools, drawn by seed. Pairs whose prompt or text is in the target's test split are
-    left out. No text is read by a model.
+    least sure, both from the same pools, drawn by seed. Pairs whose prompt or text is in the target's test split, or
+    whose text is in the source's training pairs, are left out. No text is read by a model.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of every shift.
@@ -106,7 +106,7 @@ class _Shift:
             training=training,
             others=shown(splits, unfitted, target, "train"),
             clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, _prompts(second))),
-            free=clean_rows(second, test),
+            free=clean_rows(second, test, first),
             tested=shown(splits, unfitted, target, "test"),
             target=test,
         )
@@ -138,11 +138,18 @@ class _Shift:
         return self.known[key]
 
 
-def clean_rows(training: SplitPairs, test: SplitPairs) -> np.ndarray:
-    """Rows of training pairs of which a test split shows nothing, as ``genies.data.overlap`` defines it, int64 (k,)."""
+def clean_rows(training: SplitPairs, test: SplitPairs, source: SplitPairs) -> np.ndarray:
+    """Rows of a target's training pairs that add labels and may be learned from, int64 (k,).
+
+    Its test split shows nothing of them, and the source's training pairs none of their texts: a mixture holds some of
+    the target's, and a shift onto the source itself all. See ``genies.data.overlap``.
+    """
     read = _filed(training)
-    found = overlap(training.framed.filed, sorted(set(read)), TrainingTexts.of(test.framed.filed, set(_filed(test))))
-    return np.flatnonzero(np.isin(read, found.example[~found.seen]))
+    of_test, of_source = (
+        overlap(training.framed.filed, sorted(set(read)), TrainingTexts.of(split.framed.filed, set(_filed(split))))
+        for split in (test, source)
+    )
+    return np.flatnonzero(np.isin(read, of_test.example[~(of_test.seen | of_source.same_text)]))
 
 
 def _filed(split: SplitPairs) -> list[int]:

@@ -162,10 +162,20 @@ def split_of(texts: list[tuple[str, str, str]]) -> SplitPairs:
 def test_pairs_whose_prompt_or_text_is_tested_are_not_taken():
     tested = [("b", "yes", "no"), ("d", "yes", "no"), *(("Answer.", f"test {n}", f"worse {n}") for n in range(10))]
     free = [("a", "yes", "no"), ("b", "other", "no"), *(("Answer.", f"train {n}", f"poor {n}") for n in range(10))]
-    assert clean_rows(split_of(free), split_of(tested)).tolist() == [0, *range(2, 12)]
+    source = split_of([("s", "yes", "no"), ("a", "yes, too", "never")])
+    assert clean_rows(split_of(free), split_of(tested), source).tolist() == [0, *range(2, 12)]
     # The instruction says nothing of a pair, but one of its responses does, whatever its label there.
     free[3], free[4] = ("Answer.", "test 4", "poor"), ("Answer.", "worse 7", "poor")
-    assert clean_rows(split_of(free), split_of(tested)).tolist() == [0, 2, *range(5, 12)]
+    assert clean_rows(split_of(free), split_of(tested), source).tolist() == [0, 2, *range(5, 12)]
+
+
+def test_pairs_whose_text_the_source_has_are_no_new_labels():
+    """A mixture holds pairs of the target, also under an instruction, whose copies would be on both sides of a fold."""
+    target = split_of([("a", "yes", "no"), ("b", "yes", "no"), *(("Answer.", f"{n}", f"poor {n}") for n in range(10))])
+    mixture = split_of([("s", "yes", "no"), ("b", "no", "never"), ("Answer.", "3", "other"), ("a", "other", "never")])
+    tested = split_of([("t", "yes", "no")])
+    assert clean_rows(target, tested, mixture).tolist() == [0, 2, 3, 4, *range(6, 12)]
+    assert not len(clean_rows(target, tested, target))
 
 
 def test_random_and_uncertain_choices_come_of_as_many_prompts_where_uncertainty_says_nothing():

@@ -95,6 +95,17 @@ def test_equal_gains_of_all_sources_have_no_interval_and_are_no_claim():
     assert "1 of 1 gains by more than noise: mms (95 %" in str(labels_help(apart))
 
 
+def test_a_shift_from_a_source_to_itself_has_no_labels_to_add_and_hides_no_other():
+    table = labels(gain=0.1, choice=0.0)
+    onto_itself = table.filter(source="source 0", chosen=NONE).with_columns(target="source")
+    both = pl.concat([table, onto_itself])
+    assert labels_help(both) == labels_help(table) is not None
+    assert labels_help(onto_itself) is None
+    drawn = [Page(render("trial", TABLES.having(few_labels=rows), {"configuration": {"seed": 3}})).content()["data"]
+             for rows in (both, table)]  # fmt: skip
+    assert drawn[0]["few_labels"] == drawn[1]["few_labels"]
+
+
 @pytest.fixture(scope="module")
 def html() -> str:
     both = curves({"mms": 0.05, "zero_shot": 0.0}), labels(0.1, 0.0)

@@ -9,7 +9,7 @@ import polars as pl
 from genies.evaluation.tables.few_labels import CHOICES, NONE, RANDOM, UNCERTAIN
 from genies.report.drawing import Figures, Kind
 from genies.report.figures._lines import mean_rows, panels
-from genies.report.sensitivity import common_counts
+from genies.report.sensitivity import ON_SOURCE, common_counts
 from genies.report.subject import Subject
 
 KIND = Kind(
@@ -27,7 +27,8 @@ KINDS = {RANDOM: "at random", UNCERTAIN: "least sure"}
 def draw(figures: Figures, subject: Subject) -> None:
     """A panel per probe, in it a line per choice."""
     varied = ("the number of target pairs", "pairs of the target")
-    panels(figures, subject.tables["few_labels"], "few_labels", list(KINDS.values()), _points, varied)
+    labels = subject.tables["few_labels"].filter(~ON_SOURCE)
+    panels(figures, labels, "few_labels", list(KINDS.values()), _points, varied)
 
 
 def _points(rows: pl.DataFrame) -> tuple[list[str], list[dict[str, Any]]]:
