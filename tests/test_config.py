@@ -30,6 +30,8 @@ BAD_VALUES = [
     ({"wordings": 10**9}, "wordings: Input should be less than or equal to 5"),
     ({"wordings": [2]}, "wordings: should be a number"),
     ({"permutations": -1}, "permutations: Input should be greater than or equal to 0"),
+    ({"permutations": 1}, "permutations: 1 have no middle 95 %; set at least 39, or 0"),
+    ({"permutations": 38}, "permutations: 38 have no middle 95 %; set at least 39, or 0"),
     ({"permutations": 10**9}, "permutations: Input should be less than or equal to 10000"),
     ({"learning_curves": 5}, "learning_curves: should be a mapping of keys to values; `{}` is an empty one"),
     ({"few_labels": [8]}, "few_labels: should be a mapping of keys to values; `{}` is an empty one"),

@@ -338,7 +338,7 @@ def test_jobs_are_those_that_snakemake_plans(tmp_path: Path, monkeypatch: pytest
         "models": [demo_model, "tiny-llama"], "shifts": ["demo", "shifts.yaml"], "limit": {"train": 4, "test": 4},
         "mixtures": {"blend": {"source": "north", "other": "south", "percent": 20}},
         "interventions": ["random", "mms", "few_shot", "lora", "reward_model", "length", "first_word"],
-        "intervention_parameters": {"reward_model": {"model": "tuned"}}, "trainings_per_job": 2, "permutations": 9,
+        "intervention_parameters": {"reward_model": {"model": "tuned"}}, "trainings_per_job": 2, "permutations": 39,
         "tuned_models": {"tuned": {"intervention": "lora", "source": "easy_facts", "interventions": ["mms"]}},
         "ensembles": {"counted": {"members": ["length", "first_word"]}, "both": {"members": ["lora", "length"]}},
     }  # fmt: skip

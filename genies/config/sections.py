@@ -45,6 +45,8 @@ LEAST_PAIRS = 8
 """Training pairs that probes are fitted on at least: folds, and splits of these, need some prompts."""
 MOST_PAIRS = 1_000_000
 """More than any split has: a number that is larger is a slip."""
+FEWEST_PERMUTATIONS = 39
+"""With fewer repeats, one more would lie beyond the lowest or the highest of them in over 5 % of cases."""
 MOST_PERMUTATIONS = 10_000
 """All are computed at once; more would take more memory than their job asks for."""
 
@@ -262,8 +264,9 @@ class Config(_Read):  # type: ignore[misc]
     permutations: Annotated[int, Whole(0, MOST_PERMUTATIONS)] = Field(
         0,
         description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
-        "which accuracies it would reach if labels said nothing. 199 is usual, "
-        f"{MOST_PERMUTATIONS:,} is the most; 0 leaves it out.",
+        f"which accuracies it would reach if labels said nothing. 199 is usual, {FEWEST_PERMUTATIONS} are the fewest "
+        f"that have a middle 95 %, {MOST_PERMUTATIONS:,} the most; 0 leaves it out.",
+        json_schema_extra={"not": {"minimum": 1, "maximum": FEWEST_PERMUTATIONS - 1}},
     )
     learning_curves: LearningCurves | None = Field(
         None,
@@ -327,6 +330,8 @@ class Config(_Read):  # type: ignore[misc]
         seeds = [self.seed, *self.further_seeds]
         if len(set(seeds)) < len(seeds):
             raise ValueError("further_seeds: a seed is listed twice, or is the run's own `seed`")
+        if 0 < (repeats := self.permutations) < FEWEST_PERMUTATIONS:
+            raise ValueError(f"permutations: {repeats} have no middle 95 %; set at least {FEWEST_PERMUTATIONS}, or 0")
         return self
 
     @property

@@ -85,7 +85,7 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
             "tuned": {"intervention": "lora", "source": "north", "model": "tiny", "interventions": ["mms"]},
         },
         "ensembles": {"both": {"members": ["mms", "lora"], "combine": "mean", "penalty": 0.5}},
-        "permutations": 3,
+        "permutations": 39,
         "learning_curves": {"sizes": [8, 9], "draws": 2},
         "few_labels": {"counts": [1, 2], "draws": 2, "copies": 3},
         "wordings": 1,
