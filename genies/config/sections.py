@@ -101,14 +101,14 @@ class FewLabels(Section):
     counts: tuple[Annotated[int, Whole(1, MOST_PAIRS)], ...] = Field(
         (1, 8, 16, 32, 64),
         min_length=1,
-        description="Numbers of target pairs; those that three quarters of the target's training split do not hold are "
-        "left out.",
+        description="Numbers of target pairs; those that three quarters of the target's training pairs, overlaps taken "
+        "out, do not hold are left out.",
     )
     draws: Annotated[int, Whole(2, 1_000)] = Field(5, description="How often pairs are drawn for each number.")
     copies: Annotated[int, Whole(1, MOST_PAIRS)] = Field(
         8,
         description="How often each target pair is there, where each of the source's is there once; less often where "
-        "the target's would outnumber them.",
+        "the target's would outnumber them, but once at least.",
     )
 
 

@@ -137,7 +137,7 @@ def test_choices_that_come_to_the_same_pairs_are_fitted_once():
 @pytest.mark.parametrize(
     ("count", "source", "copies"), [(1, 600, 8), (64, 600, 8), (64, 100, 1), (16, 60, 3), (99, 9, 1)]
 )
-def test_target_pairs_never_outnumber_the_sources_by_their_copies(count, source, copies):
+def test_copies_keep_target_pairs_from_outnumbering_the_sources_but_each_is_there_once_at_least(count, source, copies):
     assert copies_of(count, source, 8) == copies
 
 
