@@ -60,7 +60,7 @@ def asked_for(analysis: Analysis) -> object:
     """A value of its key; an empty section asks for the defaults."""
     if "{}" in str(Config.model_fields[analysis.key].description):
         return {}
-    return True if Config.model_fields[analysis.key].default is False else 1
+    return True if Config.model_fields[analysis.key].default is False else {"permutations": 39}.get(analysis.key, 1)
 
 
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=[*ANALYSES])

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
+from helpers import write_distribution
 from project import Project
+from staged import StagedRuns
 
 from genies.errors import ConfigError
+from genies.evaluation.table import gathered, read_csv
+from genies.evaluation.tables.few_labels import TABLE
 from genies.plan import Plan
+from genies.stages.few_labels import write_few_labels
 
 AGAIN = ("metrics", "provenance", "details", "report")
 
@@ -78,3 +84,36 @@ def test_a_probe_that_reads_all_test_labels_gets_no_few_labels(planned: Callable
         ConfigError, match="few_labels: no intervention of the run .* reads neither other views nor labels"
     ):
         planned(interventions=["ccs"], protocol="paper", few_labels={})
+
+
+SHIFTS = [("north", "south"), ("north", "west"), ("south", "west")]
+PROBES = {name: {"intervention": name, "parameters": {}} for name in ("lat_stim_1", "lat_pca")}
+
+
+def test_a_job_of_each_source_writes_what_one_of_all_would(planned: Callable[..., Plan], tmp_path: Path) -> None:
+    """Nothing that sources or shifts have in memory together decides a row."""
+    runs = StagedRuns(tmp_path / "staged", ("north", "south", "west"), train=12, test=6)
+    manifest = runs.extract("run", ["plain:inner"])
+
+    def rows(shifts: list[tuple[str, str]], output: Path) -> pl.DataFrame:
+        targets = sorted({target for _, target in shifts})
+        read = sorted({name for shift in shifts for name in shift})
+        write_few_labels(
+            *(":".join(shift) for shift in shifts), probes=PROBES, model="tiny", counts=[1, 4], draws=2, copies=2,
+            train=runs.files("train", read), test=runs.files("test", targets), activations=[manifest],
+            cache=runs.cache, output=output,
+        )  # fmt: skip
+        return read_csv(output / "few_labels.csv", TABLE.columns)
+
+    write_distribution(tmp_path / "west", offset=62)
+    Path("shifts.yaml").write_text(yaml.safe_dump([{"source": one, "target": other} for one, other in SHIFTS]))
+    files = planned(few_labels={}, distributions=["north", "south", "west"]).files.analysed
+    assert [str(file) for file in files] == [
+        f"results/run/few_labels/tiny/{source}/few_labels.csv" for source in ("north", "south")
+    ]
+    for file in files:
+        rows([shift for shift in SHIFTS if shift[0] == file.parent.name], file.parent)
+    whole = rows(SHIFTS, tmp_path / "whole")
+    cells = len(PROBES) * len(SHIFTS)
+    assert len(whole) == 5 * cells and whole["accuracy_sd"].null_count() == cells
+    assert gathered(TABLE, files).equals(whole)
