@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from genies.data.clusters import instructions
 from genies.data.overlap import TrainingTexts, overlap
 from genies.data.pairs import text_seed
 from genies.data.reading import SplitPairs
@@ -105,7 +106,7 @@ class _Shift:
             name=f"{source} → {target}",
             training=training,
             others=shown(splits, unfitted, target, "train"),
-            clusters=joint_clusters((first.cluster, _prompts(first)), (second.cluster, _prompts(second))),
+            clusters=clusters_of(first, second),
             free=clean_rows(second, test, first),
             tested=shown(splits, unfitted, target, "test"),
             target=test,
@@ -136,6 +137,17 @@ class _Shift:
             fitted = self.probe.fitted(pairs, f"{self.name}, {len(rows)} pairs of the target")
             self.known[key] = correct(fitted, self.tested, self.target)
         return self.known[key]
+
+
+def clusters_of(source: SplitPairs, target: SplitPairs) -> tuple[np.ndarray, np.ndarray]:
+    """Joint clusters of the training pairs of both, int64 each.
+
+    Instructions are those of the whole files, as they are for the clusters of each: a limit may leave few examples of
+    one, and framings ask several questions about an example.
+    """
+    of_files = [instructions([example.prompt for example in split.framed.filed]) for split in (source, target)]
+    first, second = ((split.cluster, _prompts(split)) for split in (source, target))
+    return joint_clusters(first, second, set().union(*of_files))
 
 
 def clean_rows(training: SplitPairs, test: SplitPairs, source: SplitPairs) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from genies.data.framing import Framed
-from genies.data.pairs import Pair
+from genies.data.framing import Framed, frame
+from genies.data.pairs import Pair, training_pairs
 from genies.data.reading import SplitPairs
 from genies.data.records import Example
 from genies.evaluation.tables.few_labels import NONE, RANDOM, UNCERTAIN
@@ -19,7 +20,7 @@ from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.steps.joined import KeptPairs
 from genies.interventions.steps.split import folds
 from genies.interventions.steps.target_labels import chosen_rows, copies_of, joint_clusters, mixed
-from genies.stages.few_labels import _Shift, clean_rows
+from genies.stages.few_labels import _Shift, clean_rows, clusters_of
 from genies.stages.refits import Probe
 
 DIM = 40
@@ -65,7 +66,7 @@ def accuracies(unsure: bool, rare: float = 0.06, worlds: int = 6) -> tuple[float
         scores = alone.decision_function(others)
         for draw in range(3):
             orders = chosen_rows(scores[:, 0] - scores[:, 1], others.cluster, np.arange(300), draw)
-            clusters = joint_clusters((source.cluster, [f"s{n}" for n in range(80)]), (others.cluster, ["t"] * 300))
+            clusters = joint_clusters((source.cluster, [f"s{n}" for n in range(80)]), (others.cluster, ["t"] * 300), ())
             fits = [LatStim1().fit(mixed(source, others, rows[:COUNT], COPIES, clusters)) for rows in orders]
             found.append([np.mean(fit.predict_proba(tested)[silent] > 0.5) for fit in fits])
     return tuple(np.mean(found, axis=0).tolist())
@@ -93,9 +94,8 @@ def test_both_choices_come_from_one_pool_and_are_nested_and_the_least_sure_come_
 
 def test_copies_of_a_pair_stay_on_one_side_of_every_split():
     source, others = pairs_of(np.zeros((12, DIM)), 1), pairs_of(np.zeros((6, DIM)), 2)
-    joined = mixed(
-        source, others, np.array([1, 4]), 3, joint_clusters((source.cluster, ["a"] * 12), (others.cluster, ["b"] * 6))
-    )
+    clusters = joint_clusters((source.cluster, ["a"] * 12), (others.cluster, ["b"] * 6), ())
+    joined = mixed(source, others, np.array([1, 4]), 3, clusters)
     assert len(joined) == 18 and len(np.unique(joined.example)) == 14
     for rows in folds(joined.cluster, 0):
         assert all(np.isin(np.flatnonzero(joined.example == joined.example[row]), rows).all() for row in rows)
@@ -119,7 +119,7 @@ def test_choices_that_come_to_the_same_pairs_are_fitted_once():
         name="one → other",
         training=KeptPairs(source),
         others=KeptPairs(others),
-        clusters=joint_clusters((source.cluster, [f"s{n}" for n in range(20)]), (others.cluster, list("abcd"))),
+        clusters=joint_clusters((source.cluster, [f"s{n}" for n in range(20)]), (others.cluster, list("abcd")), ()),
         free=np.arange(4),
         tested=KeptPairs(tested),
         target=SimpleNamespace(name="other", best_first=np.arange(30) % 3 > 0, cluster=np.arange(30)),
@@ -144,11 +144,11 @@ def test_copies_keep_target_pairs_from_outnumbering_the_sources_but_each_is_ther
 def test_pairs_of_one_prompt_are_one_cluster_in_either_split_but_not_by_an_instruction():
     source = np.array([0, 1, 0, 3]), ["a", "b", "a", "Answer."]
     other = np.array([0, 1, 2]), ["b", "c", "a"]
-    of_source, of_target = joint_clusters(source, other)
+    of_source, of_target = joint_clusters(source, other, ())
     assert of_source.tolist() == [0, 1, 0, 3]
     assert of_target[0] == 1 and of_target[2] == 0 and of_target[1] > 3
     often = ["Answer."] * 10
-    of_source, of_target = joint_clusters((np.arange(10), often), (np.arange(10), often))
+    of_source, of_target = joint_clusters((np.arange(10), often), (np.arange(10), often), {"Answer."})
     assert not set(of_source) & set(of_target)
 
 
@@ -157,6 +157,22 @@ def split_of(texts: list[tuple[str, str, str]]) -> SplitPairs:
     examples = [Example(prompt, tuple(responses), 0, (1,)) for prompt, *responses in texts]
     pairs = [Pair(number, 0, 0, 1) for number in range(len(texts))]
     return SplitPairs("other", Framed(examples, examples), pairs, np.ones(len(texts), bool))
+
+
+def test_instructions_are_those_of_whole_files_whatever_is_drawn_of_them_and_asked_about_them():
+    texts = [[("Answer." if n < 6 else f"{name} {n}", f"{name} {n}", "no") for n in range(100)] for name in "st"]
+    drawn = [replace(split_of(texts_of), pairs=split_of(texts_of).pairs[3:23]) for texts_of in texts]
+    of_source, of_target = clusters_of(*drawn)
+    assert len(set(of_source) | set(of_target)) == 40
+    # Three of 30 examples share a prompt: none of them an instruction, though each is asked about twice.
+    asked = [[("a" if n < 3 else f"{name} {n}", f"{name} {n}", "no") for n in range(30)] for name in "st"]
+    framed = [frame(split_of(texts_of).framed.filed, "truthfulness", 0) for texts_of in asked]
+    pairs = [training_pairs(one.examples, 0) for one in framed]
+    of_source, of_target = clusters_of(
+        *(SplitPairs("one", one, found, np.ones(60, bool)) for one, found in zip(framed, pairs, strict=True))
+    )
+    assert of_source[:6].tolist() == of_target[:6].tolist() == [0] * 6
+    assert not set(of_source) & set(of_target[6:])
 
 
 def test_pairs_whose_prompt_or_text_is_tested_are_not_taken():

@@ -6,11 +6,10 @@ Source of the choice by uncertainty: Lewis and Gale, A sequential algorithm for 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from genies.data.clusters import instructions
 from genies.interventions.base import Pairs
 from genies.interventions.steps.joined import JoinedPairs, drawn_order
 
@@ -72,18 +71,17 @@ def mixed(
 
 
 def joint_clusters(
-    source: tuple[np.ndarray, Sequence[str]], target: tuple[np.ndarray, Sequence[str]]
+    source: tuple[np.ndarray, Sequence[str]], target: tuple[np.ndarray, Sequence[str]], instructions: Collection[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of clusters under which pairs of one prompt are one cluster whichever split they are of, int64 each.
-
-    Prompts that are instructions of a split (``genies.data.clusters``) join nothing.
 
     Args:
         source: of each of its pairs the cluster in its split, int64 (n,), and the prompt.
         target: likewise.
+        instructions: prompts that are instructions of either split (``genies.data.clusters``); they join nothing.
     """
     (of_source, prompts), (of_target, others) = source, target
-    shared = (set(prompts) & set(others)) - instructions(prompts) - instructions(others)
+    shared = (set(prompts) & set(others)).difference(instructions)
     known = {prompt: number for prompt, number in zip(prompts, of_source.tolist(), strict=True) if prompt in shared}
     beyond = 1 + int(of_source.max(initial=-1))
     numbers = {number: beyond + number for number in of_target.tolist()}
