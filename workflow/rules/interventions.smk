@@ -150,6 +150,8 @@ rule few_labels:
         results / "logs" / "few_labels" / "{model}" / "{source}.log",
     benchmark:
         results / "benchmarks" / "few_labels" / "{model}" / "{source}.tsv"
+    # The longest jobs on stored activations: begun last, the largest source would run alone at the end.
+    priority: 1
     threads: 1
     resources:
         mem_mb=8000,
