@@ -27,6 +27,7 @@ try:
     from genies.plan.products import products
     from genies.plan.selection import own_pairs
     from genies.plan.selection import pairs_of
+    from genies.plan.timed import timed
     from genies.report.progress import Progress
     from genies.store.users import at_work
 except ModuleNotFoundError as error:
