@@ -1,4 +1,4 @@
-"""A program: print the shell command of every job that Snakemake would run, as JSON by rule; nothing is run.
+"""A program: print shell command and benchmark file of every job that Snakemake would run, as JSON; nothing is run.
 
 Called with Snakefile and configuration file, in the folder of the run.
 """
@@ -21,7 +21,8 @@ with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
     )
     workflow.dag(DAGSettings(forceall=True)).execute_workflow(executor="dryrun")
     commands = defaultdict(list)
-    for job in workflow._workflow.dag.jobs:
+    jobs = list(workflow._workflow.dag.jobs)
+    for job in jobs:
         if job.shellcmd:
             commands[job.rule.name].append(job.shellcmd)
-json.dump(commands, sys.stdout)
+json.dump({"commands": commands, "benchmarks": [str(job.benchmark) for job in jobs if job.benchmark]}, sys.stdout)

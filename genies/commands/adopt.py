@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from genies.config.load import read_config
 from genies.devices import claim_gpus
 from genies.engine.reads import to_flags
-from genies.errors import DiskError, StoreError
+from genies.errors import DataError, DiskError, StoreError
 from genies.files import read_json
 from genies.models.describe import read_model
 from genies.plan import Plan
@@ -48,9 +49,11 @@ def adopt_stores(configfile: Sequence[Path], config: Sequence[str], texts: int, 
         seed: of their draw.
 
     Raises:
+        DataError: data or the demo's model are not in their place yet.
         StoreError: stores of a version have other values than today's code gives; none of them is adopted.
     """
     plan = Plan(read_config(configfile, config))
+    _refuse_unplaced(plan, configfile, config)
     claim_gpus(plan.config.extraction.device)
     with at_work(plan.files.cache, plan.files.results.parent):
         outcomes = [_adopt_for(plan, model, texts, seed) for model in plan.models.identifiers]
@@ -58,6 +61,17 @@ def adopt_stores(configfile: Sequence[Path], config: Sequence[str], texts: int, 
     print(f"{adopted} adopted, {sum(outcome.without for outcome in outcomes)} without an old store to adopt")
     if refused := [compared for outcome in outcomes for compared in outcome.refused.values()]:
         raise StoreError("; ".join(map(_refusal, refused)) + "; snakemake computes them anew")
+
+
+def _refuse_unplaced(plan: Plan, configfile: Sequence[Path], config: Sequence[str]) -> None:
+    """Refuse to begin without a file that a rule makes; in a new folder, snakemake has not made them yet."""
+    of_models = [file for model in plan.models.identifiers for file in plan.models.files(model)]
+    made = [file for file in plan.data.files if file.parent not in plan.data.own.values()]
+    if missing := next((file for file in [*made, *of_models] if not file.is_file()), None):
+        options = {"--configfile": map(str, configfile), "--config": config}
+        given = [word for option, words in options.items() if (values := [*words]) for word in (option, *values)]
+        command = shlex.join(["snakemake", str(missing), "--cores", "1", *given])
+        raise DataError(f"{missing}: not there yet; have it made first: {command}")
 
 
 def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:

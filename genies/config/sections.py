@@ -89,8 +89,8 @@ class LearningCurves(Section):
     sizes: tuple[Annotated[int, Whole(LEAST_PAIRS, MOST_PAIRS)], ...] = Field(
         (10, 20, 40, 80, 160, 320),
         min_length=1,
-        description="Numbers of training pairs; those that a source has no more of are left out, and all pairs come "
-        "last.",
+        description="Numbers of training pairs; those that a source has no more of are left out, as are those that may "
+        "hold fewer than 4 different prompts, and all pairs come last.",
     )
     draws: Annotated[int, Whole(2, 1_000)] = Field(5, description="How often pairs are drawn for each size.")
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from genies.analyses import ANALYSES
 from genies.config.sections import Config
 from genies.data.wordings import WORDINGS
+from genies.engine.reads import declares
 from genies.interventions.steps.directions import MEAN_DIFFERENCE_VIEW, has_directions
 from genies.interventions.steps.site_probe import SiteProbe
 from genies.plan.methods import Methods
@@ -69,8 +70,14 @@ class Roles:
     @cached_property
     def learning(self) -> list[str]:
         """Probes that learn from training pairs, repeats left out; those that are fitted on fewer or other pairs."""
-        own = (name for name in self._methods.probes if name not in self._methods.repeats)
+        own = (name for name in self._refitted if name not in self._methods.repeats)
         return [name for name in own if self._methods.kind(name).fit_views or name in self.surface]
+
+    @cached_property
+    def _refitted(self) -> list[str]:
+        """Probes that read nothing of a reference model, which stages that fit again do not have."""
+        kinds = {name: self._methods.kind(name) for name in self._methods.probes}
+        return [name for name, kind in kinds.items() if not declares(kind.features, "reference_log_probability")]
 
     @cached_property
     def with_few_labels(self) -> list[str]:
@@ -104,5 +111,5 @@ class Roles:
     @cached_property
     def with_wordings(self) -> list[str]:
         """Probes that read a view which has further wordings, repeats with further seeds among them."""
-        kinds = {name: self._methods.kind(name) for name in self._methods.probes}
+        kinds = {name: self._methods.kind(name) for name in self._refitted}
         return [name for name, kind in kinds.items() if {*kind.fit_views, *kind.predict_views} & WORDINGS.keys()]

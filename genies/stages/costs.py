@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def write_costs(
     trained: Sequence[Path] = (),
     plugins: Sequence[Path] = (),
     benchmarks: Path,
+    jobs: Sequence[str] = (),
     cache: Path = Path("cache"),
     output: Path,
 ) -> None:
@@ -45,6 +46,8 @@ def write_costs(
         trained: manifests of ``genies tune``.
         plugins: folders that plug-ins work in, each ``<model>/<plug-in>/<source>``.
         benchmarks: folder of Snakemake's benchmark files, ``<rule>.tsv`` or ``<rule>/**/*.tsv``.
+        jobs: which of these files are of jobs of the run, without ``.tsv``; others were left by runs that were
+            configured in another way. Default: all of them.
         cache: the cache folder.
         output: folder of ``costs.csv`` and ``jobs.csv``.
 
@@ -58,7 +61,7 @@ def write_costs(
         *map(_plugin, plugins),
     ]
     COSTS.write(COSTS.frame(rows), output)
-    JOBS.write(JOBS.frame(_jobs(benchmarks)), output)
+    JOBS.write(JOBS.frame(_jobs(benchmarks, set(jobs))), output)
 
 
 def _stores(manifest: Mapping[str, Any], cache: Path) -> Iterator[Row]:
@@ -136,10 +139,13 @@ def _sum(notes: Iterable[Spent]) -> Row:
     return row
 
 
-def _jobs(benchmarks: Path) -> Iterator[Row]:
-    """What Snakemake measured of each job that ran last under its name."""
+def _jobs(benchmarks: Path, jobs: Set[str]) -> Iterator[Row]:
+    """What Snakemake measured of each job that ran last under its name; of those that are named, if any are."""
     for file, row in benchmark_rows(benchmarks):
-        rule, *place = file.relative_to(benchmarks).with_suffix("").parts
+        name = file.relative_to(benchmarks).with_suffix("")
+        if jobs and str(name) not in jobs:
+            continue
+        rule, *place = name.parts
         memory = number(row.get("max_rss"))
         yield {
             "rule": rule,

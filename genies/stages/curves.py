@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from genies.data.pairs import text_seed
+from genies.errors import DataError
 from genies.evaluation.tables.learning_curves import TABLE
-from genies.interventions.base import Intervention, Pairs
+from genies.interventions.base import Intervention, Pairs, Protocols
 from genies.interventions.steps.joined import JoinedPairs, drawn_order, whole_clusters
+from genies.interventions.steps.split import split_pairs
 from genies.stages.refits import Probe, correct, on_sources, shown, summarized
 from genies.stages.splits import Splits
 from genies.stages.targets import targets_of
+
+log = logging.getLogger(__name__)
 
 
 def write_learning_curves(
@@ -34,7 +39,8 @@ def write_learning_curves(
 
     Prompts are drawn in some orders, the same for every probe; a size takes the first training pairs of each order,
     so that those of a smaller size are among those of a larger one. Pairs of one prompt stay together. The last row of
-    a curve is the fit on all pairs.
+    a curve is the fit on all pairs. A size is left out, and the log says so, where a draw of it holds too few prompts
+    for the splits that fits make.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of what is tested on what.
@@ -49,12 +55,14 @@ def write_learning_curves(
         output: folder of ``learning_curves.csv``, columns as in ``genies.evaluation.tables.learning_curves.TABLE``.
     """
     splits, rows, made = Splits(train, test, activations, cache), [], Probe.all_of(probes)
+    left_out: set[tuple[str, int]] = set()
     total = len(made) * len(targets_of(pairs))
     with tqdm(total=total, desc=model, unit="curve", mininterval=2, dynamic_ncols=True) as progress:
         for source, probe, targets in on_sources(pairs, made):
             progress.set_description(f"{model}, {probe.name} on {source}")
             training = shown(splits, probe.unfitted(), source, "train")
             fits = {size: [*fitted] for size, fitted in curve_fits(probe, source, training, sizes, draws)}
+            left_out |= {(source, size) for size in sizes if size < len(training) and size not in fits}
             for target in targets:
                 tested, of_target = shown(splits, probe.unfitted(), target, "test"), splits(target, "test")
                 for size, of_size in fits.items():
@@ -62,13 +70,15 @@ def write_learning_curves(
                     place = {"model": model, "intervention": probe.name, "source": source, "target": target}
                     rows.append({**place, "size": size, **summarized(found, of_target.cluster)})
             progress.update()
+    for source, size in sorted(left_out):
+        log.warning("%s: %d training pairs have too few different prompts to be split, left out", source, size)
     TABLE.write(TABLE.frame(rows), output)
 
 
 def curve_fits(
     probe: Probe, source: str, training: Pairs, sizes: Sequence[int], draws: int
 ) -> Iterator[tuple[int, Iterator[Intervention]]]:
-    """The fits of each size below the number of pairs, and last that on all of them.
+    """The fits of each size below the number of pairs whose draws can be split, and last that on all of them.
 
     Args:
         probe: what is fitted.
@@ -80,15 +90,24 @@ def curve_fits(
     Yields:
         Size and fits, which are made one after the other.
     """
-    seed = probe.unfitted().seed
-    orders = [
-        drawn_order(training.cluster, text_seed(seed, "learning curves", source, str(draw))) for draw in range(draws)
-    ]
+    unfitted = probe.unfitted()
+    seeds = [text_seed(unfitted.seed, "learning curves", source, str(draw)) for draw in range(draws)]
+    orders = [drawn_order(training.cluster, seed) for seed in seeds]
     for size in sorted(set(sizes)):
-        if size < len(training):
-            drawn = [whole_clusters(order, training.cluster, size) for order in orders]
+        drawn = [whole_clusters(order, training.cluster, size) for order in orders]
+        if size < len(training) and all(_can_be_split(training, rows, unfitted.protocol) for rows in drawn):
             yield size, (probe.fitted(_rows(training, rows), f"{size} training pairs of {source}") for rows in drawn)
     yield len(training), iter([probe.fitted(training, f"training pairs of {source}")])
+
+
+def _can_be_split(training: Pairs, rows: np.ndarray, protocol: Protocols) -> bool:
+    """Whether some training pairs can be split as fits do; asked of every probe, so that all have the same sizes."""
+    groups = training.example if protocol == "paper" else training.cluster
+    try:
+        split_pairs(groups[rows], 0)
+    except DataError:
+        return False
+    return True
 
 
 def _rows(training: Pairs, rows: np.ndarray) -> JoinedPairs:

@@ -36,6 +36,7 @@ def write_details(
     trained: Sequence[Path] = (),
     plugins: Sequence[Path] = (),
     benchmarks: Path,
+    jobs: Sequence[str] = (),
     reading: Reading = Reading(),
     cache: Path = Path("cache"),
     output: Path,
@@ -63,6 +64,7 @@ def write_details(
         trained: manifests of ``genies tune``, by job.
         plugins: as for ``genies costs``.
         benchmarks: likewise.
+        jobs: likewise.
         reading: how splits are read.
         cache: the cache folder.
         output: folder of all tables, and of ``samples.json``.
@@ -77,5 +79,5 @@ def write_details(
     )  # fmt: skip
     write_costs(
         activations=[*activations, *compared], fits=[*fits, *repeats], trained=trained, plugins=plugins,
-        benchmarks=benchmarks, cache=cache, output=output,
+        benchmarks=benchmarks, jobs=jobs, cache=cache, output=output,
     )  # fmt: skip

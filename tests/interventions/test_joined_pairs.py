@@ -101,6 +101,18 @@ def test_the_last_fit_of_a_curve_is_the_probes_own(training, held_out):
     assert np.array_equal(last.predict_proba(held_out), probe.unfitted().fit(training).predict_proba(held_out))
 
 
+@pytest.mark.parametrize(("protocol", "expected"), [("corrected", [13, 16, 20]), ("paper", [8, 12, 13, 16, 20])])
+def test_a_size_whose_draws_hold_too_few_prompts_to_be_split_is_left_out(planted, protocol, expected):
+    """Five prompts with four pairs each, as a source has them whose examples share prompts: 12 pairs are three."""
+    pairs = planted(20, 1.5, 7)
+    training = ArrayPairs(
+        heads=pairs._heads.arrays, residual=pairs._residual.arrays, texts=pairs.texts(), cluster=np.arange(20) // 4
+    )
+    probe = Probe("mms", "mms", {"protocol": protocol})
+    found = {size: [*fits] for size, fits in curve_fits(probe, "source", training, [13, 16, 8, 12], 3)}
+    assert [*found] == expected and [len(fits) for fits in found.values()] == [*[3] * (len(expected) - 1), 1]
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"), [("mms", {"protocol": "paper"}), ("ccs", {"epochs": 30, "restarts": 2, "seeds": 3})]
 )

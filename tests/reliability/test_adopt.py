@@ -308,5 +308,21 @@ def test_a_store_that_does_not_state_how_it_was_computed_or_laid_out_is_refused(
     assert contents(CACHE) == before
 
 
+def test_published_data_that_are_not_unpacked_yet_are_named_with_the_call_that_makes_them(
+    run: Verbs, capsys: pytest.CaptureFixture
+) -> None:
+    Path("an archive.tar").touch()
+    Path("shifts.yaml").write_text(json.dumps([{"source": "north", "target": "us_history"}]))
+    Path("config.yaml").write_text(json.dumps({**CONFIG, "capability_interventions": []}))
+    before = contents(CACHE)
+    assert adopt("--config", "data_archive=an archive.tar", "seed=3") == 2
+    missing = "resources/genies/distributions/us_history/test.json"
+    assert error(capsys).splitlines() == [
+        f"genies: error: {missing}: not there yet; have it made first: snakemake {missing} --cores 1 "
+        "--configfile config.yaml --config 'data_archive=an archive.tar' seed=3"
+    ]
+    assert contents(CACHE) == before
+
+
 def error(capsys: pytest.CaptureFixture) -> str:
     return capsys.readouterr().err

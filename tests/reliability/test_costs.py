@@ -95,6 +95,20 @@ def test_jobs_are_as_snakemake_measured_them_last(run: Verbs) -> None:
     ]
 
 
+def test_what_other_configurations_left_is_no_job_of_the_run(run: Verbs) -> None:
+    for name in ("probe/tiny/mms", "probe/removed/mms", "few_labels/tiny", "few_labels/tiny/north", "metrics"):
+        file = RUN / "benchmarks" / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("s\tmax_rss\tcpu_time\n1.0\t1.0\t1.0\n")
+    run.commands["costs"] += ("--jobs", "metrics", "probe/tiny/mms", "few_labels/tiny/north", "few_labels/tiny/south")
+    costs(run)
+    assert JOBS.read(RUN).select("rule", "model", "intervention", "job").rows() == [
+        ("few_labels", "tiny", None, "north"),
+        ("metrics", None, None, None),
+        ("probe", "tiny", "mms", None),
+    ]
+
+
 def test_nothing_that_was_spent_is_part_of_a_name_or_of_a_checksum(run: Verbs) -> None:
     kept = contents(Path())
     for note in Path("cache").rglob(SPENT_FILE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from project import Project, run_to_end
 
 from genies.cli import main
+from genies.demo.place import distribution_names
 from genies.errors import StoreError
 from genies.files import read_json
 from genies.store import cache
@@ -22,6 +24,34 @@ def everything(project: Project, monkeypatch: pytest.MonkeyPatch) -> list[cache.
     # Of the project that this one is a copy of.
     assert [record.unlink() for record in Path("cache/users").glob("*.json")] == [None]
     return cache.entries(Path("cache"), Path("results"))
+
+
+@pytest.mark.parametrize(
+    ("target", "changed"),
+    [
+        (distribution_names()[0], {}),
+        ("mixed", {"mixtures": {"mixed": {"source": "north", "other": "south", "percent": 50}}}),
+    ],
+    ids=["demo", "mixture"],
+)
+def test_what_adopting_says_to_make_first_can_be_made(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    target: str,
+    changed: dict[str, object],
+) -> None:
+    monkeypatch.chdir(project.folder)
+    project.config |= {**changed, "capability_interventions": []}
+    project.shifts = [{"source": "north", "target": target}]
+    project.write_config()
+    assert main(["cache", "adopt", "--configfile", "config.yaml"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    missing, command = said.removeprefix("genies: error: ").split(": not there yet; have it made first: snakemake ")
+    assert Path(missing).parent.name == target and not Path(missing).exists()
+    made = project.snakemake(*shlex.split(command))
+    assert made.returncode == 0, made.stderr
+    assert Path(missing).is_file()
 
 
 def stores(everything: list[cache.Entry]) -> list[cache.Entry]:

@@ -94,6 +94,19 @@ def test_a_failed_job_does_not_make_the_next_run_claim_its_results(
     assert not project.jobs()
 
 
+def test_a_failed_analysis_does_not_make_the_next_run_state_its_new_key_over_the_old_table(project: Project) -> None:
+    table = project.folder / MANIFESTS / "learning_curves.csv"
+    project.config["learning_curves"] = {"sizes": [8], "draws": 2}
+    assert project.jobs()["learning_curves"] == 1
+    assert 10 not in pl.read_csv(table)["size"]
+    project.config["learning_curves"] = {"sizes": [10], "draws": 2}
+    run_and_kill(project, "learning-curves")
+    jobs = project.jobs()
+    assert jobs["learning_curves"] == jobs["metrics"] == jobs["provenance"] == jobs["report"] == 1
+    assert {8, 10} & {*pl.read_csv(table)["size"]} == {10}
+    assert not project.jobs()
+
+
 @pytest.fixture
 def plan(project: Project, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(project.folder)

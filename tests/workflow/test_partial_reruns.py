@@ -112,7 +112,7 @@ ROWS = {
         ]
     ),
     "the report's code": Row(code("genies/report/page.py"), rest=("report",)),
-    "what is stated of costs": Row(costs, rest=("report",)),
+    "what `costs.csv` states": Row(costs, rest=("report",)),
     "the evaluation's code": Row(code("genies/evaluation/judge.py"), PROBES, TABLES),
     "an intervention's code": Row(code("genies/interventions/mms.py"), ("probe:mms",), TABLES, fits=2),
     "an intervention's parameter": Row(parameter, ("probe:mms",), TABLES, fits=2),
@@ -183,6 +183,7 @@ ROWS = {
         code("genies/engine/tokenization.py"), ("tokenize", "extract", *PROBES), TABLES, fits=2
     ),
     "the extraction's code": Row(code("genies/engine/decoder.py"), ("extract", *PROBES), TABLES, PLAIN, fits=2),
+    "a key of an analysis": Row(config(learning_curves={"sizes": [8], "draws": 2}), ("learning_curves",), TABLES),
     "a view's template that no intervention of the run reads": Row(template),
 }
 
@@ -240,6 +241,23 @@ def test_editing_the_template_of_a_view_extracts_that_view_alone(project: Projec
     after = known_stores(project)
     assert {after[store][2] for store in set(after) - set(before)} == {"lat_template"}
     assert len(known_fits(project) - fits) == 2
+
+
+def test_few_labels_run_again_for_sources_with_other_shifts_and_for_all_where_anything_is_extracted(
+    project: Project,
+) -> None:
+    project.config["few_labels"] = {"counts": [1], "draws": 2}
+    shift("south", "west")(project)
+    project.jobs("--until", "few_labels")
+    assert project.planned()["few_labels"] == 0
+    shift("west", "north")(project)
+    planned = project.planned()
+    assert (planned["extract"], planned["few_labels"]) == (0, 1)
+    project.shifts.pop()
+    file = project.folder / "data/west/train.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[1:]))
+    planned = project.planned()
+    assert (planned["extract"], planned["few_labels"]) == (1, 2)
 
 
 def test_the_page_has_these_rows() -> None:

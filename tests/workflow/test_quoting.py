@@ -126,8 +126,8 @@ def everything(folder: Path, text: str) -> dict[str, Any]:
     }
 
 
-def rendered(config: dict[str, Any]) -> dict[str, list[str]]:
-    """The shell commands of a run in the current folder, by rule."""
+def rendered(config: dict[str, Any]) -> tuple[dict[str, list[str]], list[str]]:
+    """The shell commands of a run in the current folder, by rule, and the benchmark files of its jobs."""
     Path("config.yaml").write_text(yaml.safe_dump(config))
     program = Path(__file__).parents[1] / "shell_commands.py"
     result = subprocess.run(
@@ -137,7 +137,8 @@ def rendered(config: dict[str, Any]) -> dict[str, list[str]]:
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    found = json.loads(result.stdout)
+    return found["commands"], found["benchmarks"]
 
 
 def test_hostile_values_are_tried_in_every_key(tmp_path: Path) -> None:
@@ -188,11 +189,13 @@ def files() -> set[Path]:
 @pytest.mark.parametrize("text", [COMMANDS, OPTION], ids=["commands", "option"])
 def test_a_hostile_configuration_reaches_the_verbs_as_it_is_and_runs_nothing(text: str, shell: Shell) -> None:
     config = everything(Path.cwd(), text)
-    commands = rendered(config)
+    commands, benchmarks = rendered(config)
     before = files()
     called = {rule: [shell.options(command) for command in found] for rule, found in commands.items()}
     assert files() == before
     results = Path(text, "results", "run")
+    (jobs,) = (options.jobs for options in called["details"])
+    assert sorted(str(results / "benchmarks" / f"{job}.tsv") for job in jobs) == sorted(benchmarks)
     for options in (options for found in called.values() for options in found):
         assert options.log.is_relative_to(results / "logs")
         assert options.output.is_relative_to(Path(text))
@@ -312,7 +315,7 @@ def test_long_lists_reach_the_verbs(shell: Shell) -> None:
     (Path("tiny")).mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         Path("tiny", name).write_text("{}")
-    commands = rendered(
+    commands, _ = rendered(
         {
             "run": "run",
             "models": ["tiny"],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -16,6 +18,20 @@ from genies.plan import Plan
 ORIGINALS = ["lat_template", "no", "yes"]
 INTERVENTIONS = ["mms", "lat_stim_2", "cra"]
 WORDED = {f"{view}_{number}" for view in ORIGINALS for number in (1, 2)}
+
+COMPARES = """
+from genies.interventions.mms import MassMeanShift
+
+
+class Own(MassMeanShift):
+    features = ("heads", "reference_log_probability")
+    fit_views = predict_views = ("plain", "yes")
+
+    def __init__(self, reference=None, **parameters):
+        super().__init__(**parameters)
+        self.reference = reference
+"""
+"""An intervention that learns, asks a question, and compares with a reference."""
 
 
 def stores(project: Project) -> dict[str, set[str]]:
@@ -90,6 +106,21 @@ def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) 
     assert [str(file) for file in worded.files.analysed] == [
         f"results/run/wordings/tiny/{name}.csv" for name in ("wordings", "wording_variance")
     ]
+
+
+def test_what_compares_with_a_reference_is_left_out_of_what_is_fitted_again(planned: Callable[..., Plan]) -> None:
+    Path("own.py").write_text(COMPARES)
+    shutil.copytree("tiny", "base")
+    asked = {"learning_curves": {}, "few_labels": {}, "wordings": 1}
+    plan = planned(
+        interventions=["mms", "lat_stim_2", "own.py"], intervention_parameters={"own": {"reference": "./base"}}, **asked
+    )
+    assert plan.references.of("tiny", "own") == ["base"]
+    assert [plan.roles.analysed(analysis, "tiny") for analysis in asked] == [
+        ["mms", "lat_stim_2"], ["mms", "lat_stim_2"], ["lat_stim_2"],
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="learning_curves: no intervention of the run is fitted on training pairs"):
+        planned(interventions=["own.py"], intervention_parameters={"own": {"reference": "./base"}}, learning_curves={})
 
 
 def test_wordings_of_views_that_no_probe_reads_and_too_many_are_refused(

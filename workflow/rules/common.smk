@@ -27,6 +27,7 @@ try:
     from genies.plan.products import products
     from genies.plan.selection import own_pairs
     from genies.plan.selection import pairs_of
+    from genies.plan.timed import timed
     from genies.report.progress import Progress
     from genies.store.users import at_work
 except ModuleNotFoundError as error:
@@ -79,9 +80,9 @@ container: plan.config.container
 report: "../report/workflow.rst"
 
 
-# Every manifest and evaluation. The targets ask for them too: of a job that failed, Snakemake deletes the outputs, and
-# would not miss them where the tables that were once made of them are still there.
-made = [product.file for product in products(plan)]
+# Every manifest and evaluation, and what analyses and sweeps write. The targets ask for them too: of a job that failed,
+# Snakemake deletes the outputs, and would not miss them where the tables that were once made of them are still there.
+made = [*(product.file for product in products(plan)), *plan.files.analysed, *plan.files.sweeps()]
 
 
 begin = time.time()

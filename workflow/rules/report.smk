@@ -38,6 +38,7 @@ rule details:
         evaluations=results / "evaluations",
         plugins=plan.evaluations.plugins,
         benchmarks=results / "benchmarks",
+        jobs=timed(plan),
         reading=flags(plan.reading, only=("seed", "framing", "limit")),
         folder=results,
         cache=cache,
@@ -46,7 +47,7 @@ rule details:
     shell:
         further(
             **{name: f"params.{name}" for name in ("shifts", "shown", "models", "interventions", "references")},
-            **{name: f"params.{name}" for name in ("on_references", "absent", "plugins")},
+            **{name: f"params.{name}" for name in ("on_references", "absent", "plugins", "jobs")},
             **{name: f"input.{name}" for name in ("test", "tokens", "described", "activations", "compared")},
             **{name: f"input.{name}" for name in ("fits", "repeats", "tuned", "trained")},
         )
