@@ -37,10 +37,10 @@ def write_learning_curves(
 ) -> None:
     """Fit probes on some of their training pairs, and test these fits; no text is read by a model.
 
-    Prompts are drawn in some orders, the same for every probe; a size takes the first training pairs of each order,
-    so that those of a smaller size are among those of a larger one. Pairs of one prompt stay together. The last row of
-    a curve is the fit on all pairs. A size is left out, and the log says so, where a draw of it holds too few prompts
-    for the splits that fits make.
+    Prompts are drawn in some orders, the same for every probe of one seed; a size takes the first training pairs of
+    each order, so that those of a smaller size are among those of a larger one. Pairs of one prompt stay together. The
+    last row of a curve is the fit on all pairs. A size is left out, and the log says so, where a draw of it holds too
+    few prompts for the splits that fits make.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of what is tested on what.
