@@ -15,15 +15,8 @@ from genies.errors import ConfigError, DataError
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
-from genies.evaluation.prediction import (
-    REGRESSION,
-    TOO_FEW,
-    Predicted,
-    alarm_rates,
-    chosen,
-    predicting,
-    smallest_batch,
-)
+from genies.evaluation.prediction import REGRESSION, Predicted, predicting
+from genies.evaluation.prediction_worth import TOO_FEW, alarm_rates, chosen, smallest_batch
 from genies.evaluation.related import SHARED, Names, Shift, between, one_name
 from genies.evaluation.scored import Scored, scored
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface

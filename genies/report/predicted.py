@@ -9,13 +9,11 @@ import polars as pl
 
 from genies.evaluation.jackknife import FEWEST_SHIFTS
 from genies.evaluation.metrics import CHANCE
-from genies.evaluation.prediction import (
+from genies.evaluation.prediction import CONFIDENT, LINE, REGRESSION
+from genies.evaluation.prediction_worth import (
     BEATS_BOTH,
     BEATS_MEAN,
     BEATS_SOURCE,
-    CONFIDENT,
-    LINE,
-    REGRESSION,
     TOO_FEW,
     chosen,
     smallest_batch,

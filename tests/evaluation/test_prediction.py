@@ -9,13 +9,11 @@ from unlabelled_worlds import METHODS, predictions, world
 
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknives, Observed, Regression, _ends
 from genies.evaluation.measurements import Measurements
-from genies.evaluation.prediction import (
+from genies.evaluation.prediction import Cells, Predicted, Predictions
+from genies.evaluation.prediction_worth import (
     BEATS_BOTH,
     BEATS_NEITHER,
     TOO_FEW,
-    Cells,
-    Predicted,
-    Predictions,
     alarm_rates,
     chosen,
     errors,

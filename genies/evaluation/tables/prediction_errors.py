@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from genies.evaluation.prediction import BATCHES, BEATS_BOTH, PREDICTORS, Predicted, Predictions, errors
+from genies.evaluation.prediction import BATCHES, PREDICTORS, Predicted, Predictions
+from genies.evaluation.prediction_worth import BEATS_BOTH, errors
 from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ median target). Over the ``cells`` that have an interval: mean absolute errors o
 on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
 for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
 their 90 % interval (``coverage``), the mean of that share over sources, since cells of one source go together
-(``coverage_of_sources``), and the mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches
-are tried where both trivial predictors are beaten on all pairs."""
+(``coverage_of_sources``), and the mean width. ``verdict`` is one of ``genies.evaluation.prediction_worth.VERDICTS``.
+Batches are tried where both trivial predictors are beaten on all pairs."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

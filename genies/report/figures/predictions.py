@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.prediction import chosen
+from genies.evaluation.prediction_worth import chosen
 from genies.report.drawing import (
     Figure,
     Figures,
