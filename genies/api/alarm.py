@@ -29,13 +29,15 @@ class Foreseen:
 
     Attributes:
         predicted: its accuracy.
-        low, high: ends of the 90 % interval.
+        low, high: ends of the 90 % interval; with fewer than nine ``sources``, of one that is sure of k / (k + 1) at
+            best, where k is their number.
         below: the limit of the alarm.
         carries_over: False where the interval lies below the limit; that is the alarm. True says no more than that
             there is none.
         false_alarm_rate: how often the alarm was raised for cells of the run whose accuracy is not below the limit;
             None where there is none.
         miss_rate: how often it was not raised for cells whose accuracy is below it; likewise.
+        sources: from how many sources the interval was learned.
     """
 
     predicted: float
@@ -45,13 +47,21 @@ class Foreseen:
     carries_over: bool
     false_alarm_rate: float | None
     miss_rate: float | None
+    sources: int
 
     def __str__(self) -> str:
         said = "no alarm" if self.carries_over else "this probe does not carry over to these texts"
         false, missed = ("not known" if r is None else f"{r:.0%}" for r in (self.false_alarm_rate, self.miss_rate))
+        ends = f"from {self.low:.3f} to {self.high:.3f}"
+        if self.sources < FEWEST_SHIFTS:
+            ends += (
+                f", sure in {self.sources} of {self.sources + 1} cases at best: {self.sources} sources to learn from"
+            )
+        else:
+            ends = f"90 % {ends}"
         return (
-            f"{said}: predicted accuracy {self.predicted:.3f} (90 % from {self.low:.3f} to {self.high:.3f}), limit "
-            f"{self.below:g}; false alarms {false}, misses {missed} of the run's cells"
+            f"{said}: predicted accuracy {self.predicted:.3f} ({ends}), limit {self.below:g}; false alarms {false}, "
+            f"misses {missed} of the run's cells"
         )
 
 
@@ -125,6 +135,7 @@ class Alarm:
             bool(high[place] >= self.below),
             self.false_alarm_rate,
             self.miss_rate,
+            int(self._jackknife.sources[place]),
         )
 
     def carries_over(self, probability: Mapping[str, ArrayLike]) -> bool:

@@ -115,7 +115,7 @@ class Predicted:
         shift: number of the cell's shift, int (c,).
         method: number of its method, int (c,).
         reached: the accuracy.
-        predicted, low, high: the prediction and its interval of 90 %.
+        predicted, low, high: the prediction and its interval (``genies.evaluation.jackknife``).
         mean: the method's mean on shifts that have nothing in common with the cell's.
         on_source: the method's accuracy on the source.
     """
@@ -176,11 +176,18 @@ class Predictions:
 
         return self._collected(drawn(), predictor)
 
+    def sources(self, predictor: str = REGRESSION) -> np.ndarray:
+        """How many sources the interval of each cell rests on, int64 (g, m)."""
+        return np.array([self._predicting(number, predictor).sources for number in range(len(self.cells.shifts))])
+
+    def _predicting(self, number: int, predictor: str) -> Jackknife | Direct:
+        observed = self.cells.observed
+        return predicting(predictor, self._fitted[number], observed, observed.related[number])
+
     def _collected(self, batches: Iterable[tuple[int, np.ndarray]], predictor: str) -> Predicted:
         columns: list[list[np.ndarray]] = [[] for _ in range(8)]
         for number, values in batches:
-            fitted, methods = self._fitted[number], np.arange(len(self.cells.methods))
-            one = predicting(predictor, fitted, self.cells.observed, self.cells.observed.related[number])
+            one, methods = self._predicting(number, predictor), np.arange(len(self.cells.methods))
             low, high = one.interval(values)
             own = (
                 np.full(len(methods), number),
@@ -189,7 +196,7 @@ class Predictions:
                 np.where(np.isnan(low), np.nan, one.predict(values)),
                 low,
                 high,
-                fitted.whole.accuracy,
+                self._fitted[number].whole.accuracy,
                 values[:, QUANTITIES.index("source_accuracy")],
             )
             for column, part in zip(columns, own, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genies.evaluation.prediction import PREDICTORS, Predicted
-from genies.evaluation.related import APART, Names, Shift
+from genies.evaluation.related import Shift
 from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
 
 LEAD_LEVEL = 1 - 0.05 / len(PREDICTORS)

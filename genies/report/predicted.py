@@ -61,7 +61,7 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         f"{number(row['error_of_mean'])}, its accuracy on the source by {number(row['error_of_source'])}."
     )
     if row["coverage"] is not None:
-        text += f" The 90 % intervals hold {percent(row['coverage'])} of the accuracies{_by_source(row)}."
+        text += f" {_intervals(row)} hold {percent(row['coverage'])} of the accuracies{_by_source(row)}."
     if row["verdict"] != BEATS_BOTH:
         rivals = NOT_BEATEN.get(row["verdict"], "either of these trivial predictors")
         return f"{text} The predictions are not shown to be better than {rivals}, so there is no alarm."
@@ -73,6 +73,17 @@ def worth_of_predictions(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | No
     on_all = errors.filter(pl.col("intervention").is_null(), pl.col("pairs").is_null()).to_dicts()
     verdicts = {row["predictor"]: row["verdict"] for row in on_all}
     return None if verdicts.get(chosen(on_all), TOO_FEW) == TOO_FEW else without_labels(errors, alarms)
+
+
+def _intervals(row: Row) -> str:
+    """What the intervals claim, which is less than 90 % where few sources are unrelated to a cell's."""
+    fewest = row["fewest_sources"]
+    if fewest is None or fewest >= FEWEST_SHIFTS:
+        return "The 90 % intervals"
+    return (
+        f"The intervals, of which some rest on {counted(fewest, 'source')} alone and are sure in {fewest} of "
+        f"{fewest + 1} cases at best,"
+    )
 
 
 def _by_source(row: Row) -> str:

@@ -69,6 +69,13 @@ def test_the_alarm_is_raised_for_texts_on_which_the_probe_goes_against_the_cue(r
     assert 0 <= alarm.miss_rate <= 1 and alarm.false_alarm_rate <= 0.2
 
 
+def test_an_interval_from_few_sources_says_what_is_sure(run: Path) -> None:
+    found = genies.load_alarm(run, "mms", "s0").foresee(verdicts(0.5))
+    assert found.sources == 15 and "(90 % from 0." in str(found)
+    few = str(replace(found, sources=6))
+    assert "sure in 6 of 7 cases at best: 6 sources to learn from)" in few and "90 %" not in few
+
+
 def test_which_response_comes_first_plays_no_part(run: Path) -> None:
     alarm = genies.load_alarm(run, "mms", "s0")
     given = verdicts(0.5)

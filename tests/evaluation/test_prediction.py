@@ -112,13 +112,14 @@ def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, kno
     assert (said["verdict"] == TOO_FEW) is not known and said["cells"] == (len(found.reached) if known else 0)
 
 
-def test_with_few_sources_every_shift_counts_once() -> None:
+def test_with_few_sources_intervals_reach_as_far_as_the_largest_error() -> None:
     """Of 20 shifts one is off by more than all others: a part of 21 by itself, and of 10 as one of nine sources."""
     centers, errors = np.full((20, 1), 0.5), np.array([0.3, *np.linspace(0.01, 0.11, 19)])[:, None]
     three = np.repeat(np.arange(3), [1, 9, 10])
     nine = np.repeat(np.arange(9), [1, 10, 3, 1, 1, 1, 1, 1, 1])
-    for source, reached in ((np.arange(20), 0.61), (three, 0.61), (nine, 0.8)):
-        assert _ends(centers, errors, source)[1] == pytest.approx(reached)
+    for source, reached in ((np.arange(20), 0.61), (three, 0.8), (nine, 0.8)):
+        assert [end.item() for end in _ends(centers, errors, source)] == pytest.approx([1 - reached, reached])
+    assert np.isnan(_ends(centers[:8], errors[:8], three[:8])).all()
 
 
 def test_an_alarm_counts_false_ones_among_cells_above_and_misses_among_those_below() -> None:
@@ -149,6 +150,7 @@ def test_tables_have_a_row_per_cell_a_row_per_method_and_batches_where_predictio
     assert len(cells) == 3 * 16 * (len(METHODS) + 1) and cells["unrelated_shifts"].unique().to_list() == [15]
     assert said["verdict"][0] == BEATS_BOTH and set(said["pairs"].drop_nulls()) == {10, 25, 50}
     assert {*said["intervention"].drop_nulls()} == {"zero_shot", *METHODS}
+    assert said["fewest_sources"].unique().to_list() == [15]
     assert alarms["pairs"].null_count() == 3 and set(alarms["below"]) == {0.5, 0.6, 0.7}
     for predictor, own in cells.group_by("predictor"):
         row = said.filter(pl.col("intervention").is_null(), pl.col("pairs").is_null(), predictor=predictor[0])
@@ -215,6 +217,23 @@ def test_intervals_cover_sources_where_shifts_go_together_by_source_and_one_sour
         covered.append((of_worlds.mean(), 3 * of_worlds.std() / np.sqrt(worlds)))
     (by_source, error), (by_shift, other_error) = covered
     assert by_source >= 0.9 - error and by_shift + other_error < 0.9, covered
+
+
+def test_from_six_sources_intervals_hold_six_in_seven_whatever_their_numbers_of_shifts() -> None:
+    """Each method is a world of its own. One of seven sources has 20 shifts; each is predicted from the six others."""
+    generator, worlds = np.random.default_rng(7), 400
+    source = np.repeat(np.arange(7), [20, 2, 2, 2, 2, 2, 2])
+    accuracy = 0.5 + 0.1 * generator.normal(size=(7, worlds))[source] + 0.01 * generator.normal(size=(32, worlds))
+    alike, nothing = source[:, None] == source, np.empty((32, worlds, 0))
+    jackknives, held = Jackknives(Observed(nothing, accuracy, alike, source)), []
+    for shift in np.unique(source, return_index=True)[1]:
+        made = jackknives.of(alike[shift])
+        assert (made.sources == 6).all()
+        low, high = made.interval(nothing[shift])
+        held.append((low <= accuracy[shift]) & (accuracy[shift] <= high))
+    of_worlds = np.mean(held, axis=0)
+    error = 3 * of_worlds.std() / np.sqrt(worlds)
+    assert 6 / 7 - error <= of_worlds.mean() < 0.9 - error, of_worlds.mean()
 
 
 def test_a_copy_of_a_target_under_another_name_is_not_learned_from() -> None:

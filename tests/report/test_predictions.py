@@ -75,6 +75,13 @@ def test_what_intervals_hold_is_also_said_by_source_where_it_differs() -> None:
     assert "where each source" not in said({**PREDICTION_ERROR, "coverage_of_sources": None})
 
 
+def test_intervals_from_few_sources_do_not_claim_90_per_cent() -> None:
+    text = said({**PREDICTION_ERROR, "fewest_sources": 6})
+    assert "The intervals, of which some rest on 6 sources alone and are sure in 6 of 7 cases at best, hold 90" in text
+    assert "90 % intervals" not in text and "The 90 % intervals hold" in said({**PREDICTION_ERROR, "fewest_sources": 9})
+    assert "The 90 % intervals hold" in said({**PREDICTION_ERROR, "fewest_sources": None})  # of an earlier run
+
+
 def section(tables: Tables) -> str:
     page = render("trial", tables, {})
     return page[page.index('<section id="predictions"') :].split("</section>")[0]

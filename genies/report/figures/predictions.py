@@ -44,7 +44,7 @@ def draw(figures: Figures, subject: Subject) -> None:
                 str(model),
                 "A dot per method and shift: the accuracy predicted without labels of the target (across), by the way "
                 "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are "
-                "90 % intervals.",
+                "the intervals.",
                 _layers(index, figures.keys["predictions"]),
             ),
         )
@@ -72,8 +72,8 @@ def _layers(index: int, methods: list[str]) -> dict[str, Any]:
             *words("shift", "intervention"),
             tip("accuracy", "reached"),
             tip("predicted"),
-            tip("predicted_low", "90 % from"),
-            tip("predicted_high", "90 % to"),
+            tip("predicted_low", "interval from"),
+            tip("predicted_high", "interval to"),
             tip("mean_elsewhere", "mean on other shifts"),
             tip("source_accuracy", "accuracy on the source"),
         ],
