@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genies.evaluation.prediction import PREDICTORS, Predicted
-from genies.evaluation.related import Shift
+from genies.evaluation.related import APART, Names, Shift
 from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
 
 LEAD_LEVEL = 1 - 0.05 / len(PREDICTORS)
@@ -24,7 +24,7 @@ VERDICTS = (BEATS_BOTH, BEATS_MEAN, BEATS_SOURCE, BEATS_NEITHER, TOO_FEW)
 """What the errors of predictions are, compared with those of the trivial predictors."""
 
 
-def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
+def errors(predicted: Predicted, shifts: Sequence[Shift], names: Names = APART) -> dict[str, Any]:
     """How far predictions are from the accuracies that were reached, next to trivial predictors.
 
     A trivial predictor counts as beaten where the interval of the difference of absolute errors, for new shifts and
@@ -34,6 +34,7 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     Args:
         predicted: the cells; those without an interval play no part.
         shifts: of the model.
+        names: one for all distributions that have the same texts; such sources, or targets, are one cluster.
 
     Returns:
         Columns of ``tables.prediction_errors.TABLE`` from ``shifts`` on.
@@ -46,13 +47,14 @@ def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
     error = np.abs(known.predicted - known.reached)
     inside = (known.low <= known.reached) & (known.reached <= known.high)
     found |= {"error": float(error.mean()), "coverage": float(inside.mean())}
-    of_source = np.unique([source for source, _, _ in places], return_inverse=True)[1]
+    sources, targets = ([names.get(place[role], place[role]) for place in places] for role in (0, 1))
+    of_source = np.unique(sources, return_inverse=True)[1]
     found["coverage_of_sources"] = float(np.mean(np.bincount(of_source, inside) / np.bincount(of_source)))
     found["width"] = float((known.high - known.low).mean())
     beaten = {}
     for name, trivial in (("mean", known.mean), ("source", known.on_source)):
         other = np.abs(trivial - known.reached)
-        lead = two_way_mean(other - error, [place[0] for place in places], [place[1] for place in places])
+        lead = two_way_mean(other - error, sources, targets)
         low, high = lead.interval(LEAD_LEVEL) or (None, None)
         found |= {f"error_of_{name}": float(other.mean()), f"lead_over_{name}": lead.mean}
         found |= {f"lead_over_{name}_low": low, f"lead_over_{name}_high": high}

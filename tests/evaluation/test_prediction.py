@@ -219,6 +219,19 @@ def test_intervals_cover_sources_where_shifts_go_together_by_source_and_one_sour
     assert by_source >= 0.9 - error and by_shift + other_error < 0.9, covered
 
 
+def test_copies_of_sources_and_targets_under_other_names_support_no_verdict() -> None:
+    """Four sources with three targets each have three degrees of freedom, also with a copy of all of them."""
+    own = [(source, f"{source}{n}", f"{source}{n}") for source in "abcd" for n in range(3)]
+    shifts = [*own, *((f"copy {source}", f"copy {target}", f"copy {target}") for source, target, _ in own)]
+    names = {f"copy {name}": name for shift in own for name in shift}
+    reached = np.tile(0.5 + 0.02 * np.random.default_rng(0).normal(size=12), 2)
+    zero = np.zeros(24)
+    found = Predicted(np.arange(24), zero, reached, zero + 0.5, zero, zero + 1, zero + 0.8, zero + 0.9)
+    said, by_names = errors(found, shifts, names), errors(found, shifts)
+    assert said["degrees_of_freedom"] == pytest.approx(3) and by_names["degrees_of_freedom"] == pytest.approx(7)
+    assert (said["verdict"], by_names["verdict"]) == (TOO_FEW, BEATS_BOTH) and said["shifts"] == 24
+
+
 def test_from_six_sources_intervals_hold_six_in_seven_whatever_their_numbers_of_shifts() -> None:
     """Each method is a world of its own. One of seven sources has 20 shifts; each is predicted from the six others."""
     generator, worlds = np.random.default_rng(7), 400

@@ -74,7 +74,7 @@ def _rows(predictor: str, predictions: Predictions) -> list[dict[str, Any]]:
 def _row(cells: Cells, found: Predicted, sources: np.ndarray) -> dict[str, Any]:
     known = found.where(~np.isnan(found.low))
     rest_on = sources[known.shift.astype(int), known.method.astype(int)]
-    return {**errors(found, cells.shifts), "fewest_sources": int(rest_on.min()) if len(rest_on) else None}
+    return {**errors(found, cells.shifts, cells.names), "fewest_sources": int(rest_on.min()) if len(rest_on) else None}
 
 
 def _median(predictions: Predictions, found: Predicted) -> int:
