@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from genies.errors import ConfigError, DataError
+from genies.errors import ConfigError, DataError, StoreError
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import REGRESSION, Predicted, predicting
 from genies.evaluation.prediction_worth import TOO_FEW, alarm_rates, chosen, smallest_batch
-from genies.evaluation.related import SHARED, Names, Shift, between, one_name
+from genies.evaluation.related import APART, SHARED, Names, Shift, between, one_name
 from genies.evaluation.scored import Scored, scored
+from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
 
@@ -38,6 +39,8 @@ class Foreseen:
             None where there is none.
         miss_rate: how often it was not raised for cells whose accuracy is below it; likewise.
         sources: from how many sources the interval was learned.
+        texts_compared: whether shifts were left out whose distributions share texts with the source under another name;
+            False where the run has not compared texts, as published results have not.
     """
 
     predicted: float
@@ -48,6 +51,7 @@ class Foreseen:
     false_alarm_rate: float | None
     miss_rate: float | None
     sources: int
+    texts_compared: bool
 
     def __str__(self) -> str:
         said = "no alarm" if self.carries_over else "this probe does not carry over to these texts"
@@ -62,6 +66,7 @@ class Foreseen:
         return (
             f"{said}: predicted accuracy {self.predicted:.3f} ({ends}), limit {self.below:g}; false alarms {false}, "
             f"misses {missed} of the run's cells"
+            f"{'' if self.texts_compared else '; texts were not compared, so a copy of the source may be learned from'}"
         )
 
 
@@ -74,7 +79,7 @@ class Alarm:
         needs: interventions, fitted on the same source, whose verdicts on the texts are needed.
         smallest_batch: how many pairs at least.
         below: accuracies below it raise the alarm.
-        false_alarm_rate, miss_rate: as in ``Foreseen``.
+        false_alarm_rate, miss_rate, texts_compared: as in ``Foreseen``.
     """
 
     intervention: str
@@ -83,6 +88,7 @@ class Alarm:
     below: float
     false_alarm_rate: float | None
     miss_rate: float | None
+    texts_compared: bool
     _methods: tuple[str, ...]
     _surface: tuple[str, ...]
     _on_source: Mapping[str, float]
@@ -136,6 +142,7 @@ class Alarm:
             self.false_alarm_rate,
             self.miss_rate,
             int(self._jackknife.sources[place]),
+            self.texts_compared,
         )
 
     def carries_over(self, probability: Mapping[str, ArrayLike]) -> bool:
@@ -161,7 +168,8 @@ def load_alarm(
     Raises:
         ConfigError: the run's predictions do not beat both trivial predictors, or too few shifts are unrelated to the
             source, so that there is no alarm; or the run has no such model, intervention or source.
-        StoreError: a table or an evaluation is missing or damaged.
+        StoreError: a table or an evaluation is missing or damaged, also ``shared_texts.csv`` of a run that has compared
+            texts.
     """
     folder = Path(run)
     table = predictions.TABLE.read(folder)
@@ -183,8 +191,8 @@ def load_alarm(
             "the run"
         )
     panel = Panel.of({name: _judged(folder, model, name, source) for name in on_source})
-    names = one_name(SHARED.read(folder))
-    observed, of_source = _observed(table, methods, names), _related_to(table, source, names)
+    names = _names(folder)
+    observed, of_source = _observed(table, methods, names or APART), _related_to(table, source, names or APART)
     made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
@@ -194,7 +202,7 @@ def load_alarm(
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(
         intervention, _needed(intervention, methods, baselines, on_source), smallest, below,
-        rates["false_alarm_rate"], rates["miss_rate"], methods, baselines, on_source, panel, made,
+        rates["false_alarm_rate"], rates["miss_rate"], names is not None, methods, baselines, on_source, panel, made,
     )  # fmt: skip
 
 
@@ -229,6 +237,16 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
         )
     file = folder / prediction_errors.TABLE.file
     raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")
+
+
+def _names(folder: Path) -> Names | None:
+    """One name for all distributions with the same texts; None where none were compared, as in published results."""
+    path = folder / SHARED.file
+    if path.is_file():
+        return one_name(SHARED.read(folder))
+    if (folder / COUNTS.file).is_file():
+        raise StoreError(f"{path}: file not found, and copies of the source would be learned from; run snakemake again")
+    return None
 
 
 def _observed(table: pl.DataFrame, methods: tuple[str, ...], names: Names) -> Observed:
