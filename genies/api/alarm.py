@@ -163,14 +163,17 @@ def load_alarm(
         intervention: of the fit.
         source: distribution that it was fitted on.
         model: name of the model; needed where the run has several.
-        below: accuracies below it raise the alarm.
+        below: accuracies below it raise the alarm; above 0 and up to 1.
 
     Raises:
-        ConfigError: the run's predictions do not beat both trivial predictors, or too few shifts are unrelated to the
-            source, so that there is no alarm; or the run has no such model, intervention or source.
+        ConfigError: ``below`` is out of range; the run's predictions do not beat both trivial predictors, or too few
+            shifts are unrelated to the source, so that there is no alarm; or the run has no such model, intervention or
+            source.
         StoreError: a table or an evaluation is missing or damaged, also ``shared_texts.csv`` of a run that has compared
             texts.
     """
+    if not 0 < below <= 1:
+        raise ConfigError(f"below: {below:g} is no accuracy to fall below; give one above 0 and up to 1")
     folder = Path(run)
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)

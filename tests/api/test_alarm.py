@@ -141,6 +141,13 @@ def test_where_the_source_says_nothing_there_is_no_prediction_and_no_alarm(run: 
     assert not np.isnan(replace(by_line, _panel=alarm._panel).foresee(verdicts(0.5)).high)
 
 
+@pytest.mark.parametrize("below", [60, 1.01, 0, -0.5, float("nan")])
+def test_a_limit_that_is_no_accuracy_is_refused(run: Path, below: float) -> None:
+    with pytest.raises(ConfigError, match="below: .* is no accuracy to fall below; give one above 0 and up to 1"):
+        genies.load_alarm(run, "mms", "s0", below=below)
+    assert genies.load_alarm(run, "mms", "s0", below=1).below == 1
+
+
 def test_unknown_names_are_refused(run: Path) -> None:
     for arguments, said in (
         (("ccs", "s0"), "has no rows of ccs; choose one of"),
