@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -46,7 +46,7 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         alarms: likewise of ``prediction_alarms.TABLE``.
     """
     of_all = errors.filter(pl.col("intervention").is_null())
-    ways = of_all["predictor"].n_unique()
+    best_of = _best_of(of_all.to_dicts())
     of_all = of_all.filter(pl.col("predictor") == pl.lit(chosen(of_all.to_dicts()), pl.String))
     found = of_all.filter(pl.col("pairs").is_null()).to_dicts()
     if not found:
@@ -57,7 +57,7 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
     text = (
         f"Predicted without labels of the target, accuracies of {counted(row['cells'], 'cell')} are off by "
         f"{number(row['error'])} in the mean, by {NAMES.get(row['predictor'], row['predictor'])}"
-        f"{f', the best of {ways} ways' if ways > 1 else ''}; the method's mean on other shifts is off by "
+        f"{best_of}; the method's mean on other shifts is off by "
         f"{number(row['error_of_mean'])}, its accuracy on the source by {number(row['error_of_source'])}."
     )
     if row["coverage"] is not None:
@@ -66,6 +66,20 @@ def without_labels(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:
         rivals = NOT_BEATEN.get(row["verdict"], "either of these trivial predictors")
         return f"{text} The predictions are not shown to be better than {rivals}, so there is no alarm."
     return f"{text} Both are worse by more than noise.{_alarm(of_all, alarms)}"
+
+
+def _best_of(rows: Sequence[Row]) -> str:
+    """Among which ways the chosen one is the best; nothing where there is one alone that predicts anything."""
+    tried = {row["predictor"]: row for row in rows if row["pairs"] is None and row["error"] is not None}
+    own = tried.get(chosen(rows))
+    if own is None or len(tried) < 2:
+        return ""
+    ways = f"{len(tried)} ways"
+    if own["error"] == min(row["error"] for row in tried.values()):
+        return f", the best of {ways}"
+    if own["verdict"] == BEATS_BOTH:
+        return f", of {ways} the best that is better than both trivial predictors"
+    return f", the best of those of {ways} that have shifts enough for a verdict"
 
 
 def worth_of_predictions(errors: pl.DataFrame, alarms: pl.DataFrame) -> str | None:

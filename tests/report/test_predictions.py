@@ -63,9 +63,30 @@ def test_the_summary_at_the_top_names_the_way_of_the_section_below_or_says_nothi
     for errors in ([few, neither], [neither, few]):
         top = worth_of_predictions(ERRORS.frame(errors), alarms)
         assert top is not None and top == said(*errors, alarms=[])
-        assert "by a regression on all unlabelled quantities, the best of 2 ways" in top
+        assert (
+            "by a regression on all unlabelled quantities, the best of those of 2 ways that have shifts enough" in top
+        )
     assert worth_of_predictions(ERRORS.frame([few, of_batch]), alarms) is None
     assert worth_of_predictions(ERRORS.frame(), alarms) is None
+
+
+def test_among_which_ways_the_chosen_one_is_the_best_is_stated() -> None:
+    line = {**PREDICTION_ERROR, "predictor": "agreement_line"}
+    nothing = {
+        **line,
+        "predictor": "confident_share",
+        "shifts": 0,
+        "cells": 0,
+        "error": None,
+        "verdict": "too few shifts",
+    }
+    other_batch = {**line, "pairs": 50, "error": 0.01}
+    assert "unlabelled quantities, the best of 2 ways; the" in said(PREDICTION_ERROR, {**line, "error": 0.2}, nothing)
+    assert "unlabelled quantities; the method's mean" in said(PREDICTION_ERROR, nothing)
+    smaller = {**line, "error": 0.05, "verdict": "beats the mean alone"}
+    for errors in ([smaller, PREDICTION_ERROR, other_batch], [PREDICTION_ERROR, smaller]):
+        text = said(*errors)
+        assert "unlabelled quantities, of 2 ways the best that is better than both trivial predictors; the" in text
 
 
 def test_what_intervals_hold_is_also_said_by_source_where_it_differs() -> None:
@@ -109,6 +130,7 @@ def test_the_figure_has_a_dot_per_predicted_cell_with_its_interval() -> None:
     (row,) = figures.data["predictions"]
     assert (row["shift"], row["predicted"], row["predicted_high"], row["accuracy"]) == ("easy → hard", 0.5, 0.8, 0.4)
     (figure,) = figures["predictions"]
+    assert "(across), by a regression on all unlabelled quantities, and the" in figure.description
     alt.LayerChart.validate(figure.wide)
 
 
