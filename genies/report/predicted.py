@@ -142,7 +142,8 @@ def prediction_boards(tables: Tables) -> list[dict[str, Any]]:
         alarms = tables["prediction_alarms"].filter(model=model)
         rows = [{**row, "name": NAMES.get(row["predictor"], row["predictor"])} for row in own.to_dicts()]
         says = without_labels(own, alarms)
-        if says and not len(tables["overlap"]):
+        # Only where texts were compared is it known which pairs are clean.
+        if says and not tables["cells"].filter(model=model)["clean_pairs"].count():
             says += BY_NAME
         boards.append({"model": model, "says": says, "rows": rows, "alarms": alarms.to_dicts()})
     return boards

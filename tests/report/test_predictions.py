@@ -12,7 +12,7 @@ from test_checked import FULL, PREDICTION, PREDICTION_ALARM, PREDICTION_ERROR
 from genies.evaluation.tables import prediction_alarms, prediction_errors, predictions
 from genies.report.figures import draw
 from genies.report.page import render
-from genies.report.predicted import without_labels, worth_of_predictions
+from genies.report.predicted import BY_NAME, prediction_boards, without_labels, worth_of_predictions
 from genies.report.tables import Tables
 
 ERRORS, ALARMS = prediction_errors.TABLE, prediction_alarms.TABLE
@@ -116,6 +116,17 @@ def test_the_section_shows_errors_rates_and_a_folded_figure() -> None:
     assert shown.index("<details>") < shown.index('id="figure-predictions-0"') and "<details open" not in shown
     bare = FULL.having(predictions=predictions.TABLE.frame([{**PREDICTION, "predicted": None}]))
     assert "figure-predictions" not in section(bare)
+
+
+def test_whether_texts_were_compared_is_said_of_each_model() -> None:
+    compared = FULL.having(cells=FULL["cells"].with_columns(clean_pairs=pl.lit(40, pl.Int64)))
+    without = FULL.having(
+        cells=FULL["cells"].with_columns(clean_pairs=pl.lit(None, pl.Int64)), overlap=FULL["overlap"].clear()
+    )
+    for one, other in ((compared, without), (without, compared)):
+        boards = {board["model"]: board["says"] for board in prediction_boards(one.beside(other, "other"))}
+        assert boards.keys() == {"small", "small (other)"}
+        assert [says.endswith(BY_NAME) for says in boards.values()] == [run is without for run in (one, other)]
 
 
 def test_a_run_without_predictions_has_no_such_section() -> None:
