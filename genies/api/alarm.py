@@ -167,8 +167,8 @@ def load_alarm(
 
     Raises:
         ConfigError: ``below`` is out of range; the run's predictions do not beat both trivial predictors, or too few
-            shifts are unrelated to the source, so that there is no alarm; or the run has no such model, intervention or
-            source.
+            shifts are unrelated to the source, or to one another, so that there is no alarm; or the run has no such
+            model, intervention or source.
         StoreError: a table or an evaluation is missing or damaged, also ``shared_texts.csv`` of a run that has compared
             texts.
     """
@@ -200,7 +200,8 @@ def load_alarm(
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
             f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
-            f"{source}, so there is no alarm; add shifts of other distributions to the run"
+            f"{source}, or too few of them can be predicted from one another, so there is no alarm; add shifts of "
+            "other distributions to the run"
         )
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(

@@ -112,7 +112,8 @@ def _too_few(row: Row) -> str:
     if not row["cells"]:
         return (
             f"That is not known: a prediction needs {FEWEST_SHIFTS} other shifts that share no distribution with the "
-            "predicted one, and no shift of this run has so many. There is no alarm."
+            "predicted one, and can be predicted from one another, and no shift of this run has so many. There is no "
+            "alarm."
         )
     return (
         f"That is not known: only {counted(row['shifts'], 'shift')} can be predicted from unrelated ones, with too few "
