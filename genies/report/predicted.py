@@ -128,11 +128,11 @@ def _alarm(of_all: pl.DataFrame, alarms: pl.DataFrame) -> str:
     if not rows or smallest is None:
         return ""
     false, missed = (rows[0][f"{name}_rate"] for name in ("false_alarm", "miss"))
-    rates = [f"{percent(false)} of the cells at or above it"] if false is not None else []
-    rates += [f"misses {percent(missed)} of those below"] if missed is not None else []
+    of_others = "" if false is None else f" is raised for {percent(false)} of the cells at or above it"
+    of_below = "" if missed is None else f" misses {percent(missed)} of {'those' if of_others else 'the cells'} below"
     return (
-        f" The alarm “accuracy is below {CHANCE:g}” is raised for {' and '.join(rates)}, and works on batches of "
-        f"{smallest} pairs or more."
+        f" The alarm “accuracy is below {CHANCE:g}”{' and'.join(filter(None, (of_others, of_below)))}, and works on "
+        f"batches of {smallest} pairs or more."
     )
 
 

@@ -36,6 +36,18 @@ def test_where_both_trivial_predictors_are_beaten_errors_and_rates_of_the_alarm_
 
 
 @pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ({"others": 0, "false_alarm_rate": None}, "misses 40\u00a0% of the cells below"),
+        ({"cells": 0, "miss_rate": None}, "is raised for 5\u00a0% of the cells at or above it"),
+    ],
+)
+def test_where_all_cells_are_on_one_side_of_the_limit_the_alarm_has_one_rate(rates: dict, words: str) -> None:
+    text = said(PREDICTION_ERROR, *BATCHES, alarms=[{**PREDICTION_ALARM, **rates}])
+    assert text.endswith(f" The alarm “accuracy is below 0.5” {words}, and works on batches of 25 pairs or more.")
+
+
+@pytest.mark.parametrize(
     ("verdict", "rivals"),
     [
         ("beats neither", "either of these trivial predictors"),
