@@ -84,21 +84,24 @@ def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
     """The smallest batch of target pairs on which predictions work; None where they do not work on all pairs either.
 
     On it, and on every larger one that was tried, both trivial predictors are beaten, and intervals cover hardly less
-    (``COVERAGE_LOST``) than on all pairs. Where there is none, it is the number of pairs of the median target.
+    (``COVERAGE_LOST``) than on all pairs. Only targets with more pairs than a batch are in its row, so one with too few
+    shifts for a verdict says nothing, and one as large as the median target commends no size. Where no size is left, it
+    is the number of pairs of the median target, or one more than the largest batch that does not work.
 
     Args:
         rows: of ``tables.prediction_errors.TABLE``, of a model, a predictor and all methods.
     """
     on_all = [row for row in rows if row["pairs"] is None]
-    if not on_all or on_all[0]["verdict"] != BEATS_BOTH:
+    if not on_all or on_all[0]["verdict"] != BEATS_BOTH or on_all[0]["median_pairs"] is None:
         return None
-    batches = sorted((row for row in rows if row["pairs"] is not None), key=lambda row: -row["pairs"])
-    smallest = on_all[0]["median_pairs"]
-    for row in batches:
-        if row["verdict"] != BEATS_BOTH or (row["coverage"] or 0) < (on_all[0]["coverage"] or 0) - COVERAGE_LOST:
-            break
-        smallest = row["pairs"]
-    return None if smallest is None else int(smallest)
+    median, least = int(on_all[0]["median_pairs"]), (on_all[0]["coverage"] or 0) - COVERAGE_LOST
+    works = {
+        int(row["pairs"]): row["verdict"] == BEATS_BOTH and (row["coverage"] or 0) >= least
+        for row in rows
+        if row["pairs"] is not None and row["verdict"] != TOO_FEW
+    }
+    failed = max((pairs for pairs, does in works.items() if not does), default=0)
+    return min((pairs for pairs in works if failed < pairs < median), default=max(median, failed + 1))
 
 
 def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:

@@ -142,6 +142,20 @@ def test_the_smallest_batch_works_with_all_larger_ones() -> None:
     assert smallest_batch([row(None, BEATS_NEITHER), row(50)]) is None
 
 
+def test_batches_on_too_few_shifts_or_as_large_as_the_median_target_say_nothing_of_smaller_ones() -> None:
+    """A row of batches of 100 pairs has only targets of more than 100."""
+
+    def row(pairs: int | None, verdict: str = BEATS_BOTH) -> dict:
+        return {"pairs": pairs, "verdict": verdict, "coverage": 0.9, "median_pairs": pairs or 60}
+
+    few = [row(100, TOO_FEW), row(200, TOO_FEW)]
+    assert smallest_batch([row(None), row(10), row(25), row(50, TOO_FEW), *few]) == 10
+    assert smallest_batch([row(None), row(10, BEATS_NEITHER), row(25), row(50), *few]) == 25
+    assert smallest_batch([row(None), row(10, BEATS_NEITHER), row(25, BEATS_NEITHER), row(50, TOO_FEW), *few]) == 60
+    assert smallest_batch([row(None), row(50, BEATS_NEITHER), row(100)]) == 60
+    assert smallest_batch([row(None), row(50), row(100, BEATS_NEITHER)]) == 101
+
+
 def test_tables_have_a_row_per_cell_a_row_per_method_and_batches_where_predictions_work() -> None:
     metrics, scores = world(16, 60, 1.0, 3)
     run = Measurements(pl.DataFrame(), metrics, scores)
