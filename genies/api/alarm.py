@@ -11,21 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from genies.errors import ConfigError, DataError
+from genies.errors import ConfigError, DataError, StoreError
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
-from genies.evaluation.prediction import (
-    REGRESSION,
-    TOO_FEW,
-    Predicted,
-    alarm_rates,
-    chosen,
-    predicting,
-    smallest_batch,
-)
-from genies.evaluation.related import SHARED, Names, Shift, between, one_name
+from genies.evaluation.prediction import REGRESSION, Predicted, predicting
+from genies.evaluation.prediction_worth import TOO_FEW, alarm_rates, chosen, smallest_batch
+from genies.evaluation.related import APART, SHARED, Names, Shift, between, one_name
 from genies.evaluation.scored import Scored, scored
+from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
 
@@ -36,13 +30,17 @@ class Foreseen:
 
     Attributes:
         predicted: its accuracy.
-        low, high: ends of the 90 % interval.
+        low, high: ends of the 90 % interval; with fewer than nine ``sources``, of one that is sure of k / (k + 1) at
+            best, where k is their number.
         below: the limit of the alarm.
         carries_over: False where the interval lies below the limit; that is the alarm. True says no more than that
             there is none.
         false_alarm_rate: how often the alarm was raised for cells of the run whose accuracy is not below the limit;
             None where there is none.
         miss_rate: how often it was not raised for cells whose accuracy is below it; likewise.
+        sources: from how many sources the interval was learned.
+        texts_compared: whether shifts were left out whose distributions share texts with the source under another name;
+            False where the run has not compared texts, as published results have not.
     """
 
     predicted: float
@@ -52,13 +50,23 @@ class Foreseen:
     carries_over: bool
     false_alarm_rate: float | None
     miss_rate: float | None
+    sources: int
+    texts_compared: bool
 
     def __str__(self) -> str:
         said = "no alarm" if self.carries_over else "this probe does not carry over to these texts"
         false, missed = ("not known" if r is None else f"{r:.0%}" for r in (self.false_alarm_rate, self.miss_rate))
+        ends = f"from {self.low:.3f} to {self.high:.3f}"
+        if self.sources < FEWEST_SHIFTS:
+            ends += (
+                f", sure in {self.sources} of {self.sources + 1} cases at best: {self.sources} sources to learn from"
+            )
+        else:
+            ends = f"90 % {ends}"
         return (
-            f"{said}: predicted accuracy {self.predicted:.3f} (90 % from {self.low:.3f} to {self.high:.3f}), limit "
-            f"{self.below:g}; false alarms {false}, misses {missed} of the run's cells"
+            f"{said}: predicted accuracy {self.predicted:.3f} ({ends}), limit {self.below:g}; false alarms {false}, "
+            f"misses {missed} of the run's cells"
+            f"{'' if self.texts_compared else '; texts were not compared, so a copy of the source may be learned from'}"
         )
 
 
@@ -71,7 +79,7 @@ class Alarm:
         needs: interventions, fitted on the same source, whose verdicts on the texts are needed.
         smallest_batch: how many pairs at least.
         below: accuracies below it raise the alarm.
-        false_alarm_rate, miss_rate: as in ``Foreseen``.
+        false_alarm_rate, miss_rate, texts_compared: as in ``Foreseen``.
     """
 
     intervention: str
@@ -80,6 +88,7 @@ class Alarm:
     below: float
     false_alarm_rate: float | None
     miss_rate: float | None
+    texts_compared: bool
     _methods: tuple[str, ...]
     _surface: tuple[str, ...]
     _on_source: Mapping[str, float]
@@ -132,6 +141,8 @@ class Alarm:
             bool(high[place] >= self.below),
             self.false_alarm_rate,
             self.miss_rate,
+            int(self._jackknife.sources[place]),
+            self.texts_compared,
         )
 
     def carries_over(self, probability: Mapping[str, ArrayLike]) -> bool:
@@ -152,13 +163,17 @@ def load_alarm(
         intervention: of the fit.
         source: distribution that it was fitted on.
         model: name of the model; needed where the run has several.
-        below: accuracies below it raise the alarm.
+        below: accuracies below it raise the alarm; above 0 and up to 1.
 
     Raises:
-        ConfigError: the run's predictions do not beat both trivial predictors, or too few shifts are unrelated to the
-            source, so that there is no alarm; or the run has no such model, intervention or source.
-        StoreError: a table or an evaluation is missing or damaged.
+        ConfigError: ``below`` is out of range; the run's predictions do not beat both trivial predictors, or too few
+            shifts are unrelated to the source, or to one another, so that there is no alarm; or the run has no such
+            model, intervention or source.
+        StoreError: a table or an evaluation is missing or damaged, also ``shared_texts.csv`` of a run that has compared
+            texts.
     """
+    if not 0 < below <= 1:
+        raise ConfigError(f"below: {below:g} is no accuracy to fall below; give one above 0 and up to 1")
     folder = Path(run)
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)
@@ -179,18 +194,19 @@ def load_alarm(
             "the run"
         )
     panel = Panel.of({name: _judged(folder, model, name, source) for name in on_source})
-    names = one_name(SHARED.read(folder))
-    observed, of_source = _observed(table, methods, names), _related_to(table, source, names)
+    names = _names(folder)
+    observed, of_source = _observed(table, methods, names or APART), _related_to(table, source, names or APART)
     made = predicting(predictor, Jackknives(observed).of(of_source), observed, of_source)
     if np.isnan(made.interval(_anything(methods))[1][methods.index(intervention)]):
         raise ConfigError(
             f"{folder / predictions.TABLE.file}: fewer than {FEWEST_SHIFTS} shifts share no distribution with "
-            f"{source}, so there is no alarm; add shifts of other distributions to the run"
+            f"{source}, or too few of them can be predicted from one another, so there is no alarm; add shifts of "
+            "other distributions to the run"
         )
     rates = alarm_rates(_predicted(of_predictor), below)
     return Alarm(
         intervention, _needed(intervention, methods, baselines, on_source), smallest, below,
-        rates["false_alarm_rate"], rates["miss_rate"], methods, baselines, on_source, panel, made,
+        rates["false_alarm_rate"], rates["miss_rate"], names is not None, methods, baselines, on_source, panel, made,
     )  # fmt: skip
 
 
@@ -225,6 +241,16 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
         )
     file = folder / prediction_errors.TABLE.file
     raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")
+
+
+def _names(folder: Path) -> Names | None:
+    """One name for all distributions with the same texts; None where none were compared, as in published results."""
+    path = folder / SHARED.file
+    if path.is_file():
+        return one_name(SHARED.read(folder))
+    if (folder / COUNTS.file).is_file():
+        raise StoreError(f"{path}: file not found, and copies of the source would be learned from; run snakemake again")
+    return None
 
 
 def _observed(table: pl.DataFrame, methods: tuple[str, ...], names: Names) -> Observed:

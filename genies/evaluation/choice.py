@@ -88,21 +88,24 @@ def choices(metrics: pl.DataFrame, classes: Classes, benchmark: str, names: Name
             whole = {name: accuracy[name] for name in members if {*there, *reported} <= accuracy[name].keys()}
             row = {"model": model, "saw": saw, "candidates": len(whole), "dropped": len(others) - len(there)}
             row["incomplete"] = ", ".join(name for name in members if name not in whole) or None
-            rows.append({**row, **(choice(whole, there, reported) if whole else {})})
+            rows.append({**row, **(choice(whole, there, reported, names) if whole else {})})
     return pl.DataFrame(rows, schema=CHOICES)
 
 
-def choice(accuracy: Accuracies, there: Sequence[Place], reported: Sequence[Place]) -> dict[str, Any]:
+def choice(
+    accuracy: Accuracies, there: Sequence[Place], reported: Sequence[Place], names: Names = APART
+) -> dict[str, Any]:
     """Choose one of several candidates; columns of ``CHOICES``. Of equals the first one is chosen.
 
     Args:
         accuracy: of one candidate or more, on all of the shifts.
         there: shifts to choose by.
         reported: shifts to report on.
+        names: as ``apart`` takes them; sources of one name are one cluster.
     """
     means = [{name: _mean(own, shifts) for name, own in accuracy.items()} for shifts in (there, reported)]
     chosen, naive = (max(of, key=of.__getitem__) for of in means)
-    sources = [source for source, _ in reported]
+    sources = [names.get(source, source) for source, _ in reported]
     on_reported = {name: np.array([accuracy[name][place] for place in reported]) for name in (chosen, naive)}
     honest, lucky = (clustered_mean(on_reported[name], sources) for name in (chosen, naive))
     optimism = clustered_mean(on_reported[naive] - on_reported[chosen], sources)

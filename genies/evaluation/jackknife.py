@@ -4,7 +4,8 @@ The regression is linear within methods: accuracy minus the method's mean, on qu
 method, with one set of coefficients for all methods. Shrunken to nothing, it predicts the method's mean. Intervals are
 those of the jackknife+ (Barber, Candès, Ramdas and Tibshirani 2021, arXiv 1905.02928), with whole shifts left out, and
 with each of them all that are related to it. Shifts of one source go together, so a source counts once, however many
-shifts it has (hierarchical jackknife+: Lee, Barber and Willett 2023, arXiv 2306.06342), where there are enough sources.
+shifts it has (hierarchical jackknife+: Lee, Barber and Willett 2023, arXiv 2306.06342), where there are enough sources;
+of fewer, intervals reach as far as the largest error.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.9
-"""Of the intervals. 95 % would need 19 unrelated shifts for every one."""
+"""Of the intervals, from ``FEWEST_SHIFTS`` sources on. 95 % would need 19 unrelated shifts for every one."""
 FEWEST_SHIFTS = 9
 """Unrelated shifts from which on the jackknife+ has a finite interval of 90 %, n / (n + 1) ≥ 0.9, and likewise sources
-from which on each of them can count once; with fewer sources, each shift does."""
+from which on each of them can count once. With k sources, fewer than these, the interval reaches as far as the largest
+error: it misses a new shift only where the error there beats those on all shifts of all k, which happens to one at most
+of k + 1 sources that are alike. So k / (k + 1) is what is sure."""
 PENALTY = 2.0
 """Ridge penalty per quantity, of standardized quantities and rows whose weights sum to 1 in each shift. Where p
 unrelated quantities explain a share R² of the variance, the best penalty is p (1 − R²) / R²; here R² = 1/3. It was set
@@ -110,6 +113,11 @@ class Jackknife:
         """Accuracies within [0, 1], float64 (m,), of quantities (m, q)."""
         return np.clip(self.whole.predict(quantities), 0, 1)
 
+    @property
+    def sources(self) -> np.ndarray:
+        """How many sources the interval of each method rests on, int64 (m,)."""
+        return _sources(self.residuals, self.source)
+
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the intervals, float64 (m,) each, within [0, 1]; NaN for methods with too few shifts for one."""
         predicted = np.array([one.predict(quantities) for one in self.without]).reshape(-1, len(quantities))
@@ -141,10 +149,20 @@ class Direct:
         """As of ``Jackknife``."""
         return np.clip(quantities[:, self.quantity], 0, 1)
 
+    @property
+    def sources(self) -> np.ndarray:
+        """As of ``Jackknife``."""
+        return _sources(self.residuals, self.source)
+
     def interval(self, quantities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As of ``Jackknife``."""
         centers = np.broadcast_to(quantities[:, self.quantity], self.residuals.shape)
         return _ends(centers, self.residuals, self.source)
+
+
+def _sources(residuals: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Sources of the shifts that a residual is known of, for each method, int64 (m,)."""
+    return np.array([len(np.unique(source[~np.isnan(own)])) for own in residuals.T], np.int64)
 
 
 def _ends(centers: np.ndarray, margins: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,8 +171,6 @@ def _ends(centers: np.ndarray, margins: np.ndarray, source: np.ndarray) -> tuple
     for method in range(margins.shape[1]):
         known = ~np.isnan(margins[:, method] + centers[:, method])
         center, margin, group = centers[known, method], margins[known, method], source[known]
-        if len(np.unique(group)) < FEWEST_SHIFTS:
-            group = np.arange(len(group))
         low[method], high[method] = -_reached(margin - center, group), _reached(center + margin, group)
     return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
@@ -162,13 +178,14 @@ def _ends(centers: np.ndarray, margins: np.ndarray, source: np.ndarray) -> tuple
 def _reached(values: np.ndarray, group: np.ndarray) -> float:
     """The least value that ``LEVEL`` of all are no larger than, each of k groups and infinity counting 1 / (k + 1).
 
-    NaN where that is infinity.
+    Of fewer than ``FEWEST_SHIFTS`` groups it is the largest value; NaN where there are fewer values, too.
     """
     _, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    if len(sizes) < FEWEST_SHIFTS:
+        return float(values.max()) if len(values) >= FEWEST_SHIFTS else np.nan
     order = np.argsort(values)
     below = np.cumsum(1 / sizes[place[order]]) / (len(sizes) + 1)
-    number = int(np.searchsorted(below, LEVEL - 1e-9))
-    return float(values[order[number]]) if number < len(values) else np.nan
+    return float(values[order[np.searchsorted(below, LEVEL - 1e-9)]])
 
 
 class Jackknives:

@@ -1,4 +1,4 @@
-"""Predictions of every cell's accuracy without the target's labels, and how good they are.
+"""Predictions of every cell's accuracy without the target's labels.
 
 Each cell is predicted from shifts that share no distribution with its own: none that is source, target or reference of
 the one plays any of these roles in the other. What predicts is a regression (``genies.evaluation.jackknife``) on the
@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,27 +22,15 @@ from genies.evaluation.jackknife import Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import NULL
 from genies.evaluation.related import APART, Names, Shift, between
 from genies.evaluation.scored import Key, Scored
-from genies.evaluation.uncertainty import supports_new_shifts, two_way_mean
 from genies.evaluation.unlabelled import QUANTITIES, Panel, quantities
 
 REGRESSION, LINE, CONFIDENT = "regression", "agreement_line", "confident_share"
 PREDICTORS = (REGRESSION, LINE, CONFIDENT)
 """What predicts: the regression, agreement-on-the-line, and average thresholded confidence."""
-LEAD_LEVEL = 1 - 0.05 / len(PREDICTORS)
-"""Of the intervals of leads over trivial predictors: those of all predictors hold together in 95 of 100 cases."""
 BATCHES = (10, 25, 50, 100, 200)
 """Sizes of batches of target pairs on which predictions are tried as well."""
 DRAWS = 5
 """Batches of each size drawn from each target."""
-COVERAGE_LOST = 0.02
-"""By how much intervals may cover less on a batch that is large enough than on all pairs."""
-BELOW = (0.5, 0.6, 0.7)
-"""Accuracies below which the alarm is tried: "this probe does not carry over"."""
-BEATS_BOTH = "beats both"
-BEATS_MEAN, BEATS_SOURCE = "beats the mean alone", "beats the source accuracy alone"
-BEATS_NEITHER, TOO_FEW = "beats neither", "too few shifts"
-VERDICTS = (BEATS_BOTH, BEATS_MEAN, BEATS_SOURCE, BEATS_NEITHER, TOO_FEW)
-"""What the errors of predictions are, compared with those of the trivial predictors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +115,7 @@ class Predicted:
         shift: number of the cell's shift, int (c,).
         method: number of its method, int (c,).
         reached: the accuracy.
-        predicted, low, high: the prediction and its interval of 90 %.
+        predicted, low, high: the prediction and its interval (``genies.evaluation.jackknife``).
         mean: the method's mean on shifts that have nothing in common with the cell's.
         on_source: the method's accuracy on the source.
     """
@@ -189,11 +176,18 @@ class Predictions:
 
         return self._collected(drawn(), predictor)
 
+    def sources(self, predictor: str = REGRESSION) -> np.ndarray:
+        """How many sources the interval of each cell rests on, int64 (g, m)."""
+        return np.array([self._predicting(number, predictor).sources for number in range(len(self.cells.shifts))])
+
+    def _predicting(self, number: int, predictor: str) -> Jackknife | Direct:
+        observed = self.cells.observed
+        return predicting(predictor, self._fitted[number], observed, observed.related[number])
+
     def _collected(self, batches: Iterable[tuple[int, np.ndarray]], predictor: str) -> Predicted:
         columns: list[list[np.ndarray]] = [[] for _ in range(8)]
         for number, values in batches:
-            fitted, methods = self._fitted[number], np.arange(len(self.cells.methods))
-            one = predicting(predictor, fitted, self.cells.observed, self.cells.observed.related[number])
+            one, methods = self._predicting(number, predictor), np.arange(len(self.cells.methods))
             low, high = one.interval(values)
             own = (
                 np.full(len(methods), number),
@@ -202,112 +196,13 @@ class Predictions:
                 np.where(np.isnan(low), np.nan, one.predict(values)),
                 low,
                 high,
-                fitted.whole.accuracy,
+                self._fitted[number].whole.accuracy,
                 values[:, QUANTITIES.index("source_accuracy")],
             )
             for column, part in zip(columns, own, strict=True):
                 column.append(part)
         joined = Predicted(*(np.concatenate(column) if column else np.empty(0) for column in columns))
         return joined.where(~np.isnan(joined.reached))
-
-
-def errors(predicted: Predicted, shifts: Sequence[Shift]) -> dict[str, Any]:
-    """How far predictions are from the accuracies that were reached, next to trivial predictors.
-
-    A trivial predictor counts as beaten where the interval of the difference of absolute errors, for new shifts and
-    targets (``two_way_mean``), lies above 0. Its level is corrected for the number of predictors (``LEAD_LEVEL``). Both
-    trivial ones are beaten only where either interval lies above 0, so that these two tests need no correction.
-
-    Args:
-        predicted: the cells; those without an interval play no part.
-        shifts: of the model.
-
-    Returns:
-        Columns of ``tables.prediction_errors.TABLE`` from ``shifts`` on.
-    """
-    known = predicted.where(~np.isnan(predicted.low))
-    places = [shifts[number] for number in known.shift.astype(np.int64)]
-    found: dict[str, Any] = {"shifts": len({*places}), "cells": len(known.reached), "verdict": TOO_FEW}
-    if not places:
-        return found
-    error = np.abs(known.predicted - known.reached)
-    inside = (known.low <= known.reached) & (known.reached <= known.high)
-    found |= {"error": float(error.mean()), "coverage": float(inside.mean())}
-    of_source = np.unique([source for source, _, _ in places], return_inverse=True)[1]
-    found["coverage_of_sources"] = float(np.mean(np.bincount(of_source, inside) / np.bincount(of_source)))
-    found["width"] = float((known.high - known.low).mean())
-    beaten = {}
-    for name, trivial in (("mean", known.mean), ("source", known.on_source)):
-        other = np.abs(trivial - known.reached)
-        lead = two_way_mean(other - error, [place[0] for place in places], [place[1] for place in places])
-        low, high = lead.interval(LEAD_LEVEL) or (None, None)
-        found |= {f"error_of_{name}": float(other.mean()), f"lead_over_{name}": lead.mean}
-        found |= {f"lead_over_{name}_low": low, f"lead_over_{name}_high": high}
-        found["degrees_of_freedom"] = lead.degrees_of_freedom
-        beaten[name] = low is not None and low > 0
-    if supports_new_shifts(found["degrees_of_freedom"]):
-        verdicts = {(True, True): BEATS_BOTH, (True, False): BEATS_MEAN, (False, True): BEATS_SOURCE}
-        found["verdict"] = verdicts.get((beaten["mean"], beaten["source"]), BEATS_NEITHER)
-    return found
-
-
-def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The predictor to rely on: that of the smallest error, first among those that beat both trivial ones.
-
-    One whose shifts are too few for a verdict comes last.
-
-    Args:
-        rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods; None where there is none.
-    """
-    on_all = [row for row in rows if row["pairs"] is None]
-    order = {BEATS_BOTH: 0, TOO_FEW: 2}
-    best = sorted(on_all, key=lambda r: (order.get(r["verdict"], 1), r["error"] is None, r["error"] or 0))
-    return best[0]["predictor"] if best else None
-
-
-def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """The smallest batch of target pairs on which predictions work; None where they do not work on all pairs either.
-
-    On it, and on every larger one that was tried, both trivial predictors are beaten, and intervals cover hardly less
-    (``COVERAGE_LOST``) than on all pairs. Where there is none, it is the number of pairs of the median target.
-
-    Args:
-        rows: of ``tables.prediction_errors.TABLE``, of a model, a predictor and all methods.
-    """
-    on_all = [row for row in rows if row["pairs"] is None]
-    if not on_all or on_all[0]["verdict"] != BEATS_BOTH:
-        return None
-    batches = sorted((row for row in rows if row["pairs"] is not None), key=lambda row: -row["pairs"])
-    smallest = on_all[0]["median_pairs"]
-    for row in batches:
-        if row["verdict"] != BEATS_BOTH or (row["coverage"] or 0) < (on_all[0]["coverage"] or 0) - COVERAGE_LOST:
-            break
-        smallest = row["pairs"]
-    return None if smallest is None else int(smallest)
-
-
-def alarm_rates(predicted: Predicted, below: float) -> dict[str, Any]:
-    """How often the alarm "the accuracy is below x" is wrong, over cells that have an interval.
-
-    The alarm is raised where the upper end of the interval is below x.
-
-    Args:
-        predicted: the cells.
-        below: x.
-
-    Returns:
-        ``cells`` below x and ``others``, ``alarms``, ``false_alarm_rate`` (alarms among the others) and ``miss_rate``
-        (cells below x without an alarm); a rate is None where there is no such cell.
-    """
-    known = predicted.where(~np.isnan(predicted.high))
-    raised, truly = known.high < below, known.reached < below
-    return {
-        "cells": int(truly.sum()),
-        "others": int((~truly).sum()),
-        "alarms": int(raised.sum()),
-        "false_alarm_rate": float(raised[~truly].mean()) if (~truly).any() else None,
-        "miss_rate": float((~raised[truly]).mean()) if truly.any() else None,
-    }
 
 
 def predictions_by_model(

@@ -20,8 +20,8 @@ SHARED = Table(
     optional=True,
 )
 """Columns of ``shared_texts.csv``: a row per two distributions whose test splits share texts, a prompt and a response;
-``first`` has no more ``examples`` than ``second``, and ``shared`` counts those of them of which a text, or a near
-duplicate of it, is in the test split of ``second``."""
+splits are compared whole, whatever the limit. ``first`` has no more ``examples`` than ``second``, and ``shared`` counts
+those of them of which a text, or a near duplicate of it, is in the test split of ``second``."""
 Names = Mapping[str, str]
 """One name for all of some distributions that count as one, by their own names."""
 APART: Names = MappingProxyType({})

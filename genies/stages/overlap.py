@@ -35,7 +35,8 @@ def write_overlap(
         *pairs: ``SOURCE:TARGET`` of what is compared; default: every training with every test split.
         train: ``<distribution>/train.json`` of every source.
         test: ``<distribution>/test.json`` of every target.
-        reading: which examples are read; examples of the files are compared, whatever the framing makes of them.
+        reading: which examples are read; examples of the files are compared, whatever the framing makes of them. For
+            ``shared_texts.csv`` test splits are compared whole: of copies with other labels others are drawn.
         output: folder of ``overlap.parquet``, ``overlap.csv`` and ``shared_texts.csv``.
 
     Raises:
@@ -67,6 +68,13 @@ class _Split(NamedTuple):
     read: list[int]
     sketch: Sketch
 
+    def whole(self) -> _Split:
+        """The same with all examples read."""
+        if len(self.read) == len(self.examples):
+            return self
+        every = list(range(len(self.examples)))
+        return _Split(self.examples, every, Sketch(self.examples, every))
+
 
 def _compare(
     train: Sequence[Path], tests: Mapping[str, _Split], targets: Mapping[str, Sequence[str]], reading: Reading
@@ -86,7 +94,8 @@ def _compare(
 
 
 def _shared(tests: Mapping[str, _Split]) -> Iterator[dict[str, Any]]:
-    """Rows of ``shared_texts.csv``."""
+    """Rows of ``shared_texts.csv``, from whole splits."""
+    tests = {name: split.whole() for name, split in tests.items()}
     texts = {name: TrainingTexts.of(split.examples, split.read) for name, split in tests.items()}
     for first, second in combinations(sorted(tests, key=lambda name: (len(tests[name].read), name)), 2):
         own = tests[first]

@@ -11,11 +11,13 @@ import pytest
 from unlabelled_worlds import METHODS, world
 
 import genies
-from genies.errors import ConfigError, DataError
+from genies.errors import ConfigError, DataError, StoreError
 from genies.evaluation.evaluations import PAIR_COLUMNS, write_evaluation
 from genies.evaluation.jackknife import Direct
 from genies.evaluation.measurements import Measurements
+from genies.evaluation.related import SHARED
 from genies.evaluation.scored import Scored
+from genies.evaluation.seen import COUNTS
 from genies.evaluation.tables import cells, prediction_alarms, prediction_errors, predictions
 from genies.evaluation.unlabelled import QUANTITIES, Panel
 
@@ -69,6 +71,41 @@ def test_the_alarm_is_raised_for_texts_on_which_the_probe_goes_against_the_cue(r
     assert 0 <= alarm.miss_rate <= 1 and alarm.false_alarm_rate <= 0.2
 
 
+def test_an_interval_from_few_sources_says_what_is_sure(run: Path) -> None:
+    found = genies.load_alarm(run, "mms", "s0").foresee(verdicts(0.5))
+    assert found.sources == 15 and "(90 % from 0." in str(found)
+    few = str(replace(found, sources=6))
+    assert "sure in 6 of 7 cases at best: 6 sources to learn from)" in few and "90 %" not in few
+
+
+def test_a_copy_of_the_source_under_another_name_is_not_learned_from(tmp_path: Path) -> None:
+    """Whatever accuracy there is on the copy, the alarm says the same; by names alone it does not."""
+    shared = SHARED.frame([{"first": "s0", "second": "t1", "examples": 10, "shared": 9}])
+    found = {}
+    for of_copy in (0.1, 0.9):
+        folder = write(tmp_path / str(of_copy), 1.0)
+        table = predictions.TABLE.read(folder)
+        changed = pl.when(target="t1").then(of_copy).otherwise("accuracy")
+        predictions.TABLE.write(table.with_columns(accuracy=changed), folder)
+        by_name = genies.load_alarm(folder, "mms", "s0").foresee(verdicts(0.5))
+        SHARED.write(shared, folder)
+        found[of_copy] = by_name, genies.load_alarm(folder, "mms", "s0").foresee(verdicts(0.5))
+    (name_low, text_low), (name_high, text_high) = found.values()
+    assert name_low.predicted != name_high.predicted and (name_low.sources, text_low.sources) == (15, 14)
+    assert (text_low.predicted, text_low.low, text_low.high) == (text_high.predicted, text_high.low, text_high.high)
+    assert str(name_low).endswith("; texts were not compared, so a copy of the source may be learned from")
+    assert text_low.texts_compared and "not compared" not in str(text_low)
+
+
+def test_a_run_that_compared_texts_and_lacks_what_it_found_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1.0)
+    COUNTS.write(COUNTS.frame(), folder)
+    with pytest.raises(StoreError, match=r"shared_texts\.csv: file not found, and copies .* run snakemake again"):
+        genies.load_alarm(folder, "mms", "s0")
+    SHARED.write(SHARED.frame(), folder)
+    assert genies.load_alarm(folder, "mms", "s0").texts_compared
+
+
 def test_which_response_comes_first_plays_no_part(run: Path) -> None:
     alarm = genies.load_alarm(run, "mms", "s0")
     given = verdicts(0.5)
@@ -102,6 +139,13 @@ def test_where_the_source_says_nothing_there_is_no_prediction_and_no_alarm(run: 
     with pytest.raises(DataError, match="nothing can be predicted for mms"):
         by_line.foresee(verdicts(0.5))
     assert not np.isnan(replace(by_line, _panel=alarm._panel).foresee(verdicts(0.5)).high)
+
+
+@pytest.mark.parametrize("below", [60, 1.01, 0, -0.5, float("nan")])
+def test_a_limit_that_is_no_accuracy_is_refused(run: Path, below: float) -> None:
+    with pytest.raises(ConfigError, match="below: .* is no accuracy to fall below; give one above 0 and up to 1"):
+        genies.load_alarm(run, "mms", "s0", below=below)
+    assert genies.load_alarm(run, "mms", "s0", below=1).below == 1
 
 
 def test_unknown_names_are_refused(run: Path) -> None:

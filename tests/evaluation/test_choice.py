@@ -81,6 +81,22 @@ def test_of_equal_methods_the_naive_choice_is_optimistic_and_the_honest_one_is_n
         assert leaky.mean() > 5 * leaky.std(ddof=1) / np.sqrt(REPEATS)
 
 
+def test_reported_shifts_of_a_copied_source_are_one_cluster() -> None:
+    random = np.random.default_rng(2)
+    copied = [("a", "x"), ("copy of a", "y"), ("b", "z"), ("c", "w"), ("d", "v")]
+    plain = [("a", "x"), ("a", "y"), *copied[2:]]
+    own = {name: random.random(5) for name in ("one", "two")}
+    there = [("there", "elsewhere")]
+    by_names, renamed, apart_from_each_other = (
+        choice(
+            {name: dict(zip(places, values, strict=True)) | {there[0]: 0.5} for name, values in own.items()},
+            there, places, names,
+        )
+        for places, names in ((copied, {"copy of a": "a"}), (plain, {}), (copied, {}))
+    )  # fmt: skip
+    assert by_names == renamed and by_names["degrees_of_freedom"] < apart_from_each_other["degrees_of_freedom"]
+
+
 def metrics(accuracy: dict[str, dict[tuple[str, str], float]]) -> pl.DataFrame:
     benchmark = {(s.source, s.target): s.benchmark for s in SHIFTS}
     return METRICS.frame(

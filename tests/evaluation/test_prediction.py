@@ -9,13 +9,11 @@ from unlabelled_worlds import METHODS, predictions, world
 
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknives, Observed, Regression, _ends
 from genies.evaluation.measurements import Measurements
-from genies.evaluation.prediction import (
+from genies.evaluation.prediction import Cells, Predicted, Predictions
+from genies.evaluation.prediction_worth import (
     BEATS_BOTH,
     BEATS_NEITHER,
     TOO_FEW,
-    Cells,
-    Predicted,
-    Predictions,
     alarm_rates,
     chosen,
     errors,
@@ -114,13 +112,14 @@ def test_with_fewer_than_nine_other_shifts_nothing_is_predicted(shifts: int, kno
     assert (said["verdict"] == TOO_FEW) is not known and said["cells"] == (len(found.reached) if known else 0)
 
 
-def test_with_few_sources_every_shift_counts_once() -> None:
+def test_with_few_sources_intervals_reach_as_far_as_the_largest_error() -> None:
     """Of 20 shifts one is off by more than all others: a part of 21 by itself, and of 10 as one of nine sources."""
     centers, errors = np.full((20, 1), 0.5), np.array([0.3, *np.linspace(0.01, 0.11, 19)])[:, None]
     three = np.repeat(np.arange(3), [1, 9, 10])
     nine = np.repeat(np.arange(9), [1, 10, 3, 1, 1, 1, 1, 1, 1])
-    for source, reached in ((np.arange(20), 0.61), (three, 0.61), (nine, 0.8)):
-        assert _ends(centers, errors, source)[1] == pytest.approx(reached)
+    for source, reached in ((np.arange(20), 0.61), (three, 0.8), (nine, 0.8)):
+        assert [end.item() for end in _ends(centers, errors, source)] == pytest.approx([1 - reached, reached])
+    assert np.isnan(_ends(centers[:8], errors[:8], three[:8])).all()
 
 
 def test_an_alarm_counts_false_ones_among_cells_above_and_misses_among_those_below() -> None:
@@ -143,6 +142,20 @@ def test_the_smallest_batch_works_with_all_larger_ones() -> None:
     assert smallest_batch([row(None, BEATS_NEITHER), row(50)]) is None
 
 
+def test_batches_on_too_few_shifts_or_as_large_as_the_median_target_say_nothing_of_smaller_ones() -> None:
+    """A row of batches of 100 pairs has only targets of more than 100."""
+
+    def row(pairs: int | None, verdict: str = BEATS_BOTH) -> dict:
+        return {"pairs": pairs, "verdict": verdict, "coverage": 0.9, "median_pairs": pairs or 60}
+
+    few = [row(100, TOO_FEW), row(200, TOO_FEW)]
+    assert smallest_batch([row(None), row(10), row(25), row(50, TOO_FEW), *few]) == 10
+    assert smallest_batch([row(None), row(10, BEATS_NEITHER), row(25), row(50), *few]) == 25
+    assert smallest_batch([row(None), row(10, BEATS_NEITHER), row(25, BEATS_NEITHER), row(50, TOO_FEW), *few]) == 60
+    assert smallest_batch([row(None), row(50, BEATS_NEITHER), row(100)]) == 60
+    assert smallest_batch([row(None), row(50), row(100, BEATS_NEITHER)]) == 101
+
+
 def test_tables_have_a_row_per_cell_a_row_per_method_and_batches_where_predictions_work() -> None:
     metrics, scores = world(16, 60, 1.0, 3)
     run = Measurements(pl.DataFrame(), metrics, scores)
@@ -151,6 +164,7 @@ def test_tables_have_a_row_per_cell_a_row_per_method_and_batches_where_predictio
     assert len(cells) == 3 * 16 * (len(METHODS) + 1) and cells["unrelated_shifts"].unique().to_list() == [15]
     assert said["verdict"][0] == BEATS_BOTH and set(said["pairs"].drop_nulls()) == {10, 25, 50}
     assert {*said["intervention"].drop_nulls()} == {"zero_shot", *METHODS}
+    assert said["fewest_sources"].unique().to_list() == [15]
     assert alarms["pairs"].null_count() == 3 and set(alarms["below"]) == {0.5, 0.6, 0.7}
     for predictor, own in cells.group_by("predictor"):
         row = said.filter(pl.col("intervention").is_null(), pl.col("pairs").is_null(), predictor=predictor[0])
@@ -217,6 +231,36 @@ def test_intervals_cover_sources_where_shifts_go_together_by_source_and_one_sour
         covered.append((of_worlds.mean(), 3 * of_worlds.std() / np.sqrt(worlds)))
     (by_source, error), (by_shift, other_error) = covered
     assert by_source >= 0.9 - error and by_shift + other_error < 0.9, covered
+
+
+def test_copies_of_sources_and_targets_under_other_names_support_no_verdict() -> None:
+    """Four sources with three targets each have three degrees of freedom, also with a copy of all of them."""
+    own = [(source, f"{source}{n}", f"{source}{n}") for source in "abcd" for n in range(3)]
+    shifts = [*own, *((f"copy {source}", f"copy {target}", f"copy {target}") for source, target, _ in own)]
+    names = {f"copy {name}": name for shift in own for name in shift}
+    reached = np.tile(0.5 + 0.02 * np.random.default_rng(0).normal(size=12), 2)
+    zero = np.zeros(24)
+    found = Predicted(np.arange(24), zero, reached, zero + 0.5, zero, zero + 1, zero + 0.8, zero + 0.9)
+    said, by_names = errors(found, shifts, names), errors(found, shifts)
+    assert said["degrees_of_freedom"] == pytest.approx(3) and by_names["degrees_of_freedom"] == pytest.approx(7)
+    assert (said["verdict"], by_names["verdict"]) == (TOO_FEW, BEATS_BOTH) and said["shifts"] == 24
+
+
+def test_from_six_sources_intervals_hold_six_in_seven_whatever_their_numbers_of_shifts() -> None:
+    """Each method is a world of its own. One of seven sources has 20 shifts; each is predicted from the six others."""
+    generator, worlds = np.random.default_rng(7), 400
+    source = np.repeat(np.arange(7), [20, 2, 2, 2, 2, 2, 2])
+    accuracy = 0.5 + 0.1 * generator.normal(size=(7, worlds))[source] + 0.01 * generator.normal(size=(32, worlds))
+    alike, nothing = source[:, None] == source, np.empty((32, worlds, 0))
+    jackknives, held = Jackknives(Observed(nothing, accuracy, alike, source)), []
+    for shift in np.unique(source, return_index=True)[1]:
+        made = jackknives.of(alike[shift])
+        assert (made.sources == 6).all()
+        low, high = made.interval(nothing[shift])
+        held.append((low <= accuracy[shift]) & (accuracy[shift] <= high))
+    of_worlds = np.mean(held, axis=0)
+    error = 3 * of_worlds.std() / np.sqrt(worlds)
+    assert 6 / 7 - error <= of_worlds.mean() < 0.9 - error, of_worlds.mean()
 
 
 def test_a_copy_of_a_target_under_another_name_is_not_learned_from() -> None:

@@ -114,6 +114,20 @@ def test_distributions_with_the_same_test_texts_count_as_one(tmp_path: Path) -> 
     assert [len({found[name] for name in own}) for own in ("abcd", "xy", "ax")] == [1, 1, 2]
 
 
+def test_under_a_limit_a_copy_with_the_other_labels_still_counts_as_one(tmp_path: Path) -> None:
+    """Of 40 examples three are drawn, of the copy three others."""
+    own = [(f"p{n} ", f"yes {n}", "no") for n in range(40)]
+    turned = [(prompt, worse, best) for prompt, best, worse in own]
+    tests = [split(tmp_path / name, "test", given) for name, given in (("own", own), ("turned", turned))]
+    reading = Reading(limit=Limit(test=3))
+    first, second = (drawn(read_split(file), 3, reading.seed) for file in tests)
+    assert not {*first} & {*second}
+    train = [split(tmp_path / "own", "train", [("t ", "yes", "no")])]
+    write_overlap("own:own", train=train, test=tests, reading=reading, output=tmp_path)
+    assert SHARED.read(tmp_path).rows() == [("own", "turned", 40, 40)]
+    assert read_csv(tmp_path / "overlap.csv", COUNTS.columns)["examples"].to_list() == [3]
+
+
 def test_cells_have_accuracy_with_and_without_near_duplicates(tmp_path: Path) -> None:
     """Of 80 examples 10 are seen and 20 more are near; both kinds are always right, of the others one pair in two."""
     write_evaluation(tmp_path, "m", "mms", "a", {"a": [0.9] * 60 + [0.9, 0.2] * 50})

@@ -89,7 +89,7 @@ PREDICTION_ERROR = {
     "error_of_mean": 0.2, "error_of_source": 0.3, "lead_over_mean": 0.1, "lead_over_mean_low": 0.02,
     "lead_over_mean_high": 0.2, "lead_over_source": 0.2, "lead_over_source_low": 0.1, "lead_over_source_high": 0.3,
     "degrees_of_freedom": 6.0, "coverage": 0.9, "width": 0.4, "verdict": "beats both",
-    "coverage_of_sources": 0.9,
+    "coverage_of_sources": 0.9, "fewest_sources": 12,
 }  # fmt: skip
 PREDICTION_ALARM = {"model": "small", "predictor": "regression", "pairs": None, "below": 0.5,
                     "cells": 5, "others": 19, "alarms": 4, "false_alarm_rate": 0.05, "miss_rate": 0.4}  # fmt: skip

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from genies.evaluation.prediction import BELOW, Predictions, alarm_rates, chosen, smallest_batch
+from genies.evaluation.prediction import Predictions
+from genies.evaluation.prediction_worth import BELOW, alarm_rates, chosen, smallest_batch
 from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from genies.evaluation.prediction import BATCHES, BEATS_BOTH, PREDICTORS, Predicted, Predictions, errors
+from genies.evaluation.prediction import BATCHES, PREDICTORS, Cells, Predicted, Predictions
+from genies.evaluation.prediction_worth import BEATS_BOTH, errors
 from genies.evaluation.table import Rows, Table
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TABLE = Table(
         **dict.fromkeys(("degrees_of_freedom", "coverage", "width"), pl.Float64),
         "verdict": pl.String,
         "coverage_of_sources": pl.Float64,
+        "fewest_sources": pl.Int64,
     },
     optional=True,
     rows=Rows(
@@ -36,8 +38,10 @@ median target). Over the ``cells`` that have an interval: mean absolute errors o
 on unrelated shifts, and of its accuracy on the source; by how much the errors of those two are larger, with intervals
 for new shifts and targets that hold for all predictors together in 95 of 100 cases; the share of cells that lie within
 their 90 % interval (``coverage``), the mean of that share over sources, since cells of one source go together
-(``coverage_of_sources``), and the mean width. ``verdict`` is one of ``genies.evaluation.prediction.VERDICTS``. Batches
-are tried where both trivial predictors are beaten on all pairs."""
+(``coverage_of_sources``), and the mean width. An interval that rests on k sources, fewer than nine, is sure of
+k / (k + 1) at best; ``fewest_sources`` is the smallest such number. ``verdict`` is one of
+``genies.evaluation.prediction_worth.VERDICTS``. Batches are tried where both trivial predictors are beaten on all
+pairs."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:
@@ -53,17 +57,24 @@ def _rows(predictor: str, predictions: Predictions) -> list[dict[str, Any]]:
     cells, found = predictions.cells, predictions.on_all_pairs(predictor)
     if not len(found.reached):
         return []
-    rows = [{"median_pairs": _median(predictions, found), **errors(found, cells.shifts)}]
+    sources = predictions.sources(predictor)
+    rows = [{"median_pairs": _median(predictions, found), **_row(cells, found, sources)}]
     for number, method in enumerate(cells.methods):
         own = found.where(found.method == number)
         if len(own.reached):
             named = {"intervention": method, "median_pairs": _median(predictions, own)}
-            rows.append({**named, **errors(own, cells.shifts)})
+            rows.append({**named, **_row(cells, own, sources)})
     if rows[0]["verdict"] == BEATS_BOTH:
         for pairs in BATCHES:
             if len((batch := predictions.on_batches(pairs, predictor)).reached):
-                rows.append({"pairs": pairs, "median_pairs": pairs, **errors(batch, cells.shifts)})
+                rows.append({"pairs": pairs, "median_pairs": pairs, **_row(cells, batch, sources)})
     return rows
+
+
+def _row(cells: Cells, found: Predicted, sources: np.ndarray) -> dict[str, Any]:
+    known = found.where(~np.isnan(found.low))
+    rest_on = sources[known.shift.astype(int), known.method.astype(int)]
+    return {**errors(found, cells.shifts, cells.names), "fewest_sources": int(rest_on.min()) if len(rest_on) else None}
 
 
 def _median(predictions: Predictions, found: Predicted) -> int:

@@ -28,9 +28,10 @@ TABLE = Table(
 )
 """Columns of ``predictions.csv``: a row per method and shift of which single pairs are known, and per predictor, one of
 ``genies.evaluation.prediction.PREDICTORS``. ``predicted`` is the accuracy foreseen without labels of the target, with
-its 90 % interval; null where fewer than nine of the other shifts are unrelated. ``mean_elsewhere``, the method's mean
-over the unrelated shifts, and ``source_accuracy`` are the trivial predictors. The last columns are the quantities that
-the prediction rests on (``genies.evaluation.unlabelled``)."""
+its 90 % interval; null where fewer than nine of the other shifts are unrelated, or too few of those can be predicted
+from one another. Where these have k sources, fewer than nine, the interval is sure of k / (k + 1) at best.
+``mean_elsewhere``, the method's mean over the unrelated shifts, and ``source_accuracy`` are the trivial predictors. The
+last columns are the quantities that the prediction rests on (``genies.evaluation.unlabelled``)."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

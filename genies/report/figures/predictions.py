@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from genies.evaluation.prediction import chosen
+from genies.evaluation.prediction_worth import chosen
 from genies.report.drawing import (
     Figure,
     Figures,
@@ -19,6 +19,7 @@ from genies.report.drawing import (
     tip,
     words,
 )
+from genies.report.predicted import NAMES
 from genies.report.subject import Subject
 
 KIND = Kind("predictions", rank=0)
@@ -32,7 +33,8 @@ def draw(figures: Figures, subject: Subject) -> None:
     for index, model in enumerate(table["model"].unique(maintain_order=True)):
         errors = subject.tables["prediction_errors"].filter(pl.col("intervention").is_null(), model=model)
         own = table.filter(model=model)
-        own = own.filter(predictor=chosen(errors.to_dicts()) or own["predictor"][0])
+        predictor = chosen(errors.to_dicts()) or own["predictor"][0]
+        own = own.filter(predictor=predictor)
         methods = [name for name in subject.order if name in set(own["intervention"])]
         rows = own.filter(own["intervention"].is_in(methods)).to_dicts()
         figures.data["predictions"] += [{**_shown(row), "index": index} for row in rows]
@@ -42,9 +44,9 @@ def draw(figures: Figures, subject: Subject) -> None:
             Figure(
                 f"figure-predictions-{index}",
                 str(model),
-                "A dot per method and shift: the accuracy predicted without labels of the target (across), by the way "
-                "of the smallest error, and the accuracy reached (up). On the slanted line they are equal. Lines are "
-                "90 % intervals.",
+                "A dot per method and shift: the accuracy predicted without labels of the target (across), by "
+                f"{NAMES.get(predictor, predictor)}, and the accuracy reached (up). On the slanted line they are "
+                "equal. Lines are the intervals.",
                 _layers(index, figures.keys["predictions"]),
             ),
         )
@@ -72,8 +74,8 @@ def _layers(index: int, methods: list[str]) -> dict[str, Any]:
             *words("shift", "intervention"),
             tip("accuracy", "reached"),
             tip("predicted"),
-            tip("predicted_low", "90 % from"),
-            tip("predicted_high", "90 % to"),
+            tip("predicted_low", "interval from"),
+            tip("predicted_high", "interval to"),
             tip("mean_elsewhere", "mean on other shifts"),
             tip("source_accuracy", "accuracy on the source"),
         ],
