@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,10 +68,15 @@ def _refuse_unplaced(plan: Plan, configfile: Sequence[Path], config: Sequence[st
     of_models = [file for model in plan.models.identifiers for file in plan.models.files(model)]
     made = [file for file in plan.data.files if file.parent not in plan.data.own.values()]
     if missing := next((file for file in [*made, *of_models] if not file.is_file()), None):
-        options = {"--configfile": map(str, configfile), "--config": config}
-        given = [word for option, words in options.items() if (values := [*words]) for word in (option, *values)]
+        given = [*_option("--configfile", map(str, configfile)), *_option("--config", config)]
         command = shlex.join(["snakemake", str(missing), "--cores", "1", *given])
         raise DataError(f"{missing}: not there yet; have it made first: {command}")
+
+
+def _option(name: str, values: Iterable[str]) -> list[str]:
+    """Words of an option; none where it has no values."""
+    words = [*values]
+    return [name, *words] if words else []
 
 
 def _adopt_for(plan: Plan, model: str, texts: int, seed: int) -> _Outcome:
