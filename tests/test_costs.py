@@ -81,13 +81,13 @@ class Run:
         made: list[Extractor] = []
         plan = self.plan(*entries)
         views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
-        stored = {f"{split}_views": to_flags(reads) for split, reads in plan.stored.items()}
+        stored = {f"{split}_views": to_flags(reads) for split, reads in plan.reads("tiny").items()}
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
         tokenize_splits(
-            model=model, train=train, test=test, **views, wordings=plan.config.wordings, reading=plan.reading,
-            extraction=options, output=tokens,
+            model=model, train=train, test=test, **views, wordings=plan.config.wordings,
+            worded=plan.selection.learning_pairs, reading=plan.reading, extraction=options, output=tokens,
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731
@@ -118,6 +118,8 @@ def test_tokens_trees_and_bytes_are_those_that_tokenizing_and_extracting_then_ma
     assert {view for split in costs.splits for view in split.extracted} == {
         "plain", *(f"{view}{suffix}" for view in ("yes", "no") for suffix in ("", "_1", "_2")[: wordings + 1]),
     }  # fmt: skip
+    worded = {(split.distribution, split.split) for split in costs.splits if "yes_1" in split.extracted}
+    assert worded == ({("north", "train"), ("north", "test"), ("south", "test")} if wordings else set())
     chosen = (0, 2) if heads == "[0, 2]" else heads
     made = run.make(Extraction(dtype=dtype, heads=chosen, batch_tokens=300, device="cpu"), *entries)
 

@@ -72,8 +72,9 @@ def count(
 ) -> list[SplitCounts]:  # fmt: skip
     read = ((file.stem, file, *draw(examples, file, reading)) for file, examples in splits.items())
     return count_splits(
-        tokenizer, digest, context, read, len(splits), VIEWS_READ, reading, Path("absent"), "count", sampling
-    )
+        tokenizer, digest, context, read, len(splits), lambda _, split: VIEWS_READ[split], reading, Path("absent"),
+        "count", sampling,
+    )  # fmt: skip
 
 
 def totals(counts: list[SplitCounts]) -> dict[str, float | np.ndarray]:

@@ -197,8 +197,9 @@ def _extract(plan: Plan, name: str) -> None:
     asked = {f"{split}_views": to_flags(of_split) for split, of_split in plan.tokenized(name).items()}
     train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **asked, wordings=plan.config.wordings, reading=plan.reading,
-        extraction=plan.config.extraction, cache=cache, output=tokens,
+        model=model, train=train, test=test, **asked, wordings=plan.config.wordings,
+        worded=plan.selection.learning_pairs, reading=plan.reading, extraction=plan.config.extraction, cache=cache,
+        output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(

@@ -133,6 +133,7 @@ def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
             wordings=plan.config.wordings,
+            worded=plan.selection.learning_pairs,
             reading=plan.reading,
             extraction=plan.config.extraction,
             cache=plan.files.cache,

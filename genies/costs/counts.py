@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +66,7 @@ def count_splits(
     context: int | None,
     splits: Iterable[ReadSplit],
     number: int,
-    views: Mapping[Split, Sequence[str]],
+    views: Callable[[str, Split], Iterable[str]],
     reading: Reading,
     cache: Path,
     label: str,
@@ -81,7 +81,7 @@ def count_splits(
         context: tokens that the model can hold; None if unbounded.
         splits: all that is read, in any order.
         number: how many those are.
-        views: views by split.
+        views: which views are read of a distribution's split.
         reading: how the texts are read.
         cache: the cache folder.
         label: what the progress bar is called.
@@ -93,12 +93,12 @@ def count_splits(
     Raises:
         DataError: the context holds no example of a split.
     """
-    counts = [
-        _Counting(tokenizer, tokenizer_digest, context, tuple(views[read[0]]), reading, Path(cache), *read).counts(
-            sampling
-        )
-        for read in tqdm(splits, desc=label, total=number, unit="split", mininterval=2)
-    ]
+    counts = []
+    for read in tqdm(splits, desc=label, total=number, unit="split", mininterval=2):
+        split, file, *_ = read
+        of_split = tuple(views(file.parent.name, split))
+        counting = _Counting(tokenizer, tokenizer_digest, context, of_split, reading, Path(cache), *read)
+        counts.append(counting.counts(sampling))
     return sorted(counts, key=lambda split: (SPLITS.index(split.split), split.distribution))
 
 

@@ -184,7 +184,6 @@ def _tried(folder: Path, cache: Path) -> PreTrainedTokenizerBase:
 def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[list[SplitCounts]]:
     """Counts for each model; those with the same tokenizer share them where no context is too short."""
     known: dict[tuple[str | None, int | None], list[SplitCounts]] = {}
-    views = {split: [*of_split] for split, of_split in plan.stored.items()}
     for model in sorted(models, key=lambda model: model.context or float("inf")):
         shared = [
             splits
@@ -194,7 +193,7 @@ def _count(plan: Plan, models: Sequence[_Planned], sampling: Sampling) -> list[l
         # Stores are looked for by the names of their tokens, where a model's manifest says what else names them.
         digest = model.tokenizer_digest if any(other.manifest for other in models) else None
         known[model.tokenizer_digest, model.context] = shared[0] if shared else count_splits(
-            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), views,
+            model.tokenizer, digest, model.context, read_splits(plan), len(plan.data.splits), plan.stored,
             plan.reading, plan.files.cache, f"{model.name}: count", sampling,
         )  # fmt: skip
     return [known[model.tokenizer_digest, model.context] for model in models]
@@ -220,10 +219,10 @@ def _model_costs(
     sketch, dtype = sketched.sketch, plan.config.extraction.dtype
     stores = {
         (split.distribution, split.split, view): store_bytes(
-            Held.of(plan.stored[split.split][view], sketch.shape, view).shapes(sketch.shape), dtype, split.texts
+            Held.of(reads, sketch.shape, view).shapes(sketch.shape), dtype, split.texts
         )
         for split in splits
-        for view in split.extracted
+        for view, reads in plan.stored(split.distribution, split.split).items()
     }
     tokens = sum(tokens_bytes(value_of(count), split.texts) for split in splits for count in split.tokens.values())
     found = [
@@ -302,7 +301,7 @@ def _complete(plan: Plan, model: _Planned, splits: Sequence[SplitCounts]) -> lis
             if path.is_file():
                 digests = {view: split.digests[view]}
                 tokens = LazyTokens(plan.files.cache, digests)
-                reads = plan.stored[split.split]
+                reads = plan.stored(split.distribution, split.split)
                 request = Request(split.distribution, split.split, tokens, digests, reads)
                 if not look_up(model.manifest, parts, chosen, request).lacks:
                     found.append((split.distribution, split.split, view))

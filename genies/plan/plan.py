@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from genies.config.sections import Config
 from genies.data.options import Reading, Split
-from genies.data.shifts import Shift, list_file, read_shifts
+from genies.data.shifts import Shift, list_file, read_shifts, splits_of
 from genies.data.views import templates_digest
 from genies.data.wordings import reworded
 from genies.digests import code_digest
@@ -98,20 +98,23 @@ class Plan:
         return replace(self.config.reading, views=tuple(sorted(views)))
 
     def reads(self, model: str) -> dict[Split, dict[str, Reads]]:
-        """What is read of a model's texts, by split and view: of a reference its log-probabilities alone."""
+        """What is read of a model's texts, by split and view: of a reference its log-probabilities alone.
+
+        Wordings are among the views of every split; those splits have them that are tokenized under them.
+        """
         return (
             {"train": {}, "test": {SCORED_VIEW: SCORES}}
             if model in self.models.references
-            else self._reworded(self.methods.reads_on(model))
+            else {
+                split: reworded(of_split, self.config.wordings)
+                for split, of_split in self.methods.reads_on(model).items()
+            }
         )
 
-    @property
-    def stored(self) -> dict[Split, dict[str, Reads]]:
-        """What is stored for the interventions of the run together, by split and view, wordings included."""
-        return self._reworded(self.methods.reads)
-
-    def _reworded(self, reads: Mapping[Split, Mapping[str, Reads]]) -> dict[Split, dict[str, Reads]]:
-        return {split: reworded(of_split, self.config.wordings) for split, of_split in reads.items()}
+    def stored(self, distribution: str, split: Split) -> dict[str, Reads]:
+        """What is stored of a split for the interventions of the run together, by view, wordings included."""
+        worded = distribution in splits_of(self.selection.learning_pairs)[split]
+        return reworded(self.methods.reads[split], self.config.wordings if worded else 0)
 
     def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
         """What a model's texts are tokenized for, likewise.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from genies.costs.extraction import check_disk
 from genies.data.options import Reading, Split
+from genies.data.shifts import splits_of
 from genies.data.views import VIEWS, templates_digest
 from genies.data.wordings import reworded
 from genies.digests import code_digest
@@ -44,6 +45,7 @@ def tokenize_splits(
     train_views: Sequence[str] = (),
     test_views: Sequence[str] = (),
     wordings: int = 0,
+    worded: Sequence[str] = (),
     reading: Reading = Reading(),
     extraction: Extraction = Extraction(),
     cache: Path = Path("cache"),
@@ -58,8 +60,10 @@ def tokenize_splits(
         train_views: views of training splits, and what is stored of them, as ``extract`` takes it; ``plain`` is always
             tokenized, since it tells which examples are too long.
         test_views: likewise of test splits.
-        wordings: under how many further wordings of those views the same is tokenized. They decide neither which
-            examples are left out nor what is shortened.
+        wordings: under how many further wordings of those views probes are fitted and tested. They decide neither
+            which examples are left out nor what is shortened.
+        worded: ``SOURCE:TARGET`` of what is tested on what under them: training splits of these sources and test splits
+            of these targets are tokenized under them, too.
         reading: how the texts are read.
         extraction: what will be stored of each text; if the disk is too small for it, that is said at once.
         cache: the cache folder; the tokens lie in ``tokens``.
@@ -74,7 +78,6 @@ def tokenize_splits(
     """
     given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
-    inputs = {"model": model, **data_roles(file for _, file in files)}
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
@@ -83,14 +86,14 @@ def tokenize_splits(
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {name: {} for name in PER_SPLIT}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
-        digests = {view: _tokenize_view(described, shown, view, cache) for view in ("plain", *reads[shown.split])}
-        _check_room(described, shown, {view: digests[view] for view in further if view in digests}, cache)
+        views = (reads if shown.distribution in splits_of(worded)[shown.split] else given)[shown.split]
+        digests = _tokenize(described, shown, views, further, cache)
         entries += _named(shown, digests)
         counts = _per_split(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"])
         for name, value in counts.items():
             per_split[name][f"{shown.distribution}/{shown.split}"] = value
     tokenized = {
-        MADE_OF: made_of(code_digest(__name__), inputs),
+        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles([*train, *test])}),
         "model": described["name"],
         "templates": templates_digest([*reading.views, *further], reading.framing),
         "reading": asdict(reading),
@@ -99,6 +102,19 @@ def tokenize_splits(
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, reads, extraction, cache)
+
+
+def _tokenize(
+    model: dict[str, Any], shown: ShownSplit, views: Iterable[str], further: Collection[str], cache: Path
+) -> dict[str, str]:
+    """Write the tokens of a split's views, ``plain`` among them; their digests by view.
+
+    Raises:
+        DataError: a text has no token, or is too long under a view of ``further``.
+    """
+    digests = {view: _tokenize_view(model, shown, view, cache) for view in ("plain", *views)}
+    _check_room(model, shown, {view: digests[view] for view in further if view in digests}, cache)
+    return digests
 
 
 def _named(shown: ShownSplit, digests: Mapping[str, str]) -> list[dict[str, str]]:

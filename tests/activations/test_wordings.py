@@ -39,7 +39,10 @@ def _described(folder: Path, name: str, context: int) -> Path:
 
 def _manifest(model: Path, file: Path, **options: Any) -> dict[str, Any]:
     output = model.with_name("tokens.json")
-    tokenize_splits(model=model, test=[file], test_views=["yes"], cache=model.parent, output=output, **options)
+    tokenize_splits(
+        model=model, test=[file], test_views=["yes"], worded=["north:cities"], cache=model.parent, output=output,
+        **options,
+    )  # fmt: skip
     return json.loads(output.read_text())
 
 
@@ -64,6 +67,20 @@ def test_wordings_add_tokens_and_change_neither_names_nor_which_examples_are_rea
         k: v for k, v in without.items() if k not in apart
     }
     assert with_them["templates"] != without["templates"]
+
+
+def test_only_what_is_fitted_or_tested_under_wordings_is_tokenized_under_them(tmp_path: Path) -> None:
+    folders = [write_distribution(tmp_path / name, offset=31 * n) for n, name in enumerate(("north", "south", "east"))]
+    files = {split: [folder / f"{split}.json" for folder in folders] for split in ("train", "test")}
+    views, output = {f"{split}_views": ["lat_template"] for split in files}, tmp_path / "tokens.json"
+    tokenize_splits(
+        model=_described(tmp_path, "wide", 512), **files, **views, wordings=2, worded=["north:south", "north:north"],
+        cache=tmp_path, output=output,
+    )  # fmt: skip
+    entries = json.loads(output.read_text())["tokens"]
+    places = [[(e["distribution"], e["split"]) for e in entries if e["view"] == f"lat_template{n}"] for n in ("", "_2")]
+    assert {*places[0]} == {(folder.name, split) for folder in folders for split in files}
+    assert {*places[1]} == {("north", "train"), ("north", "test"), ("south", "test")}
 
 
 def test_a_wording_that_the_context_does_not_hold_is_named(

@@ -97,12 +97,14 @@ def test_wordings_compute_their_views_alone_and_change_no_other_result(project: 
 def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) -> None:
     without, worded = planned(interventions=INTERVENTIONS), planned(interventions=INTERVENTIONS, wordings=5)
     assert without.files.analysed == []
-    assert without.reads("tiny") == without.stored == without.methods.reads == without.tokenized("tiny")
+    assert without.reads("tiny") == without.methods.reads == without.tokenized("tiny")
     assert without.templates() == templates_digest(["lat_template", "no", "plain", "yes"], "response")
     assert worded.reading == without.reading and worded.tokenized("tiny") == without.tokenized("tiny")
     assert worded.templates() != without.templates()
     read = worded.reads("tiny")["test"]
     assert len(read) == 4 + 15 and read["yes_5"] == read["yes"] and read["lat_template_1"] == read["lat_template"]
+    assert len(worded.stored("north", "train")) == len(worded.stored("south", "test")) == 4 + 15
+    assert worded.stored("south", "train") == without.stored("south", "train") == without.methods.reads["train"]
     assert [str(file) for file in worded.files.analysed] == [
         f"results/run/wordings/tiny/{name}.csv" for name in ("wordings", "wording_variance")
     ]

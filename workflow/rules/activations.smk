@@ -92,6 +92,7 @@ rule tokenize:
         train_views=lambda wildcards: list(plan.tokenized(wildcards.model)["train"]),
         test_views=lambda wildcards: list(plan.tokenized(wildcards.model)["test"]),
         wordings=plan.config.wordings,
+        worded=plan.selection.learning_pairs if plan.config.wordings else [],
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
@@ -101,7 +102,7 @@ rule tokenize:
         ],
         code=plan.code("genies.stages.tokenize"),
     shell:
-        further(train="input.train", test="input.test")
+        further(train="input.train", test="input.test", worded="params.worded")
         + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
         "--train-views {resources.train_reads} --test-views {resources.test_reads} "
         "--wordings={params.wordings:q} {params.reading:q} "
