@@ -263,8 +263,9 @@ class Config(_Read):  # type: ignore[misc]
     )
     permutations: Annotated[int, Whole(0, MOST_PERMUTATIONS)] = Field(
         0,
-        description="How often each probe is fitted again with training pairs turned round at random, for `nulls.csv`: "
-        f"which accuracies it would reach if labels said nothing. 199 is usual, {FEWEST_PERMUTATIONS} are the fewest "
+        description="How often each probe is fitted again with labels of training pairs flipped at random, for "
+        f"`nulls.csv`: which accuracies it would reach if labels said nothing. 199 is usual, "
+        f"{FEWEST_PERMUTATIONS} are the fewest "
         f"that have a middle 95 %, {MOST_PERMUTATIONS:,} the most; 0 leaves it out.",
         json_schema_extra={"not": {"minimum": 1, "maximum": FEWEST_PERMUTATIONS - 1}},
     )

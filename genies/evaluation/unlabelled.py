@@ -43,7 +43,7 @@ FEWEST_LINE = 3
 
 
 def advantage(probability: np.ndarray) -> np.ndarray:
-    """Probability of the first response minus ½, float64 (n,); that of a pair turned round is exactly the opposite."""
+    """Probability of the first response minus ½, float64 (n,); exactly the opposite where they are exchanged."""
     confidence = np.maximum(probability, 1 - probability)
     return np.asarray(np.sign(probability - 0.5) * (confidence - 0.5))
 

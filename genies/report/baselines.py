@@ -62,10 +62,10 @@ def beyond_null(nulls: pl.DataFrame) -> str | None:
     place = f"{widest['source']} → {widest['target']} ({widest['intervention']})"
     times = nulls.select(pl.max("repeats")).item()
     return (
-        f"Fitted on pairs that were turned round at random ({times} times, by one solver for all probes), directions "
-        f"still reach {middle} in the middle 95 % on a typical shift, and {span(widest['low'], widest['high'])} on "
-        f"{place}: an accuracy within that range can be had without labels. The probe's own accuracy is above it in "
-        f"{counted(len(above), 'cell')} of {len(nulls)}, each judged alone."
+        f"Fitted on pairs whose labels were flipped at random ({times} times, by one solver for all probes), "
+        f"directions still reach {middle} in the middle 95 % on a typical shift, and "
+        f"{span(widest['low'], widest['high'])} on {place}: an accuracy within that range can be had without labels. "
+        f"The probe's own accuracy is above it in {counted(len(above), 'cell')} of {len(nulls)}, each judged alone."
     )
 
 

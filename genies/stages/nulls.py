@@ -32,7 +32,7 @@ def write_nulls(
     cache: Path = Path("cache"),
     output: Path,
 ) -> None:
-    """Repeat the fits of probes with training pairs turned round; see ``genies.interventions.steps.permutations``.
+    """Repeat the fits of probes with flipped labels; see ``genies.interventions.steps.permutations``.
 
     Args:
         *pairs: ``SOURCE:TARGET`` of what is tested on what.

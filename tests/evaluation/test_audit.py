@@ -24,7 +24,7 @@ def evaluation(probability: np.ndarray) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def planted():
-    """Four methods, right on 85 % of the true labels and surer where they are right; 5 % of labels are turned round."""
+    """Four methods, right on 85 % of the true labels and surer where they are right; 5 % of labels are flipped."""
     rng = np.random.default_rng(3)
     turned = rng.permutation(PAIRS) < 30
     frames = []

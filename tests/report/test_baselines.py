@@ -103,8 +103,8 @@ def test_the_finding_on_labels_says_how_far_probes_come_without_them():
         {**place, "target": "easy", "low": 0.4, "median": 0.5, "high": 0.6, "accuracy": 0.41, "solver_accuracy": 0.95},
     ]
     assert beyond_null(NULLS.frame(rows)) == (
-        "Fitted on pairs that were turned round at random (199 times, by one solver for all probes), directions still "
-        "reach 0.400 to 0.600 in the middle 95 % on a typical shift, and 0.100 to 0.900 on easy → hard (mms): an "
+        "Fitted on pairs whose labels were flipped at random (199 times, by one solver for all probes), directions "
+        "still reach 0.400 to 0.600 in the middle 95 % on a typical shift, and 0.100 to 0.900 on easy → hard (mms): an "
         "accuracy within that range can be had without labels. The probe's own accuracy is above it in 1 cell of 3, "
         "each judged alone."
     )

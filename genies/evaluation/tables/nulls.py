@@ -29,8 +29,8 @@ TABLE = Table(
     rows=Rows(PLACE, ("repeats", "low", "median", "high", "p", "p_adjusted", "accuracy")),
 )
 """Columns of ``nulls.csv``: a row per probe and shift. ``low`` to ``high`` holds 95 % of the accuracies of ``repeats``
-fits on training pairs that were turned round at random, ``median`` lies in their middle. These fits, and
-``solver_accuracy``, which is that on the pairs as they are, come from one solver for all probes (differences of
+fits on training pairs whose labels were flipped at random, ``median`` lies in their middle. These fits, and
+``solver_accuracy``, which is that on the labels as they are, come from one solver for all probes (differences of
 means); ``p`` compares the two, and ``p_adjusted`` corrects for the probes on the shift (Holm). ``accuracy`` is the
 probe's own."""
 

@@ -1,4 +1,4 @@
-"""What a probe would score if labels said nothing: its fit repeated with training pairs turned round at random.
+"""What a probe would score if labels said nothing: its fit repeated with labels flipped at random.
 
 Each repeat turns the training pairs of every prompt cluster round with probability ½, chooses sites and directions
 anew, and is tested on the true labels of the targets. A null of this kind is wide: any direction may score far from ½
@@ -31,7 +31,7 @@ class Nulls:
 
     Attributes:
         accuracy: with the true labels of training pairs.
-        repeats: with pairs turned round, float64 (B,), sorted.
+        repeats: with flipped labels, float64 (B,), sorted.
     """
 
     accuracy: float
