@@ -78,27 +78,27 @@ def tokenize_splits(
     """
     given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
+    inputs = {"model": model, **data_roles([*train, *test])}
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
     described = read_model(model)
     tokenizer = _pinned_tokenizer(described)
     entries: list[dict[str, Any]] = []
-    per_split: dict[str, dict[str, Any]] = {name: {} for name in PER_SPLIT}
+    per_split: dict[str, dict[str, Any]] = {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
         views = (reads if shown.distribution in splits_of(worded)[shown.split] else given)[shown.split]
         digests = _tokenize(described, shown, views, further, cache)
         entries += _named(shown, digests)
-        counts = _per_split(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"])
-        for name, value in counts.items():
-            per_split[name][f"{shown.distribution}/{shown.split}"] = value
+        plain = read_tokens(tokens_path(cache, digests["plain"]))
+        per_split[f"{shown.distribution}/{shown.split}"] = _per_split(shown, plain, described["name"])
     tokenized = {
-        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles([*train, *test])}),
+        MADE_OF: made_of(code_digest(__name__), inputs),
         "model": described["name"],
         "templates": templates_digest([*reading.views, *further], reading.framing),
         "reading": asdict(reading),
         "tokens": entries,
-        **per_split,
+        **{name: {place: of_split[name] for place, of_split in per_split.items()} for name in PER_SPLIT},
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, reads, extraction, cache)
