@@ -43,6 +43,12 @@ def stores(project: Project) -> dict[str, set[str]]:
     return found
 
 
+def splits(project: Project, view: str) -> set[tuple[str, str]]:
+    """Distribution and split of all that the run stores under a view."""
+    manifest = json.loads((project.folder / "results/mini/activations/tiny-llama/0.json").read_text())
+    return {(entry["distribution"], entry["split"]) for entry in manifest["stores"] if entry["view"] == view}
+
+
 def test_wordings_compute_their_views_alone_and_change_no_other_result(project: Project) -> None:
     results, fits = project.folder / "results/mini", project.folder / "cache/interventions"
     ccs = {"epochs": 20, "restarts": 2, "seeds": 3}
@@ -92,6 +98,28 @@ def test_wordings_compute_their_views_alone_and_change_no_other_result(project: 
     page = (results / "report.html").read_text()
     assert "figure-wordings-1" in page and "The wording of a question?" in page
     assert project.jobs() == {}
+
+
+def test_wordings_read_what_is_tested_under_them_alone_and_what_a_later_shift_adds(project: Project) -> None:
+    project.config |= {"interventions": ["mms", "lat_stim_2"], "wordings": 1, "few_labels": {"counts": [1]}}
+    worded = {("north", "train"), ("north", "test"), ("south", "test")}
+    assert project.jobs()["wordings"] == 1
+    assert splits(project, "lat_template") == {*worded, ("south", "train")}
+    assert splits(project, "lat_template_1") == worded
+
+    project.shifts.append({"source": "south", "target": "west"})
+    jobs = project.jobs()
+    assert {name: jobs[name] for name in ("tokenize", "extract", "wordings")} == {
+        "tokenize": 1, "extract": 1, "wordings": 1,
+    }  # fmt: skip
+    assert splits(project, "lat_template_1") == {*worded, ("south", "train"), ("west", "test")}
+    table = pl.read_csv(project.folder / "results/mini/wordings.csv")
+    assert {*table.filter(wording=1).select("source", "target").iter_rows()} == {
+        ("north", "north"), ("north", "south"), ("south", "south"), ("south", "west"),
+    }  # fmt: skip
+    project.config["run"] = "again"
+    assert project.jobs()["wordings"] == 1
+    assert table.equals(pl.read_csv(project.folder / "results/again/wordings.csv"))
 
 
 def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) -> None:
