@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackkn
 from genies.evaluation.metrics import CHANCE, checked_probability
 from genies.evaluation.prediction import REGRESSION, Predicted, predicting
 from genies.evaluation.prediction_worth import TOO_FEW, alarm_rates, chosen, smallest_batch
-from genies.evaluation.related import APART, SHARED, Names, Shift, between, one_name
+from genies.evaluation.related import APART, SHARED, Names, Shift, between, one_name, read_shared
 from genies.evaluation.scored import Scored, scored
 from genies.evaluation.seen import COUNTS
+from genies.evaluation.table import Table, read_csv
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
 
@@ -177,17 +178,15 @@ def load_alarm(
     folder = Path(run)
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)
-    predictor, smallest = _predictor(prediction_errors.TABLE.read(folder).filter(model=model), folder, model)
+    predictor, smallest = _predictor(_read(prediction_errors.TABLE, folder).filter(model=model), folder, model)
     of_predictor, table = (table.filter(model=model, predictor=name) for name in (predictor, REGRESSION))
     methods = tuple(table["intervention"].unique(maintain_order=True))
-    baselines = tuple(surface.TABLE.read(folder).filter(model=model)["intervention"].unique(maintain_order=True))
+    baselines = tuple(_read(surface.TABLE, folder).filter(model=model)["intervention"].unique(maintain_order=True))
     if intervention not in methods:
         raise ConfigError(
             f"{folder / predictions.TABLE.file}: has no rows of {intervention}; choose one of {', '.join(methods)}"
         )
-    own = (pl.col("model") == model) & (pl.col("source") == source) & (pl.col("target") == source)
-    measured = cells.TABLE.read(folder).filter(own).filter(pl.col("intervention").is_in([*methods, *baselines]))
-    on_source: dict[str, float] = dict(measured.select("intervention", "accuracy").iter_rows())
+    on_source = _on_source(folder, model, source, [*methods, *baselines])
     if intervention not in on_source:
         raise ConfigError(
             f"{folder / cells.TABLE.file}: has no row of {intervention} from {source} to itself; choose a source of "
@@ -208,6 +207,20 @@ def load_alarm(
         intervention, _needed(intervention, methods, baselines, on_source), smallest, below,
         rates["false_alarm_rate"], rates["miss_rate"], names is not None, methods, baselines, on_source, panel, made,
     )  # fmt: skip
+
+
+def _read(table: Table, folder: Path) -> pl.DataFrame:
+    """A table that every run writes, if without rows, so that one that is lost is not taken for an empty one."""
+    return read_csv(folder / table.file, table.columns)
+
+
+def _on_source(folder: Path, model: str, source: str, interventions: Sequence[str]) -> dict[str, float]:
+    """Accuracies of fits on their source's own test pairs, by intervention."""
+    own = (pl.col("model") == model) & (pl.col("source") == source) & (pl.col("target") == source)
+    measured = cells.TABLE.read(folder).filter(own).filter(pl.col("intervention").is_in(interventions))
+    if measured["accuracy"].null_count():
+        raise StoreError(f"{folder / cells.TABLE.file}: a row has no accuracy; delete it and run snakemake again")
+    return dict(measured.select("intervention", "accuracy").iter_rows())
 
 
 def _model(table: pl.DataFrame, model: str | None, folder: Path) -> str:
@@ -247,7 +260,7 @@ def _names(folder: Path) -> Names | None:
     """One name for all distributions with the same texts; None where none were compared, as in published results."""
     path = folder / SHARED.file
     if path.is_file():
-        return one_name(SHARED.read(folder))
+        return one_name(read_shared(folder))
     if (folder / COUNTS.file).is_file():
         raise StoreError(f"{path}: file not found, and copies of the source would be learned from; run snakemake again")
     return None

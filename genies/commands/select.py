@@ -11,7 +11,7 @@ import polars as pl
 
 from genies.errors import ConfigError
 from genies.evaluation.choice import choices
-from genies.evaluation.related import SHARED, one_name
+from genies.evaluation.related import SHARED, one_name, read_shared
 from genies.evaluation.table import write_csv
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report.tables import Tables
@@ -41,7 +41,7 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
         raise ConfigError("select: name the folder of a run's results, such as results/published69")
     tables = {folder.resolve(): Tables.of_run(folder, earlier=True) for folder in runs}
     unknown = [str(folder) for folder in tables if not (folder / SHARED.file).is_file()]
-    names = one_name(pl.concat(SHARED.read(folder) for folder in tables))
+    names = one_name(pl.concat(read_shared(folder) for folder in tables))
     found = pl.concat(choices(*_candidates(tables, model), benchmark, names) for model in _models(tables))
     if unknown:
         print(f"{', '.join(unknown)}: texts were not compared, so distributions are known by their names alone")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
+from genies.errors import StoreError
 from genies.evaluation.table import Table
 
 Shift = tuple[str, str, str]
@@ -26,6 +28,18 @@ Names = Mapping[str, str]
 """One name for all of some distributions that count as one, by their own names."""
 APART: Names = MappingProxyType({})
 """Where every name is a distribution of its own, or it is not known which are not."""
+
+
+def read_shared(folder: Path) -> pl.DataFrame:
+    """``shared_texts.csv`` of a run; no rows where it is not there.
+
+    Raises:
+        StoreError: it is damaged. A row without its counts would let copies pass for distributions of their own.
+    """
+    shared = SHARED.read(folder)
+    if sum(shared.null_count().row(0)):
+        raise StoreError(f"{folder / SHARED.file}: a row has an empty field; delete it and run snakemake again")
+    return shared
 
 
 def one_name(shared: pl.DataFrame) -> dict[str, str]:

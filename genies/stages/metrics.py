@@ -17,7 +17,7 @@ from genies.evaluation.capability import CleanCapabilities
 from genies.evaluation.evaluations import Fits
 from genies.evaluation.measurements import Measurements, table_of
 from genies.evaluation.metrics import NULL
-from genies.evaluation.related import APART, SHARED, one_name
+from genies.evaluation.related import APART, one_name, read_shared
 from genies.evaluation.seen import read_seen
 from genies.evaluation.tables.cells import measured_cells
 from genies.evaluation.tables.claims import claim_lines
@@ -90,7 +90,7 @@ def write_tables(
     metrics = generalization_metrics(cells, listed, capability, clean=clean, trained=trained)
     is_surface = pl.col("intervention").is_in([] if set(interventions) <= {*surface, NULL} else list(surface))
     methods, baselines = metrics.filter(~is_surface), metrics.filter(is_surface)
-    names = APART if overlap is None else one_name(SHARED.read(overlap.parent))
+    names = APART if overlap is None else one_name(read_shared(overlap.parent))
     own = {file.parent.name: items(file) for file in own_scores}
     _write(Measurements(
         cells, methods, scores, benchmarks(listed), seed, clean, known, by_intervention(repeats), analyses,

@@ -18,7 +18,8 @@ from genies.evaluation.measurements import Measurements
 from genies.evaluation.related import SHARED
 from genies.evaluation.scored import Scored
 from genies.evaluation.seen import COUNTS
-from genies.evaluation.tables import cells, prediction_alarms, prediction_errors, predictions
+from genies.evaluation.table import Table
+from genies.evaluation.tables import cells, prediction_alarms, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel
 
 NAMES = ("zero_shot", *METHODS)
@@ -45,6 +46,7 @@ def write(folder: Path, follows: float, shifts: int = 16) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_evaluation(path, [frame.with_columns(lacking).select(*PAIR_COLUMNS)], {})
     cells.TABLE.write(cells.TABLE.frame(rows), folder)
+    surface.TABLE.write(surface.TABLE.frame(), folder)
     return folder
 
 
@@ -104,6 +106,32 @@ def test_a_run_that_compared_texts_and_lacks_what_it_found_is_refused(tmp_path: 
         genies.load_alarm(folder, "mms", "s0")
     SHARED.write(SHARED.frame(), folder)
     assert genies.load_alarm(folder, "mms", "s0").texts_compared
+
+
+@pytest.mark.parametrize("table", [prediction_errors.TABLE, surface.TABLE, cells.TABLE])
+def test_a_lost_table_is_not_taken_for_an_empty_one(table: Table, tmp_path: Path) -> None:
+    folder = write(tmp_path, 1.0)
+    (folder / table.file).unlink()
+    with pytest.raises(StoreError, match=rf"{table.file}: file not found; run snakemake again"):
+        genies.load_alarm(folder, "mms", "s0")
+
+
+@pytest.mark.parametrize("column", ["examples", "shared", "first"])
+def test_a_copy_without_its_counts_is_not_passed_over(column: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, 1.0)
+    row = {"first": "s0", "second": "s1", "examples": 60, "shared": 60}
+    SHARED.write(SHARED.frame([row | {column: None}]), folder)
+    with pytest.raises(StoreError, match=r"shared_texts\.csv: a row has an empty field; delete it and run snakemake"):
+        genies.load_alarm(folder, "mms", "s0")
+
+
+def test_a_source_without_an_accuracy_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, 1.0)
+    own = (pl.col("intervention") == "mms") & (pl.col("source") == "s0") & (pl.col("target") == "s0")
+    given = cells.TABLE.read(folder)
+    cells.TABLE.write(given.with_columns(pl.when(~own).then("accuracy")), folder)
+    with pytest.raises(StoreError, match=r"cells\.csv: a row has no accuracy; delete it and run snakemake again"):
+        genies.load_alarm(folder, "mms", "s0")
 
 
 def test_which_response_comes_first_plays_no_part(run: Path) -> None:
