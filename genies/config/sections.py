@@ -264,9 +264,9 @@ class Config(_Read):  # type: ignore[misc]
     permutations: Annotated[int, Whole(0, MOST_PERMUTATIONS)] = Field(
         0,
         description="How often each probe is fitted again with labels of training pairs flipped at random, for "
-        f"`nulls.csv`: which accuracies it would reach if labels said nothing. 199 is usual, "
-        f"{FEWEST_PERMUTATIONS} are the fewest "
-        f"that have a middle 95 %, {MOST_PERMUTATIONS:,} the most; 0 leaves it out.",
+        "`nulls.csv`: which accuracies it would reach if labels said nothing. 199 is usual, "
+        f"{FEWEST_PERMUTATIONS} are the fewest that have a middle 95 %, "
+        f"{MOST_PERMUTATIONS:,} the most; 0 leaves it out.",
         json_schema_extra={"not": {"minimum": 1, "maximum": FEWEST_PERMUTATIONS - 1}},
     )
     learning_curves: LearningCurves | None = Field(

@@ -82,12 +82,12 @@ def tokenize_splits(
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
-    described = read_model(model)
-    tokenizer = _pinned_tokenizer(described)
+    with_wordings = splits_of(worded)
+    described, tokenizer = _pinned(model)
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
-        views = (reads if shown.distribution in splits_of(worded)[shown.split] else given)[shown.split]
+        views = (reads if shown.distribution in with_wordings[shown.split] else given)[shown.split]
         digests = _tokenize(described, shown, views, further, cache)
         entries += _named(shown, digests)
         plain = read_tokens(tokens_path(cache, digests["plain"]))
@@ -137,14 +137,15 @@ def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
     return dict(zip(PER_SPLIT, values, strict=True))
 
 
-def _pinned_tokenizer(described: Mapping[str, Any]) -> PreTrainedTokenizerBase:
-    """The tokenizer that a model's manifest pins."""
+def _pinned(model: Path) -> tuple[dict[str, Any], PreTrainedTokenizerBase]:
+    """A model's manifest, and the tokenizer that it pins."""
+    described = read_model(model)
     names = [file.name for file in tokenizer_files(Path(described["path"]))]
     files = PinnedFiles(Path(described["path"]), {name: described["files"].get(name, "") for name in names})
     files.check()
     tokenizer = load_tokenizer(Path(described["path"]))
     files.check()
-    return tokenizer
+    return described, tokenizer
 
 
 def _check_room(model: Mapping[str, Any], shown: ShownSplit, digests: Mapping[str, str], cache: Path) -> None:

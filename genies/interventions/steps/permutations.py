@@ -1,10 +1,10 @@
 """What a probe would score if labels said nothing: its fit repeated with labels flipped at random.
 
-Each repeat turns the training pairs of every prompt cluster round with probability ½, chooses sites and directions
+Each repeat flips the labels of every prompt cluster's training pairs with probability ½, chooses sites and directions
 anew, and is tested on the true labels of the targets. A null of this kind is wide: any direction may score far from ½
-on a shift whose pairs differ alike, and differences that are large in training pairs stay large when these are turned
-round. Source: Ojala and Garriga, Journal of Machine Learning Research 11, 2010; p-values after
-Phipson and Smyth, Statistical Applications in Genetics and Molecular Biology 9, 2010.
+on a shift whose pairs differ alike, and differences that are large in training pairs stay large when their labels are
+flipped. Source: Ojala and Garriga, Journal of Machine Learning Research 11, 2010; p-values after Phipson and Smyth,
+Statistical Applications in Genetics and Molecular Biology 9, 2010.
 
 For cost, all repeats of all probes use one solver, in place of each probe's own: sites are compared by the accuracy of
 differences of means in five folds, and the direction of a site is the difference of means. With signs s of the pairs'
