@@ -194,12 +194,11 @@ def _extract(plan: Plan, name: str) -> None:
             cache=cache, output=model,
         )  # fmt: skip
     reads = {f"{split}_views": to_flags(of_split) for split, of_split in plan.reads(name).items()}
-    asked = {f"{split}_views": to_flags(of_split) for split, of_split in plan.tokenized(name).items()}
+    asked = plan.tokenized(name)
     train, test = plan.data.train(plan.trained_on(name)), plan.data.test(plan.selection.tested)
     tokenize_splits(
-        model=model, train=train, test=test, **asked, wordings=plan.config.wordings,
-        worded=plan.selection.learning_pairs, reading=plan.reading, extraction=plan.config.extraction, cache=cache,
-        output=tokens,
+        model=model, train=train, test=test, train_views=to_flags(asked["train"]), test_views=to_flags(asked["test"]),
+        reading=plan.reading, extraction=plan.config.extraction, cache=cache, output=tokens,
     )  # fmt: skip
     for batch, output in zip(plan.jobs.batches, files.activations(name), strict=True):
         extract_distributions(
