@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from genies.errors import ConfigError, DataError, StoreError
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.jackknife import FEWEST_SHIFTS, Direct, Jackknife, Jackknives, Observed
 from genies.evaluation.metrics import CHANCE, checked_probability
-from genies.evaluation.prediction import REGRESSION, Predicted, predicting
+from genies.evaluation.prediction import PREDICTORS, REGRESSION, Predicted, predicting
 from genies.evaluation.prediction_worth import TOO_FEW, alarm_rates, chosen, smallest_batch
 from genies.evaluation.related import APART, SHARED, Names, Shift, between, one_name, read_shared
 from genies.evaluation.scored import Scored, scored
@@ -60,7 +61,8 @@ class Foreseen:
         ends = f"from {self.low:.3f} to {self.high:.3f}"
         if self.sources < FEWEST_SHIFTS:
             ends += (
-                f", sure in {self.sources} of {self.sources + 1} cases at best: {self.sources} sources to learn from"
+                f", sure in {self.sources} of {self.sources + 1} cases at best: "
+                f"{self.sources} source{'' if self.sources == 1 else 's'} to learn from"
             )
         else:
             ends = f"90 % {ends}"
@@ -173,8 +175,8 @@ def load_alarm(
         StoreError: a table or an evaluation is missing or damaged, also ``shared_texts.csv`` of a run that has compared
             texts.
     """
-    if not 0 < below <= 1:
-        raise ConfigError(f"below: {below:g} is no accuracy to fall below; give one above 0 and up to 1")
+    if isinstance(below, bool) or not isinstance(below, Real) or not 0 < below <= 1:
+        raise ConfigError(f"below: {below} is no accuracy to fall below; give one above 0 and up to 1")
     folder = Path(run)
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)
@@ -242,6 +244,9 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
     predictor = chosen(of_all)
     of_all = [row for row in of_all if row["predictor"] == predictor]
     smallest = smallest_batch(of_all)
+    file = folder / prediction_errors.TABLE.file
+    if predictor is not None and predictor not in PREDICTORS:
+        raise StoreError(f"{file}: {predictor} is no predictor; delete the file and run snakemake again")
     if predictor is not None and smallest is not None:
         return predictor, smallest
     on_all: Mapping[str, Any] = next((row for row in of_all if row["pairs"] is None), {"verdict": TOO_FEW})
@@ -252,7 +257,6 @@ def _predictor(errors: pl.DataFrame, folder: Path, model: str) -> tuple[str, int
             f"{predictor}, {on_all['verdict']}: mean error {on_all['error']:.3f}, of the method's mean "
             f"{on_all['error_of_mean']:.3f}, of the source accuracy {on_all['error_of_source']:.3f})"
         )
-    file = folder / prediction_errors.TABLE.file
     raise ConfigError(f"{file}: no alarm is offered for {model}: {why}; label some pairs of the texts instead")
 
 

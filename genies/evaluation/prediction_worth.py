@@ -67,17 +67,23 @@ def errors(predicted: Predicted, shifts: Sequence[Shift], names: Names = APART) 
 
 
 def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The predictor to rely on: that of the smallest error, first among those that beat both trivial ones.
+    """The predictor to rely on: that of the largest lead over the method's mean, first among those that beat both.
 
-    One whose shifts are too few for a verdict comes last.
+    Not every predictor has an interval for every cell, so errors are compared with the mean's on the same cells, and
+    not with one another's on others. One whose shifts are too few for a verdict comes last.
 
     Args:
         rows: of ``tables.prediction_errors.TABLE``, of a model and all of its methods; None where there is none.
     """
     on_all = [row for row in rows if row["pairs"] is None]
     order = {BEATS_BOTH: 0, TOO_FEW: 2}
-    best = sorted(on_all, key=lambda r: (order.get(r["verdict"], 1), r["error"] is None, r["error"] or 0))
+    best = sorted(on_all, key=lambda row: (order.get(row["verdict"], 1), -lead(row)))
     return best[0]["predictor"] if best else None
+
+
+def lead(row: Mapping[str, Any]) -> float:
+    """By how much the method's mean is further off than the predictions, on the same cells; −inf where none has any."""
+    return -np.inf if row["lead_over_mean"] is None else row["lead_over_mean"]
 
 
 def smallest_batch(rows: Sequence[Mapping[str, Any]]) -> int | None:

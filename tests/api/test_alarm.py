@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -78,6 +79,7 @@ def test_an_interval_from_few_sources_says_what_is_sure(run: Path) -> None:
     assert found.sources == 15 and "(90 % from 0." in str(found)
     few = str(replace(found, sources=6))
     assert "sure in 6 of 7 cases at best: 6 sources to learn from)" in few and "90 %" not in few
+    assert "sure in 1 of 2 cases at best: 1 source to learn from)" in str(replace(found, sources=1))
 
 
 def test_a_copy_of_the_source_under_another_name_is_not_learned_from(tmp_path: Path) -> None:
@@ -169,8 +171,16 @@ def test_where_the_source_says_nothing_there_is_no_prediction_and_no_alarm(run: 
     assert not np.isnan(replace(by_line, _panel=alarm._panel).foresee(verdicts(0.5)).high)
 
 
-@pytest.mark.parametrize("below", [60, 1.01, 0, -0.5, float("nan")])
-def test_a_limit_that_is_no_accuracy_is_refused(run: Path, below: float) -> None:
+def test_a_predictor_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, 1.0)
+    errors = prediction_errors.TABLE.read(tmp_path).with_columns(pl.lit("oracle").alias("predictor"))
+    prediction_errors.TABLE.write(errors, tmp_path)
+    with pytest.raises(StoreError, match=r"prediction_errors\.csv: oracle is no predictor; delete the file and run"):
+        genies.load_alarm(tmp_path, "mms", "s0")
+
+
+@pytest.mark.parametrize("below", [60, 1.01, 0, -0.5, float("nan"), True, "0.5", None])
+def test_a_limit_that_is_no_accuracy_is_refused(run: Path, below: Any) -> None:
     with pytest.raises(ConfigError, match="below: .* is no accuracy to fall below; give one above 0 and up to 1"):
         genies.load_alarm(run, "mms", "s0", below=below)
     assert genies.load_alarm(run, "mms", "s0", below=1).below == 1

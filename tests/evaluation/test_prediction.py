@@ -196,12 +196,12 @@ def test_a_quantity_that_is_a_prediction_itself_has_the_conformal_interval() -> 
     assert made.predict(np.full((1, len(QUANTITIES)), 1.3)) == [1.0]
 
 
-def test_of_several_predictors_one_that_beats_both_is_chosen_before_one_of_a_smaller_error() -> None:
+def test_of_several_predictors_one_that_beats_both_is_chosen_before_one_of_a_larger_lead() -> None:
     rows = [
-        {"pairs": None, "predictor": name, "verdict": verdict, "error": error}
-        for name, verdict, error in (("a", BEATS_NEITHER, 0.1), ("b", BEATS_BOTH, 0.3), ("c", BEATS_BOTH, 0.2))
+        {"pairs": None, "predictor": name, "verdict": verdict, "lead_over_mean": lead}
+        for name, verdict, lead in (("a", BEATS_NEITHER, 0.3), ("b", BEATS_BOTH, 0.1), ("c", BEATS_BOTH, 0.2))
     ]
-    few = {"pairs": None, "predictor": "few", "verdict": TOO_FEW, "error": 0.01}
+    few = {"pairs": None, "predictor": "few", "verdict": TOO_FEW, "lead_over_mean": 0.4}
     assert chosen([few, rows[0]]) == "a" and chosen([few]) == "few"
     assert chosen(rows) == "c" and chosen(rows[:2]) == "b" and chosen(rows[:1]) == "a" and chosen([]) is None
 

@@ -68,7 +68,7 @@ def test_too_few_shifts_are_said_to_be_too_few() -> None:
 
 
 def test_the_summary_at_the_top_names_the_way_of_the_section_below_or_says_nothing() -> None:
-    few = {**PREDICTION_ERROR, "predictor": "agreement_line", "error": 0.01, "verdict": "too few shifts"}
+    few = {**PREDICTION_ERROR, "predictor": "agreement_line", "lead_over_mean": 0.19, "verdict": "too few shifts"}
     of_batch = {**few, "pairs": 50, "verdict": "beats both"}
     neither = {**PREDICTION_ERROR, "verdict": "beats neither"}
     alarms = ALARMS.frame()
@@ -90,13 +90,15 @@ def test_among_which_ways_the_chosen_one_is_the_best_is_stated() -> None:
         "shifts": 0,
         "cells": 0,
         "error": None,
+        "lead_over_mean": None,
         "verdict": "too few shifts",
     }
-    other_batch = {**line, "pairs": 50, "error": 0.01}
-    assert "unlabelled quantities, the best of 2 ways; the" in said(PREDICTION_ERROR, {**line, "error": 0.2}, nothing)
+    other_batch = {**line, "pairs": 50, "lead_over_mean": 0.19}
+    no_lead = {**line, "lead_over_mean": 0.0}
+    assert "unlabelled quantities, the best of 2 ways; the" in said(PREDICTION_ERROR, no_lead, nothing)
     assert "unlabelled quantities; the method's mean" in said(PREDICTION_ERROR, nothing)
-    smaller = {**line, "error": 0.05, "verdict": "beats the mean alone"}
-    for errors in ([smaller, PREDICTION_ERROR, other_batch], [PREDICTION_ERROR, smaller]):
+    larger = {**line, "lead_over_mean": 0.15, "verdict": "beats the mean alone"}
+    for errors in ([larger, PREDICTION_ERROR, other_batch], [PREDICTION_ERROR, larger]):
         text = said(*errors)
         assert "unlabelled quantities, of 2 ways the best that is better than both trivial predictors; the" in text
 
