@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from genies.errors import ConfigError
+
 
 def targets_of(pairs: Sequence[str], sources: Iterable[str] = (), targets: Iterable[str] = ()) -> dict[str, list[str]]:
     """Targets by source.
@@ -12,11 +14,16 @@ def targets_of(pairs: Sequence[str], sources: Iterable[str] = (), targets: Itera
         pairs: ``SOURCE:TARGET`` each.
         sources: those that have all of ``targets`` where no pair is given.
         targets: see ``sources``.
+
+    Raises:
+        ConfigError: a pair lacks its source or its target.
     """
     if not pairs:
         return {source: list(targets) for source in sources}
     found: dict[str, list[str]] = {}
     for pair in pairs:
         source, _, target = pair.partition(":")
+        if not source or not target:
+            raise ConfigError(f"{pair}: no SOURCE:TARGET; give the names of two distributions with a colon between them")
         found.setdefault(source, []).append(target)
     return found
