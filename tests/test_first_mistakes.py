@@ -354,6 +354,6 @@ def test_results_on_another_base_of_an_adapter_are_not_those_of_the_configuratio
 @pytest.mark.parametrize("pair", ["north", "north:", ":south", "north/south"])
 def test_a_pair_of_one_distribution_is_refused(folder: Path, pair: str, capfd: pytest.CaptureFixture[str]) -> None:
     files = ["--train", "data/north/train.json", "--test", "data/south/test.json"]
-    assert main(["overlap", pair, *files, "--output=found"]) == 1
+    assert main(["overlap", pair, *files, "--output=found"]) == 2
     assert f"{pair}: no SOURCE:TARGET; give the names of two distributions" in capfd.readouterr().err
     assert not Path("found").exists()

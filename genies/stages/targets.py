@@ -24,6 +24,6 @@ def targets_of(pairs: Sequence[str], sources: Iterable[str] = (), targets: Itera
     for pair in pairs:
         source, _, target = pair.partition(":")
         if not source or not target:
-            raise ConfigError(f"{pair}: no SOURCE:TARGET; give the names of two distributions with a colon between them")
+            raise ConfigError(f"{pair}: no SOURCE:TARGET; give the names of two distributions, a colon between")
         found.setdefault(source, []).append(target)
     return found
