@@ -82,12 +82,14 @@ class Run:
         plan = self.plan(*entries)
         views = {f"{split}_views": to_flags(reads) for split, reads in plan.methods.reads.items()}
         stored = {f"{split}_views": to_flags(reads) for split, reads in plan.reads("tiny").items()}
+        worded = plan.worded("tiny")
         model, tokens = (plan.files.results / name / "tiny.json" for name in ("models", "tokens"))
         write_json(model, describe_model("tiny", None, plan.files.cache / "sha256.json"))
         train, test = plan.data.train(plan.selection.trained_on), plan.data.test(plan.selection.tested)
         tokenize_splits(
             model=model, train=train, test=test, **views, wordings=plan.config.wordings,
-            worded=plan.selection.learning_pairs, reading=plan.reading, extraction=options, output=tokens,
+            worded_train=worded["train"], worded_test=worded["test"], reading=plan.reading, extraction=options,
+            output=tokens,
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patched:
             remember = lambda *arguments: made.append(Extractor(*arguments)) or made[-1]  # noqa: E731

@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-from genies.data.options import Split
 from genies.errors import DataError
 
 MAX_FILE_BYTES = 2**20
@@ -230,9 +229,3 @@ def _load(path: Path) -> Any:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def splits_of(pairs: Iterable[str]) -> dict[Split, set[str]]:
-    """Distributions by the split that is read of them, where the targets of ``SOURCE:TARGET`` are tested on."""
-    ends = [pair.partition(":") for pair in pairs]
-    return {"train": {source for source, _, _ in ends}, "test": {target for _, _, target in ends}}

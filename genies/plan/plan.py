@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genies.config.sections import Config
 from genies.data.options import Reading, Split
-from genies.data.shifts import Shift, list_file, read_shifts, splits_of
+from genies.data.shifts import Shift, list_file, read_shifts
 from genies.data.views import templates_digest
 from genies.data.wordings import reworded
 from genies.digests import code_digest
@@ -113,7 +113,7 @@ class Plan:
 
     def stored(self, distribution: str, split: Split) -> dict[str, Reads]:
         """What is stored of a split for the interventions of the run together, by view, wordings included."""
-        worded = distribution in splits_of(self.selection.learning_pairs)[split]
+        worded = distribution in self.selection.worded[split]
         return reworded(self.methods.reads[split], self.config.wordings if worded else 0)
 
     def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
@@ -126,6 +126,13 @@ class Plan:
             return self.methods.reads
         # No training split of a reference is read.
         return {"train": dict.fromkeys(self.reading.views, SCORES), "test": {SCORED_VIEW: SCORES}}
+
+    def worded(self, model: str) -> dict[Split, list[str]]:
+        """Distributions whose splits are tokenized for a model under further wordings; none of a reference."""
+        if not self.config.wordings or model in self.models.references:
+            return {"train": [], "test": []}
+        read = set(self.trained_on(model))
+        return {**self.selection.worded, "train": [name for name in self.selection.worded["train"] if name in read]}
 
     def trained_on(self, model: str) -> list[str]:
         """Distributions whose training split is tokenized for a model."""

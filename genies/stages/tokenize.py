@@ -12,14 +12,13 @@ import numpy as np
 
 from genies.costs.extraction import check_disk
 from genies.data.options import Reading, Split
-from genies.data.shifts import splits_of
 from genies.data.views import VIEWS, templates_digest
-from genies.data.wordings import reworded
+from genies.data.wordings import MOST, reworded
 from genies.digests import code_digest
 from genies.engine.options import Extraction
 from genies.engine.reads import Reads, from_flags
 from genies.engine.tokens import Tokens, empty_examples, indistinct_examples
-from genies.errors import DataError
+from genies.errors import ConfigError, DataError
 from genies.files import write_json
 from genies.making import MADE_OF, data_roles, made_of
 from genies.models.describe import read_model
@@ -45,7 +44,8 @@ def tokenize_splits(
     train_views: Sequence[str] = (),
     test_views: Sequence[str] = (),
     wordings: int = 0,
-    worded: Sequence[str] = (),
+    worded_train: Sequence[str] = (),
+    worded_test: Sequence[str] = (),
     reading: Reading = Reading(),
     extraction: Extraction = Extraction(),
     cache: Path = Path("cache"),
@@ -62,8 +62,8 @@ def tokenize_splits(
         test_views: likewise of test splits.
         wordings: under how many further wordings of those views probes are fitted and tested. They decide neither
             which examples are left out nor what is shortened.
-        worded: ``SOURCE:TARGET`` of what is tested on what under them: training splits of these sources and test splits
-            of these targets are tokenized under them, too.
+        worded_train: distributions whose training splits are tokenized under them, too.
+        worded_test: likewise test splits.
         reading: how the texts are read.
         extraction: what will be stored of each text; if the disk is too small for it, that is said at once.
         cache: the cache folder; the tokens lie in ``tokens``.
@@ -74,6 +74,7 @@ def tokenize_splits(
             tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
 
     Raises:
+        ConfigError: there are fewer wordings, or a split is to be tokenized under them that is not among those given.
         DataError: among others, the model's context holds a text under its views, and not under a further wording.
     """
     given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
@@ -82,7 +83,8 @@ def tokenize_splits(
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
-    with_wordings = splits_of(worded)
+    with_wordings: dict[Split, Sequence[str]] = {"train": worded_train, "test": worded_test}
+    _check_worded(with_wordings, files, wordings)
     described, tokenizer = _pinned(model)
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {}
@@ -102,6 +104,17 @@ def tokenize_splits(
     }
     write_json(output, tokenized)
     check_disk(described, tokenized, reads, extraction, cache)
+
+
+def _check_worded(worded: Mapping[Split, Sequence[str]], files: Sequence[tuple[Split, Path]], wordings: int) -> None:
+    """Raise ConfigError where there are fewer wordings, or none of ``files`` is a split to read under them."""
+    if not 0 <= wordings <= MOST:
+        raise ConfigError(f"--wordings={wordings}: give 0 to {MOST}")
+    read = {(split, file.parent.name) for split, file in files}
+    for split, names in worded.items():
+        if unknown := [name for name in names if (split, name) not in read]:
+            name = unknown[0]
+            raise ConfigError(f"--worded-{split}={name}: is not read; give --{split} {name}/{split}.json, too")
 
 
 def _tokenize(

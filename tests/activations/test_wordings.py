@@ -13,7 +13,7 @@ from staged import StagedRuns
 
 from genies.data.views import VIEWS, View
 from genies.data.wordings import MOST
-from genies.errors import DataError
+from genies.errors import ConfigError, DataError
 from genies.files import write_json
 from genies.interventions.ccs import ContrastConsistentSearch
 from genies.interventions.lat_stim_2 import LatStim2
@@ -39,10 +39,8 @@ def _described(folder: Path, name: str, context: int) -> Path:
 
 def _manifest(model: Path, file: Path, **options: Any) -> dict[str, Any]:
     output = model.with_name("tokens.json")
-    tokenize_splits(
-        model=model, test=[file], test_views=["yes"], worded=["north:cities"], cache=model.parent, output=output,
-        **options,
-    )  # fmt: skip
+    asked = {"worded_test": ["cities"], **options}
+    tokenize_splits(model=model, test=[file], test_views=["yes"], cache=model.parent, output=output, **asked)
     return json.loads(output.read_text())
 
 
@@ -74,13 +72,31 @@ def test_only_what_is_fitted_or_tested_under_wordings_is_tokenized_under_them(tm
     files = {split: [folder / f"{split}.json" for folder in folders] for split in ("train", "test")}
     views, output = {f"{split}_views": ["lat_template"] for split in files}, tmp_path / "tokens.json"
     tokenize_splits(
-        model=_described(tmp_path, "wide", 512), **files, **views, wordings=2, worded=["north:south", "north:north"],
-        cache=tmp_path, output=output,
+        model=_described(tmp_path, "wide", 512), **files, **views, wordings=2, worded_train=["north"],
+        worded_test=["north", "south"], cache=tmp_path, output=output,
     )  # fmt: skip
     entries = json.loads(output.read_text())["tokens"]
     places = [[(e["distribution"], e["split"]) for e in entries if e["view"] == f"lat_template{n}"] for n in ("", "_2")]
     assert {*places[0]} == {(folder.name, split) for folder in folders for split in files}
     assert {*places[1]} == {("north", "train"), ("north", "test"), ("south", "test")}
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"worded_train": ["cities"]}, "--worded-train=cities: is not read; give --train cities/train.json, too"),
+        ({"worded_test": ["cities", "citis"]}, "--worded-test=citis: is not read; give --test citis/test.json, too"),
+        ({"wordings": MOST + 1}, f"--wordings={MOST + 1}: give 0 to {MOST}"),
+        ({"wordings": -1}, f"--wordings=-1: give 0 to {MOST}"),
+    ],
+)
+def test_wordings_of_what_is_not_read_and_too_many_are_refused(
+    tight: tuple[Path, Path, int], asked: dict[str, Any], message: str
+) -> None:
+    model, file, _ = tight
+    with pytest.raises(ConfigError) as refused:
+        _manifest(model, file, **{"wordings": 1, **asked})
+    assert str(refused.value) == message
 
 
 def test_a_wording_that_the_context_does_not_hold_is_named(

@@ -122,6 +122,17 @@ def test_wordings_read_what_is_tested_under_them_alone_and_what_a_later_shift_ad
     assert table.equals(pl.read_csv(project.folder / "results/again/wordings.csv"))
 
 
+def test_another_pair_of_splits_that_are_read_under_wordings_extracts_nothing(project: Project) -> None:
+    project.config |= {"interventions": ["mms", "lat_stim_2"], "wordings": 1, "few_labels": {"counts": [1]}}
+    project.shifts.append({"source": "west", "target": "north"})
+    assert project.jobs()["wordings"] == 1
+    project.shifts.append({"source": "west", "target": "south"})
+    jobs = project.jobs()
+    assert {name: jobs[name] for name in ("tokenize", "extract", "wordings", "few_labels")} == {
+        "tokenize": 0, "extract": 0, "wordings": 1, "few_labels": 1,
+    }  # fmt: skip
+
+
 def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) -> None:
     without, worded = planned(interventions=INTERVENTIONS), planned(interventions=INTERVENTIONS, wordings=5)
     assert without.files.analysed == []

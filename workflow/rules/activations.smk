@@ -92,7 +92,8 @@ rule tokenize:
         train_views=lambda wildcards: list(plan.tokenized(wildcards.model)["train"]),
         test_views=lambda wildcards: list(plan.tokenized(wildcards.model)["test"]),
         wordings=plan.config.wordings,
-        worded=plan.selection.learning_pairs if plan.config.wordings else [],
+        worded_train=lambda wildcards: plan.worded(wildcards.model)["train"],
+        worded_test=lambda wildcards: plan.worded(wildcards.model)["test"],
         templates=plan.templates(),
         reading=flags(plan.reading),
         cache=cache,
@@ -102,7 +103,12 @@ rule tokenize:
         ],
         code=plan.code("genies.stages.tokenize"),
     shell:
-        further(train="input.train", test="input.test", worded="params.worded")
+        further(
+            train="input.train",
+            test="input.test",
+            worded_train="params.worded_train",
+            worded_test="params.worded_test",
+        )
         + "genies --stdin --log={log:q} tokenize --model={input.model:q} "
         "--train-views {resources.train_reads} --test-views {resources.test_reads} "
         "--wordings={params.wordings:q} {params.reading:q} "
