@@ -132,7 +132,7 @@ def _tokenize(plan: Plan, name: str, model: Path, output: Path) -> None:
             test=plan.data.test(plan.selection.tested),
             train_views=to_flags(reads["train"]),
             test_views=to_flags(reads["test"]),
-            wordings=plan.config.wordings,
+            wordings=plan.wordings(name),
             worded_train=plan.worded(name)["train"],
             worded_test=plan.worded(name)["test"],
             reading=plan.reading,

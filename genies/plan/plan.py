@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from genies.config.sections import Config
@@ -113,8 +114,9 @@ class Plan:
 
     def stored(self, distribution: str, split: Split) -> dict[str, Reads]:
         """What is stored of a split for the interventions of the run together, by view, wordings included."""
-        worded = distribution in self.selection.worded[split]
-        return reworded(self.methods.reads[split], self.config.wordings if worded else 0)
+        read = self.methods.reads[split]
+        worded = reworded(read, self.config.wordings)
+        return worded if distribution in self._worded[split] else {view: worded[view] for view in read}
 
     def tokenized(self, model: str) -> dict[Split, dict[str, Reads]]:
         """What a model's texts are tokenized for, likewise.
@@ -127,12 +129,23 @@ class Plan:
         # No training split of a reference is read.
         return {"train": dict.fromkeys(self.reading.views, SCORES), "test": {SCORED_VIEW: SCORES}}
 
+    def wordings(self, model: str) -> int:
+        """Under how many further wordings a model's texts are tokenized; none of a reference."""
+        return 0 if model in self.models.references else self.config.wordings
+
     def worded(self, model: str) -> dict[Split, list[str]]:
-        """Distributions whose splits are tokenized for a model under further wordings; none of a reference."""
-        if not self.config.wordings or model in self.models.references:
+        """Distributions whose splits are tokenized for a model under these, by split."""
+        if not self.wordings(model):
             return {"train": [], "test": []}
         read = set(self.trained_on(model))
-        return {**self.selection.worded, "train": [name for name in self.selection.worded["train"] if name in read]}
+        return {"train": [name for name in self._worded["train"] if name in read], "test": self._worded["test"]}
+
+    @cached_property
+    def _worded(self) -> dict[Split, list[str]]:
+        """Sources, and what probes are tested on. Not pairs: another one of the same ones leaves all as it is."""
+        targets = self.selection.targets
+        tested = {name for source in self.selection.sources for name in targets[source]}
+        return {"train": self.selection.sources, "test": sorted(tested)}
 
     def trained_on(self, model: str) -> list[str]:
         """Distributions whose training split is tokenized for a model."""

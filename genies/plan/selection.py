@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from genies.config.sections import Config
-from genies.data.options import Split
 from genies.data.shifts import Shift
 from genies.plan.methods import Methods
 from genies.plan.roles import Roles
@@ -104,15 +103,6 @@ class Selection:
     def learning_pairs(self) -> list[str]:
         """The same, and every source on itself: what probes are tested on that are fitted on fewer pairs."""
         return pairs_of({source: self.targets[source] for source in self.sources})
-
-    @cached_property
-    def worded(self) -> dict[Split, list[str]]:
-        """Distributions that are read under further wordings, by split: the two ends of these pairs.
-
-        Not the pairs: another pair of the same distributions leaves what is read under wordings as it is.
-        """
-        tested = {name for source in self.sources for name in self.targets[source]}
-        return {"train": self.sources, "test": sorted(tested)}
 
     @property
     def sampled_pairs(self) -> list[str]:

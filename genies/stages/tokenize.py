@@ -74,28 +74,26 @@ def tokenize_splits(
             tokens; and how many texts are ``merged``: the end of the prompt is one token with the response.
 
     Raises:
-        ConfigError: there are fewer wordings, or a split is to be tokenized under them that is not among those given.
+        ConfigError: there are fewer wordings, or they are asked for of no split, or of one that is not given.
         DataError: among others, the model's context holds a text under its views, and not under a further wording.
     """
     given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
-    inputs = {"model": model, **data_roles([*train, *test])}
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
-    with_wordings: dict[Split, Sequence[str]] = {"train": worded_train, "test": worded_test}
-    _check_worded(with_wordings, files, wordings)
+    worded = _checked({"train": worded_train, "test": worded_test}, files, wordings)
     described, tokenizer = _pinned(model)
     entries: list[dict[str, Any]] = []
     per_split: dict[str, dict[str, Any]] = {}
     for shown in shown_splits(tokenizer, described["context"], files, reading, f"{described['name']}: tokenize"):
-        views = (reads if shown.distribution in with_wordings[shown.split] else given)[shown.split]
+        views = (reads if shown.distribution in worded[shown.split] else given)[shown.split]
         digests = _tokenize(described, shown, views, further, cache)
         entries += _named(shown, digests)
         plain = read_tokens(tokens_path(cache, digests["plain"]))
         per_split[f"{shown.distribution}/{shown.split}"] = _per_split(shown, plain, described["name"])
     tokenized = {
-        MADE_OF: made_of(code_digest(__name__), inputs),
+        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles([*train, *test])}),
         "model": described["name"],
         "templates": templates_digest([*reading.views, *further], reading.framing),
         "reading": asdict(reading),
@@ -106,15 +104,24 @@ def tokenize_splits(
     check_disk(described, tokenized, reads, extraction, cache)
 
 
-def _check_worded(worded: Mapping[Split, Sequence[str]], files: Sequence[tuple[Split, Path]], wordings: int) -> None:
-    """Raise ConfigError where there are fewer wordings, or none of ``files`` is a split to read under them."""
+def _checked(
+    worded: dict[Split, Sequence[str]], files: Sequence[tuple[Split, Path]], wordings: int
+) -> dict[Split, Sequence[str]]:
+    """Distributions by the split to read under wordings, as given.
+
+    Raises:
+        ConfigError: there are fewer wordings, or there is no split to read under them, or one that is not in ``files``.
+    """
     if not 0 <= wordings <= MOST:
         raise ConfigError(f"--wordings={wordings}: give 0 to {MOST}")
+    if wordings and not any(worded.values()):
+        raise ConfigError(f"--wordings={wordings}: of no split; name some with --worded-train or --worded-test")
     read = {(split, file.parent.name) for split, file in files}
     for split, names in worded.items():
-        if unknown := [name for name in names if (split, name) not in read]:
-            name = unknown[0]
-            raise ConfigError(f"--worded-{split}={name}: is not read; give --{split} {name}/{split}.json, too")
+        for name in names:
+            if (split, name) not in read:
+                raise ConfigError(f"--worded-{split}={name}: is not read; give --{split} {name}/{split}.json, too")
+    return worded
 
 
 def _tokenize(

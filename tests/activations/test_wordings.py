@@ -88,6 +88,7 @@ def test_only_what_is_fitted_or_tested_under_wordings_is_tokenized_under_them(tm
         ({"worded_test": ["cities", "citis"]}, "--worded-test=citis: is not read; give --test citis/test.json, too"),
         ({"wordings": MOST + 1}, f"--wordings={MOST + 1}: give 0 to {MOST}"),
         ({"wordings": -1}, f"--wordings=-1: give 0 to {MOST}"),
+        ({"worded_test": []}, "--wordings=1: of no split; name some with --worded-train or --worded-test"),
     ],
 )
 def test_wordings_of_what_is_not_read_and_too_many_are_refused(

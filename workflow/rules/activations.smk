@@ -91,7 +91,7 @@ rule tokenize:
     params:
         train_views=lambda wildcards: list(plan.tokenized(wildcards.model)["train"]),
         test_views=lambda wildcards: list(plan.tokenized(wildcards.model)["test"]),
-        wordings=plan.config.wordings,
+        wordings=lambda wildcards: plan.wordings(wildcards.model),
         worded_train=lambda wildcards: plan.worded(wildcards.model)["train"],
         worded_test=lambda wildcards: plan.worded(wildcards.model)["test"],
         templates=plan.templates(),
