@@ -149,6 +149,18 @@ def test_a_run_without_wordings_plans_what_it_did(planned: Callable[..., Plan]) 
     ]
 
 
+def test_a_view_that_is_a_wording_of_another_one_is_stored_everywhere_for_both(planned: Callable[..., Plan]) -> None:
+    Path("own.py").write_text(
+        "from genies.interventions.mms import MassMeanShift\n\n\nclass Own(MassMeanShift):\n"
+        '    fit_views = predict_views = ("plain", "lat_template_1")\n'
+    )
+    plan = planned(interventions=["mms", "lat_stim_2", "own.py"], wordings=2)
+    stored, extracted = plan.stored("south", "train"), plan.reads("tiny")["train"]
+    assert stored.keys() == {"plain", "lat_template", "lat_template_1"} and "lat_template_2" in extracted
+    assert stored == {view: extracted[view] for view in stored}
+    assert stored["lat_template_1"] == plan.methods.reads["train"]["lat_template_1"] | stored["lat_template"]
+
+
 def test_what_compares_with_a_reference_is_left_out_of_what_is_fitted_again(planned: Callable[..., Plan]) -> None:
     Path("own.py").write_text(COMPARES)
     shutil.copytree("tiny", "base")
