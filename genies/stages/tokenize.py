@@ -79,6 +79,7 @@ def tokenize_splits(
     """
     given: dict[Split, dict[str, Reads]] = {"train": from_flags(train_views), "test": from_flags(test_views)}
     files: list[tuple[Split, Path]] = [*(("train", file) for file in train), *(("test", file) for file in test)]
+    inputs = {"model": model, **data_roles([*train, *test])}
     reading = replace(reading, views=tuple(sorted({*reading.views, *given["train"], *given["test"]})))
     reads = {split: reworded(of_split, wordings) for split, of_split in given.items()}
     further = sorted({*reads["train"], *reads["test"]} - set(reading.views))
@@ -90,10 +91,9 @@ def tokenize_splits(
         views = (reads if shown.distribution in worded[shown.split] else given)[shown.split]
         digests = _tokenize(described, shown, views, further, cache)
         entries += _named(shown, digests)
-        plain = read_tokens(tokens_path(cache, digests["plain"]))
-        per_split[f"{shown.distribution}/{shown.split}"] = _per_split(shown, plain, described["name"])
+        per_split |= _per_split(shown, read_tokens(tokens_path(cache, digests["plain"])), described["name"])
     tokenized = {
-        MADE_OF: made_of(code_digest(__name__), {"model": model, **data_roles([*train, *test])}),
+        MADE_OF: made_of(code_digest(__name__), inputs),
         "model": described["name"],
         "templates": templates_digest([*reading.views, *further], reading.framing),
         "reading": asdict(reading),
@@ -143,8 +143,8 @@ def _named(shown: ShownSplit, digests: Mapping[str, str]) -> list[dict[str, str]
     return [{**place, "view": view, "digest": digest} for view, digest in digests.items()]
 
 
-def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
-    """What the manifest records for a split, keys as in ``PER_SPLIT``."""
+def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, dict[str, Any]]:
+    """What the manifest records for a split, by ``distribution/split``; keys as in ``PER_SPLIT``."""
     indistinct = indistinct_examples(plain)
     if indistinct:
         log.warning(
@@ -154,7 +154,7 @@ def _per_split(shown: ShownSplit, plain: Tokens, model: str) -> dict[str, Any]:
         )  # fmt: skip
     shortened = {str(example): dropped for example, dropped in shown.shortened.items()}
     values = (shown.available, shown.examples, shown.left_out, shortened, indistinct, int(plain.merged.sum()))
-    return dict(zip(PER_SPLIT, values, strict=True))
+    return {f"{shown.distribution}/{shown.split}": dict(zip(PER_SPLIT, values, strict=True))}
 
 
 def _pinned(model: Path) -> tuple[dict[str, Any], PreTrainedTokenizerBase]:
