@@ -209,6 +209,7 @@ def test_page_states_title_results_intervals_and_provenance(page):
     assert f"{first['generalization_accuracy_low']:.3f} to {first['generalization_accuracy_high']:.3f}" in page
     assert "5 entries of the published list" in page
     assert dict(zip(parsed.texts("dt"), parsed.texts("dd"), strict=True))["seed"] == "3"
+    assert "<details><summary>configuration</summary><dl>" in page[page.index('<section id="provenance">') :]
 
 
 def test_page_shows_both_intervals_of_a_mean_and_says_which_is_which(page):
