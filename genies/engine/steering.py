@@ -25,7 +25,8 @@ def erased(decoder: Decoder, direction: np.ndarray) -> Iterator[None]:
     """Project a direction out at every layer and position: h − û ûᵀh.
 
     So of what every block reads, of what the last one gives, and of what attention adds in between, where the model
-    has attention heads. Source: Arditi et al. (arXiv 2406.11717), section 2.4.
+    has attention heads: of its output, and of the norm of that where a block has one (as in Gemma 2), whose weights
+    would bring the direction back. Source: Arditi et al. (arXiv 2406.11717), section 2.4.
 
     Args:
         decoder: the model; it reads all layers and heads, so that all attention outputs are known.
@@ -43,10 +44,21 @@ def erased(decoder: Decoder, direction: np.ndarray) -> Iterator[None]:
         along, wide = unit.to(hidden.device), hidden.float()
         return (wide - (wide @ along)[..., None] * along).to(hidden.dtype)
 
-    after = (*decoder.projections, decoder.blocks[-1])
+    attended: list[torch.Tensor] = []  # what attention gave last
+
+    def after_attention(_: Any, _args: tuple, output: torch.Tensor) -> torch.Tensor:
+        attended[:] = [change(output)]
+        return attended[0]
+
+    def after_part(part: Any, args: tuple, output: Any) -> Any:
+        return behind(part, args, output) if args and attended and args[0] is attended[0] else output
+
+    behind = _behind(change)
     with hooks(
         *(block.register_forward_pre_hook(_before(change), with_kwargs=True) for block in decoder.blocks),
-        *(module.register_forward_hook(_behind(change)) for module in after),
+        *(projection.register_forward_hook(after_attention) for projection in decoder.projections),
+        *(part.register_forward_hook(after_part) for block in decoder.blocks for part in block.children()),
+        decoder.blocks[-1].register_forward_hook(behind),
     ):
         yield
 

@@ -46,7 +46,7 @@ def erasures(
                 yield {
                     "intervention": name, "source": source, "target": target, "layer": layer, "accuracy": own[name],
                     "erased_accuracy": float(after[0]), "loss": float(losses[0]),
-                    "random_loss": float(np.median(losses[1:])), "random_loss_most": float(losses[1:].max()),
+                    "random_loss": float(losses[1:].mean()), "random_loss_most": float(losses[1:].max()),
                     "draws": RANDOM_ERASURES,
                     "p": float((losses >= losses[0] - 1e-12).sum() / len(losses)),
                 }  # fmt: skip

@@ -131,6 +131,32 @@ def test_an_erased_direction_is_nowhere_and_hooks_are_gone_after_an_error(model_
         assert torch.equal(decoder.read(batch).log_probability, before)
 
 
+@pytest.mark.parametrize(
+    ("family", "norm"),
+    [("llama", "post_attention_layernorm"), *((f, "pre_feedforward_layernorm") for f in ("gemma2", "gemma3_text"))],
+)
+def test_an_erased_direction_is_not_in_what_follows_attention_either(family: str, norm: str, tmp_path: Path) -> None:
+    """Some families put a norm behind attention; its weights, here as unlike as trained ones, turn directions."""
+    from genies.engine.scoring import lay_out
+
+    decoder = Decoder.load(save_model(tmp_path / family, family), "float32", "cpu", "eager")
+    torch.manual_seed(0)
+    for name, weights in decoder.blocks.named_parameters():
+        if "norm" in name:
+            weights.data = torch.randn_like(weights)
+    direction = np.random.default_rng(4).standard_normal(HIDDEN)
+    unit, shares = torch.as_tensor(direction / np.linalg.norm(direction), dtype=torch.float32), []
+    for block in decoder.blocks:
+        block.get_submodule(norm).register_forward_pre_hook(
+            lambda _, args: shares.append(float((args[0] @ unit).norm() / args[0].norm()))
+        )
+    ((_, batch),) = lay_out(pairs(1), 1000, EOS, True)
+    decoder.read(batch)
+    with erased(decoder, direction):
+        decoder.read(batch)
+    assert len(shares) == 6 and min(shares[:3]) > 0.05 and max(shares[3:]) < 1e-5
+
+
 def test_rows_of_one_text_each_are_changed_alike(model_folders: dict[str, Path], monkeypatch) -> None:
     groups, direction = pairs(5), np.random.default_rng(3).standard_normal(HIDDEN)
     reader = LeadReader(Decoder.load(model_folders["llama"], "float32", "cpu", "sdpa"), EOS, 120)

@@ -72,16 +72,37 @@ def test_of_the_source_itself_nothing_is_left_not_even_rounding(probe):
     assert accuracy(erase(source), erase(source), direct(probe)) == 0.5
 
 
-def test_random_directions_are_drawn_from_the_texts_and_take_little():
+def test_random_directions_take_little():
     source, test = pairs(300, 3 * np.eye(DIM)[0], 1), pairs(300, 3 * np.eye(DIM)[0], 2)
     found = erasers(source, 19, 0)
     assert len(found) == 20
     rule = direct(Logistic())
     left = [accuracy(erase(source), erase(test), rule) for erase in found]
     assert left[0] < 0.7 and min(left[1:]) > 0.8
+
+
+def with_prompts(n: int, mean: np.ndarray, seed: int) -> np.ndarray:
+    """As ``pairs``, where the texts of a prompt share most of what they vary by, in directions of their own."""
+    rng = np.random.default_rng(seed)
+    shared = np.concatenate([np.zeros((n, 1, DIM)), 8 * rng.standard_normal((n, 1, DIM))], axis=2)
+    own = rng.standard_normal((n, 2, DIM)) / np.sqrt(1 + np.arange(DIM)) + np.stack([mean / 2, -mean / 2])
+    return shared + np.concatenate([own, np.zeros((n, 2, DIM))], axis=2)
+
+
+def test_random_directions_take_what_that_of_labels_takes_which_say_nothing():
+    signal = 0.6 * (np.arange(DIM) < 3)
+    train, test, source = (with_prompts(60, mean, seed) for seed, mean in enumerate((signal, signal, 0 * signal)))
+    flip = np.random.default_rng(3).integers(0, 2, (200, 60)).astype(bool)
+    flipped = [np.where(one[:, None, None], source[:, ::-1], source) for one in flip]
+    rule = direct(LatStim1())
+    before = accuracy(train, test, rule)
+    by_labels = np.array([before - accuracy(*map(erasers(one, 0, 0)[0], (train, test)), rule) for one in flipped])
+    at_random = np.array([before - accuracy(erase(train), erase(test), rule) for erase in erasers(source, 200, 0)[1:]])
+    assert at_random.mean() == pytest.approx(by_labels.mean(), abs=0.004)
+    assert at_random.std() == pytest.approx(by_labels.std(), rel=0.25)
     drawn = np.stack([one.direction for one in erasers(source, 4000, 0)[1:]])
-    texts = source.reshape(-1, DIM)
-    assert np.cov(drawn.T) == pytest.approx(np.cov(texts.T), abs=0.15 * np.cov(texts.T).max())
+    expected = np.cov((source[:, 0] - source[:, 1]).T)
+    assert np.cov(drawn.T) == pytest.approx(expected, abs=0.1 * expected.max())
 
 
 def test_texts_that_are_all_alike_have_nothing_to_erase():

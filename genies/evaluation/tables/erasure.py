@@ -28,8 +28,8 @@ TABLE = Table(
 """Columns of ``erasure.csv``: a row per intervention and shift whose target the run fits on too, and per source on
 itself. The target's own probe has ``accuracy`` on its test pairs, and ``erased_accuracy`` when it is fitted and tested
 again on features from which LEACE, fitted on the source, has erased which response is the best one. ``random_loss`` is
-the median of what it loses when one of ``draws`` random directions is erased in its place, ``random_loss_most`` the
-most; ``p`` is one-sided."""
+the mean of what it loses when one of ``draws`` random directions is erased in its place, ``random_loss_most`` the
+most; ``p`` is the share of all these directions, the source's among them, that take as much."""
 
 
 def rows(run: Measurements) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genies.interventions.steps.directions import Direct
+from genies.interventions.steps.directions import Direct, drawn
 
 ROUNDING = 1e-9
 """Share of the differences' length below which their mean is what rounding leaves of 0."""
@@ -41,9 +41,12 @@ class Eraser:
 def erasers(pairs: np.ndarray, draws: int, seed: int) -> list[Eraser]:
     """LEACE of which response is the best one, and of random directions in its place.
 
+    Those vary as the difference of class means would if labels said nothing: by the covariance of pair differences, in
+    which what the texts of a prompt share plays no part.
+
     Args:
         pairs: features of training pairs, float64 (n, 2, dim), best response first.
-        draws: how many directions are drawn from the covariance of the texts.
+        draws: how many random directions there are.
         seed: of the draws.
 
     Returns:
@@ -55,8 +58,7 @@ def erasers(pairs: np.ndarray, draws: int, seed: int) -> list[Eraser]:
     mean = texts.mean(axis=0)
     centred = texts - mean
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
-    drawn = np.random.default_rng(seed).standard_normal((draws, len(texts))) @ centred / np.sqrt(len(texts))
-    directions = np.concatenate([(pairs[:, 0] - pairs[:, 1]).mean(axis=0)[None], drawn])
+    directions = np.concatenate([(pairs[:, 0] - pairs[:, 1]).mean(axis=0)[None], drawn(pairs, draws, seed)])
     readers = np.linalg.solve(covariance, directions.T).T if covariance.any() else np.zeros_like(directions)
     norms = np.einsum("kd,kd->k", readers, directions)[:, None]
     readers = np.divide(readers, norms, out=np.zeros_like(readers), where=norms > 0)
