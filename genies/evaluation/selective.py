@@ -16,7 +16,7 @@ from genies.evaluation.draws import IN_CACHE, blocks
 
 COVERAGES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
 SAME = 1e-14
-"""Confidences no further apart are equal: 0.7 − 0.5 and 0.5 − 0.3 differ by rounding, by which labels would order them."""
+"""Confidences no further apart are equal: 0.7 − 0.5 and 0.5 − 0.3 differ by rounding, and labels would order them."""
 
 
 def accuracy_at(correct: np.ndarray, confidence: np.ndarray, coverages: tuple[float, ...] = COVERAGES) -> np.ndarray:
