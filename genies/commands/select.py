@@ -21,9 +21,9 @@ from genies.report.words import counted, number, span
 def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -> None:
     """Choose an intervention on shifts that have nothing in common with a benchmark, and report it on that.
 
-    Also says which one is best on the benchmark itself, and how much higher its mean is there (optimism): by luck, or
-    because it suits these shifts better than those that were chosen on. Interventions are compared with those that saw the same. Several runs of one model, such as runs
-    with other parameters, are chosen from together.
+    Also says which one is best on the benchmark itself, and how much higher its mean is there (optimism): by luck,
+    or because it suits these shifts better than those that were chosen on. Interventions are compared with those
+    that saw the same. Several runs of one model, such as runs with other parameters, are chosen from together.
 
     Distributions that share more than a tenth of their test texts count as one. Where a folder has no
     ``shared_texts.csv``, as of published results, they are known by their names alone.

@@ -31,8 +31,9 @@ CORRECTED: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("accuracy", "corrected_accuracy", "ceiling"), pl.Float64),
 }
 """Columns of ``corrected``: pairs of the target, how many of them were reviewed, and how many of these are labelled
-wrongly; accuracy against the labels as they are and as corrected, of several seeds the means. ``ceiling`` is the accuracy against the labels as
-they are of a method that is always right; wrong labels among pairs that were not reviewed make it lower still."""
+wrongly; accuracy against the labels as they are and as corrected, of several seeds the means. ``ceiling`` is the
+accuracy against the labels as they are of a method that is always right; wrong labels among pairs that were not
+reviewed make it lower still."""
 
 
 def doubts(evaluations: Sequence[pl.DataFrame]) -> pl.DataFrame:

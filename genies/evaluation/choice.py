@@ -38,7 +38,8 @@ CHOICES = {
 distribution with the ``reported_on`` ones, on which its mean is ``accuracy``. ``naive`` has the highest mean on these
 themselves, and ``optimism`` is how much higher that is: by luck, all of it where the candidates are equally good, or
 because it suits these shifts better than those chosen on. Intervals are for new shifts, clustered by source, with these
-``degrees_of_freedom``; those of ``naive`` and of the optimism do not allow for the choice. ``incomplete`` names interventions that lack one of the shifts, and are no candidates."""
+``degrees_of_freedom``; those of ``naive`` and of the optimism do not allow for the choice. ``incomplete`` names
+interventions that lack one of the shifts, and are no candidates."""
 
 
 def apart(shifts: Collection[Place], reported: Collection[Place], names: Names = APART) -> list[Place]:
