@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from genies.config.load import read_config
 from genies.costs.data import read_splits
 from genies.data.pairs import test_pairs
@@ -45,7 +47,7 @@ def power(
     if not 0 <= within_source <= 1:
         raise ConfigError(f"--within-source: {within_source} is no correlation from 0 to 1")
     plan = Plan(read_config(configfile, config))
-    methods = [name for name in plan.methods.names if name not in plan.roles.baselines and name != "random"]
+    methods = [name for name in plan.methods.names if name not in plan.roles.baselines]
     assumed = Assumptions(max(2, len(methods)), discordance, design_effect, deviation, within_source)
     print(*_lines(plan, assumed, difference), sep="\n")
 
@@ -87,12 +89,12 @@ def _lines(plan: Plan, assumed: Assumptions, difference: float) -> Iterator[str]
 
 
 def _sizes(plan: Plan) -> dict[str, tuple[int, int]]:
-    """Test pairs and different prompts of each target, after the limit."""
+    """Test pairs of each target and their clusters (``genies.data.clusters``), as tests count them, after the limit."""
     sizes = {}
     for split, file, framed, drawn in read_splits(plan):
         if split == "test":
-            chosen = [framed.examples[index] for index in drawn]
-            sizes[file.parent.name] = len(test_pairs(chosen)), len({example.prompt for example in chosen})
+            pairs = test_pairs([framed.examples[index] for index in drawn])
+            sizes[file.parent.name] = len(pairs), len(np.unique(framed.clusters[drawn]))
     return sizes
 
 

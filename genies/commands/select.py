@@ -21,9 +21,9 @@ from genies.report.words import counted, number, span
 def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -> None:
     """Choose an intervention on shifts that have nothing in common with a benchmark, and report it on that.
 
-    Also says which one is best on the benchmark itself, and by how much that mean is too high for having been chosen
-    there (optimism). Interventions are compared with those that saw the same. Several runs of one model, such as runs
-    with other parameters, are chosen from together.
+    Also says which one is best on the benchmark itself, and how much higher its mean is there (optimism): by luck,
+    or because it suits these shifts better than those that were chosen on. Interventions are compared with those
+    that saw the same. Several runs of one model, such as runs with other parameters, are chosen from together.
 
     Distributions that share more than a tenth of their test texts count as one. Where a folder has no
     ``shared_texts.csv``, as of published results, they are known by their names alone.
@@ -88,7 +88,7 @@ def _lines(row: Mapping[str, Any], benchmark: str) -> Iterator[str]:
     reported = f"the {counted(row['reported_on'], 'shift')} of {benchmark}"
     yield f"  its mean accuracy on {reported}: {_estimate(row, 'accuracy')}, 95 % interval for new shifts"
     yield f"  best on {reported}: {row['naive']}, {_estimate(row, 'naive_accuracy')}"
-    yield f"  optimism, how much higher that is for having been chosen there: {_estimate(row, 'optimism')}"
+    yield f"  optimism, how much higher that is, by luck or as it suits these shifts: {_estimate(row, 'optimism')}"
     if not supports_new_shifts(row["degrees_of_freedom"]):
         yield "  the shifts have so few sources that their intervals support no claim about new ones"
 

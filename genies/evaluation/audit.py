@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from genies.evaluation.metrics import correctness
+from genies.evaluation.scored import scored
 
 KEYS = ("target", "example", "pair")
 """Columns that name a test pair."""
@@ -31,8 +31,9 @@ CORRECTED: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("accuracy", "corrected_accuracy", "ceiling"), pl.Float64),
 }
 """Columns of ``corrected``: pairs of the target, how many of them were reviewed, and how many of these are labelled
-wrongly; accuracy against the labels as they are and as corrected. ``ceiling`` is the accuracy against the labels as
-they are of a method that is always right; wrong labels among pairs that were not reviewed make it lower still."""
+wrongly; accuracy against the labels as they are and as corrected, of several seeds the means. ``ceiling`` is the
+accuracy against the labels as they are of a method that is always right; wrong labels among pairs that were not
+reviewed make it lower still."""
 
 
 def doubts(evaluations: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -66,7 +67,7 @@ def corrected(cells: Mapping[tuple[str, str, str, str], pl.DataFrame], reviewed:
         known, wrong = judged["wrong"].is_not_null(), judged["wrong"].fill_null(value=False)
         if not known.any():
             continue
-        right = pl.Series(correctness(judged["probability"].to_numpy()))
+        right = pl.Series(scored(judged).correct)
         counts = {"pairs": len(judged), "reviewed": int(known.sum()), "wrong": int(wrong.sum())}
         turned = pl.select(pl.when(wrong).then(1 - right).otherwise(right)).to_series()
         accuracies = {"accuracy": right.mean(), "corrected_accuracy": turned.mean()}

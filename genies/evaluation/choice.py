@@ -36,8 +36,10 @@ CHOICES = {
 """Columns of a choice, a row per model and class of interventions by what they ``saw``. Of so many ``candidates``,
 ``chosen`` has the highest mean accuracy (``accuracy_there``) over ``chosen_on`` shifts; ``dropped`` others share a
 distribution with the ``reported_on`` ones, on which its mean is ``accuracy``. ``naive`` has the highest mean on these
-themselves, and ``optimism`` is how much higher that is. Intervals are for new shifts, clustered by source, with these
-``degrees_of_freedom``. ``incomplete`` names interventions that lack one of the shifts, and are no candidates."""
+themselves, and ``optimism`` is how much higher that is: by luck, all of it where the candidates are equally good, or
+because it suits these shifts better than those chosen on. Intervals are for new shifts, clustered by source, with these
+``degrees_of_freedom``; those of ``naive`` and of the optimism do not allow for the choice. ``incomplete`` names
+interventions that lack one of the shifts, and are no candidates."""
 
 
 def apart(shifts: Collection[Place], reported: Collection[Place], names: Names = APART) -> list[Place]:

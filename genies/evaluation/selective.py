@@ -15,6 +15,8 @@ import numpy as np
 from genies.evaluation.draws import IN_CACHE, blocks
 
 COVERAGES = tuple(round(0.1 * tenth, 1) for tenth in range(1, 11))
+SAME = 1e-14
+"""Confidences no further apart are equal: 0.7 − 0.5 and 0.5 − 0.3 differ by rounding, and labels would order them."""
 
 
 def accuracy_at(correct: np.ndarray, confidence: np.ndarray, coverages: tuple[float, ...] = COVERAGES) -> np.ndarray:
@@ -95,9 +97,9 @@ class _Levels:
 
     @classmethod
     def of(cls, confidence: np.ndarray) -> _Levels:
-        levels, place = np.unique(-confidence, return_inverse=True)
-        order = np.argsort(place, kind="stable")
-        return cls(order, np.searchsorted(place[order], np.arange(len(levels))))
+        order = np.argsort(-confidence, kind="stable")
+        falls = -np.diff(confidence[order], prepend=np.inf)
+        return cls(order, np.flatnonzero(falls > SAME))
 
     def sums(self, correct: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many pairs each level has, and how right they are, (draws, levels) each.

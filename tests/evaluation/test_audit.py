@@ -57,5 +57,16 @@ def test_correcting_them_restores_accuracy_and_gives_the_ceiling(planted):
     assert row["corrected_accuracy"] == pytest.approx(0.85, abs=0.04) and row["corrected_accuracy"] > row["accuracy"]
 
 
+def test_of_several_seeds_accuracies_are_means():
+    """Not that of the mean probability, which one very sure seed decides."""
+    seeds = np.array([[0.9, 0.9, 0.1, 0.1], [0.4, 0.4, 0.4, 0.4], [0.4, 0.4, 0.4, 0.4]])
+    judged = evaluation(seeds.mean(axis=0)).with_columns(
+        repeated_over=pl.lit("seeds"), repeats=pl.Series(seeds.T.tolist(), dtype=pl.List(pl.Float64))
+    )
+    reviewed = judged.head(1).select("target", "example", "pair").with_columns(wrong=pl.lit(value=True))
+    (row,) = corrected({("m", "ccs", "s", "t"): judged}, reviewed).iter_rows(named=True)
+    assert row["accuracy"] == pytest.approx(2 / 12) and row["corrected_accuracy"] == pytest.approx(3 / 12)
+
+
 def test_without_fits_there_is_no_doubt():
     assert doubts([]).columns == list(DOUBTS) and not len(doubts([]))

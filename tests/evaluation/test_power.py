@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from genies.commands import power as command
+from genies.data.distributions import Example
+from genies.data.framing import frame
 from genies.evaluation.power import Assumptions, over_shifts, pairs_needed, shifts_needed, standard_errors, within_shift
 
 TWO = Assumptions(methods=2)
@@ -57,3 +62,25 @@ def test_shared_sources_cost_degrees_of_freedom_and_correlation_costs_more():
 def test_what_no_number_of_pairs_shows():
     assert pairs_needed(0.4, TWO) is None and within_shift(10, 1, TWO) is None
     assert within_shift(8, 8, TWO) is None  # two interventions that differ on 0.35 of the pairs cannot be 0.4 apart
+
+
+@pytest.mark.parametrize(
+    ("prompts", "framing", "size"),
+    [
+        (["rewrite this"] * 30, "response", (30, 30)),  # an instruction: each of its examples is a cluster
+        ([f"p{n // 2}" for n in range(30)], "response", (30, 15)),
+        ([f"p{n}" for n in range(30)], "truthfulness", (60, 30)),  # two questions about each example
+    ],
+)
+def test_a_target_has_as_many_prompts_as_the_test_has_clusters(prompts, framing, size, monkeypatch):
+    examples = [Example(prompt, (f"good {n}", f"worse {n}"), 0, (1,)) for n, prompt in enumerate(prompts)]
+    framed = frame(examples, framing, 0)
+    split = "test", Path("target/test.json"), framed, list(range(len(framed.examples)))
+    monkeypatch.setattr(command, "read_splits", lambda plan: [split])
+    assert command._sizes(SimpleNamespace()) == {"target": size}
+
+
+def test_random_is_one_of_the_interventions_that_are_compared(capsys):
+    """As in comparisons.csv, whose family of the demo has 12 interventions."""
+    command.power()
+    assert "all comparisons of 12 interventions" in capsys.readouterr().out

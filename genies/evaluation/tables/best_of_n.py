@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 
 from genies.evaluation.best_of_n import Choices, best_of, choices, is_good, promised
-from genies.evaluation.draws import ENDS, Interval, difference_interval, drawn_clusters, widened
+from genies.evaluation.draws import Interval, difference_interval, drawn_clusters, percentiles, spanned, widened
 from genies.evaluation.ensembles import source_calibrator
 from genies.evaluation.evaluations import PLACE, by_fit
 from genies.evaluation.ratios import Estimate
 from genies.evaluation.table import Rows, Table
 from genies.evaluation.tables.text_scores import wanted
-from genies.evaluation.uncertainty import accuracy_interval
+from genies.evaluation.uncertainty import accuracy_interval, clustered_margin
 
 if TYPE_CHECKING:
     from genies.evaluation.measurements import Measurements
@@ -85,11 +85,18 @@ def _of_choices(found: Choices, slope: float | None, drawn: np.ndarray) -> Itera
         if promise is not None:
             said = best_of(found.score, promise, n)
             of_said, of_right = (_drawn_means(values, found.cluster, drawn) for values in (said, right))
-            least, most = (float(end) for end in np.quantile(of_said, ENDS))
-            promises = Estimate(float(said.mean()), least, most, of_said)
-            low, high = difference_interval(promises, Estimate(float(right.mean()), low, high, of_right))
+            promises = Estimate(float(said.mean()), *percentiles(of_said), of_said)
+            accuracy = Estimate(float(right.mean()), low, high, of_right)
+            low, high = _gap_interval(promises, accuracy, said - right, found.cluster)
             row |= {"promised": promises.value, "gap": float(np.mean(said - right)), "gap_low": low, "gap_high": high}
         yield row
+
+
+def _gap_interval(promises: Estimate, accuracy: Estimate, gaps: np.ndarray, cluster: np.ndarray) -> Interval:
+    """Of the mean of gaps, (examples,): percentiles, which are too narrow for few prompts, widened to Student's t."""
+    found, margin = difference_interval(promises, accuracy), clustered_margin(gaps, cluster)
+    gap = promises.value - accuracy.value
+    return found if margin is None else spanned(found, (gap - margin, gap + margin))
 
 
 def _interval(right: np.ndarray, cluster: np.ndarray, drawn: np.ndarray) -> Interval:
