@@ -9,7 +9,7 @@ many of its seeds with replacement, the same ones for all targets of the fit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,9 +18,9 @@ import polars as pl
 from genies.data.pairs import text_seed
 from genies.evaluation.averages import CAPABILITY, DIFFERENCE
 from genies.evaluation.capability import CleanCapabilities, Measured
-from genies.evaluation.draws import ENDS, blocks, drawn_clusters, percentiles, too_even
+from genies.evaluation.draws import ENDS, Interval, blocks, drawn_clusters, percentiles, spanned, too_even
 from genies.evaluation.metrics import BASELINE, correctness
-from genies.evaluation.ratios import Estimate, difference, fieller, ratio_interval
+from genies.evaluation.ratios import Estimate, difference, fieller, mean_interval, ratio_interval
 from genies.evaluation.scored import Key, Scored
 
 RESAMPLES = 10_000
@@ -166,6 +166,7 @@ def _drawn_capability(draws: _Draws, row: Mapping) -> np.ndarray | np.float64:
 class DrawnMeans:
     """Means over fixed shifts in each draw of examples: 95 % percentile intervals.
 
+    That of a mean accuracy is wider where an accuracy has hardly any wrong pair, or right one (``mean_interval``).
     A capability counts as given where ``intervals`` takes it as given, and so do the choices of the best intervention
     on a reference and of the best one of all.
 
@@ -203,14 +204,22 @@ class DrawnMeans:
         """
         if name not in (*OVER_SHIFTS, CAPABILITY) or not len(shifts):
             return None
-        total: np.ndarray | np.float64 = np.float64(0)
+        drawn: list[np.ndarray] = []
         for row in shifts.iter_rows(named=True):
             values = _drawn_metric(self._draws, row, name, self._baseline)
             if values is None:
                 return None
-            total = total + values
-        low, high = np.quantile(total / len(shifts), ENDS)
-        return float(low), float(high)
+            drawn.append(values)
+        ends = percentiles(np.sum(drawn, axis=0) / len(shifts))
+        return self._widened(ends, shifts, drawn) if name == "generalization_accuracy" else ends
+
+    def _widened(self, ends: Interval, shifts: pl.DataFrame, drawn: Sequence[np.ndarray]) -> Interval:
+        """Of a mean accuracy: where one hardly varies in the draws, those of the shifts themselves give it a width."""
+        if not any(too_even(percentiles(values)) for values in drawn):
+            return ends
+        cells = [self._draws.scores[key] for key in shifts.select("model", "intervention", "source", "target").rows()]
+        estimates = [Estimate(float(s.correct.mean()), *s.interval, d) for s, d in zip(cells, drawn, strict=True)]
+        return spanned(ends, mean_interval(estimates))
 
 
 def _keys(metrics: pl.DataFrame, baseline: str) -> Iterator[Key]:

@@ -1,14 +1,15 @@
-"""Intervals of ratios and differences of accuracies that vary together, as draws of examples show.
+"""Intervals of ratios, differences and means of accuracies that vary together, as draws of examples show.
 
-``difference`` and ``ratio_interval`` are made from the intervals of the accuracies themselves: the distances between an
-accuracy and the ends of its interval add like standard errors, with the correlation of the accuracies (MOVER: Zou and
-Donner, Statistics in Medicine 27, 2008; of ratios: Donner and Zou, Statistical Methods in Medical Research 21, 2012).
-So they have a width where no pair is wrong, and a bootstrap has nothing to vary.
+``difference``, ``mean_interval`` and ``ratio_interval`` are made from the intervals of the accuracies themselves: the
+distances between an accuracy and the ends of its interval add like standard errors, with the correlation of the
+accuracies (MOVER: Zou and Donner, Statistics in Medicine 27, 2008; of ratios: Donner and Zou, Statistical Methods in
+Medical Research 21, 2012). So they have a width where no pair is wrong, and a bootstrap has nothing to vary.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,19 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     apart = (one.value - one.low, other.high - other.value), (one.high - one.value, other.value - other.low)
     below, above = (math.sqrt(max(own**2 + its**2 - 2 * shared * own * its, 0.0)) for own, its in apart)
     return Estimate(value, value - below, value + above, one.drawn - other.drawn)
+
+
+def mean_interval(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """Interval of the mean of figures; one that is there twice, with the same array of draws, goes with itself."""
+    drawn = np.stack([one.drawn - one.drawn.mean() for one in estimates])
+    lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn = np.divide(drawn, lengths, out=np.zeros_like(drawn), where=lengths > 0)
+    same = np.array([[one.drawn is other.drawn for other in estimates] for one in estimates])
+    shared = np.where(same, 1.0, drawn @ drawn.T)
+    values = np.array([one.value for one in estimates])
+    apart = values - [one.low for one in estimates], np.array([one.high for one in estimates]) - values
+    below, above = (math.sqrt(max(ends @ shared @ ends, 0.0)) / len(estimates) for ends in apart)
+    return float(values.mean()) - below, float(values.mean()) + above
 
 
 def ratio_interval(one: Estimate, other: Estimate) -> tuple[float, float] | None:

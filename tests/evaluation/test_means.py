@@ -105,6 +105,20 @@ def test_shifts_that_share_a_target_vary_together(world: tuple) -> None:
     assert widths[0] > 1.25 * widths[1]
 
 
+def test_where_no_pair_is_right_a_mean_is_as_unsure_as_its_shifts(world: tuple) -> None:
+    metrics, scores = world
+    key = ("m", "mms", "a", "b")
+    scores[key] = Scored(np.zeros(200), np.arange(200) // 2, np.zeros(200))
+    own = metrics.filter(intervention="mms", source="a")
+    examples = bootstrap.DrawnMeans(metrics, scores)
+    one, both = (examples.interval(f, "generalization_accuracy") for f in (own.filter(target="b"), own))
+    assert one == pytest.approx(scores[key].interval) and one[0] == 0 and 0.03 < one[1] < 0.04
+    twice = examples.interval(pl.concat([own.filter(target="b")] * 2), "generalization_accuracy")
+    assert twice == pytest.approx(one)
+    other = examples.interval(own.filter(target="c"), "generalization_accuracy")
+    assert both[1] - both[0] > (other[1] - other[0]) / 2
+
+
 def test_a_difference_on_the_same_examples_is_surer_than_either_accuracy(world: tuple) -> None:
     metrics, scores = world
     examples = bootstrap.DrawnMeans(metrics, scores)
