@@ -214,10 +214,16 @@ class DrawnMeans:
         return self._widened(ends, shifts, drawn) if name == "generalization_accuracy" else ends
 
     def _widened(self, ends: Interval, shifts: pl.DataFrame, drawn: Sequence[np.ndarray]) -> Interval:
-        """Of a mean accuracy: where one hardly varies in the draws, those of the shifts themselves give it a width."""
+        """Of a mean accuracy: where one hardly varies in the draws, the shifts' own intervals give it a width.
+
+        Of one shift it is the shift's own.
+        """
+        keys = shifts.select("model", "intervention", "source", "target").rows()
+        cells = [self._draws.scores[key] for key in keys]
+        if len({*keys}) == 1:
+            return cells[0].interval
         if not any(too_even(percentiles(values)) for values in drawn):
             return ends
-        cells = [self._draws.scores[key] for key in shifts.select("model", "intervention", "source", "target").rows()]
         estimates = [Estimate(float(s.correct.mean()), *s.interval, d) for s, d in zip(cells, drawn, strict=True)]
         return spanned(ends, mean_interval(estimates))
 

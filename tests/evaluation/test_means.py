@@ -116,6 +116,7 @@ def test_where_no_pair_is_right_a_mean_is_as_unsure_as_its_shifts(world: tuple) 
     twice = examples.interval(pl.concat([own.filter(target="b")] * 2), "generalization_accuracy")
     assert twice == pytest.approx(one)
     other = examples.interval(own.filter(target="c"), "generalization_accuracy")
+    assert other == scores["m", "mms", "a", "c"].interval
     assert both[1] - both[0] > (other[1] - other[0]) / 2
 
 

@@ -34,8 +34,9 @@ def draw(figures: Figures, subject: Subject) -> None:
 
 
 def _layers(index: int, sources: list[str], last: int) -> dict[str, Any]:
+    across = alt.Axis(labelAngle=0, labelOverlap="greedy")
     base = rows_of("sites", index).encode(
-        x=alt.X("layer:O", scale=alt.Scale(domain=list(range(last + 1))), axis=alt.Axis(labelAngle=0)),
+        x=alt.X("layer:O", scale=alt.Scale(domain=list(range(last + 1))), axis=across),
         y=alt.Y("source:N", sort=None, scale=alt.Scale(domain=sources), title=None, axis=alt.Axis(labelLimit=150)),
         tooltip=[
             alt.Tooltip("source:N"),
