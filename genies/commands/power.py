@@ -12,7 +12,7 @@ from genies.costs.data import read_splits
 from genies.data.pairs import test_pairs
 from genies.data.shifts import benchmarks, read_shifts
 from genies.errors import ConfigError
-from genies.evaluation.power import Assumptions, over_shifts, pairs_needed, shifts_needed, within_shift
+from genies.evaluation.power import WITHIN_PROMPT, Assumptions, over_shifts, pairs_needed, shifts_needed, within_shift
 from genies.plan import Plan
 
 
@@ -22,7 +22,7 @@ def power(
     config: Sequence[str] = (),
     difference: float = 0.05,
     discordance: float = 0.35,
-    design_effect: float = 1.0,
+    design_effect: float | None = None,
     deviation: float = 0.143,
     within_source: float = 0.0,
 ) -> None:
@@ -33,7 +33,8 @@ def power(
         config: ``KEY=VALUE``, as snakemake takes it.
         difference: of accuracy; how many pairs and shifts it needs is said, too.
         discordance: share of a shift's pairs that two interventions rank differently.
-        design_effect: variance of an accuracy over that of as many independent pairs.
+        design_effect: variance of a difference on a shift over that of as many independent pairs (default: that of a
+            correlation of 0.3 between pairs of one prompt; 1.6 for three pairs each).
         deviation: standard deviation over shifts of the difference of two accuracies (default: mms − lora of LLaMA-7B
             over the 15 shifts, as published).
         within_source: correlation of the differences on two shifts with the same source.
@@ -41,9 +42,9 @@ def power(
     for name, value in {"difference": difference, "discordance": discordance}.items():
         if not 0 < value <= 1:
             raise ConfigError(f"--{name}: {value} is not a share above 0 and up to 1")
-    for name, value in {"design-effect": design_effect, "deviation": deviation}.items():
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"--{name}: {value} is not a positive number")
+    for name, positive in {"design-effect": design_effect, "deviation": deviation}.items():
+        if positive is not None and not 0 < positive < float("inf"):
+            raise ConfigError(f"--{name}: {positive} is not a positive number")
     if not 0 <= within_source <= 1:
         raise ConfigError(f"--within-source: {within_source} is no correlation from 0 to 1")
     plan = Plan(read_config(configfile, config))
@@ -81,9 +82,12 @@ def _lines(plan: Plan, assumed: Assumptions, difference: float) -> Iterator[str]
         f"mean over {_count(number, 'shift')} of different sources."
     )
     yield ""
+    effect = f"differences on pairs of one prompt correlate with {WITHIN_PROMPT:g}"
+    if assumed.design_effect is not None:
+        effect = f"the design effect is {assumed.design_effect:g}"
     yield (
-        f"Assumed: two interventions rank {assumed.discordance:g} of the pairs of a shift differently; design effect "
-        f"{assumed.design_effect:g}; differences vary over shifts with a standard deviation of {assumed.deviation:g}, "
+        f"Assumed: two interventions rank {assumed.discordance:g} of the pairs of a shift differently; {effect}; "
+        f"differences vary over shifts with a standard deviation of {assumed.deviation:g}, "
         f"and correlate with {assumed.within_source:g} where shifts share their source."
     )
 

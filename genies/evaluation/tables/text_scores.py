@@ -59,10 +59,12 @@ TABLE = Table(
 
 Each text counts once. ``auroc`` is over all texts of the target, ``pair_accuracy`` the accuracy of the intervention's
 own decisions on pairs, ``pair_accuracy_of_texts`` that of comparing the two texts' scores. ``threshold_5`` is the score
-that at most 5 % of worse responses exceed, by the source's test texts; on the target ``recall_5`` of the good
-responses exceed it, and ``false_positives_5`` of the worse ones, a share that may be far from 5 %. Intervals of 95 %
-are over prompt clusters, those of the source included. Scores are not comparable across prompts where ``remark`` says
-why; where there are none, it says why, and all else is null but ``pair_accuracy``."""
+that at most 5 % of worse responses exceed, by the source's test texts; on the target ``recall_5`` of the good responses
+exceed it, and ``false_positives_5`` of the worse ones, a share that may be far from 5 %. Intervals of 95 % are over
+prompt clusters, those of the source included. Of several seeds (``ccs``) the score is the mean over them: all but
+``pair_accuracy``, a mean over seeds with their variance, is about that one score, whatever other seeds would give.
+Scores are not comparable across prompts where ``remark`` says why; where there are none, it says why, and all else is
+null but ``pair_accuracy``."""
 
 
 class _Threshold(NamedTuple):
