@@ -161,7 +161,7 @@ def test_the_section_has_a_row_for_each_stage_and_method() -> None:
     text = " ".join(html.unescape(re.sub("<[^>]+>", " ", section)).replace("\u00a0", " ").split())
     assert "extract – 1 1.7 h 10 s cpu 3 GiB 2 KiB 1.50 100 distinct 1 1.7 h" in text
     assert "probe cra 1 1 without a note – – – – 7 B – – –" in text
-    assert "other jobs – – – – – – – – 1 4 s" in text
+    assert "other jobs, once for the run – – – – – – – – 1 4 s" in text
 
 
 def test_another_run_beside_it_brings_its_own_costs_unless_it_has_other_shifts() -> None:
