@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genies.digests import value_digest
-from genies.errors import REPAIR, StoreError, not_permitted
+from genies.errors import REPAIR, ConfigError, StoreError, not_permitted
 from genies.locks import lock
 
 PARTIAL = ".partial-"
@@ -175,13 +175,24 @@ def read_json(path: Path, *keys: str) -> Any:
         if not Path(path).is_file() and Path(path).exists():
             raise StoreError(f"{path}: not a regular file; delete it and run snakemake again")
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"{path}: file not found; run snakemake again to make it") from None
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path}: damaged ({error}); delete it and run snakemake again") from None
     if keys and not (isinstance(value, dict) and value.keys() >= set(keys)):
         raise StoreError(f"{path}: not a file of genies with {', '.join(keys)}; delete it and run snakemake again")
     return value
+
+
+def results_folder(folder: Path) -> Path:
+    """The folder of a run's results, as it was given.
+
+    Raises:
+        ConfigError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give that of a run's results, such as results/genies15")
+    return folder
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> None:

@@ -357,3 +357,20 @@ def test_a_pair_of_one_distribution_is_refused(folder: Path, pair: str, capfd: p
     assert main(["overlap", pair, *files, "--output=found"]) == 2
     assert f"{pair}: no SOURCE:TARGET; give the names of two distributions" in capfd.readouterr().err
     assert not Path("found").exists()
+
+
+@pytest.mark.parametrize("words", [["audit", "{}"], ["report", "{}"], ["select", "{}"], ["compare", "{}", "."]])
+@pytest.mark.parametrize("name", ["nowhere", "shifts.yaml"])
+def test_what_is_no_folder_of_results_is_refused(
+    folder: Path, words: list[str], name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.format(name) for word in words]) == 2
+    said = capfd.readouterr().err
+    assert said == f"genies: error: {name}: no such folder; give that of a run's results, such as results/genies15\n"
+
+
+def test_what_is_wrong_with_interventions_is_said_of_the_one_that_has_it(folder: Path) -> None:
+    told = refusal(interventions=["mms", "zero_shot", "mms"])
+    assert told.startswith("interventions: two of them have the same name, mms;")
+    told = refusal(intervention_parameters={"mms": {"kept": "many"}})
+    assert told.startswith("intervention mms: parameter kept: 'many' is not an integer")

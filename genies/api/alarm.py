@@ -24,6 +24,7 @@ from genies.evaluation.seen import COUNTS
 from genies.evaluation.table import Table, read_csv
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
+from genies.files import results_folder
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def load_alarm(
     """
     if isinstance(below, bool) or not isinstance(below, Real) or not 0 < below <= 1:
         raise ConfigError(f"below: {below} is no accuracy to fall below; give one above 0 and up to 1")
-    folder = Path(run)
+    folder = results_folder(Path(run))
     table = predictions.TABLE.read(folder)
     model = _model(table, model, folder)
     predictor, smallest = _predictor(_read(prediction_errors.TABLE, folder).filter(model=model), folder, model)

@@ -16,7 +16,7 @@ from genies.evaluation.audit import DOUBTS, KEYS, corrected, doubts
 from genies.evaluation.evaluations import read_evaluation
 from genies.evaluation.metrics import BASELINE, NULL
 from genies.evaluation.table import write_csv
-from genies.files import read_json
+from genies.files import read_json, results_folder
 from genies.plan import Plan
 
 VERDICTS = {"yes": True, "no": False}
@@ -43,7 +43,8 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
         StoreError: an evaluation is missing or damaged.
         DataError: the list is not one that this verb wrote, or a distribution has changed since.
     """
-    plan = Plan(Config(**read_json(folder / "provenance.json", "configuration")["configuration"]))
+    stated = read_json(results_folder(folder) / "provenance.json", "configuration")
+    plan = Plan(Config(**stated["configuration"]))
     evaluations = folder / "evaluations"
     if most < 1:
         raise ConfigError(f"--most: {most} is not a positive whole number")
@@ -66,6 +67,8 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
     file = output or folder / "audit.csv"
     write_csv(_with_texts(plan, listed), file)
     print(f"{file}: {len(listed)} pairs of {listed['target'].n_unique()} targets, the most doubtful first")
+    if rest := sorted({*plan.selection.tested} - {*listed["target"]}):
+        print(f"not {', '.join(rest)}: no method but baselines was fitted there")
 
 
 def _cells(plan: Plan, evaluations: Path) -> Iterator[tuple[tuple[str, str, str, str], pl.DataFrame]]:
@@ -134,7 +137,10 @@ def _read_reviewed(path: Path, plan: Plan) -> pl.DataFrame:
             raise DataError(f"{path}: {place}: wrong is {verdict!r}; write yes or no, or leave it empty")
     if twice := int(keys.select(KEYS).is_duplicated().sum()):
         raise DataError(f"{path}: {twice} rows are about pairs that occur twice; keep one of each")
-    today = _with_texts(plan, keys.select(KEYS))[TEXTS]
+    try:
+        today = _with_texts(plan, keys.select(KEYS))[TEXTS]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if differing := [row for row, (was, now) in enumerate(zip(keys[TEXTS], today, strict=True)) if was != now]:
         place = " ".join(map(str, keys.row(differing[0])[:3]))
         raise DataError(f"{path}: {place}: is about other texts than this run's; make the list of this run again")

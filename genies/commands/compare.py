@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genies.evaluation.runs import compare_runs, describe
 from genies.evaluation.table import write_csv
+from genies.files import results_folder
 
 
 def compare(run_a: Path, run_b: Path, *, output: Path | None = None) -> None:
@@ -16,7 +17,7 @@ def compare(run_a: Path, run_b: Path, *, output: Path | None = None) -> None:
         run_b: folder of another's.
         output: CSV to write, with every cell's comparison.
     """
-    compared = compare_runs(run_a, run_b)
+    compared = compare_runs(results_folder(run_a), results_folder(run_b))
     print(*describe(compared), sep="\n")
     if output:
         write_csv(compared, output)

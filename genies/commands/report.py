@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from genies.files import read_json
+from genies.files import read_json, results_folder
 from genies.report.page import write_report_from_tables
 
 LOOPBACK = "127.0.0.1"
@@ -39,7 +39,7 @@ def report(
     Raises:
         StoreError: a table is missing or damaged.
     """
-    page = output or folder / "report.html"
+    page = output or results_folder(folder) / "report.html"
     provenance = provenance or folder / "provenance.json"
     read_json(provenance, "configuration")
     name = title if title is not None else folder.resolve().name

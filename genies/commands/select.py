@@ -14,6 +14,7 @@ from genies.evaluation.choice import choices
 from genies.evaluation.related import SHARED, one_name, read_shared
 from genies.evaluation.table import write_csv
 from genies.evaluation.uncertainty import supports_new_shifts
+from genies.files import results_folder
 from genies.report.tables import Tables
 from genies.report.words import counted, number, span
 
@@ -39,7 +40,7 @@ def select(*runs: Path, benchmark: str = "GENIES", output: Path | None = None) -
     """
     if not runs:
         raise ConfigError("select: name the folder of a run's results, such as results/published69")
-    tables = {folder.resolve(): Tables.of_run(folder, earlier=True) for folder in runs}
+    tables = {results_folder(folder).resolve(): Tables.of_run(folder, earlier=True) for folder in runs}
     unknown = [str(folder) for folder in tables if not (folder / SHARED.file).is_file()]
     names = one_name(pl.concat(read_shared(folder) for folder in tables))
     found = pl.concat(choices(*_candidates(tables, model), benchmark, names) for model in _models(tables))

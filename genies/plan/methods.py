@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,8 @@ class Methods:
         self._config = config
         self.specs = {name_of(spec): spec for spec in config.interventions}
         if len(self.specs) < len(config.interventions):
-            raise ConfigError("interventions: two of them have the same name")
+            (twice, _), *_ = Counter(map(name_of, config.interventions)).most_common(1)
+            raise ConfigError(f"interventions: two of them have the same name, {twice}; drop one or rename its file")
         self._kinds = {name: load_class(spec) for name, spec in self.specs.items()}
         self.repeats = {
             repeat_name(name, seed): (name, seed)
@@ -49,7 +51,11 @@ class Methods:
         }
         self.specs |= {name: self.specs[own] for name, (own, _) in self.repeats.items()}
         for name, spec in self.specs.items():
-            check_parameters(spec, self.parameters(name))
+            try:
+                check_parameters(spec, self.parameters(name))
+            except ConfigError as error:
+                where = f"intervention {name}: " if str(error).startswith("parameter ") else ""
+                raise ConfigError(f"{where}{error}") from None
         self.plugins = {name: Path(folder) for name, folder in config.plugins.items()}
         for name, folder in self.plugins.items():
             check_plugin(name, folder)

@@ -51,6 +51,6 @@ def test_other_files_and_lists_of_other_texts_are_refused_in_one_line(results):
         (results / "reviewed.csv").write_text(content)
         with pytest.raises(DataError, match=message) as caught:
             audit(results, reviewed=results / "reviewed.csv")
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{results / 'reviewed.csv'}: ")
     with pytest.raises(ConfigError, match="--most: 0"):
         audit(results, most=0)
