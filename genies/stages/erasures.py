@@ -26,7 +26,7 @@ def erasures(
     training pairs right.
 
     Args:
-        probes: by name; they read the same view.
+        probes: by name; they read the same features.
         splits: the run's.
         targets: of shifts, by source.
         seed: of random directions.

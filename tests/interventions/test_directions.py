@@ -20,6 +20,7 @@ from genies.interventions.steps.directions import (
     has_directions,
     reached,
 )
+from genies.stages.directions import reading_alike
 
 DIM = 24
 
@@ -137,3 +138,16 @@ def test_which_probes_have_directions_of_their_own():
     assert direct(Logistic())(texts[:, 0], texts[:, 1]).shape == (DIM,)
     with pytest.raises(TypeError, match="no direction in a layer"):
         direct(object())  # type: ignore[arg-type]
+
+
+def test_a_probe_with_features_of_its_own_is_compared_with_no_other():
+    """Directions are found in features that the first probe of a group reads."""
+
+    class Folded(LatStim1):
+        def combine(self, *views: np.ndarray) -> np.ndarray:
+            return np.abs(views[0])
+
+    made = {"mean_difference": LatStim1(), "folded": Folded(), "logistic": Logistic(), "lat_stim_2": LatStim2()}
+    assert has_directions(Folded)
+    assert [[*group] for group in reading_alike(made)] == [["mean_difference", "logistic"], ["folded"], ["lat_stim_2"]]
+    assert [len(group) for group in reading_alike({"one": Folded(), "other": Folded()})] == [1, 1]
