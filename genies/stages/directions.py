@@ -165,7 +165,7 @@ class _Run:
             halves.append(
                 {name: halved(texts, cluster, rule, HALVINGS.get(name, 1), seed) for name, rule in rules.items()}
             )
-            random.append(drawn(texts, RANDOM_DIRECTIONS, seed))
+            random.append(drawn(texts, cluster, RANDOM_DIRECTIONS, seed))
         joint = Agreement(np.stack([one[name] for name in names for one in whole]), random=np.stack(random))
         own = {
             name: Agreement(np.stack([one[name] for one in whole]), np.stack([one[name] for one in halves]))

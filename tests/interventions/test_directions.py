@@ -39,7 +39,7 @@ def compared(means: list[np.ndarray], scale: np.ndarray, n: int = 300, random: i
     found = Agreement(
         np.stack([rule(texts[:, 0], texts[:, 1]) for texts in trained]),
         np.stack([halved(texts, np.arange(n), rule, 20, 7) for texts in trained]),
-        np.stack([drawn(texts, random, seed) for seed, texts in enumerate(trained)]) if random else None,
+        np.stack([drawn(texts, np.arange(n), random, seed) for seed, texts in enumerate(trained)]) if random else None,
     )
     for seed, mean in enumerate(means):
         texts = pairs(n, mean, scale, 2 * seed + 1)
@@ -127,6 +127,17 @@ def test_a_cluster_stays_in_one_half():
     assert len(seen) == 6
     for rows in seen:
         assert len(rows) == 4 and all((row ^ 1) in rows for row in rows)
+
+
+def test_random_directions_vary_like_those_of_labels_that_say_nothing_where_pairs_share_a_response():
+    rng = np.random.default_rng(11)
+    best = np.repeat(rng.standard_normal((40, DIM)) * np.where(np.arange(DIM) == 0, 4, 0.3), 3, axis=0)
+    texts, cluster = np.stack([best, rng.standard_normal((120, DIM))], axis=1), np.repeat(np.arange(40), 3)
+    turned = rng.choice([-1, 1], (4000, 40))[:, cluster]
+    centred = texts[:, 0] - texts[:, 1] - (texts[:, 0] - texts[:, 1]).mean(axis=0)
+    expected = np.cov((turned @ centred / np.sqrt(120)).T)
+    assert np.cov(drawn(texts, cluster, 4000, 0).T) == pytest.approx(expected, abs=0.1 * expected.max())
+    assert drawn(texts, cluster, 4000, 0)[:, 0].var() > 2.5 * (texts[:, 0] - texts[:, 1])[:, 0].var()
 
 
 def test_which_probes_have_directions_of_their_own():
