@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from genies.evaluation.simultaneous import LEVEL
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
 from genies.report.words import counted, listed, number, span
 
@@ -61,11 +62,14 @@ def beyond_null(nulls: pl.DataFrame) -> str | None:
     middle = span(*nulls.select(pl.median("low", "high")).row(0))
     place = f"{widest['source']} → {widest['target']} ({widest['intervention']})"
     times = nulls.select(pl.max("repeats")).item()
+    of_solver = len(nulls.filter(pl.col("p") <= LEVEL / 2))
     return (
         f"Fitted on pairs whose labels were flipped at random ({times} times, by one solver for all probes), "
         f"directions still reach {middle} in the middle 95 % on a typical shift, and "
         f"{span(widest['low'], widest['high'])} on {place}: an accuracy within that range can be had without labels. "
-        f"The probe's own accuracy is above it in {counted(len(above), 'cell')} of {len(nulls)}, each judged alone."
+        f"The probe's own accuracy is above it in {counted(len(above), 'cell')} of {len(nulls)}, each judged alone; a "
+        f"probe with a solver of its own may range wider. That of the one solver, on the labels as they are, is above "
+        f"it in {counted(of_solver, 'cell')}."
     )
 
 

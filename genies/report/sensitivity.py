@@ -102,12 +102,23 @@ def _components(means: Sequence[Mapping[str, Any]]) -> str:
         )
     seeds = "" if first["seed_sd"] is None else f"{number(first['seed_sd'])} between seeds, "
     beyond = [row["intervention"] for row in means if _beyond_examples(row)]
+    low_to_high = span(*_factors(first["wordings"]), digits=1)
     return (
         f"That of one fit has a standard deviation of {number(first['wording_sd'])} between wordings, {seeds}and "
-        f"{number(_of_examples(first))} between samples of test examples. {len(beyond)} of {len(means)} "
+        f"{number(_of_examples(first))} between samples of test examples. From "
+        f"{counted(first['wordings'], 'wording')}, the first is uncertain: it may be {low_to_high} times as "
+        f"large (95 %). {len(beyond)} of {len(means)} "
         f"{'is' if len(beyond) == 1 else 'are'} estimated to vary more with the wording than with the sample of "
         f"examples{': ' + listed(beyond) if beyond else ''}."
     )
+
+
+def _factors(count: int) -> tuple[float, float]:
+    """Ends of the 95 % interval of a standard deviation from so many normal values, as multiples of the estimate."""
+    from scipy import special
+
+    low, high = (math.sqrt((count - 1) / (2 * special.gammaincinv((count - 1) / 2, p))) for p in (0.975, 0.025))
+    return low, high
 
 
 def common_sizes(curves: pl.DataFrame) -> list[int]:

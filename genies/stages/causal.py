@@ -120,7 +120,7 @@ class _Directions:
         layer = most_accurate_layer({source: probe}, splits, source)
         texts = splits.texts(probe, source, "train", layer)
         own = direct(probe)(texts[:, 0], texts[:, 1])
-        random = drawn(texts, draws, text_seed(seed, "causal", source))
+        random = drawn(texts, splits.sources[source].cluster, draws, text_seed(seed, "causal", source))
         lengths = np.linalg.norm(random, axis=1, keepdims=True)
         random = np.divide(random, lengths, out=np.zeros_like(random), where=lengths > 0) * np.linalg.norm(own)
         log.info("%s: its direction is that of layer %d", source, layer)

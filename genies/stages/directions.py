@@ -19,6 +19,7 @@ from genies.evaluation.qap import qap
 from genies.evaluation.tables import direction_layers, directions, erasure, transfer
 from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.registry import make
+from genies.interventions.steps.direction_probe import DirectionProbe
 from genies.interventions.steps.directions import Agreement, Reached, direct, drawn, effective, halved
 from genies.interventions.steps.site_probe import SiteProbe, choosing_sites
 from genies.stages.erasures import erasures
@@ -66,8 +67,7 @@ def write_directions(
     run = _Run(model, seed, made, splits, targets_of(pairs))
     tables = (directions.TABLE, direction_layers.TABLE, transfer.TABLE, erasure.TABLE)
     rows: dict[str, list[dict[str, Any]]] = {table.file: [] for table in tables}
-    for view in dict.fromkeys(probe.fit_views for probe in made.values()):
-        alike = {name: probe for name, probe in made.items() if probe.fit_views == view}
+    for alike in reading_alike(made):
         found, between = run.compared([*alike])
         for name, of_layers in found.items():
             for compared in of_layers:
@@ -79,6 +79,19 @@ def write_directions(
         rows[erasure.TABLE.file] += ({"model": model, **row} for row in erased)
     for table in tables:
         table.write(table.frame(rows[table.file]), output)
+
+
+def reading_alike(probes: Mapping[str, SiteProbe]) -> list[dict[str, SiteProbe]]:
+    """Probes by name, those together that find their directions in the same features of each layer.
+
+    One with a ``combine`` of its own has features that no other has.
+    """
+    found: dict[tuple, dict[str, SiteProbe]] = {}
+    for name, probe in probes.items():
+        combines = isinstance(probe, DirectionProbe) and type(probe).combine is not DirectionProbe.combine
+        read = probe.fit_views, probe.predict_views, name if combines else None
+        found.setdefault(read, {})[name] = probe
+    return [*found.values()]
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ class _Run:
         """Directions layer by layer, by intervention, and rows about two interventions on one source.
 
         Args:
-            names: of interventions that read the same view.
+            names: of interventions that read the same features.
         """
         found: dict[str, list[_Compared]] = {name: [] for name in names}
         between: list[dict[str, Any]] = []
@@ -152,7 +165,7 @@ class _Run:
             halves.append(
                 {name: halved(texts, cluster, rule, HALVINGS.get(name, 1), seed) for name, rule in rules.items()}
             )
-            random.append(drawn(texts, RANDOM_DIRECTIONS, seed))
+            random.append(drawn(texts, cluster, RANDOM_DIRECTIONS, seed))
         joint = Agreement(np.stack([one[name] for name in names for one in whole]), random=np.stack(random))
         own = {
             name: Agreement(np.stack([one[name] for one in whole]), np.stack([one[name] for one in halves]))

@@ -26,7 +26,7 @@ def erasures(
     training pairs right.
 
     Args:
-        probes: by name; they read the same view.
+        probes: by name; they read the same features.
         splits: the run's.
         targets: of shifts, by source.
         seed: of random directions.
@@ -39,7 +39,8 @@ def erasures(
         own = {name: accuracy(train, test, direct(probe)) for name, probe in probes.items()}
         for source in sources:
             fitted = train if source == target else splits.texts(probe, source, "train", layer)
-            found = erasers(fitted, RANDOM_ERASURES, text_seed(seed, "erasure", source))
+            cluster = splits.sources[source].cluster
+            found = erasers(fitted, cluster, RANDOM_ERASURES, text_seed(seed, "erasure", source))
             erased = _erased(probes, found, train, test)
             for name, after in erased.items():
                 losses = own[name] - after

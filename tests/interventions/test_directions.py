@@ -20,6 +20,7 @@ from genies.interventions.steps.directions import (
     has_directions,
     reached,
 )
+from genies.stages.directions import reading_alike
 
 DIM = 24
 
@@ -38,7 +39,7 @@ def compared(means: list[np.ndarray], scale: np.ndarray, n: int = 300, random: i
     found = Agreement(
         np.stack([rule(texts[:, 0], texts[:, 1]) for texts in trained]),
         np.stack([halved(texts, np.arange(n), rule, 20, 7) for texts in trained]),
-        np.stack([drawn(texts, random, seed) for seed, texts in enumerate(trained)]) if random else None,
+        np.stack([drawn(texts, np.arange(n), random, seed) for seed, texts in enumerate(trained)]) if random else None,
     )
     for seed, mean in enumerate(means):
         texts = pairs(n, mean, scale, 2 * seed + 1)
@@ -128,6 +129,17 @@ def test_a_cluster_stays_in_one_half():
         assert len(rows) == 4 and all((row ^ 1) in rows for row in rows)
 
 
+def test_random_directions_vary_like_those_of_labels_that_say_nothing_where_pairs_share_a_response():
+    rng = np.random.default_rng(11)
+    best = np.repeat(rng.standard_normal((40, DIM)) * np.where(np.arange(DIM) == 0, 4, 0.3), 3, axis=0)
+    texts, cluster = np.stack([best, rng.standard_normal((120, DIM))], axis=1), np.repeat(np.arange(40), 3)
+    turned = rng.choice([-1, 1], (4000, 40))[:, cluster]
+    centred = texts[:, 0] - texts[:, 1] - (texts[:, 0] - texts[:, 1]).mean(axis=0)
+    expected = np.cov((turned @ centred / np.sqrt(120)).T)
+    assert np.cov(drawn(texts, cluster, 4000, 0).T) == pytest.approx(expected, abs=0.1 * expected.max())
+    assert drawn(texts, cluster, 4000, 0)[:, 0].var() > 2.5 * (texts[:, 0] - texts[:, 1])[:, 0].var()
+
+
 def test_which_probes_have_directions_of_their_own():
     assert has_directions(Logistic) and has_directions(MassMeanWhitened) and has_directions(LatStim2)
     assert not has_directions(LatStim1) and not has_directions(MassMeanShift)
@@ -137,3 +149,16 @@ def test_which_probes_have_directions_of_their_own():
     assert direct(Logistic())(texts[:, 0], texts[:, 1]).shape == (DIM,)
     with pytest.raises(TypeError, match="no direction in a layer"):
         direct(object())  # type: ignore[arg-type]
+
+
+def test_a_probe_with_features_of_its_own_is_compared_with_no_other():
+    """Directions are found in features that the first probe of a group reads."""
+
+    class Folded(LatStim1):
+        def combine(self, *views: np.ndarray) -> np.ndarray:
+            return np.abs(views[0])
+
+    made = {"mean_difference": LatStim1(), "folded": Folded(), "logistic": Logistic(), "lat_stim_2": LatStim2()}
+    assert has_directions(Folded)
+    assert [[*group] for group in reading_alike(made)] == [["mean_difference", "logistic"], ["folded"], ["lat_stim_2"]]
+    assert [len(group) for group in reading_alike({"one": Folded(), "other": Folded()})] == [1, 1]

@@ -12,7 +12,7 @@ from genies.interventions.lat_stim_1 import LatStim1
 from genies.interventions.logistic import Logistic
 from genies.interventions.mass_mean_whitened import MassMeanWhitened
 from genies.interventions.steps.directions import direct
-from genies.interventions.steps.erasure import accuracy, erasers
+from genies.interventions.steps.erasure import Eraser, accuracy, erasers
 
 DIM = 30
 
@@ -25,13 +25,18 @@ def pairs(n: int, mean: np.ndarray, seed: int) -> np.ndarray:
     return 3 + noise + np.stack([mean / 2, -mean / 2])
 
 
+def erasers_of(texts: np.ndarray, draws: int = 0, seed: int = 0) -> list[Eraser]:
+    """Those of pairs with a prompt each."""
+    return erasers(texts, np.arange(len(texts)), draws, seed)
+
+
 @pytest.mark.parametrize("n", [200, 10])
 def test_erased_features_have_no_covariance_with_the_label_and_least_squares_predicts_a_constant(n):
     """Also with fewer texts than dimensions."""
     train = pairs(n, 2 * np.eye(DIM)[0], 1)
     texts, label = train.reshape(-1, DIM), np.tile([1.0, 0.0], n)
     before = (texts - texts.mean(axis=0)).T @ (label - 0.5) / len(texts)
-    erased = erasers(train, 0, 0)[0](texts)
+    erased = erasers_of(train)[0](texts)
     after = (erased - erased.mean(axis=0)).T @ (label - 0.5) / len(texts)
     assert np.abs(before).max() > 0.2 and np.abs(after).max() < 1e-10
     if n == 200:
@@ -50,7 +55,7 @@ def test_it_is_the_published_formula():
     cross = (whiten @ centred.T @ (label - label.mean()) / len(texts))[:, None]
     projection = cross @ np.linalg.pinv(cross)
     expected = texts - centred @ (np.linalg.inv(whiten) @ projection @ whiten).T
-    assert erasers(train, 0, 0)[0](texts) == pytest.approx(expected, abs=1e-8)
+    assert erasers_of(train)[0](texts) == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("probe", [LatStim1(), Logistic(), MassMeanWhitened(), LatPca()])
@@ -58,7 +63,7 @@ def test_the_source_direction_is_taken_and_another_is_left(probe):
     # Far longer than the features' noise, so that rules find them which know nothing of its covariance.
     first, second = 12 * np.eye(DIM)[0], 12 * np.eye(DIM)[1]
     source, alike, other = pairs(300, first, 1), pairs(300, first, 2), pairs(300, second, 3)
-    rule, erase = direct(probe), erasers(source, 0, 0)[0]
+    rule, erase = direct(probe), erasers_of(source)[0]
     assert accuracy(alike, pairs(300, first, 4), rule) > 0.85
     assert abs(accuracy(erase(alike), erase(pairs(300, first, 4)), rule) - 0.5) < 0.2
     kept = accuracy(erase(other), erase(pairs(300, second, 5)), rule)
@@ -68,13 +73,13 @@ def test_the_source_direction_is_taken_and_another_is_left(probe):
 @pytest.mark.parametrize("probe", [LatStim1(), Logistic(), MassMeanWhitened(), LatPca()])
 def test_of_the_source_itself_nothing_is_left_not_even_rounding(probe):
     source = pairs(100, 3 * np.eye(DIM)[0], 1).astype(np.float32).astype(np.float64) + 1e4
-    erase = erasers(source, 0, 0)[0]
+    erase = erasers_of(source)[0]
     assert accuracy(erase(source), erase(source), direct(probe)) == 0.5
 
 
 def test_random_directions_take_little():
     source, test = pairs(300, 3 * np.eye(DIM)[0], 1), pairs(300, 3 * np.eye(DIM)[0], 2)
-    found = erasers(source, 19, 0)
+    found = erasers_of(source, 19, 0)
     assert len(found) == 20
     rule = direct(Logistic())
     left = [accuracy(erase(source), erase(test), rule) for erase in found]
@@ -96,15 +101,17 @@ def test_random_directions_take_what_that_of_labels_takes_which_say_nothing():
     flipped = [np.where(one[:, None, None], source[:, ::-1], source) for one in flip]
     rule = direct(LatStim1())
     before = accuracy(train, test, rule)
-    by_labels = np.array([before - accuracy(*map(erasers(one, 0, 0)[0], (train, test)), rule) for one in flipped])
-    at_random = np.array([before - accuracy(erase(train), erase(test), rule) for erase in erasers(source, 200, 0)[1:]])
+    by_labels = np.array([before - accuracy(*map(erasers_of(one)[0], (train, test)), rule) for one in flipped])
+    at_random = np.array(
+        [before - accuracy(erase(train), erase(test), rule) for erase in erasers_of(source, 200, 0)[1:]]
+    )
     assert at_random.mean() == pytest.approx(by_labels.mean(), abs=0.004)
     assert at_random.std() == pytest.approx(by_labels.std(), rel=0.25)
-    drawn = np.stack([one.direction for one in erasers(source, 4000, 0)[1:]])
+    drawn = np.stack([one.direction for one in erasers_of(source, 4000, 0)[1:]])
     expected = np.cov((source[:, 0] - source[:, 1]).T)
     assert np.cov(drawn.T) == pytest.approx(expected, abs=0.1 * expected.max())
 
 
 def test_texts_that_are_all_alike_have_nothing_to_erase():
     alike = np.ones((6, 2, DIM))
-    assert (erasers(alike, 2, 0)[1](alike) == alike).all()
+    assert (erasers_of(alike, 2, 0)[1](alike) == alike).all()

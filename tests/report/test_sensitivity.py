@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import chi2
 from test_page import TABLES, Page
 
 from genies.evaluation.tables.few_labels import NONE
@@ -169,13 +170,15 @@ def test_the_probe_that_depends_most_on_the_wording_is_named_with_its_spread() -
     assert text.startswith(
         "Under 4 wordings of what it asks, mean accuracy over 8 shifts goes from 0.450 to 0.600 with lat_stim_2, the "
         "widest range of 2 probes. That of one fit has a standard deviation of 0.060 between wordings, and 0.050 "
-        "between samples of test examples. 1 of 2 is estimated to vary more with the wording than with the sample of "
-        "examples: "
-        "lat_stim_2."
+        "between samples of test examples. From 4 wordings, the first is uncertain: it may be 0.6 to 3.7 times as "
+        "large (95 %). 1 of 2 is estimated to vary more with the wording than with the sample of examples: lat_stim_2."
     )
     assert text.endswith("with lat_stim_2 on source 0 → target 0: 0.450 to 0.600.")
     alone = str(wording_matters(wordings({"cra": (0.002, 0.001)}, SHIFTS[:1])["wording_variance"]))
     assert alone.endswith("0 of 1 are estimated to vary more with the wording than with the sample of examples.")
+    six = str(wording_matters(tables["wording_variance"].with_columns(wordings=pl.lit(6))))
+    low, high = np.sqrt(5 / chi2.ppf([0.975, 0.025], 5))
+    assert f"From 6 wordings, the first is uncertain: it may be {low:.1f} to {high:.1f} times" in six
     assert wording_matters(VARIANCE.frame()) is None
 
 

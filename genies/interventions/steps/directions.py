@@ -9,7 +9,7 @@ direction agree by about 2r / (1 + r) (Spearman and Brown); of sources a and b t
 
 How many directions there are: the participation ratio n² / ‖A‖² of the n × n matrix of agreements, which is 1 where all
 are the same up to their sign, and n where none have anything in common. It is compared with that of the ceilings, and
-with that of directions drawn at random, each from the covariance of its own source's differences.
+with that of directions drawn at random, each from the covariance of its own source's differences, prompt by prompt.
 """
 
 from __future__ import annotations
@@ -75,12 +75,23 @@ def halved(texts: np.ndarray, cluster: np.ndarray, rule: Direct, count: int, see
     return found
 
 
-def drawn(texts: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Directions drawn from the covariance of pair differences, float64 (count, dim); ``texts`` as above."""
+def drawn(texts: np.ndarray, cluster: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Directions that vary as the difference of means would if labels said nothing, float64 (count, dim).
+
+    They are drawn from the covariance of pair differences, summed over each cluster, whose pairs may share a response.
+
+    Args:
+        texts: as ``halved`` takes them.
+        cluster: likewise.
+        count: how many are drawn.
+        seed: of that.
+    """
     differences = texts[:, 0] - texts[:, 1]
-    differences -= differences.mean(axis=0)
-    normal = np.random.default_rng(seed).standard_normal((count, len(texts)))
-    return normal @ differences / np.sqrt(len(texts))
+    clusters, position = np.unique(cluster, return_inverse=True)
+    sums = np.zeros((len(clusters), texts.shape[2]))
+    np.add.at(sums, position, differences - differences.mean(axis=0))
+    normal = np.random.default_rng(seed).standard_normal((count, len(clusters)))
+    return normal @ sums / np.sqrt(len(texts))
 
 
 @dataclass(frozen=True)

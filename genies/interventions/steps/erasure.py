@@ -38,7 +38,7 @@ class Eraser:
         return texts - ((texts - self.mean) @ self.reader)[..., None] * self.direction
 
 
-def erasers(pairs: np.ndarray, draws: int, seed: int) -> list[Eraser]:
+def erasers(pairs: np.ndarray, cluster: np.ndarray, draws: int, seed: int) -> list[Eraser]:
     """LEACE of which response is the best one, and of random directions in its place.
 
     Those vary as the difference of class means would if labels said nothing: by the covariance of pair differences, in
@@ -46,6 +46,7 @@ def erasers(pairs: np.ndarray, draws: int, seed: int) -> list[Eraser]:
 
     Args:
         pairs: features of training pairs, float64 (n, 2, dim), best response first.
+        cluster: number of each pair's cluster, int64 (n,).
         draws: how many random directions there are.
         seed: of the draws.
 
@@ -58,7 +59,7 @@ def erasers(pairs: np.ndarray, draws: int, seed: int) -> list[Eraser]:
     mean = texts.mean(axis=0)
     centred = texts - mean
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
-    directions = np.concatenate([(pairs[:, 0] - pairs[:, 1]).mean(axis=0)[None], drawn(pairs, draws, seed)])
+    directions = np.concatenate([(pairs[:, 0] - pairs[:, 1]).mean(axis=0)[None], drawn(pairs, cluster, draws, seed)])
     readers = np.linalg.solve(covariance, directions.T).T if covariance.any() else np.zeros_like(directions)
     norms = np.einsum("kd,kd->k", readers, directions)[:, None]
     readers = np.divide(readers, norms, out=np.zeros_like(readers), where=norms > 0)
