@@ -41,7 +41,8 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
 
     Raises:
         StoreError: an evaluation is missing or damaged.
-        DataError: the list is not one that this verb wrote, or a distribution has changed since.
+        DataError: the list is not one that this verb wrote, or a distribution has changed since; or a list that is
+            filled in would be lost.
     """
     stated = read_json(results_folder(folder) / "provenance.json", "configuration")
     plan = Plan(Config(**stated["configuration"]))
@@ -65,10 +66,21 @@ def audit(folder: Path, *, most: int = 50, reviewed: Path | None = None, output:
             f"{folder}: no method but baselines was fitted and tested on the same distribution; add one that is"
         )
     file = output or folder / "audit.csv"
+    _check_unfilled(file)
     write_csv(_with_texts(plan, listed), file)
     print(f"{file}: {len(listed)} pairs of {listed['target'].n_unique()} targets, the most doubtful first")
     if rest := sorted({*plan.selection.tested} - {*listed["target"]}):
         print(f"not {', '.join(rest)}: no method but baselines was fitted there")
+
+
+def _check_unfilled(file: Path) -> None:
+    """Raise DataError where a list is there already in which a person has filled in something."""
+    try:
+        said = pl.read_csv(file, infer_schema=False, glob=False).get_column("wrong")
+    except (OSError, pl.exceptions.PolarsError):
+        return
+    if said.is_not_null().any():
+        raise DataError(f"{file}: its column wrong is filled in, and would be lost; move it, or give another --output")
 
 
 def _cells(plan: Plan, evaluations: Path) -> Iterator[tuple[tuple[str, str, str, str], pl.DataFrame]]:
@@ -126,6 +138,8 @@ def _read_reviewed(path: Path, plan: Plan) -> pl.DataFrame:
         found = frame.with_columns(pl.col("wrong").str.strip_chars().replace("", None)).drop_nulls("wrong")
         keys = found.with_columns(pl.col(name).cast(DOUBTS[name]) for name in KEYS)
     except (OSError, pl.exceptions.PolarsError) as error:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; give the list that genies audit wrote, filled in") from None
         reason = f"is no list of genies audit ({first_line(error)}); it has {', '.join(wanted)}"
         raise DataError(f"{path}: {reason}") from None
     if not len(keys):

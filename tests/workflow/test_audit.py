@@ -30,6 +30,18 @@ def test_a_list_goes_out_with_its_texts_and_comes_back_reviewed(results, capsys)
     assert "corrected_accuracy" in said and "mms" in said
 
 
+def test_what_a_person_filled_in_is_not_written_over(results):
+    audit(results, most=1)
+    audit(results, most=2)
+    listed = pl.read_csv(results / "audit.csv", infer_schema=False)
+    assert len(listed) == 2 * listed["target"].n_unique()
+    listed[:1].with_columns(wrong=pl.lit("no")).write_csv(results / "audit.csv")
+    with pytest.raises(DataError, match=r"audit\.csv: its column wrong is filled in, and would be lost; move it"):
+        audit(results)
+    audit(results, output=results / "again.csv")
+    assert pl.read_csv(results / "audit.csv", infer_schema=False)["wrong"].to_list() == ["no"]
+
+
 def test_other_files_and_lists_of_other_texts_are_refused_in_one_line(results):
     audit(results, most=1)
     listed = pl.read_csv(results / "audit.csv", infer_schema=False)
@@ -52,5 +64,7 @@ def test_other_files_and_lists_of_other_texts_are_refused_in_one_line(results):
         with pytest.raises(DataError, match=message) as caught:
             audit(results, reviewed=results / "reviewed.csv")
         assert "\n" not in str(caught.value) and str(caught.value).startswith(f"{results / 'reviewed.csv'}: ")
+    with pytest.raises(DataError, match=r"nowhere\.csv: no such file; give the list that genies audit wrote"):
+        audit(results, reviewed=results / "nowhere.csv")
     with pytest.raises(ConfigError, match="--most: 0"):
         audit(results, most=0)
