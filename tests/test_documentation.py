@@ -28,8 +28,9 @@ def test_every_generated_file_is_what_it_is_generated_from(path: Path, text: str
     assert (REPOSITORY / path).read_text(encoding="utf-8") == text, "run `make docs`"
 
 
-def test_the_worked_example_of_an_intervention_is_the_file_that_the_tests_run() -> None:
-    example = (REPOSITORY / "tests/interventions/own_probe.py").read_text(encoding="utf-8").strip()
+@pytest.mark.parametrize("name", ["own_probe", "own_rule"])
+def test_the_worked_example_of_an_intervention_is_the_file_that_the_tests_run(name: str) -> None:
+    example = (REPOSITORY / f"tests/interventions/{name}.py").read_text(encoding="utf-8").strip()
     assert f"```python\n{example}\n```" in (REPOSITORY / "docs/own.md").read_text(encoding="utf-8")
     assert len(example.splitlines()) <= 30
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from genies.evaluation.metrics import CHANCE
 from genies.evaluation.simultaneous import LEVEL
 from genies.evaluation.tables.comparisons import HIGHER, LOWER, NOT_TESTED
-from genies.report.words import counted, listed, number, span
+from genies.report.words import counted, listed, number, percent, span
 
 RANKED = (
     "generalization_metrics", "cells", "answers", "ties", "seeds", "sets", "text_scores", "risk_coverage", "best_of_n",
@@ -47,6 +48,28 @@ def beyond_counting(surface: pl.DataFrame) -> str | None:
             f"{number(-row['lead'])}{ends} of {row['other']}, the best of them."
         )
     return text
+
+
+def followed(cues: pl.DataFrame) -> str | None:
+    """Which rival rules methods go with where the labels disagree with the rule; None if that is shown nowhere.
+
+    Args:
+        cues: rows of a model, columns as in ``genies.evaluation.tables.cues.TABLE``.
+    """
+    compared = cues.filter(pl.col("conflict_high").is_not_null())
+    with_rule = compared.filter(pl.col("conflict_high") < CHANCE).sort("conflict_high", maintain_order=True)
+    if not len(with_rule):
+        return None
+    counts = with_rule.group_by("rival", maintain_order=True).len().sort("len", descending=True, maintain_order=True)
+    most = with_rule.row(0, named=True)
+    return (
+        f"On the pairs that a rival rule ranks wrong, methods are shown to go with the rule in "
+        f"{len(with_rule)} of {counted(len(compared), 'cell')}, each judged alone: "
+        f"{listed([f'with {rival} in {count}' for rival, count in counts.iter_rows()])}. Most clearly "
+        f"{most['intervention']} with {most['rival']} on {_places(with_rule[:1])[0]}: it ranks "
+        f"{percent(1 - most['conflict_accuracy'])} of {counted(most['conflict_pairs'], 'such pair')} as the rule does. "
+        "A method that is wrong on most pairs of a shift goes with many rules there."
+    )
 
 
 def beyond_null(nulls: pl.DataFrame) -> str | None:

@@ -15,7 +15,7 @@ from genies.evaluation.tables.claims import CORRELATION, OF_EXAMPLES
 from genies.evaluation.tables.correlations import correlations
 from genies.evaluation.uncertainty import supports_new_shifts
 from genies.report import details
-from genies.report.baselines import beyond_counting, beyond_null
+from genies.report.baselines import beyond_counting, beyond_null, followed
 from genies.report.best import best_method, equal, have
 from genies.report.causal import used
 from genies.report.classes import among, by_class, several
@@ -91,6 +91,8 @@ def _of_model(tables: Tables, model: str) -> Iterator[Finding]:
         yield Finding("Where all methods fail", failures, "shifts")
     if counting := beyond_counting(tables["surface"].filter(model=model)):
         yield Finding("Better than counting words?", counting, "surface")
+    if rules := followed(tables["cues"].filter(model=model)):
+        yield Finding("Which cue was learned?", rules, "cues")
     if by_chance := beyond_null(tables["nulls"].filter(model=model)):
         yield Finding("What labels add", by_chance, "shifts")
     of_model = (tables[name].filter(model=model) for name in ("prediction_errors", "prediction_alarms"))

@@ -15,7 +15,7 @@ from genies.evaluation.tables.nulls import TABLE as NULLS
 from genies.evaluation.tables.prediction_errors import TABLE as PREDICTION_ERRORS
 from genies.evaluation.tables.predictions import TABLE as PREDICTIONS
 from genies.evaluation.tables.surface import TABLE as SURFACE
-from genies.report.baselines import RANKED, beyond_counting, beyond_null, without_baselines
+from genies.report.baselines import RANKED, beyond_counting, beyond_null, followed, without_baselines
 from genies.report.page import render
 from genies.report.tables import Tables
 
@@ -71,6 +71,21 @@ RUN = TABLES.having(
 @pytest.fixture(scope="module")
 def html() -> str:
     return render("trial", RUN, {"configuration": {"seed": 3}})
+
+
+def test_rules_that_methods_follow_are_said_at_the_top() -> None:
+    small = rows_of_cues().filter(model="small")
+    said = followed(small)
+    assert said is not None and f"in {len(small)} of {len(small)} cells, each judged alone: with length in" in said
+    no_longer = pl.when(pl.col("rival") == "zero_shot").then(0.2).otherwise(0.6)
+    other = {"conflict_high": no_longer, "conflict_accuracy": pl.lit(0.05), "conflict_pairs": pl.lit(40)}
+    said = followed(small.with_columns(**other))
+    count = len(small.filter(rival="zero_shot"))
+    assert said is not None and f"in {count} of {len(small)} cells, each judged alone: with zero_shot in" in said
+    assert "mms with zero_shot on easy → hard: it ranks 95\u00a0% of 40 such pairs as the rule does." in said
+    assert followed(small.with_columns(conflict_high=pl.lit(0.5))) is None and followed(small[:0]) is None
+    page = render("run", RUN, {"configuration": {}})
+    assert "Which cue was learned?" in page[: page.index("<h2>")] and 'href="#cues"' in page[: page.index("<h2>")]
 
 
 def test_a_shift_has_a_band_of_baselines_and_the_dot_of_the_best_method(html):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 from project import Project
@@ -9,21 +11,23 @@ from project import Project
 from genies.commands.audit import audit
 
 BASELINES = ("length", "bag_of_words", "first_word", "prompt_overlap")
+OWN_RULE = Path(__file__).parents[1] / "interventions/own_rule.py"
 TABLES = ("metrics", "details", "provenance", "report")
 
 
 def test_surface_baselines_take_one_job_and_have_no_place_in_rankings(project: Project) -> None:
     results = project.folder / "results/mini"
     ranked = {name: (results / name).read_bytes() for name in ("leaderboard.csv", "comparisons.csv")}
-    project.config["interventions"] += BASELINES
+    names = [*BASELINES, "own_rule"]
+    project.config["interventions"] += [*BASELINES, str(OWN_RULE)]
     executed = project.jobs()
     assert executed == dict.fromkeys(("surface", *TABLES), 1)
     assert {name: (results / name).read_bytes() for name in ranked} == ranked
     metrics = pl.read_csv(results / "generalization_metrics.csv")
-    assert metrics["intervention"].to_list() == ["random", "zero_shot", "mms", *BASELINES]
+    assert metrics["intervention"].to_list() == ["random", "zero_shot", "mms", *names]
     found = pl.read_csv(results / "surface.csv")
-    assert found["intervention"].to_list() == list(BASELINES) and found["best"].sum() == 1
-    assert set(pl.read_csv(results / "cues.csv")["rival"]) == {*BASELINES, "zero_shot"}
+    assert found["intervention"].to_list() == names and found["best"].sum() == 1
+    assert set(pl.read_csv(results / "cues.csv")["rival"]) == {*names, "zero_shot"}
     assert "Surface baselines" in (results / "report.html").read_text(encoding="utf-8")
     assert project.jobs() == {}
 

@@ -88,9 +88,11 @@ class SurfaceProbe(Intervention[Pairs]):
         return np.asarray(model.coef_[0], np.float64)
 
     def _scores(self, texts: PairTexts) -> np.ndarray:
+        if not texts.prompt:  # the last of several fits scores nothing, and what counts in no text may have no columns
+            return np.zeros((0, 2))
         return np.column_stack(
             [self.counts(texts.prompt, responses) @ self.weights_ for responses in (texts.first, texts.second)]
-        ).reshape(-1, 2)
+        )
 
     def decision_function(self, pairs: Pairs) -> np.ndarray:
         """Weighted counts of (first, second), float64 (n, 2); under ``paper`` negated where validation pairs say so."""
