@@ -121,6 +121,21 @@ def test_a_missing_configuration_file_is_one_line(
     )
 
 
+def test_a_key_that_occurs_twice_is_refused_with_its_line(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = "run: mine\nmodels: [tiny-llama]\ndistributions: [data/north]\nshifts: [shifts.yaml]\n"
+    (folder / "mine.yaml").write_text(f"{base}limit: {{train: 8}}\nwordings: 1\nlimit: {{test: 8}}\n")
+    assert main(["power", "--configfile", "mine.yaml"]) == 2
+    assert capfd.readouterr().err == "genies: error: mine.yaml: line 7: the key limit occurs a second time; keep one\n"
+    (folder / "mine.yaml").write_text(f"{base}limit: {{train: 8, test: 8, train: 9}}\n")
+    assert main(["power", "--configfile", "mine.yaml"]) == 2
+    assert "mine.yaml: line 5: the key train occurs a second time" in capfd.readouterr().err
+    (folder / "mine.json").write_text('{"run":\t"mine",\t"modles": []}')
+    assert main(["power", "--configfile", "mine.json"]) == 2
+    assert "unknown key modles; did you mean models?" in capfd.readouterr().err
+
+
 def test_a_reader_that_goes_away_ends_a_verb_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "genies", "cache", "list", "--cache", tmp_path]
     read, write = os.pipe()

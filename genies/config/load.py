@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -21,17 +22,37 @@ EXPECTED = {"tuple_type": "should be a list", **dict.fromkeys(("model_type", "di
 """What a value should be, by Pydantic's types of errors whose messages name what only Python has."""
 
 
-def load_config(values: Mapping[str, Any], command_line: Collection[str] = ()) -> Config:
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without repeated keys, of which Snakemake takes the last and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise ConfigError(f"{self.name}: line {line}: the key {key.value} occurs a second time; keep one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(
+    values: Mapping[str, Any], command_line: Collection[str] = (), files: Sequence[str | Path] = ()
+) -> Config:
     """Check a configuration.
 
     Args:
         values: as Snakemake has them.
         command_line: keys that ``--config`` gave. What stands in lists and mappings there, Snakemake reads as text, so
             numbers are made of it where numbers belong.
+        files: those that they were read from, whose keys must be unique.
 
     Raises:
         ConfigError: one line that names the key and, for an unknown one, the nearest known key.
     """
+    for file in files:
+        # What is no YAML is JSON: Snakemake has read it.
+        with Path(file).open(encoding="utf-8") as stream, suppress(yaml.YAMLError):
+            yaml.load(stream, _UniqueKeys)
     hints = get_type_hints(Config)
     given = set(command_line) & set(values) & set(hints)
     typed = {key: _typed(values[key]) for key in given if _holds_numbers(hints[key])}
@@ -89,7 +110,7 @@ def read_config(files: Sequence[Path], entries: Sequence[str]) -> Config:
 
     try:
         given = parse_config(entries)
-        return load_config(ConfigSettings(given, files).overwrite_config, given)
+        return load_config(ConfigSettings(given, files).overwrite_config, given, files)
     except (OSError, ValueError, WorkflowError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"config: {', '.join(map(str, files))} or --config cannot be read ({reason})") from None

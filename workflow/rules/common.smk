@@ -45,7 +45,7 @@ if not workflow.config_settings.configfiles and set(config) <= set(workflow.conf
 
 
 try:
-    plan = Plan(load_config(config, workflow.config_settings.config))
+    plan = Plan(load_config(config, workflow.config_settings.config, workflow.config_settings.configfiles))
 except GeniesError as error:
     raise WorkflowError(str(error)) from None
 
