@@ -39,7 +39,7 @@ def span(low: float | None, high: float | None, digits: int = 3) -> str:
 
 
 def _end(value: float | None, digits: int) -> str:
-    if value is None or abs(value) < ROUNDING:
+    if value is None or abs(value) <= ROUNDING:
         return number(value, digits)
     for count in range(digits, MOST_DIGITS + 1):
         if round(value, count):

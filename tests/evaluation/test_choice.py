@@ -154,6 +154,8 @@ def chosen_by_the_verb(
         for folder, (frame, classes) in runs.items()
     }
     monkeypatch.setattr(Tables, "of_run", lambda folder, earlier: tables[folder])
+    for folder in runs:
+        folder.mkdir(parents=True, exist_ok=True)
     select(*runs, output=tmp_path / "choices.csv")
     return pl.read_csv(tmp_path / "choices.csv").to_dicts()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genies.report.words import ROUNDING, counted, number, p_value, percent, span
@@ -60,6 +60,7 @@ def test_rounding_moves_no_end_of_an_interval_onto_0(low: float, high: float, di
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.integers(2, 3))
+@example(0.0, ROUNDING, 2)
 def test_an_interval_leaves_out_0_in_print_exactly_where_it_does(one: float, other: float, digits: int) -> None:
     low, high = sorted((one, other))
     first, last = span(low, high, digits).split(" to ")
