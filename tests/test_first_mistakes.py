@@ -121,9 +121,7 @@ def test_a_missing_configuration_file_is_one_line(
     )
 
 
-def test_a_key_that_occurs_twice_is_refused_with_its_line(
-    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_occurs_twice_is_refused_with_its_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     base = "run: mine\nmodels: [tiny-llama]\ndistributions: [data/north]\nshifts: [shifts.yaml]\n"
     (folder / "mine.yaml").write_text(f"{base}limit: {{train: 8}}\nwordings: 1\nlimit: {{test: 8}}\n")
     assert main(["power", "--configfile", "mine.yaml"]) == 2
@@ -385,7 +383,7 @@ def test_what_is_no_folder_of_results_is_refused(
 
 
 def test_what_is_wrong_with_interventions_is_said_of_the_one_that_has_it(folder: Path) -> None:
-    told = refusal(interventions=["mms", "zero_shot", "mms"])
-    assert told.startswith("interventions: two of them have the same name, mms;")
-    told = refusal(intervention_parameters={"mms": {"kept": "many"}})
-    assert told.startswith("intervention mms: parameter kept: 'many' is not an integer")
+    message = refusal(interventions=["mms", "zero_shot", "mms"])
+    assert message.startswith("interventions: two of them have the same name, mms;")
+    message = refusal(intervention_parameters={"mms": {"kept": "many"}})
+    assert message.startswith("intervention mms: parameter kept: 'many' is not an integer")

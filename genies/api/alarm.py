@@ -25,6 +25,7 @@ from genies.evaluation.table import Table, read_csv
 from genies.evaluation.tables import cells, prediction_errors, predictions, surface
 from genies.evaluation.unlabelled import QUANTITIES, Panel, advantage, quantities
 from genies.files import results_folder
+from genies.report.words import counted
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Foreseen:
         if self.sources < FEWEST_SHIFTS:
             ends += (
                 f", sure in {self.sources} of {self.sources + 1} cases at best: "
-                f"{self.sources} source{'' if self.sources == 1 else 's'} to learn from"
+                f"{counted(self.sources, 'source')} to learn from"
             )
         else:
             ends = f"90 % {ends}"

@@ -39,8 +39,8 @@ def report(
     Raises:
         StoreError: a table is missing or damaged.
     """
-    page = output or results_folder(folder) / "report.html"
-    provenance = provenance or folder / "provenance.json"
+    provenance = provenance or results_folder(folder) / "provenance.json"
+    page = output or folder / "report.html"
     read_json(provenance, "configuration")
     name = title if title is not None else folder.resolve().name
     write_report_from_tables(folder, title=name, provenance=provenance, beside=beside, output=page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from genies.config.sections import Config
+from genies.data.unique_keys import RepeatedKeyError, UniqueKeys
 from genies.errors import ConfigError
 
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -22,17 +22,8 @@ EXPECTED = {"tuple_type": "should be a list", **dict.fromkeys(("model_type", "di
 """What a value should be, by Pydantic's types of errors whose messages name what only Python has."""
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without repeated keys, of which Snakemake takes the last and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]:
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                raise ConfigError(f"{self.name}: line {line}: the key {key.value} occurs a second time; keep one")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+class _Loader(UniqueKeys, yaml.SafeLoader):
+    """YAML as Snakemake reads it, without repeated keys."""
 
 
 def load_config(
@@ -50,9 +41,7 @@ def load_config(
         ConfigError: one line that names the key and, for an unknown one, the nearest known key.
     """
     for file in files:
-        # What is no YAML is JSON: Snakemake has read it.
-        with Path(file).open(encoding="utf-8") as stream, suppress(yaml.YAMLError):
-            yaml.load(stream, _UniqueKeys)
+        _check_keys(Path(file))
     hints = get_type_hints(Config)
     given = set(command_line) & set(values) & set(hints)
     typed = {key: _typed(values[key]) for key in given if _holds_numbers(hints[key])}
@@ -60,6 +49,16 @@ def load_config(
         return Config.model_validate({**values, **typed})
     except ValidationError as error:
         raise ConfigError("; ".join(map(_message, _causes(error.errors())))) from None
+
+
+def _check_keys(file: Path) -> None:
+    """Raise ConfigError where a file has a key twice; what is no YAML is JSON, since Snakemake has read it."""
+    try:
+        yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except RepeatedKeyError as error:
+        raise ConfigError(f"{file}: line {error.line}: the key {error.key} occurs a second time; keep one") from None
+    except yaml.YAMLError:
+        return
 
 
 def _holds_numbers(annotation: Any) -> bool:

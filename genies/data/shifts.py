@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from genies.data.unique_keys import UniqueKeys
 from genies.errors import DataError
 
 MAX_FILE_BYTES = 2**20
@@ -183,7 +184,7 @@ def _parse_entry(entry: Any, place: str) -> Shift:
     return Shift(**{"target_reference": entry["target"], **entry, "published_entries": published})
 
 
-class _Loader(yaml.BaseLoader):
+class _Loader(UniqueKeys, yaml.BaseLoader):
     """YAML without tags (every scalar is a string, so that ``no`` can be a name), aliases and repeated keys.
 
     A few lines of aliases can stand for gigabytes.
@@ -194,12 +195,6 @@ class _Loader(yaml.BaseLoader):
             mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="aliases are not allowed, write the entry out", problem_mark=mark)
         return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.MarkedYAMLError(problem="a key occurs twice in one mapping", problem_mark=node.start_mark)
-        return mapping
 
 
 def _load(path: Path) -> Any:

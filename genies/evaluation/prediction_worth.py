@@ -77,11 +77,11 @@ def chosen(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """
     on_all = [row for row in rows if row["pairs"] is None]
     order = {BEATS_BOTH: 0, TOO_FEW: 2}
-    best = sorted(on_all, key=lambda row: (order.get(row["verdict"], 1), -lead(row)))
+    best = sorted(on_all, key=lambda row: (order.get(row["verdict"], 1), -lead_over_mean(row)))
     return best[0]["predictor"] if best else None
 
 
-def lead(row: Mapping[str, Any]) -> float:
+def lead_over_mean(row: Mapping[str, Any]) -> float:
     """By how much the method's mean is further off than the predictions, on the same cells; −inf where none has any."""
     return -np.inf if row["lead_over_mean"] is None else row["lead_over_mean"]
 

@@ -152,7 +152,10 @@ def make(name_or_path: str, parameters: Mapping[str, Any] | None = None) -> Inte
             raise ConfigError(
                 f"intervention {name_of(name_or_path)}: parameter {parameter} is not a number between -2⁶³ and 2⁶³"
             )
-    return kind(**(parameters or {}))
+    try:
+        return kind(**(parameters or {}))
+    except ConfigError as error:
+        raise ConfigError(f"intervention {name_of(name_or_path)}: {error}") from None
 
 
 def save(

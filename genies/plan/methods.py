@@ -51,11 +51,7 @@ class Methods:
         }
         self.specs |= {name: self.specs[own] for name, (own, _) in self.repeats.items()}
         for name, spec in self.specs.items():
-            try:
-                check_parameters(spec, self.parameters(name))
-            except ConfigError as error:
-                where = f"intervention {name}: " if str(error).startswith("parameter ") else ""
-                raise ConfigError(f"{where}{error}") from None
+            check_parameters(spec, self.parameters(name))
         self.plugins = {name: Path(folder) for name, folder in config.plugins.items()}
         for name, folder in self.plugins.items():
             check_plugin(name, folder)

@@ -16,7 +16,7 @@ from genies.evaluation.prediction_worth import (
     BEATS_SOURCE,
     TOO_FEW,
     chosen,
-    lead,
+    lead_over_mean,
     smallest_batch,
 )
 from genies.report.tables import Tables
@@ -76,7 +76,7 @@ def _best_of(rows: Sequence[Row]) -> str:
     if own is None or len(tried) < 2:
         return ""
     ways = f"{len(tried)} ways"
-    if lead(own) == max(map(lead, tried.values())):
+    if lead_over_mean(own) == max(map(lead_over_mean, tried.values())):
         return f", the best of {ways}"
     if own["verdict"] == BEATS_BOTH:
         return f", of {ways} the best that is better than both trivial predictors"
